@@ -1,0 +1,38 @@
+# The commands one must know. Each sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-long check bench format clean
+
+demo: $(READY)      ## six methods on the built-in digits, then their table
+	$(BIN)/dcbench run --method random,k-center,herding,mmd,dm,datadam --dataset digits --ipc 1 --seed 0,1,2 --preset quick --set iterations=60 --networks 5 --out demo-results
+	$(BIN)/dcbench report --results demo-results --format markdown
+
+test: $(READY)      ## all tests
+	$(BIN)/python -m pytest
+
+test-long: $(READY) ## the tests that train generative models for minutes
+	$(BIN)/python -m pytest -m long
+
+check: $(READY)     ## format, lint, types, architecture
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)     ## speed of the engine beside a plain transcription
+	$(BIN)/python -m benchmarks
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build demo-results
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@

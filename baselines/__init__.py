@@ -1,0 +1,1 @@
+"""What the distillation methods are compared with: one file each."""

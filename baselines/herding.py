@@ -1,0 +1,49 @@
+"""Herding: chosen images whose mean follows their class's mean (Welling, ICML 2009; as a coreset, Rebuffi et al., CVPR 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, final
+
+import torch
+from annotated_types import Ge, Gt
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from dcbench.distiller import Distiller, register
+from dcbench.images import SyntheticSet, TrainSet
+from dcbench.run import Run
+from dcbench.selection import FeatureNetwork, chosen_set
+
+
+def herd(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " count"]:
+    """Greedily the image that brings the mean of the chosen features nearest the class's mean, none twice."""
+    points = features.double()
+    mean, total = points.mean(0), torch.zeros_like(points[0])
+    chosen: list[int] = []
+    for size in range(1, count + 1):
+        distances = (mean - (total + points) / size).square().sum(1)
+        distances[chosen] = torch.inf
+        chosen.append(int(distances.argmin()))
+        total += points[chosen[-1]]
+    return torch.tensor(chosen)
+
+
+@register("herding", paper="welling2009herding")
+@final
+@dataclass(frozen=True)
+class Herding(Distiller):
+    """Each choice minimises ‖mean of the class - mean of the chosen‖ in last features of a network trained on the training set."""
+
+    feature_epochs: Annotated[int, Ge(1)] = 20
+    feature_lr: Annotated[float, Gt(0)] = 0.01
+
+    presets = {"quick": {"feature_epochs": 2}}
+
+    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
+        train.require(ipc)
+        features = FeatureNetwork(self.feature_epochs, self.feature_lr).features(train, run)
+        return chosen_set(train, torch.cat([members[herd(features[members], ipc)] for members in train.by_class]))
+
+    def cost_macs(self, train: TrainSet, ipc: int) -> float:
+        return FeatureNetwork(self.feature_epochs, self.feature_lr).cost_macs(train)

@@ -1,0 +1,35 @@
+"""K-Center: cover each class with its chosen images (Sener & Savarese, ICLR 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, final
+
+from annotated_types import Ge, Gt
+
+from dcbench.distiller import Distiller, register
+from dcbench.images import SyntheticSet, TrainSet
+from dcbench.run import Run
+from dcbench.selection import FeatureNetwork, chosen_set, k_center_members
+
+
+@register("k-center", paper="sener2018active")
+@final
+@dataclass(frozen=True)
+class KCenter(Distiller):
+    """min over chosen sets of max over images of the distance to the nearest chosen one, greedily, per class.
+
+    Distances are between last features of a network trained on the training set.
+    """
+
+    feature_epochs: Annotated[int, Ge(1)] = 20
+    feature_lr: Annotated[float, Gt(0)] = 0.01
+
+    presets = {"quick": {"feature_epochs": 2}}
+
+    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
+        train.require(ipc)
+        return chosen_set(train, k_center_members(train, ipc, run, FeatureNetwork(self.feature_epochs, self.feature_lr)))
+
+    def cost_macs(self, train: TrainSet, ipc: int) -> float:
+        return FeatureNetwork(self.feature_epochs, self.feature_lr).cost_macs(train)

@@ -1,0 +1,22 @@
+"""Random: real images drawn at random, the least that any method must beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from dcbench.distiller import Distiller, register
+from dcbench.images import SyntheticSet, TrainSet
+from dcbench.run import Run
+from dcbench.selection import chosen_set, random_members
+
+
+@register("random")
+@final
+@dataclass(frozen=True)
+class RandomSubset(Distiller):
+    """``ipc`` different images of each class, uniformly."""
+
+    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
+        train.require(ipc)
+        return chosen_set(train, random_members(train, ipc, run))

@@ -1,0 +1,26 @@
+"""Whole: all the training data, the reference that no budget binds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+
+from dcbench.distiller import Distiller, register
+from dcbench.images import SyntheticSet, TrainSet
+from dcbench.run import Run
+from dcbench.selection import chosen_set
+
+
+@register("whole")
+@final
+@dataclass(frozen=True)
+class Whole(Distiller):
+    """Every image of the training set; ``ipc`` means nothing to it. Judged by a protocol of its own, of fewer passes."""
+
+    budgeted: ClassVar[bool] = False
+    protocols = {"paper": "whole", "quick": "whole-quick"}
+
+    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
+        return chosen_set(train, torch.arange(len(train)))

@@ -1,0 +1,242 @@
+"""``make bench``: times, ratios, peaks and growth; written to a JSON file and printed as tables.
+
+``python -m benchmarks [step epoch test limit growth] [--out FILE] [--repeats N]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks import plain
+from dcbench.augment import DSA
+from dcbench.distiller import build
+from dcbench.evaluator import PROTOCOLS
+from dcbench.images import ImageSpec, Space, TrainSet
+from dcbench.machine import Machine, multiplies_bf16_natively, resolve
+from dcbench.matching import FeatureMatching, MatchingStep
+from dcbench.networks.base import initialise
+from dcbench.networks.catalogue import build_network
+from dcbench.run import Run
+from dcbench.training import Trainer
+
+SPACE = Space("normalised", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+
+
+def stand_in(classes: int = 10, size: int = 32, per_class: int = 300) -> TrainSet:
+    """Random pixels in the shape of a data set: what is timed does not depend on what the images show."""
+    spec = ImageSpec("stand-in", "0" * 12, 3, size, tuple(map(str, range(classes))))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (classes * per_class, 3, size, size), dtype=torch.uint8, generator=generator)
+    return TrainSet(spec, images, torch.arange(classes).repeat_interleave(per_class), SPACE)
+
+
+def machines() -> dict[str, Machine]:
+    """The engines that are compared on this machine."""
+    compiled = resolve(engine="compiled")
+    chosen = {"fp32": compiled}
+    if multiplies_bf16_natively(compiled.device):
+        chosen["bf16"] = replace(compiled, precision="bf16")
+    return chosen
+
+
+def alternating(contenders: dict[str, Callable[[], Any]], repeats: int, warm_up: int = 2) -> dict[str, dict[str, float]]:
+    """Seconds of each contender, one after the other, round after round: median, least and most, after a warm-up."""
+    for contender in contenders.values():
+        for _ in range(warm_up):
+            contender()
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(repeats):
+        for name, contender in contenders.items():
+            begun = time.perf_counter()
+            contender()
+            seconds[name].append(time.perf_counter() - begun)
+    return {name: {"median": statistics.median(row), "least": min(row), "most": max(row)} for name, row in seconds.items()}
+
+
+def engine_step(method: str, train: TrainSet, ipc: int, machine: Machine, real_batch: int = 256) -> Callable[[], float]:
+    """A function that takes one step of the engine."""
+    distiller = build(method, "paper", {"real_batch": str(real_batch)})
+    assert isinstance(distiller, FeatureMatching)
+    run = Run(0, machine)
+    images = run.place(torch.randn(ipc * train.spec.classes, *train.spec.shape)).requires_grad_()
+    optimizer = torch.optim.SGD([images], lr=1.0, momentum=0.5)
+    matching, count = MatchingStep(distiller, train, ipc, run), iter(range(1_000_000))
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = matching.accumulate_gradient(images, next(count))
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def plain_step(method: plain.Method, train: TrainSet, ipc: int) -> Callable[[], float]:
+    """A function that takes one step of the plain transcription."""
+    values = train.values(slice(0, len(train)))
+    images = torch.randn(ipc * train.spec.classes, *train.spec.shape).requires_grad_()
+    optimizer = torch.optim.SGD([images], lr=1.0, momentum=0.5)
+
+    def draw(label: int) -> Tensor:
+        members = train.by_class[label]
+        return values[members[torch.randperm(len(members))[:256]]]
+
+    return lambda: plain.distillation_step(method, images, optimizer, draw, train.spec.classes)
+
+
+def bench_step(repeats: int) -> Iterator[dict[str, Any]]:
+    """Distillation steps of DataDAM and DM."""
+    train = stand_in()
+    methods: tuple[plain.Method, ...] = ("datadam", "dm")
+    for method in methods:
+        for ipc in (1, 10, 50):
+            contenders: dict[str, Callable[[], Any]] = {"plain": plain_step(method, train, ipc)}
+            contenders |= {name: engine_step(method, train, ipc, machine) for name, machine in machines().items()}
+            yield {"what": f"step {method} IPC {ipc}", **alternating(contenders, repeats)}
+
+
+def engine_epoch(images: Tensor, labels: Tensor, machine: Machine) -> Callable[[], Any]:
+    """A function that trains one network for an epoch of the engine."""
+    train = stand_in()
+    network = build_network("convnet", train.spec)
+    initialise(network, torch.Generator().manual_seed(0))
+    trainer = Trainer(network, machine)
+    schedule = replace(PROTOCOLS["paper"].schedule, epochs=1)
+    run = Run(0, machine)
+    return lambda: trainer.train(images.__getitem__, labels, schedule, run, DSA())
+
+
+def bench_epoch(repeats: int) -> Iterator[dict[str, Any]]:
+    """Training epochs."""
+    for count in (10, 100, 500):
+        images, labels = torch.randn(count, 3, 32, 32), torch.arange(count) % 10
+        network = plain.PlainConvNet(3, 10)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+        loader, seeds = plain.loader_of(images, labels, shuffle=True), iter(range(0, 10_000_000, 10))
+
+        def plain_epoch(network: Any = network, optimizer: Any = optimizer, loader: Any = loader, seeds: Any = seeds) -> float:
+            return plain.training_epoch(network, optimizer, loader, next(seeds))
+
+        contenders: dict[str, Callable[[], Any]] = {"plain": plain_epoch}
+        contenders |= {name: engine_epoch(images, labels, machine) for name, machine in machines().items()}
+        yield {"what": f"epoch of {count} images", **alternating(contenders, max(repeats, 15), warm_up=5)}
+
+
+def bench_test(repeats: int) -> Iterator[dict[str, Any]]:
+    """Test passes over 10,000 images."""
+    images, labels = torch.randn(10_000, 3, 32, 32), torch.arange(10_000) % 10
+    network, loader = plain.PlainConvNet(3, 10), plain.loader_of(images, labels, shuffle=False)
+    contenders: dict[str, Callable[[], Any]] = {"plain": lambda: plain.test_pass(network, loader)}
+    for name, machine in machines().items():
+        trainer = Trainer(build_network("convnet", stand_in().spec), machine)
+        trainer.network.eval()
+        contenders[name] = lambda trainer=trainer: trainer.predict(images)
+    yield {"what": "test pass of 10,000 images", **alternating(contenders, repeats)}
+
+
+def bench_limit(repeats: int) -> Iterator[dict[str, Any]]:
+    """What the convolutions of ConvNet-3 alone take: forward of 64 images; forward and backward of 10 and 100."""
+    for name, machine in machines().items():
+        dtype = torch.bfloat16 if name == "bf16" else torch.float32
+        layers = [torch.nn.Conv2d(c, 128, 3, padding=1, device=machine.device).to(dtype) for c in (3, 128, 128)]
+        layers = [layer.to(memory_format=torch.channels_last) for layer in layers]
+
+        def inputs(count: int, gradient: bool, dtype: torch.dtype = dtype, machine: Machine = machine) -> list[Tensor]:
+            shapes = [(3, 32), (128, 16), (128, 8)]
+            made = [machine.place(torch.randn(count, c, size, size)).to(dtype) for c, size in shapes]
+            return [value.requires_grad_(gradient and index > 0) for index, value in enumerate(made)]
+
+        def forward(values: list[Tensor], layers: Any = layers) -> None:
+            with torch.no_grad():
+                for layer, value in zip(layers, values, strict=True):
+                    layer(value)
+
+        def both(values: list[Tensor], layers: Any = layers) -> None:
+            for layer, value in zip(layers, values, strict=True):
+                seen = layer(value)
+                seen.backward(torch.ones_like(seen))
+
+        cases: dict[str, Callable[[], Any]] = {"forward of 64": partial(forward, inputs(64, False))}
+        cases |= {f"forward and backward of {count}": partial(both, inputs(count, True)) for count in (10, 100)}
+        yield {"what": f"convolutions alone, {name}", **alternating(cases, max(repeats, 15), warm_up=5)}
+
+
+def bench_growth(repeats: int) -> Iterator[dict[str, Any]]:
+    """Step time and peak memory by classes, by size, by IPC; each in a process of its own, so that its peak is its own."""
+    cases = [(classes, 32, 1) for classes in (10, 20, 50, 100)]
+    cases += [(10, size, 1) for size in (64, 128)] + [(10, 32, ipc) for ipc in (10, 50, 200)]
+    for classes, size, ipc in cases:
+        words = [sys.executable, "-m", "benchmarks", "one-step", "--case", f"{classes},{size},{ipc}", "--repeats", str(repeats)]
+        finished = subprocess.run(words, capture_output=True, text=True, check=True)
+        yield json.loads(finished.stdout.splitlines()[-1])
+
+
+def one_step(case: str, repeats: int) -> dict[str, Any]:
+    """The step of one case with the memory it took beyond the images and the imports."""
+    classes, size, ipc = map(int, case.split(","))
+    train = stand_in(classes, size, 256)
+    name, machine = list(machines().items())[-1]
+    before = machine.peak_memory_bytes()
+    figures = alternating({name: engine_step("datadam", train, ipc, machine)}, repeats)
+    peak = machine.peak_memory_bytes()
+    what = f"step datadam, {classes} classes, {size} pixels, IPC {ipc}"
+    return {"what": what, **figures, "peak_memory_bytes": peak, "beyond_the_images_bytes": peak - before}
+
+
+BENCHES: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
+    "step": bench_step,
+    "epoch": bench_epoch,
+    "test": bench_test,
+    "limit": bench_limit,
+    "growth": bench_growth,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("what", nargs="*", default=list(BENCHES))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--case", default="10,32,1")
+    asked = parser.parse_args()
+    if asked.what == ["one-step"]:
+        print(json.dumps(one_step(asked.case, asked.repeats)))
+        return
+    machine = resolve(engine="compiled")
+    rows = []
+    for name in asked.what:
+        for row in BENCHES[name](asked.repeats):
+            rows.append(row)
+            print(_line(row), flush=True)
+            if asked.out:
+                described = {"machine": machine.fingerprint() | {"precision": "named in each row"}, "seconds": rows}
+                asked.out.write_text(json.dumps(described, indent=1) + "\n")
+
+
+def _line(row: dict[str, Any]) -> str:
+    figures = {name: value for name, value in row.items() if isinstance(value, dict)}
+    base = figures.get("plain", {}).get("median")
+    parts = [
+        f"{name} {value['median'] * 1e3:.1f} ms" + (f" ({base / value['median']:.1f}x)" if base and name != "plain" else "")
+        for name, value in figures.items()
+    ]
+    if "peak_memory_bytes" in row:
+        parts.append(f"peak {row['peak_memory_bytes'] / 2**30:.2f} GiB, {row['beyond_the_images_bytes'] / 2**30:.2f} beyond the images")
+    return f"{row['what']}: " + ", ".join(parts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The command line: one file per command. The only code that knows click and rich, and it computes nothing."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+import sys
+from collections.abc import Sequence
+
+import click
+
+from dcbench import __version__
+from dcbench.errors import DcbenchError, OutOfRangeError, UnknownNameError
+
+COMMANDS = {
+    "run": "distil synthetic sets, evaluate them, store and tabulate the results",
+    "evaluate": "train networks on synthetic sets, ours or foreign",
+    "nas": "train the architectures of a search space on synthetic sets, and compare the ranking with the truth",
+    "report": "tables of all records, measured beside published",
+    "list": "methods, datasets, networks, protocols, presets, studies",
+    "import": "another project's synthetic set as a self-describing artifact",
+    "show": "what an artifact holds, and its images as a picture",
+}
+MODULES = {"import": "importing", "list": "listing"}  # a module called list would hide the builtin in this package
+STOPPED = 130  # the exit code of a command that was interrupted
+
+
+class _Lazy(click.Group):
+    """Imports a command's module when the command is used, so that --help answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"dcbench.cli.{MODULES.get(cmd_name, cmd_name)}").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise UnknownNameError("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stopped:  # which click would answer with an empty line
+            raise click.Abort from stopped
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dcbench")
+def cli() -> None:
+    """Compare dataset-distillation methods under one protocol."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exits 0 when done, 2 if wrong by its words alone, 1 otherwise."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        sys.exit(cli.main(words, prog_name="dcbench", standalone_mode=False) or 0)
+    except click.exceptions.Exit as finished:
+        sys.exit(finished.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except (UnknownNameError, OutOfRangeError) as error:
+        _fail(str(error), 2, words)
+    except (KeyboardInterrupt, click.Abort):
+        again = shlex.join(["dcbench", *(word for word in words if word != "--no-resume")])
+        _fail(f"stopped; what is done is kept. The same command goes on from there: {again}", STOPPED, words)
+    except DcbenchError as error:
+        _fail(str(error), 1, words)
+    except Exception as error:  # of a plugin, a library or ours: one line all the same, and where it came from on demand
+        _fail(f"{type(error).__name__}: {str(error)[:500]} (not foreseen; --debug shows where it came from)", 1, words)
+
+
+def _fail(message: str, code: int, words: Sequence[str] = ()) -> None:
+    if "--debug" in words:
+        import traceback
+
+        traceback.print_exc()
+    click.echo(f"dcbench: {' '.join(message.split())}", err=True)
+    sys.exit(code)

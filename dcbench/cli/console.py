@@ -1,0 +1,154 @@
+"""What people see while they wait and when it is done, and how they interrupt it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console as RichConsole
+from rich.measure import Measurement
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table as RichTable
+
+QUIET_SECONDS = 30.0  # between two lines of progress where there is no terminal to draw a bar on
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+UNLIMITED = 10_000  # columns, where no terminal limits them
+PAGE = 100  # columns of running text
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for people. Columns in ``optional`` are left out, the last first, where the terminal is too narrow for all."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    optional: Sequence[str] = ()
+    words: int = 1  # so many columns at the left hold words; the others hold figures
+
+
+class Console:
+    """Progress and messages on standard error; tables on standard output, unless that is for JSON."""
+
+    def __init__(self, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self._errors = _console(stderr=True)
+        self._output = self._errors if as_json else _console(stderr=False)
+        self._bars = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=self._errors, transient=True
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._spoke: dict[str, tuple[float, float, int]] = {}  # when begun, when last said, steps done at the beginning
+        self._stop = threading.Event()
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Console:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._interrupted) for number in SIGNALS}
+        if self._errors.is_terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._errors.is_terminal:
+            self._bars.stop()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _interrupted(self, _signal: int, _frame: FrameType | None) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        self._stop.set()
+        self.say("stopping when this step or network is done, to keep it; once more to stop at once")
+
+    def stopping(self) -> bool:
+        """Whether the user has asked to stop."""
+        return self._stop.is_set()
+
+    def progress(self, text: str, done: int, total: int) -> None:
+        """How far a piece of work is."""
+        if self._errors.is_terminal:
+            self._draw(text, done, total)
+        else:
+            self._tell(text, done, total)
+
+    def _draw(self, text: str, done: int, total: int) -> None:
+        if text not in self._tasks:
+            self._tasks[text] = self._bars.add_task(text, total=total, completed=done)
+        self._bars.update(self._tasks[text], completed=done, total=total)
+        if done >= total:
+            self._bars.remove_task(self._tasks.pop(text))
+
+    def _tell(self, text: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        begun, said, first = self._spoke.setdefault(text, (now, now, done))
+        if now - said < QUIET_SECONDS or done <= first:
+            return
+        left = (now - begun) / (done - first) * (total - done)
+        self._spoke[text] = (begun, now, first)
+        self.say(
+            f"{text}: {done} of {total}, about {left / 60:.0f} min left" if left > 90 else f"{text}: {done} of {total}, {left:.0f} s left"
+        )
+
+    def say(self, message: str) -> None:
+        """A line for people."""
+        self._errors.print(message, markup=False)
+
+    def table(self, table: Table) -> None:
+        """A table for people; on standard error where standard output is for JSON."""
+        left_out: list[str] = []
+        drawn = _drawn(table, left_out)
+        optional = list(table.optional)
+        while optional and self._width_of(drawn) > self._output.width:
+            left_out.append(optional.pop())
+            drawn = _drawn(table, left_out)
+        self._title(table.title)
+        self._output.print(drawn, markup=False, soft_wrap=False)
+
+    def pairs(self, title: str, rows: Iterable[tuple[str, str]]) -> None:
+        """Names with what is to be said of each, long lines folded beside the name."""
+        grid = RichTable(box=None, show_header=False, padding=(0, 2, 0, 0))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, text in rows:
+            grid.add_row(name, text)
+        self._title(title)
+        self._output.print(grid, markup=False, soft_wrap=False, width=min(self._output.width, PAGE))
+        self._output.print()
+
+    def _title(self, title: str) -> None:
+        self._output.print(title, style="bold", markup=False)
+
+    def _width_of(self, drawn: RichTable) -> int:
+        return Measurement.get(self._output, self._output.options.update(width=UNLIMITED), drawn).maximum
+
+    def result(self, value: Mapping[str, Any]) -> None:
+        """The one JSON object, if that was asked for."""
+        if self.as_json:
+            click.echo(json.dumps(value, allow_nan=False, default=str))
+
+
+def _console(stderr: bool) -> RichConsole:
+    console = RichConsole(stderr=stderr, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = UNLIMITED
+    return console
+
+
+def _drawn(table: Table, left_out: Sequence[str]) -> RichTable:
+    """``table`` without the columns ``left_out``; words at the left, figures at the right of their columns."""
+    kept = [index for index, name in enumerate(table.head) if name not in left_out]
+    drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for index in kept:
+        drawn.add_column(table.head[index], justify="left" if index < table.words else "right", no_wrap=True)
+    for row in table.rows:
+        drawn.add_row(*(row[index] for index in kept))
+    return drawn

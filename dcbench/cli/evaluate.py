@@ -1,0 +1,136 @@
+"""``dcbench evaluate``: train networks on sets that are there already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dcbench.cli.options import LARGEST, CommaList, Common, common, within
+
+if TYPE_CHECKING:
+    from dcbench.cli.results import Scored
+    from dcbench.datasets.loading import Loaded
+    from dcbench.evaluator import Protocol
+    from dcbench.experiment import Distilled, Workshop
+
+
+@click.command("evaluate")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--as", "layout", help="Whose layout PATHS are in, if not ours: dc, dm, datadam, mtt, kip, idc, idc3, folder.")
+@click.option("--space", default="auto", show_default=True, help="Where a foreign set's values live: auto, raw, normalised, zca.")
+@click.option("--name", help="A foreign set's method in tables; the layout's name if not given.")
+@click.option("--dataset", help="The data set to judge on; the artifact's own if not given.")
+@click.option("--seed", type=int, help="Of the networks; that of the set's distillation if not given.")
+@click.option("--network", "networks_named", type=CommaList(), default=None, help="One or several; the protocol's if not given.")
+@click.option("--networks", type=int, help="How many; the protocol's number if not given.")
+@click.option("--epochs", type=int, help="Of each network, if not the protocol's.")
+@click.option("--augment", type=CommaList(), default=None, help="One or several of dsa, autoaugment, randaugment, none.")
+@click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
+@common
+def command(shared: Common, **options: Any) -> None:
+    """Train networks on the synthetic sets PATHS and show what they score."""
+    from dcbench.cli.console import Console
+    from dcbench.cli.results import evaluation_json, evaluation_table, show_warnings
+
+    protocols = _protocols(shared, options)
+    within("--seed", options["seed"], 0, LARGEST)
+    with Console(shared.as_json) as console:
+        done = _evaluate(protocols, shared, options, shared.workshop(console))
+    console.table(evaluation_table([scored.record for scored in done]))
+    show_warnings(console, [scored.record for scored in done])
+    console.say("Kept in:")
+    for scored in done:
+        console.say(f"  {scored.path.parent}")
+    console.result({"evaluations": [evaluation_json(scored) for scored in done]})
+
+
+def _protocols(shared: Common, options: dict[str, Any]) -> list[Protocol]:
+    from dcbench.cli.importing import check_words
+    from dcbench.cli.run import Judging
+    from dcbench.datasets.catalogue import find
+    from dcbench.errors import UnknownNameError
+    from dcbench.evaluator import PROTOCOLS, find_protocol
+
+    if options["layout"] is not None:
+        check_words(options["layout"], options["dataset"], options["space"])
+    elif options["dataset"] is not None:
+        find(options["dataset"])
+    if shared.preset not in PROTOCOLS:
+        raise UnknownNameError("preset", shared.preset, PROTOCOLS)
+    base = find_protocol(shared.protocol or shared.preset)
+    protocols = []
+    for network in options["networks_named"] or [None]:
+        for augment in options["augment"] or [None]:
+            Judging(network, options["networks"], options["epochs"], augment).check()
+            protocols.append(base.with_options(network, options["epochs"], augment))
+    return protocols
+
+
+def _evaluate(protocols: list[Protocol], shared: Common, options: dict[str, Any], workshop: Workshop) -> list[Scored]:
+    from dcbench.cli.results import Scored
+    from dcbench.datasets.loading import load
+    from dcbench.distilling import reopen
+    from dcbench.scoring import record_path, score
+
+    sets = [reopen(_own(path, shared, options, workshop), workshop) for path in dict.fromkeys(options["paths"])]
+    names = {distilled.synthetic.spec.dataset for distilled in sets}
+    for distilled in sets:
+        _check_data(distilled, options["dataset"])
+    places = shared.places(options["download"])
+    loaded = {name: load(name, places, progress=workshop.progress) for name in sorted(names)}
+    done = []
+    for distilled in sets:
+        data = loaded[distilled.synthetic.spec.dataset]
+        placed = _placed(distilled, data, workshop)
+        seed = _seed(distilled, options["seed"])
+        for protocol in protocols:
+            record = score(placed, data.test, protocol, seed, options["networks"] or protocol.networks, workshop)
+            done.append(Scored(record, record_path(placed, record), placed.path))
+    return done
+
+
+def _own(path: Path, shared: Common, options: dict[str, Any], workshop: Workshop) -> Path:
+    """The path of our artifact: as given, or that of the artifact which a foreign set becomes."""
+    from dcbench.cli.importing import adopt
+    from dcbench.experiment import file_name
+
+    if options["layout"] is None:
+        return path
+    target: Path = workshop.out / options["dataset"] / "imported" / f"{options['layout']}-{file_name(path.stem)}.pt"
+    adopt(path, target, (shared, options), workshop)
+    return target
+
+
+def _check_data(distilled: Distilled, asked: str | None) -> None:
+    """Raises MismatchError unless the set was made from a data set that is known, and from the one that was asked for."""
+    from dcbench.datasets.catalogue import DATASETS
+    from dcbench.errors import MismatchError
+
+    spec = distilled.synthetic.spec
+    what = f"{distilled.path} holds {spec.channels}×{spec.size}×{spec.size} images made from {spec.dataset}"
+    if asked is not None and asked != spec.dataset:
+        raise MismatchError(f"{what}, not from {asked}; evaluate it with --dataset {spec.dataset}")
+    if spec.dataset not in DATASETS:
+        raise MismatchError(f"{what}, which is unknown here; known: {', '.join(DATASETS)}")
+
+
+def _placed(distilled: Distilled, data: Loaded, workshop: Workshop) -> Distilled:
+    """The set, with a folder of its own for its evaluations on another revision of its data; raises MismatchError if it does not fit."""
+    from dataclasses import replace
+
+    from dcbench.evaluator import check_fit
+
+    check_fit(distilled.synthetic, data.test)
+    made_for = distilled.synthetic.spec
+    if data.spec.revision == made_for.revision:
+        return distilled
+    workshop.say(f"{distilled.path} was made from another revision of {made_for.dataset} ({made_for.revision}, here {data.spec.revision})")
+    return replace(distilled, folder=distilled.folder / f"on-{data.spec.revision}")
+
+
+def _seed(distilled: Distilled, asked: int | None) -> int:
+    """The seed that was asked for, else that of the set, else 0."""
+    own = distilled.provenance.get("seed")
+    return asked if asked is not None else own if isinstance(own, int) else 0

@@ -1,0 +1,70 @@
+"""``dcbench list``: what there is to choose from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--debug", is_flag=True, help="Show where an error came from.")
+def command(as_json: bool, debug: bool) -> None:
+    """Show methods with their fields, data sets, networks, protocols and presets."""
+    from dcbench.cli.console import Console
+    from dcbench.datasets.catalogue import DATASETS
+    from dcbench.distiller import import_failures, registered
+    from dcbench.evaluator import PROTOCOLS
+    from dcbench.networks.catalogue import NETWORKS
+    from dcbench.studies import STUDIES
+
+    found = {
+        "methods": {name: _method(distiller) for name, distiller in registered().items()},
+        "datasets": {name: f"{set_.channels}×{set_.size}×{set_.size}, {set_.classes} classes" for name, set_ in DATASETS.items()},
+        "networks": sorted(NETWORKS),
+        "protocols": {name: protocol.to_json() | {"networks": protocol.networks} for name, protocol in PROTOCOLS.items()},
+        "studies": {name: study.title for name, study in STUDIES.items()},
+        "failed_to_import": import_failures(),
+    }
+    console = Console(as_json)
+    if not as_json:
+        _show(console, found)
+    console.result(found)
+
+
+def _method(distiller: Any) -> dict[str, Any]:
+    from dcbench.distiller import hyper_parameters
+
+    summary = " ".join((distiller.__doc__ or "").replace("``", "").split("\n\n")[0].split())
+    fields = {name: parameter.default for name, parameter in hyper_parameters(distiller).items()}
+    return {"summary": summary, "paper": distiller.paper, "fields": fields, "presets": sorted({"paper", *distiller.presets})}
+
+
+def _show(console: Any, found: dict[str, Any]) -> None:
+    from dcbench.report.words import protocol_words
+
+    console.pairs("Methods, with their presets and fields (--preset, --set field=value)", _methods(found["methods"]))
+    console.pairs("Data sets (--dataset)", found["datasets"].items())
+    protocols = {
+        name: f"{entry['networks']} networks: {protocol_words(_judging(entry), entry['network'], entry['augment'])}"
+        for name, entry in found["protocols"].items()
+    }
+    console.pairs("Protocols (--protocol)", protocols.items())
+    console.pairs("Networks (--network)", [(name, "") for name in found["networks"]])
+    console.pairs("Studies", found["studies"].items())
+    for plugin, reason in found["failed_to_import"].items():
+        console.say(f"{plugin} failed to import: {reason}")
+
+
+def _methods(methods: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    for name, entry in methods.items():
+        fields = " ".join(f"{key}={'none' if value is None else value}" for key, value in entry["fields"].items())
+        lines = [entry["summary"], f"presets: {', '.join(entry['presets'])}", f"fields: {fields or 'none'}"]
+        rows.append((name, "\n".join(lines)))
+    return rows
+
+
+def _judging(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key != "networks"}

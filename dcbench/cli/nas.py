@@ -1,0 +1,108 @@
+"""``dcbench nas``: do architectures trained on a synthetic set rank as they do on the whole data?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dcbench.cli.options import CommaList, Common, common, within
+
+if TYPE_CHECKING:
+    from dcbench.cli.console import Table
+    from dcbench.nas.search import Search
+    from dcbench.records import SearchRecord
+
+_COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "validation": 1}
+
+
+@click.command("nas")
+@click.option(
+    "--proxy", "proxies", type=CommaList(), multiple=True, required=True, help="An artifact, random[:IPC], early-stopping, whole; several."
+)
+@click.option("--space", default="convnet720", show_default=True, help="convnet720, nasbench201.")
+@click.option("--sample", type=int, help="Architectures to draw by seed; all if not given.")
+@click.option("--seeds", type=int, default=1, show_default=True, help="Networks of each architecture, of proxies and truth alike.")
+@click.option("--epochs", type=int, help="On a proxy, if not the protocol's.")
+@click.option("--truth-epochs", type=int, help="On the whole data, if not the protocol's.")
+@click.option("--top", type=float, default=0.2, show_default=True, help="The share, best by truth, that has a correlation of its own.")
+@click.option("--truth", type=click.Path(path_type=Path), help="A table of true test accuracies; trained here if not given.")
+@click.option("--truth-column", help="Its column, if not the usual one.")
+@click.option("--validation", type=int, help="Training images to rank by: 10,000, or a fifth of a smaller set, if not given.")
+@click.option("--dataset", help="The artifacts' own if not given.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the draw, of random's images and of the networks.")
+@click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
+@common
+def command(shared: Common, **options: Any) -> None:
+    """Train every architecture of a search space on each proxy and compare their ranking with that of the whole data."""
+    from dcbench.cli.console import Console
+    from dcbench.nas.search import carry_out
+    from dcbench.report.searches import search_summary
+
+    search = _search(shared, options)
+    with Console(shared.as_json) as console:
+        done = carry_out(search, shared.places(options["download"]), shared.workshop(console))
+    console.table(_table([record for record, _ in done]))
+    for record, path in done:
+        for warning in record.warnings:
+            console.say(f"{record.label}: {warning}")
+        if record.validation_seen_by_proxy:
+            made = f"dcbench run --holdout {record.validation_images}"
+            console.say(
+                f"{record.label}: the proxy was not made without the validation images (validation_seen_by_proxy); {made} keeps them apart"
+            )
+        console.say(f"{record.label}: {path}")
+    console.result({"studies": [search_summary(record, path) for record, path in done]})
+
+
+def _search(shared: Common, options: dict[str, Any]) -> Search:
+    from dcbench.nas.catalogue import find_space
+    from dcbench.nas.proxies import parse_requests
+    from dcbench.nas.search import Search
+
+    for name, least in _COUNTS.items():
+        within(f"--{name.replace('_', '-')}", options[name], least)
+    space = find_space(options["space"])
+    protocol = space.protocol_named(shared.protocol, shared.preset).with_epochs(options["epochs"], options["truth_epochs"])
+    proxies = parse_requests([word for words in options["proxies"] for word in words])
+    names = ("dataset", "sample", "seeds", "seed", "validation", "top", "truth", "truth_column")
+    return Search(proxies, space, protocol, **{name: options[name] for name in names})
+
+
+def _table(records: Sequence[SearchRecord]) -> Table:
+    from dcbench.cli.console import Table
+    from dcbench.report.searches import rank_figures
+
+    first = records[0]
+    share = f"top {100 * first.top:g} %"
+    head = [
+        "proxy",
+        "IPC",
+        "architectures",
+        "failed",
+        "Spearman",
+        "95 % interval",
+        "Kendall",
+        share,
+        "best's accuracy %",
+        "regret",
+        "minutes",
+    ]
+    rows = []
+    for record in records:
+        found = rank_figures(record)
+        interval = "–" if found.spearman.ci95 is None else "{:.2f} to {:.2f}".format(*found.spearman.ci95)
+        correlations = [_figure(found.spearman.value), interval, _figure(found.kendall.value), _figure(found.spearman_top.value)]
+        accuracies = [_figure(value, 100, 1) for value in (found.top1_accuracy, found.regret)]
+        budget = "–" if record.proxy_ipc is None else str(record.proxy_ipc)
+        counts = [str(len(record.architectures)), str(record.failed)]
+        rows.append([record.proxy, budget, *counts, *correlations, *accuracies, f"{record.seconds / 60:.1f}"])
+    where = f"{first.dataset} {first.dataset_note}".strip()
+    title = f"{first.space} on {where}: ranking on the proxy against the truth, {first.validation_images} validation images"
+    return Table(title, head, rows, ("minutes", "failed", "Kendall", "architectures"))
+
+
+def _figure(value: float | None, times: float = 1, digits: int = 2) -> str:
+    return "–" if value is None else f"{times * value:.{digits}f}"

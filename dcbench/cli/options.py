@@ -1,0 +1,122 @@
+"""Options that several commands share, and what they mean to the harness."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dcbench.errors import OutOfRangeError, UnknownNameError
+
+if TYPE_CHECKING:
+    from dcbench.cli.console import Console
+    from dcbench.datasets.places import Places
+    from dcbench.experiment import Workshop
+
+LARGEST = 2**63 - 1  # that a record holds
+EXECUTORS = ("serial",)
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Common:
+    """The options of every command that computes."""
+
+    preset: str
+    protocol: str | None
+    data_root: Path
+    out: Path
+    device: str
+    threads: int | None
+    precision: str
+    engine: str
+    executor: str
+    as_json: bool
+    debug: bool
+
+    def places(self, download: bool = False) -> Places:
+        """Where data and its cache are."""
+        from dcbench.datasets.places import Places
+
+        home = os.environ.get("DCBENCH_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dcbench"
+        return Places(self.data_root, Path(home), download)
+
+    def workshop(self, console: Console, *, resume: bool = True, elsewhere: bool = False) -> Workshop:
+        """The machine and folder that the options ask for; raises DeviceError, UnknownNameError."""
+        from dcbench.experiment import Workshop
+        from dcbench.machine import resolve
+
+        if self.executor not in EXECUTORS:
+            raise UnknownNameError("executor", self.executor, EXECUTORS)
+        machine = resolve(self.device, self.threads, self.precision, self.engine)
+        return Workshop(self.out, machine, console.progress, console.say, console.stopping, resume, elsewhere)
+
+
+_OPTIONS = [
+    click.option("--preset", default="paper", show_default=True, help="Named settings of methods and protocol: paper, released, quick."),
+    click.option("--protocol", help="Evaluation protocol, if not the preset's: paper, lineage, released, quick."),
+    click.option(
+        "--data-root", type=click.Path(path_type=Path), envvar="DCBENCH_DATA", default="data", help="Where data is [DCBENCH_DATA]."
+    ),
+    click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="Where results go."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1."),
+    click.option("--threads", type=int, help="Processor threads; results depend on it."),
+    click.option("--precision", default="auto", show_default=True, help="auto, fp32, bf16."),
+    click.option("--engine", default="auto", show_default=True, help="auto, eager, compiled."),
+    click.option("--executor", default="serial", show_default=True, help="serial."),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
+    click.option("--debug", is_flag=True, help="Show where an error came from."),
+]
+
+
+def common(command: _Command) -> _Command:
+    """Add the shared options to a command, which gets them as one ``Common``."""
+
+    def gathered(**options: Any) -> Any:
+        names = Common.__dataclass_fields__
+        shared = Common(**{name: options.pop(name) for name in names})
+        return command(shared, **options)
+
+    gathered.__doc__, gathered.__name__ = command.__doc__, command.__name__
+    gathered.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    for option in reversed(_OPTIONS):
+        gathered = option(gathered)
+    return gathered  # type: ignore[return-value]
+
+
+class CommaList(click.ParamType):  # type: ignore[type-arg]
+    """Words or numbers separated by commas, none empty, none twice."""
+
+    name = "list"
+
+    def __init__(self, kind: type = str, least: int | None = None) -> None:
+        self.kind, self.least = kind, least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Any]:
+        if isinstance(value, list):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        label = param.opts[0] if param else "value"
+        if "" in parts:
+            raise OutOfRangeError(f"{label} has an empty item, got {str(value)!r}; wanted one or several with commas between")
+        try:
+            items = [self.kind(part) for part in parts]
+        except ValueError:
+            raise OutOfRangeError(f"{label} must be a whole number or several with commas between, got {value!r}") from None
+        if self.least is not None:
+            for item in items:
+                within(label, item, self.least)
+        return list(dict.fromkeys(items))
+
+
+def within(name: str, value: int | None, least: int, most: int = LARGEST) -> None:
+    """Raises OutOfRangeError if ``value`` is given and below ``least`` or above ``most``."""
+    if value is not None and value < least:
+        raise OutOfRangeError(f"{name} must be at least {least}, got {value}")
+    if value is not None and value > most:
+        raise OutOfRangeError(f"{name} must be at most {most}, got {value}")

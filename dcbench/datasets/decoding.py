@@ -1,0 +1,128 @@
+"""Decoded data: arrays of bytes with labels, and the checks that every image passes on its way there."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from dcbench.datasets.catalogue import Dataset
+from dcbench.errors import DataError
+
+Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, how much there is
+
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+_EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
+_REPORT_EVERY = 1000
+
+
+def silent(text: str, done: int, total: int) -> None:
+    """A Progress that tells nobody."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One split: images uint8 (n, channels, size, size), labels int64 (n,)."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A whole data set in memory."""
+
+    train: Part
+    test: Part
+    class_names: tuple[str, ...]
+
+    @property
+    def revision(self) -> str:
+        """The first 12 digits of a sha256 over shapes, pixels, labels (in their order) and class names.
+
+        The same images in another order, or one changed pixel, are another revision. Costs a pass over all pixels.
+        """
+        parts = (self.train, self.test)
+        head = {"class_names": self.class_names, "shapes": [part.images.shape for part in parts]}
+        digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
+        for part in parts:
+            digest.update(np.ascontiguousarray(part.images).reshape(-1).data)
+            digest.update(np.ascontiguousarray(part.labels, dtype="<i8").data)
+        return digest.hexdigest()[:12]
+
+
+def decode(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[np.uint8]:
+    """One image file as uint8 (channels, size, size); raises DataError starting with ``where``.
+
+    The header is judged before a pixel is unpacked, so that a small file cannot claim a large memory.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image, formats=_FORMATS) as opened:
+                _judge_header(opened, dataset, where)
+                pixels = np.asarray(opened.convert("L" if dataset.channels == 1 else "RGB"))
+    except UnidentifiedImageError as error:
+        raise DataError(f"{where} is truncated or not an image (readable kinds: {', '.join(_FORMATS)})") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{where} claims far more pixels than the {dataset.size}x{dataset.size} of {dataset.name}") from error
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
+        raise DataError(
+            f"{where} is truncated or not an image ({str(error).splitlines()[0][:120] if str(error) else 'damaged'})"
+        ) from error
+    return pixels.reshape(dataset.size, dataset.size, dataset.channels).transpose(2, 0, 1)
+
+
+def _judge_header(opened: Image.Image, dataset: Dataset, where: str) -> None:
+    width, height = opened.size
+    if (width, height) != (dataset.size, dataset.size):
+        raise DataError(f"{where} is an image of {width}x{height} pixels; {dataset.name} has {dataset.size}x{dataset.size}")
+    if opened.mode not in _EIGHT_BIT_MODES:
+        raise DataError(f"{where} is an image of mode {opened.mode}; wanted 8 bits per channel")
+
+
+def stack(items: Iterable[tuple[NDArray[np.uint8], int]], total: int, dataset: Dataset, report: tuple[Progress, str]) -> Part:
+    """Fill one split from ``total`` pairs of image and label, telling ``report`` (a Progress and its text) now and then.
+
+    Raises DataError where there are fewer.
+    """
+    progress, text = report
+    images = np.empty((total, *dataset.shape), dtype=np.uint8)
+    labels = np.empty(total, dtype=np.int64)
+    done = 0
+    for image, label in itertools.islice(items, total):
+        images[done], labels[done] = image, label
+        done += 1
+        if done % _REPORT_EVERY == 0 or done == total:
+            progress(text, done, total)
+    if done < total:
+        raise DataError(f"{text}: {done} images found, though the files announce {total}")
+    return Part(images, labels)
+
+
+def judged(decoded: Decoded, dataset: Dataset, where: str) -> Decoded:
+    """``decoded`` itself, if every split has the data set's shape and classes; raises DataError starting with ``where``."""
+    for split, part in (("train", decoded.train), ("test", decoded.test)):
+        if not len(part.images):
+            raise DataError(f"{where}: the {split} split of {dataset.name} holds no images")
+        if part.images.shape[1:] != dataset.shape or part.labels.shape != part.images.shape[:1]:
+            shapes = f"images {part.images.shape} and labels {part.labels.shape}"
+            raise DataError(f"{where}: the {split} split holds {shapes}; {dataset.name} has images of {dataset.shape}, one label each")
+        if part.labels.min() < 0 or part.labels.max() >= dataset.classes:
+            found = f"{part.labels.min()} to {part.labels.max()}"
+            raise DataError(f"{where}: labels of the {split} split run from {found}; {dataset.name} has 0 to {dataset.classes - 1}")
+    missing = sorted(set(range(dataset.classes)) - set(np.unique(decoded.train.labels).tolist()))
+    if missing:
+        raise DataError(f"{where}: no training image of class {decoded.class_names[missing[0]]!r} ({len(missing)} such classes)")
+    return decoded

@@ -1,0 +1,92 @@
+"""A folder of images: ``<dataset>/{train,test}/<class>/<image>``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from dcbench.datasets.catalogue import Dataset
+from dcbench.datasets.decoding import Decoded, Part, Progress, decode, stack
+from dcbench.errors import DataError
+
+_SPLITS = ("train", "test")
+_LITTER = frozenset({"Thumbs.db", "desktop.ini"})  # what desktops leave behind, besides names with a leading dot
+
+
+def places(dataset: Dataset, root: Path) -> list[Path]:
+    """The folder that is looked for."""
+    return [root / dataset.name / "train"]
+
+
+def look(dataset: Dataset, root: Path) -> FolderSource | None:
+    """The image folder, if either split is there; raises DataError where a split or a class is missing."""
+    folders = {split: root / dataset.name / split for split in _SPLITS}
+    if not any(folder.is_dir() for folder in folders.values()):
+        return None
+    classes = {split: _class_folders(folder) for split, folder in folders.items()}
+    for split, found in classes.items():
+        if len(found) != dataset.classes:
+            raise DataError(f"{folders[split]} holds {len(found)} class folders; {dataset.name} has {dataset.classes} classes")
+    if set(classes["train"]) != set(classes["test"]):
+        odd = sorted(set(classes["train"]) ^ set(classes["test"]))[0]
+        raise DataError(f"{root / dataset.name}: train and test have different class folders ({odd!r} stands in one of them only)")
+    return FolderSource(dataset, root / dataset.name, class_order(classes["train"], dataset))
+
+
+def class_order(folders: list[str], dataset: Dataset) -> tuple[tuple[str, str], ...]:
+    """Pairs of folder and class name in the order of labels.
+
+    Known class names stand in their usual order; numbers in numeric order (0, 1, … are the labels of the known classes);
+    anything else is sorted and names itself.
+    """
+    if set(folders) == set(dataset.class_names):
+        return tuple((name, name) for name in dataset.class_names)
+    if all(name.isdecimal() for name in folders):
+        ordered = sorted(folders, key=lambda name: (int(name), name))
+        labels = [int(name) for name in ordered] == list(range(dataset.classes))
+        return tuple(zip(ordered, dataset.class_names if labels else ordered, strict=True))
+    return tuple((name, name) for name in sorted(folders))
+
+
+def _class_folders(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is missing, though its sibling is there; complete the copy")
+    return [entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """The image folder of one data set."""
+
+    dataset: Dataset
+    folder: Path
+    order: tuple[tuple[str, str], ...]  # folder and class name, in the order of labels
+
+    kind: ClassVar[str] = "class folders"
+
+    @property
+    def description(self) -> str:
+        return f"{self.kind} in {self.folder}"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(path for split in _SPLITS for path, _ in self._labelled(split))
+
+    def read(self, progress: Progress) -> Decoded:
+        """Decode both splits, class by class, files by name; raises DataError naming the file."""
+        train, test = (self._read(split, progress) for split in _SPLITS)
+        return Decoded(train, test, tuple(name for _, name in self.order))
+
+    def _read(self, split: str, progress: Progress) -> Part:
+        labelled = self._labelled(split)
+        pairs = ((decode(path, self.dataset, str(path)), label) for path, label in labelled)
+        return stack(pairs, len(labelled), self.dataset, (progress, f"decoding {self.dataset.name} {split}"))
+
+    def _labelled(self, split: str) -> list[tuple[Path, int]]:
+        return [(path, label) for label, (name, _) in enumerate(self.order) for path in _images(self.folder / split / name)]
+
+
+def _images(folder: Path) -> list[Path]:
+    """All files of a class folder: what is not an image there is an error later, not silently left out."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name not in _LITTER)

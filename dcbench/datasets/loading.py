@@ -1,0 +1,88 @@
+"""``load``: from a data set's name to sets of images in one space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dcbench.datasets import cache, preprocessing
+from dcbench.datasets.catalogue import Dataset, find, revision_note
+from dcbench.datasets.decoding import Part, Progress, silent
+from dcbench.datasets.places import Places
+from dcbench.datasets.sources import locate
+from dcbench.datasets.splits import stratified
+from dcbench.errors import OutOfRangeError
+from dcbench.images import ImageSpec, Space, TestSet, TrainSet
+
+_HOLDOUT_SEED = 0
+_SPACE_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A data set, ready for distillers (``train``) and the evaluator (``test``), all in one space."""
+
+    spec: ImageSpec
+    train: TrainSet
+    test: TestSet
+    holdout: TestSet | None  # the part of the published training set that was kept from ``train``
+    source: str  # where the images came from, for people
+
+    @property
+    def note(self) -> str:
+        """What people should read beside results on this revision, such as 'JPEG-75'; mostly empty."""
+        return revision_note(self.spec.dataset, self.spec.revision)
+
+
+def load(name: str, where: Places, *, zca: bool = False, holdout: int = 0, progress: Progress | None = None) -> Loaded:
+    """Load the data set ``name``, decoding it and fitting its space only where the cache does not have them.
+
+    ``holdout`` images, stratified and the same in every run, are kept from the training set and from the fit of the space.
+    Raises UnknownNameError, OutOfRangeError (negative holdout), MismatchError (ZCA of large images), DataError (data that is
+    missing or broken, or too small for the holdout), StorageError (the cache cannot be written).
+    """
+    dataset = find(name)
+    if holdout < 0:
+        raise OutOfRangeError(f"holdout {holdout}; wanted 0 or more images")
+    if zca:
+        preprocessing.require_zca(dataset)
+    report = progress or silent
+    source = locate(dataset, where, report)
+    kept = cache.images(dataset, source, where.cache_root, report)
+    decoded = kept.decoded
+    apart = stratified(decoded.train.labels, holdout, _HOLDOUT_SEED)
+    used = decoded.train if not holdout else Part(decoded.train.images[~apart], decoded.train.labels[~apart])
+    spec = ImageSpec(dataset.name, kept.revision, dataset.channels, dataset.size, decoded.class_names, dataset.flips)
+    space = _space(dataset, used, where.cache_root / "spaces" / f"{name}-{spec.revision}-holdout{holdout}", zca, report)
+    described = f"{holdout} of {len(apart)} images, stratified, seed {_HOLDOUT_SEED}" if holdout else ""
+    return Loaded(
+        spec=spec,
+        train=TrainSet(spec, *_tensors(used), space, described),
+        test=TestSet(spec, *_tensors(decoded.test), space),
+        holdout=TestSet(spec, *_tensors(Part(decoded.train.images[apart], decoded.train.labels[apart])), space) if holdout else None,
+        source=source.description,
+    )
+
+
+def _space(dataset: Dataset, used: Part, stem: Path, zca: bool, progress: Progress) -> Space:
+    """Published constants cost nothing; whatever is computed is kept under a name that starts with ``stem``."""
+    images, _ = _tensors(used)
+
+    def fit_normalisation() -> Space:
+        return preprocessing.normalisation(dataset, images)
+
+    def fit_whitening() -> Space:
+        return preprocessing.whitening(images, normalised, progress=progress)
+
+    own = stem.with_name(f"{stem.name}-own-v{_SPACE_VERSION}.pt")
+    normalised = fit_normalisation() if dataset.mean else preprocessing.kept(own, fit_normalisation)
+    if not zca:
+        return normalised
+    whitened = f"{stem.name}-zca{preprocessing.ZCA_EPSILON}-{normalised.fingerprint}-v{_SPACE_VERSION}.pt"
+    return preprocessing.kept(stem.with_name(whitened), fit_whitening)
+
+
+def _tensors(part: Part) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(part.images), torch.from_numpy(part.labels)

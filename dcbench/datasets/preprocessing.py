@@ -1,0 +1,101 @@
+"""The space that networks are trained in: per-channel normalisation, and ZCA whitening on top of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float64, UInt8
+from torch import Tensor
+
+from dcbench.datasets.catalogue import Dataset
+from dcbench.datasets.decoding import Progress, silent
+from dcbench.errors import DataError, FileFormatError, MismatchError
+from dcbench.files import locked, read_tensors, write_tensors
+from dcbench.images import Space
+
+ZCA_EPSILON = 0.1  # MTT's, whose whitening this literature follows
+ZCA_LARGEST_SIZE = 64
+_CHUNK = 2000  # images in float64 at a time
+
+
+def normalisation(dataset: Dataset, images: UInt8[Tensor, "n channels size size"]) -> Space:
+    """The data set's published constants, or the mean and (population) std of ``images`` where it has none.
+
+    Sums over bytes are exact, so the result is the same on every machine. Raises DataError where a channel is constant.
+    """
+    if dataset.mean:
+        return Space("normalised", dataset.mean, dataset.std)
+    first, second = (torch.zeros(dataset.channels, dtype=torch.int64) for _ in range(2))
+    for chunk in torch.split(images, _CHUNK):
+        values = chunk.transpose(0, 1).flatten(1).to(torch.int64)
+        first += values.sum(1)
+        second += values.square().sum(1)
+    count = images.numel() // dataset.channels
+    mean = first.double() / count
+    std = (second.double() / count - mean.square()).sqrt()
+    if not bool((std > 0).all()):
+        raise DataError(f"all training images of {dataset.name} are of one colour: they cannot be normalised")
+    return Space("normalised", tuple((mean / 255).tolist()), tuple((std / 255).tolist()))
+
+
+def require_zca(dataset: Dataset) -> None:
+    """Raises MismatchError where whitening would need a matrix beyond reason."""
+    if dataset.size > ZCA_LARGEST_SIZE:
+        values = dataset.channels * dataset.size**2
+        raise MismatchError(
+            f"ZCA whitens images of up to {ZCA_LARGEST_SIZE}x{ZCA_LARGEST_SIZE}; {dataset.name} is {dataset.size}x{dataset.size} "
+            f"and would need a matrix of {values} x {values} ({values**2 * 8 / 2**30:.0f} GiB); use --zca off"
+        )
+
+
+def whitening(
+    images: UInt8[Tensor, "n channels size size"], base: Space, *, eps: float = ZCA_EPSILON, progress: Progress = silent
+) -> Space:
+    """ZCA fitted on ``images`` in ``base``: (x - mean) @ T with T = U (S + eps)^(-1/2) U^T of the covariance U S U^T (ddof 1).
+
+    The same as ``kornia.enhance.zca_mean``, whose T is symmetric too; here in chunks and in float64, which takes half its
+    memory and stays accurate where eps is far below float32's share of the largest eigenvalue.
+    Raises DataError for fewer than two images.
+    """
+    if len(images) < 2:
+        raise DataError(f"ZCA needs at least two images, got {len(images)}")
+    mean = torch.stack([_values(chunk, base).sum(0) for chunk in torch.split(images, _CHUNK)]).sum(0) / len(images)
+    covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64)
+    done = 0
+    for chunk in torch.split(images, _CHUNK):
+        centred = _values(chunk, base) - mean
+        covariance.addmm_(centred.T, centred)
+        done += len(chunk)
+        progress("fitting ZCA", done, len(images))
+    S, U = torch.linalg.eigh(covariance / (len(images) - 1))
+    T = (U * (S.clamp(min=0) + eps).rsqrt()) @ U.T
+    return replace(base, kind="zca", zca_mean=mean.float(), zca_matrix=((T + T.T) / 2).float())
+
+
+def _values(images: UInt8[Tensor, "n channels size size"], base: Space) -> Float64[Tensor, "n pixels"]:
+    return base.enter(images.double() / 255).flatten(1)
+
+
+def kept(path: Path, fit: Callable[[], Space]) -> Space:
+    """The space in ``path``, or a fresh one, kept there, where it is missing or damaged; raises StorageError."""
+    known = _read(path)
+    if known is not None:
+        return known
+    with locked(path.parent):
+        known = _read(path)  # another process may have been faster
+        if known is None:
+            known = fit()
+            write_tensors(path, {"fingerprint": known.fingerprint, "space": known.to_plain()})
+        return known
+
+
+def _read(path: Path) -> Space | None:
+    try:
+        content = read_tensors(path)
+        space = Space.from_plain(content["space"])
+        return space if space.fingerprint == content["fingerprint"] else None
+    except (FileFormatError, KeyError, TypeError):
+        return None

@@ -1,0 +1,85 @@
+"""Which source a data set is read from: the first that exists, in a fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from dcbench.datasets import folders, parquet, torchvision_files
+from dcbench.datasets.catalogue import Dataset
+from dcbench.datasets.decoding import Decoded, Progress
+from dcbench.datasets.embedded import DigitsSource
+from dcbench.datasets.places import Places
+from dcbench.errors import DataError, DcbenchError
+
+
+@runtime_checkable
+class Source(Protocol):
+    """One way to a data set's images."""
+
+    @property
+    def kind(self) -> str:
+        """What it is, wherever it is."""
+
+    @property
+    def description(self) -> str:
+        """What people call it."""
+
+    @property
+    def folder(self) -> Path:
+        """What its files are named from."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that it would read."""
+
+    def read(self, progress: Progress) -> Decoded:
+        """Decode everything; raises DataError naming what is broken."""
+
+
+_ORDER: tuple[Callable[[Dataset, Path], Source | None], ...] = (parquet.look, folders.look, torchvision_files.look)
+
+
+def locate(dataset: Dataset, where: Places, progress: Progress) -> Source:
+    """The source to use; raises DataError where none exists or the first that exists is incomplete.
+
+    With ``download`` set, torchvision's files are fetched where no source exists, and completed where they are the source.
+    """
+    if dataset.embedded:
+        return DigitsSource(dataset)
+    source = _first(dataset, where.root)
+    if where.download and (source is None or (isinstance(source, torchvision_files.TorchvisionSource) and source.fault)):
+        return torchvision_files.fetch(dataset, where.root if source is None else source.base, progress)
+    if source is None:
+        raise DataError(_nothing_found(dataset, where))
+    return source
+
+
+def _first(dataset: Dataset, root: Path) -> Source | None:
+    for look in _ORDER:
+        try:
+            source = look(dataset, root)
+        except DcbenchError:
+            raise
+        except OSError as error:
+            raise DataError(f"cannot look for {dataset.name} in {root}: {error}") from error
+        if source is not None:
+            return source
+    return None
+
+
+def _nothing_found(dataset: Dataset, where: Places) -> str:
+    looked = "; ".join(
+        f"{kind} in {', '.join(map(str, places(dataset, where.root)))}"
+        for kind, places in (
+            (parquet.ParquetSource.kind, parquet.places),
+            (folders.FolderSource.kind, folders.places),
+            (torchvision_files.TorchvisionSource.kind, torchvision_files.places),
+        )
+    )
+    given = "" if where.data_root is not None else "no data root was given, and "
+    return (
+        f"{given}{dataset.name} was not found: looked for {looked}; "
+        "name the folder that holds it with --data-root or DCBENCH_DATA, or use --download"
+    )

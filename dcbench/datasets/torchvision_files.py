@@ -1,0 +1,137 @@
+"""torchvision's own files. CIFAR's are pickles: each is compared with its published checksum before it is read."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import sys
+import urllib.error
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dcbench.datasets.catalogue import Dataset
+from dcbench.datasets.decoding import Decoded, Part, Progress
+from dcbench.errors import DataError, StorageError
+from dcbench.files import locked
+
+_MNIST_FILES = {"train": "train", "test": "t10k"}
+
+
+def places(dataset: Dataset, root: Path) -> list[Path]:
+    """The folders in which torchvision's files are looked for, in order."""
+    return [base / dataset.torchvision_folder for base in (root, root / dataset.name)]
+
+
+def look(dataset: Dataset, root: Path) -> TorchvisionSource | None:
+    """The first of the folders that is there, whole or not."""
+    for base in (root, root / dataset.name):
+        if (base / dataset.torchvision_folder).is_dir():
+            return TorchvisionSource(dataset, base)
+    return None
+
+
+def fetch(dataset: Dataset, base: Path, progress: Progress) -> TorchvisionSource:
+    """Let torchvision download what is missing into ``base`` and compare it with the published checksums.
+
+    Raises DataError where that fails, StorageError where ``base`` cannot be written.
+    """
+    progress(f"downloading {dataset.name}", 0, 1)
+    try:
+        with locked(base), contextlib.redirect_stdout(sys.stderr):
+            _published(dataset)(base, download=True)
+    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, RuntimeError, EOFError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"the download of {dataset.name} to {base} failed ({reason}); try again, or fetch it elsewhere") from error
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"cannot write {base}: {error.strerror or error}; choose another --data-root") from error
+    progress(f"downloading {dataset.name}", 1, 1)
+    return TorchvisionSource(dataset, base)
+
+
+def _published(dataset: Dataset) -> Any:
+    import torchvision
+
+    return getattr(torchvision.datasets, dataset.torchvision_class)
+
+
+@dataclass(frozen=True)
+class TorchvisionSource:
+    """The files that torchvision keeps of one data set under ``base``."""
+
+    dataset: Dataset
+    base: Path
+
+    kind: ClassVar[str] = "torchvision's files"
+
+    @property
+    def folder(self) -> Path:
+        return self.base / self.dataset.torchvision_folder
+
+    @property
+    def description(self) -> str:
+        return f"{self.kind} in {self.folder}"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(sorted(path for path in self.folder.iterdir() if path.is_file()))
+
+    @property
+    def fault(self) -> str:
+        """Which file is missing or not the published one; empty if all are well."""
+        from torchvision.datasets.utils import check_integrity
+
+        for name, md5 in self._checksums():
+            path = self.folder / name
+            if not check_integrity(path, md5):
+                return f"{path} is {'not the published file (its md5 differs)' if path.is_file() else 'missing'}"
+        return ""
+
+    def _checksums(self) -> list[tuple[str, str | None]]:
+        """MNIST's checksums are of the compressed files, which need not be there; its files hold numbers and no code."""
+        published = _published(self.dataset)
+        if self._is_mnist:
+            return [(name.removesuffix(".gz"), None) for name, _ in published.resources]
+        batches = [(name, md5) for name, md5 in (*published.train_list, *published.test_list)]
+        return [*batches, (published.meta["filename"], published.meta["md5"])]
+
+    @property
+    def _is_mnist(self) -> bool:
+        return self.dataset.torchvision_class == "MNIST"
+
+    def read(self, progress: Progress) -> Decoded:
+        """Read both splits; raises DataError naming the file that is missing or not the published one."""
+        if fault := self.fault:
+            raise DataError(f"{fault}; delete {self.folder} and use --download")
+        parts = []
+        for done, split in enumerate(("train", "test")):
+            progress(f"reading {self.dataset.name}", done, 2)
+            parts.append(self._read_mnist(split) if self._is_mnist else self._read_cifar(split))
+        progress(f"reading {self.dataset.name}", 2, 2)
+        return Decoded(parts[0], parts[1], self.dataset.class_names)
+
+    def _read_cifar(self, split: str) -> Part:
+        with warnings.catch_warnings():  # NumPy 2.4 dislikes how the published pickles spell a dtype
+            warnings.filterwarnings("ignore", message=r"dtype\(\): align", category=np.exceptions.VisibleDeprecationWarning)
+            published = _published(self.dataset)(self.base, train=split == "train")
+        images = np.ascontiguousarray(published.data.transpose(0, 3, 1, 2))
+        return Part(images, np.asarray(published.targets, dtype=np.int64))
+
+    def _read_mnist(self, split: str) -> Part:
+        from torchvision.datasets.mnist import read_image_file, read_label_file
+
+        images = self._read_numbers(read_image_file, f"{_MNIST_FILES[split]}-images-idx3-ubyte")
+        labels = self._read_numbers(read_label_file, f"{_MNIST_FILES[split]}-labels-idx1-ubyte")
+        return Part(images[:, None], labels.astype(np.int64))
+
+    def _read_numbers(self, reader: Any, name: str) -> Any:
+        path = self.folder / name
+        try:
+            return reader(str(path)).numpy()
+        except (AssertionError, ValueError, RuntimeError, KeyError, IndexError, TypeError) as error:
+            raise DataError(f"{path} is truncated or not in MNIST's format; delete {self.folder} and use --download") from error

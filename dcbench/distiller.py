@@ -1,0 +1,231 @@
+"""The contract between the harness and a method, and the registry of all methods."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import math
+import pkgutil
+import sys
+import types
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from annotated_types import BaseMetadata, Ge, Gt, Le, Lt
+
+from dcbench.errors import DataError, OutOfRangeError, UnknownNameError
+from dcbench.images import SyntheticSet, TrainSet
+from dcbench.run import Run
+
+PACKAGES = ("dcbench.methods", "dcbench.baselines")
+ENTRY_POINTS = "dcbench.distillers"
+
+
+class Distiller(ABC):
+    """A method: a frozen dataclass whose fields are its hyper-parameters, and nothing else.
+
+    A field's range stands in its annotation (``Annotated[float, Ge(1)]``) and is checked when the object is made.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str | None]  # bibliography key
+    version: ClassVar[int] = 1  # raised by hand when the same fields give other images
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # named settings; one that is absent means the defaults
+    protocols: ClassVar[Mapping[str, str]] = {}  # the evaluation protocol of a preset, where it is not the one of the same name
+    source: ClassVar[str] = ""  # of a method named by its file, a hash of that file, which nobody raises a version of
+    budgeted: ClassVar[bool] = True  # False: a reference that uses all the data, whatever the budget
+
+    @abstractmethod
+    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
+        """Make ``ipc`` images per class from ``train``, in its space, drawing all randomness from ``run.generator``."""
+
+    def cost_macs(self, train: TrainSet, ipc: int) -> float:
+        """About how many multiply-accumulates ``distill`` takes, for the estimate and the choice of engine; 0 if next to nothing."""
+        return 0.0
+
+    def refuses(self, train: TrainSet, ipc: int) -> str:
+        """Why this method cannot run on this data and budget, or nothing if it can."""
+        return ""
+
+    def __post_init__(self) -> None:
+        for parameter in hyper_parameters(type(self)).values():
+            parameter.check(self.name, getattr(self, parameter.name))
+
+
+@dataclasses.dataclass(frozen=True)
+class HyperParameter:
+    """One field of a distiller: its type, its range, its default."""
+
+    name: str
+    kinds: tuple[Any, ...]  # plain types and Literal values' types
+    choices: tuple[Any, ...]
+    bounds: tuple[BaseMetadata, ...]
+    default: Any
+
+    def check(self, method: str, value: Any) -> None:
+        """Raises OutOfRangeError if ``value`` is of another type or out of range."""
+        if self.choices:
+            if value not in self.choices:
+                raise OutOfRangeError(f"{method}: {self.name} must be one of {', '.join(map(str, self.choices))}, got {value!r}")
+            return
+        if value is None and type(None) in self.kinds:
+            return
+        accepted = (*self.kinds, int) if float in self.kinds else self.kinds
+        if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in self.kinds):
+            raise OutOfRangeError(f"{method}: {self.name} must be {self._kind_names}, got {value!r}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise OutOfRangeError(f"{method}: {self.name} must be finite, got {value!r}")
+        for bound in self.bounds:
+            wanted = _violated(bound, value)
+            if wanted:
+                raise OutOfRangeError(f"{method}: {self.name} must be {wanted}, got {value!r}")
+
+    def parse(self, method: str, text: str) -> Any:
+        """The value that ``text`` stands for; raises OutOfRangeError."""
+        if self.choices:
+            return next((choice for choice in self.choices if str(choice) == text), text)
+        if text.lower() in ("none", "null") and type(None) in self.kinds:
+            return None
+        for kind in (kind for kind in (bool, int, float, str) if kind in self.kinds):
+            try:
+                return _TRUTH[text.lower()] if kind is bool else kind(text)
+            except (ValueError, KeyError):
+                continue
+        raise OutOfRangeError(f"{method}: {self.name} must be {self._kind_names}, got {text!r}")
+
+    @property
+    def _kind_names(self) -> str:
+        return " or ".join("none" if kind is type(None) else kind.__name__ for kind in self.kinds)
+
+
+_TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def _violated(bound: BaseMetadata, value: Any) -> str:
+    checks: list[tuple[type, str, str, Callable[[Any, Any], bool]]] = [
+        (Ge, "ge", "at least", lambda v, limit: v >= limit),
+        (Gt, "gt", "greater than", lambda v, limit: v > limit),
+        (Le, "le", "at most", lambda v, limit: v <= limit),
+        (Lt, "lt", "less than", lambda v, limit: v < limit),
+    ]
+    for kind, attribute, words, holds in checks:
+        if isinstance(bound, kind):
+            limit = getattr(bound, attribute)
+            return "" if holds(value, limit) else f"{words} {limit}"
+    return ""
+
+
+def hyper_parameters(distiller: type[Distiller]) -> dict[str, HyperParameter]:
+    """The fields of a distiller with their types and ranges."""
+    hints = typing.get_type_hints(distiller, include_extras=True)
+    found = {}
+    for field in dataclasses.fields(distiller):  # type: ignore[arg-type]
+        kind, bounds = hints[field.name], ()
+        if typing.get_origin(kind) is typing.Annotated:
+            kind, *extras = typing.get_args(kind)
+            bounds = tuple(extra for extra in extras if isinstance(extra, BaseMetadata))  # type: ignore[assignment]
+        members = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+        literal = typing.get_origin(kind) is typing.Literal
+        found[field.name] = HyperParameter(field.name, members, typing.get_args(kind) if literal else (), bounds, field.default)
+    return found
+
+
+_registry: dict[str, type[Distiller]] = {}
+_failures: dict[str, str] = {}  # plugins that could not be imported, and why
+_Plugin = TypeVar("_Plugin", bound=type[Distiller])
+
+
+def register(name: str, *, paper: str | None = None) -> Callable[[_Plugin], _Plugin]:
+    """Make a distiller known under ``name``; raises ValueError if the name is taken by another class."""
+
+    def enter(distiller: _Plugin) -> _Plugin:
+        before = _registry.get(name)
+        if before is not None and (before.__module__, before.__qualname__) != (distiller.__module__, distiller.__qualname__):
+            raise ValueError(f"two distillers are called {name!r}: {before.__module__}.{before.__qualname__} and {distiller.__module__}")
+        distiller.name, distiller.paper = name, paper
+        _registry[name] = distiller
+        return distiller
+
+    return enter
+
+
+def registered() -> dict[str, type[Distiller]]:
+    """All distillers by name: the project's own and those of installed packages. One that fails to import hides no other."""
+    for package_name in PACKAGES:
+        package = importlib.import_module(package_name)
+        for module in pkgutil.iter_modules(package.__path__, f"{package_name}."):
+            _import_plugin(module.name, lambda name=module.name: importlib.import_module(name))  # type: ignore[misc]
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        _import_plugin(f"{point.name} ({point.value})", point.load)
+    return dict(sorted(_registry.items()))
+
+
+def import_failures() -> dict[str, str]:
+    """Plugins that could not be imported, with the reason."""
+    return dict(_failures)
+
+
+def _import_plugin(name: str, load: Callable[[], Any]) -> None:
+    try:
+        load()
+        _failures.pop(name, None)
+    except Exception as error:  # a stranger's module may raise anything
+        _failures[name] = f"{type(error).__name__}: {error}"
+
+
+def find(name: str) -> type[Distiller]:
+    """The distiller called ``name``, or the class of ``./file.py:Class``; raises UnknownNameError with a suggestion."""
+    if ".py:" in name:
+        return _from_file(name)
+    known = registered()
+    if name not in known:
+        broken = next((f" ({plugin} failed to import: {why})" for plugin, why in _failures.items() if name in plugin), "")
+        raise UnknownNameError("method", f"{name}{broken}", known)
+    return known[name]
+
+
+def _from_file(name: str) -> type[Distiller]:
+    path, _, attribute = name.rpartition(":")
+    if not Path(path).is_file():
+        raise DataError(f"no such file: {path} (wanted a Python file with a distiller called {attribute})")
+    return _class_in(Path(path).resolve(), attribute, hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12])
+
+
+@cache
+def _class_in(path: Path, attribute: str, source: str) -> type[Distiller]:
+    """The class in a file of this content; the file is executed once."""
+    module_name = f"dcbench_plugin_{Path(path).stem}"
+    specification = importlib.util.spec_from_file_location(module_name, path)
+    if specification is None or specification.loader is None:
+        raise DataError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[module_name] = module
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:  # a stranger's module may raise anything
+        raise DataError(f"{path} failed to import: {type(error).__name__}: {error}") from error
+    found = getattr(module, attribute, None)
+    if not (isinstance(found, type) and issubclass(found, Distiller) and hasattr(found, "name")):
+        there = [key for key, value in vars(module).items() if hasattr(value, "distill") and hasattr(value, "name")]
+        raise DataError(f"{path} has no registered distiller called {attribute!r}; it has: {', '.join(there) or 'none (see @register)'}")
+    found.source = source
+    return found
+
+
+def build(name: str, preset: str, settings: Mapping[str, Any] | None = None) -> Distiller:
+    """The method ``name`` with a preset's fields and then ``settings``' (strings are parsed); raises UnknownNameError, OutOfRangeError."""
+    distiller = find(name)
+    fields = hyper_parameters(distiller)
+    values = dict(distiller.presets.get(preset, {}))
+    for key, value in (settings or {}).items():
+        if key not in fields:
+            raise UnknownNameError(f"field of {name}", key, fields)
+        values[key] = fields[key].parse(name, value) if isinstance(value, str) else value
+    return distiller(**values)

@@ -1,0 +1,162 @@
+"""Evaluation: train many networks from scratch on a synthetic set, each with its own seed; the accuracy is the last epoch's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dcbench.augment import augmentation
+from dcbench.errors import DivergedError, MismatchError, OutOfRangeError, UnknownNameError
+from dcbench.images import SyntheticSet, TestSet
+from dcbench.networks.base import initialise, macs
+from dcbench.networks.catalogue import build_network
+from dcbench.networks.convnet import Normalisation
+from dcbench.run import Run, silent
+from dcbench.training import Schedule, Trainer
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a set is judged. Stored in every record; ``version`` is raised by hand when its numbers change."""
+
+    name: str
+    version: int
+    schedule: Schedule
+    network: str = "convnet"
+    normalisation: Normalisation = "instance"
+    augment: str = "dsa"
+    networks: int = 100  # how many are trained unless asked otherwise; what one of them gives does not depend on it
+    epochs_without_augmentation: int | None = None  # where a protocol is shorter then
+
+    def with_options(self, network: str | None = None, epochs: int | None = None, augment: str | None = None) -> Protocol:
+        """This protocol with the user's changes; raises OutOfRangeError."""
+        if epochs is not None and epochs < 1:
+            raise OutOfRangeError(f"epochs must be at least 1, got {epochs}")
+        changed = replace(self, network=network or self.network, augment=augment or self.augment)
+        if changed.augment == "none" and epochs is None:
+            epochs = self.epochs_without_augmentation
+        return changed if epochs is None else replace(changed, schedule=_stretched(self.schedule, epochs))
+
+    def with_recipe(self, recipe: Mapping[str, Any]) -> Protocol:
+        """This protocol with what a set's own recipe asks for: ``lr``, ``batch``, ``augment``, ``network``."""
+        schedule = replace(self.schedule, **{key: recipe[key] for key in ("lr", "batch") if key in recipe})
+        return replace(self, schedule=schedule, **{key: recipe[key] for key in ("augment", "network") if key in recipe})
+
+    def to_json(self) -> dict[str, Any]:
+        """What changes a network's accuracy, as plain values; the number of networks does not."""
+        plain = asdict(self)
+        plain |= plain.pop("schedule")
+        for key in ("networks", "epochs_without_augmentation"):
+            plain.pop(key)
+        return plain
+
+
+def _stretched(schedule: Schedule, epochs: int) -> Schedule:
+    """``schedule`` over another number of epochs; a single decay stays at the same share of it."""
+    if schedule.decay_after is None:
+        return replace(schedule, epochs=epochs)
+    return replace(schedule, epochs=epochs, decay_after=round(schedule.decay_after * epochs / schedule.epochs))
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        # DataDAM's Table 2 to the letter. Its number of epochs is not printed: past 150 the rate is below 1e-5.
+        Protocol("paper", 1, Schedule(epochs=300, decay=0.5, decay_every=15)),
+        # DC, DM, DC-BENCH: `range(E + 1)` epochs, the rate divided once, with a fresh optimizer.
+        Protocol(
+            "lineage",
+            1,
+            Schedule(epochs=1001, decay=0.1, decay_after=501, fresh_momentum=True),
+            epochs_without_augmentation=301,
+        ),
+        # What DataDAM's released code does: BatchNorm, batches of 64, the rate divided after epoch 901 of 1,801.
+        Protocol("released", 1, Schedule(epochs=1801, batch=64, decay=0.1, decay_after=901, fresh_momentum=True), normalisation="batch"),
+        # Minutes on two cores.
+        Protocol("quick", 1, Schedule(epochs=300, decay=0.0), networks=5),
+        # The whole data set, for reference: the same network and augmentation, fewer passes over far more images.
+        Protocol("whole", 1, Schedule(epochs=100, decay=0.0), networks=5),
+        Protocol("whole-quick", 1, Schedule(epochs=10, decay=0.0), networks=2),
+    )
+}
+
+
+def find_protocol(name: str) -> Protocol:
+    """The protocol called ``name``; raises UnknownNameError."""
+    if name not in PROTOCOLS:
+        raise UnknownNameError("protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]
+
+
+@dataclass(frozen=True)
+class NetworkResult:
+    """One network of an ensemble."""
+
+    network: int  # its index, which with the run's seed decides its initial weights, its batches and their augmentation
+    accuracy: float  # of the last epoch, on the test set, a fraction
+    loss: float | None  # mean training loss of the last epoch; None where it was not finite
+    seconds: float
+    epoch_seconds: float  # median over epochs
+    compile_seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def evaluation_macs(synthetic: SyntheticSet, test: TestSet, protocol: Protocol) -> float:
+    """Multiply-accumulates of training and testing one network."""
+    per_image = macs(build_network(protocol.network, test.spec, protocol.normalisation), test.spec.shape)
+    return per_image * (3.0 * len(synthetic) * protocol.schedule.epochs + len(test))
+
+
+def evaluate(synthetic: SyntheticSet, test: TestSet, protocol: Protocol, networks: Iterable[int], run: Run) -> Iterator[NetworkResult]:
+    """Train the networks of the given indices, one result as each ends. Raises MismatchError if set and test do not fit.
+
+    Network 57 is the same whether 0 to 56 were trained or not. The test images are taken into the set's space, not the other
+    way round: a foreign set is never judged in a space it was not made for.
+    """
+    check_fit(synthetic, test)
+    judged = replace(test, space=synthetic.space)
+    network = build_network(protocol.network, test.spec, protocol.normalisation)
+    trainer = Trainer(network, run.machine)
+    images, labels = run.place(synthetic.images), run.place(synthetic.labels)
+    test_images = run.place(all_values(judged))
+    augment = augmentation(protocol.augment, synthetic.space, test.spec.flips)
+    for index in networks:
+        part = replace(run.part(f"network {index}"), progress=silent, resume=False)
+        clock = time.monotonic()
+        initialise(network, part.generator("network"))
+        try:
+            loss: float | None = trainer.train(lambda chosen: images[chosen.to(images.device)], labels, protocol.schedule, part, augment)
+        except DivergedError:
+            loss = None  # its accuracy counts all the same: to leave it out would flatter the set
+        network.eval()
+        accuracy = accuracy_of(trainer, test_images, judged.labels)
+        seconds = time.monotonic() - clock
+        yield NetworkResult(index, accuracy, loss, seconds, part.cost.step_seconds or 0.0, part.cost.compile_seconds)
+
+
+def check_fit(synthetic: SyntheticSet, test: TestSet) -> None:
+    """Raises MismatchError if the set's images or classes are not those of the test set."""
+    ours, theirs = (*synthetic.images.shape[1:], synthetic.spec.classes), (*test.images.shape[1:], test.spec.classes)
+    if ours != theirs:
+        raise MismatchError(
+            f"the synthetic set has images of {ours[0]}×{ours[1]}×{ours[2]} in {ours[3]} classes, but {test.spec.dataset} has "
+            f"{theirs[0]}×{theirs[1]}×{theirs[2]} in {theirs[3]}; evaluate it with --dataset {synthetic.spec.dataset}"
+        )
+
+
+def all_values(test: TestSet) -> Tensor:
+    """All test images in the set's space, taken there once."""
+    return torch.cat([test.values(slice(start, start + 1000)) for start in range(0, len(test), 1000)])
+
+
+def accuracy_of(trainer: Trainer, images: Tensor, labels: Tensor) -> float:
+    """The share of ``images`` whose largest logit is their label's."""
+    predicted = trainer.predict(images)
+    return float((predicted == labels).double().mean())

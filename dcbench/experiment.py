@@ -1,0 +1,137 @@
+"""What one cell of a comparison is, where it is worked on, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import dcbench
+from dcbench.datasets.loading import Loaded
+from dcbench.distiller import Distiller
+from dcbench.errors import OutOfRangeError
+from dcbench.files import locked
+from dcbench.images import SyntheticSet
+from dcbench.machine import Machine
+from dcbench.records import Distillation
+from dcbench.run import Progress, fingerprint, silent
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where and how cells are worked on: none of it changes a result, but for the machine's precision and engine."""
+
+    out: Path
+    machine: Machine
+    progress: Progress = silent
+    say: Callable[[str], None] = lambda _message: None
+    stop: Callable[[], bool] = lambda: False
+    resume: bool = True
+    elsewhere: bool = False
+    checkpoint_seconds: float = 30.0  # between two checkpoints of a distillation
+
+    @contextmanager
+    def alone(self, folder: Path) -> Iterator[None]:
+        """Hold ``folder`` for this process. Says so while another one is at work there, and can be stopped meanwhile."""
+        told: list[Path] = []
+
+        def waiting() -> None:
+            if not told:
+                self.say(f"waiting for another process that is at work in {folder}")
+            told.append(folder)
+            if self.stop():
+                raise KeyboardInterrupt
+
+        with locked(folder, waiting):
+            for left in folder.glob(".*.*"):  # files that a killed process had not finished writing
+                left.unlink(missing_ok=True)
+            yield
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method with its fields on one dataset, budget and seed."""
+
+    distiller: Distiller
+    preset: str
+    loaded: Loaded
+    ipc: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.ipc < 1:
+            raise OutOfRangeError(f"ipc must be at least 1, got {self.ipc}")
+
+    @property
+    def label(self) -> str:
+        """The cell in a few words, for people."""
+        return set_label(self.distiller.name, self.ipc if self.distiller.budgeted else None, self.seed)
+
+    def identity(self, machine: Machine) -> dict[str, Any]:
+        """What changes the images, besides budget and seed."""
+        source = {"source": self.distiller.source} if self.distiller.source else {}
+        return {
+            "method": self.distiller.name,
+            "method_version": self.distiller.version,
+            "fields": asdict(self.distiller),  # type: ignore[call-overload]
+            "revision": self.loaded.spec.revision,
+            "space": self.loaded.train.space.fingerprint,
+            "holdout": self.loaded.train.holdout,
+            "precision": machine.precision,
+            **source,
+        }
+
+    def folder(self, workshop: Workshop) -> Path:
+        """Where this cell's artifact and evaluations live."""
+        budget = f"ipc{self.ipc}" if self.distiller.budgeted else "whole"
+        name = f"{self.preset}-{fingerprint(self.identity(workshop.machine))}"
+        return workshop.out / self.loaded.spec.dataset / budget / file_name(self.distiller.name) / name / f"seed{self.seed}"
+
+    def provenance(self, machine: Machine) -> dict[str, Any]:
+        """What the artifact says of where it came from. Nothing of time or place, so that the same work gives the same bytes."""
+        return {
+            **self.identity(machine),
+            "paper": self.distiller.paper,
+            "preset": self.preset,
+            "dataset": self.loaded.spec.dataset,
+            "ipc": self.ipc if self.distiller.budgeted else None,
+            "seed": self.seed,
+            "artifact_hash": fingerprint(self.identity(machine)),
+            "dcbench": dcbench.__version__,
+        }
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A finished set with its folder, its file (None for the reference, which has none) and what it cost, where that is known."""
+
+    synthetic: SyntheticSet
+    provenance: Mapping[str, Any]
+    sha256: str
+    folder: Path
+    path: Path | None
+    cost: Distillation | None
+
+    @property
+    def label(self) -> str:
+        """The set in a few words, for people."""
+        return set_label(*(self.provenance.get(key) for key in ("method", "ipc", "seed")))
+
+
+def set_label(method: Any, ipc: Any, seed: Any) -> str:
+    """A set in a few words; what is not known of it is left out."""
+    return f"{method or 'set'}{'' if ipc is None else f' IPC {ipc}'}{'' if seed is None else f' seed {seed}'}"
+
+
+def file_name(name: str) -> str:
+    """A name, whoever chose it, as that of a single file or folder."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)[:60] or "unnamed"
+
+
+def in_words(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

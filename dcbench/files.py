@@ -1,0 +1,176 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from dcbench.errors import FileFormatError, StorageError
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` through a temporary file, fsync and rename; raises StorageError and leaves the old file."""
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)
+        temporary = None
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}; what stood there before is unchanged") from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write ``value`` as JSON without NaN."""
+    write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object; raises FileFormatError naming the file."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path} is not a readable JSON file: {error}") from error
+    if not isinstance(value, dict):
+        raise FileFormatError(f"{path} holds a JSON {type(value).__name__}, wanted an object")
+    return value
+
+
+def append_line(path: Path, value: Mapping[str, Any]) -> None:
+    """Append one JSON line and fsync it, after mending a last line that a crash left unfinished."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as stream:
+            end = stream.seek(0, os.SEEK_END)
+            if end and _byte_at(stream, end - 1) != b"\n":
+                stream.write(b"\n")
+            stream.write((json.dumps(value, allow_nan=False) + "\n").encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise StorageError(f"cannot append to {path}: {error.strerror or error}; earlier lines are unchanged") from error
+
+
+def _byte_at(stream: Any, position: int) -> bytes:
+    stream.seek(position)
+    return bytes(stream.read(1))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read JSON lines; a line that a crash cut short is passed over, for its work is simply done again."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def write_tensors(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a dict of tensors and plain values; the same value gives the same bytes, whatever the file's name."""
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(_one_of_each(dict(value)), buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def _one_of_each(value: Any) -> Any:
+    """``value`` with equal words as one object: a pickle refers back to objects it has seen, so which are one shows in its bytes."""
+    if type(value) is str:
+        return sys.intern(value)
+    if type(value) is dict:
+        return {_one_of_each(key): _one_of_each(entry) for key, entry in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_one_of_each, value))
+    return value
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Read a dict of tensors and plain values onto the CPU, executing nothing; raises FileFormatError."""
+    value = read_plain_tensors(path)
+    if not isinstance(value, dict):
+        raise FileFormatError(f"{path} holds a {type(value).__name__}, wanted a dict of tensors")
+    return value
+
+
+def read_plain_tensors(path: Path) -> Any:
+    """Read whatever tensors, lists, dicts and plain values a file holds, executing nothing; raises FileFormatError."""
+    import torch
+
+    try:
+        _check_sums(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that a pickle is of another protocol: it is read strictly or refused
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise FileFormatError(f"no such file: {path}") from error
+    except Exception as error:  # bytes that are no pickle make its reader raise anything
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise FileFormatError(f"{path} is damaged or not a file of plain tensors, and was refused unexecuted ({reason[:120]})") from error
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the checksums that torch writes and does not read: a flipped bit would otherwise pass for a number."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
+
+
+@contextmanager
+def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold ``folder`` for one process; while another has it, ``waiting`` is called every second, and may raise."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=1)
+        while not _acquired(lock):
+            waiting()
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error.strerror or error}; a folder that can be written is needed") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquired(lock: FileLock) -> bool:
+    try:
+        lock.acquire()
+    except Timeout:
+        return False
+    return True

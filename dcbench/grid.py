@@ -1,0 +1,109 @@
+"""The grid of cells that one command asks for, checked by its words before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dcbench.datasets.catalogue import find as find_dataset
+from dcbench.datasets.loading import Loaded, load
+from dcbench.datasets.places import Places
+from dcbench.distiller import Distiller, build, find, hyper_parameters, registered
+from dcbench.errors import OutOfRangeError, UnknownNameError
+from dcbench.evaluator import PROTOCOLS, Protocol, find_protocol
+from dcbench.experiment import Cell, Workshop
+from dcbench.networks.catalogue import NETWORKS
+
+WHITENED_BY_THE_PAPER = ("cifar10", "cifar100")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Methods × datasets × budgets × seeds under one preset."""
+
+    methods: Sequence[str]
+    datasets: Sequence[str]
+    ipcs: Sequence[int]
+    seeds: Sequence[int]
+    preset: str = "paper"
+    settings: Mapping[str, str] = field(default_factory=dict)  # field=value, or method.field=value
+    zca: str = "auto"
+    holdout: int = 0
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one cell, so that one that cannot be done need not stop the others."""
+        return len(self.methods) * len(self.datasets) * len(self.ipcs) * len(self.seeds) > 1
+
+    def distillers(self) -> dict[str, Distiller]:
+        """Each method with its fields; raises UnknownNameError, OutOfRangeError, and DataError if a method's file cannot be used."""
+        for name in self.methods:
+            if name.endswith(".py"):
+                raise OutOfRangeError(f"--method {name} names a file; wanted the class in it too, as {name}:Class")
+        self._check_preset()
+        if self.zca not in ("auto", "on", "off"):
+            raise UnknownNameError("value of --zca", self.zca, ("auto", "on", "off"))
+        for dataset in self.datasets:
+            find_dataset(dataset)
+        settings = {name: self._settings_of(name) for name in self.methods}
+        self._check_all_used()
+        distillers = {name: build(name, self.preset, settings[name]) for name in self.methods}
+        for distiller in distillers.values():
+            check_network(getattr(distiller, "network", None))
+        return distillers
+
+    def cells(self, places: Places, workshop: Workshop) -> Iterator[Cell]:
+        """The cells, one dataset after the other, each method's budgets and seeds together. A reference appears once per seed."""
+        distillers = self.distillers()
+        for dataset in self.datasets[1:]:
+            self.load(dataset, places, workshop)  # what is missing is better said now than hours later; decoded, it is kept
+        for dataset in self.datasets:
+            loaded = self.load(dataset, places, workshop)
+            for distiller in distillers.values():
+                ipcs = self.ipcs if distiller.budgeted else self.ipcs[:1]
+                yield from (Cell(distiller, self.preset, loaded, ipc, seed) for ipc in ipcs for seed in self.seeds)
+
+    def load(self, dataset: str, places: Places, workshop: Workshop) -> Loaded:
+        """One of the grid's datasets in the space that the preset asks for."""
+        whiten = self.zca == "on" or (self.zca == "auto" and self.preset == "paper" and dataset in WHITENED_BY_THE_PAPER)
+        return load(dataset, places, zca=whiten, holdout=self.holdout, progress=workshop.progress)
+
+    def protocol_of(self, distiller: Distiller, name: str | None) -> Protocol:
+        """The protocol that judges ``distiller``'s sets: ``name`` if given, else the one of the preset."""
+        if name is not None:
+            return find_protocol(name)
+        return find_protocol(distiller.protocols.get(self.preset, self.preset if self.preset in PROTOCOLS else "paper"))
+
+    def _settings_of(self, method: str) -> dict[str, str]:
+        distiller = find(method)
+        fields = hyper_parameters(distiller)
+        shared = {key: value for key, value in self.settings.items() if key in fields}
+        own = {key.partition(".")[2]: value for key, value in self.settings.items() if key.partition(".")[0] == distiller.name}
+        return {**shared, **own}
+
+    def _check_all_used(self) -> None:
+        found = [find(method) for method in self.methods]
+        known = {key for method in found for field in hyper_parameters(method) for key in (field, f"{method.name}.{field}")}
+        for key in self.settings:
+            if key not in known:
+                raise UnknownNameError(f"field of {', '.join(method.name for method in found)}", key, known)
+
+    def _check_preset(self) -> None:
+        known = {"paper", *PROTOCOLS, *(preset for method in registered().values() for preset in method.presets)}
+        known |= {preset for name in self.methods for preset in find(name).presets}
+        if self.preset not in known:
+            raise UnknownNameError("preset", self.preset, known)
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, str]:
+    """``field=value`` words as a mapping; raises OutOfRangeError."""
+    for text in texts:
+        if not text.partition("=")[0] or "=" not in text:
+            raise OutOfRangeError(f"--set needs field=value, got {text!r}")
+    return {key.strip(): value.strip() for key, _, value in (text.partition("=") for text in texts)}
+
+
+def check_network(name: str | None) -> None:
+    """Raises UnknownNameError unless ``name`` is a network or none."""
+    if name is not None and name not in NETWORKS:
+        raise UnknownNameError("network", name, NETWORKS)

@@ -1,0 +1,208 @@
+"""Sets of images and the space their values live in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from dcbench.errors import DataError, FileFormatError, brief
+
+SpaceKind = Literal["raw", "normalised", "zca"]
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """What a set's images are images of."""
+
+    dataset: str
+    revision: str  # hash of the decoded content: the same name with other pixels is another revision
+    channels: int
+    size: int  # pixels per side
+    class_names: tuple[str, ...]
+    flips: bool = True  # whether a mirrored image keeps its class (not so for digits)
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.channels, self.size, self.size
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """The transform between pixels in [0, 1] and the values that networks are trained on.
+
+    ``raw``: none. ``normalised``: (pixels - mean) / std per channel. ``zca``: the same, then, over all values of an image,
+    ``(x - zca_mean) @ zca_matrix`` with a symmetric matrix.
+    """
+
+    kind: SpaceKind = "raw"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    zca_mean: Float[Tensor, " pixels"] | None = None
+    zca_matrix: Float[Tensor, "pixels pixels"] | None = None
+
+    def enter(self, pixels: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n channels size size"]:
+        """Pixels in [0, 1] to values in this space, on the pixels' device."""
+        if self.kind == "raw":
+            return pixels
+        values = (pixels - self._row(self.mean, pixels)) / self._row(self.std, pixels)
+        if self.zca_matrix is None or self.zca_mean is None:
+            return values
+        centred = values.flatten(1) - self.zca_mean.to(values)
+        return (centred @ self.zca_matrix.to(values)).view_as(pixels)
+
+    def leave(self, values: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n channels size size"]:
+        """Values in this space back to pixels; not clipped, so that the way there and back is the identity."""
+        if self.kind == "raw":
+            return values
+        unwhitened = values
+        if self.zca_matrix is not None and self.zca_mean is not None:
+            coloured = values.flatten(1) @ self._colouring.to(values)
+            unwhitened = (coloured + self.zca_mean.to(values)).view_as(values)
+        return unwhitened * self._row(self.std, values) + self._row(self.mean, values)
+
+    @cached_property
+    def _colouring(self) -> Tensor:
+        """The inverse of the whitening, in float64 until it is used: its smallest eigenvalues are far from its largest."""
+        assert self.zca_matrix is not None  # noqa: S101 - asked only of a whitening space
+        inverse: Tensor = torch.linalg.inv(self.zca_matrix.double())
+        return inverse
+
+    @staticmethod
+    def _row(per_channel: tuple[float, ...], like: Tensor) -> Tensor:
+        return torch.tensor(per_channel, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short hash of what the space is called: kind, mean and std.
+
+        A whitening's matrix follows from the data's revision and holdout; its last bits depend on the machine, so it is left out.
+        """
+        return hashlib.sha256(repr((self.kind, self.mean, self.std)).encode()).hexdigest()[:12]
+
+    def to_plain(self) -> dict[str, Any]:
+        """The space as a dict of tensors and plain values (the artifact's ``space``)."""
+        plain: dict[str, Any] = {"kind": self.kind, "mean": list(self.mean), "std": list(self.std)}
+        if self.zca_matrix is not None:
+            plain |= {"zca_mean": self.zca_mean, "zca_matrix": self.zca_matrix}
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Space:
+        """The inverse of ``to_plain``; raises FileFormatError on anything else."""
+        try:
+            space = cls(
+                kind=plain["kind"],
+                mean=tuple(float(value) for value in plain["mean"]),
+                std=tuple(float(value) for value in plain["std"]),
+                zca_mean=plain.get("zca_mean"),
+                zca_matrix=plain.get("zca_matrix"),
+            )
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise FileFormatError(f"a space needs kind, mean and std; got {brief(sorted(map(str, plain)))}") from error
+        whitened = isinstance(space.zca_mean, Tensor) and isinstance(space.zca_matrix, Tensor)
+        if space.kind not in ("raw", "normalised", "zca") or whitened != (space.kind == "zca"):
+            raise FileFormatError(f"unknown space {brief(space.kind)}; wanted raw, normalised, or zca with zca_mean and zca_matrix")
+        return space
+
+
+class _RealSet:
+    """Real images kept as bytes, handed out as values in a space."""
+
+    spec: ImageSpec
+    images: UInt8[Tensor, "n channels size size"]
+    space: Space
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def values(self, indices: Int64[Tensor, " k"] | slice) -> Float[Tensor, "k channels size size"]:
+        """The chosen images as float32 values in the set's space."""
+        return self.space.enter(self.images[indices].float() / 255)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainSet(_RealSet):
+    """The images that a distiller may see. It has no way to the test set."""
+
+    spec: ImageSpec
+    images: UInt8[Tensor, "n channels size size"]
+    labels: Int64[Tensor, " n"]
+    space: Space
+    holdout: str = ""  # which part of the published training set was kept apart, if any
+
+    @cached_property
+    def by_class(self) -> tuple[Int64[Tensor, " members"], ...]:
+        """Indices of each class's images, in order."""
+        return tuple(torch.nonzero(self.labels == label).flatten() for label in range(self.spec.classes))
+
+    @cached_property
+    def _whitened(self) -> Tensor | None:
+        """Whitening is a product of large matrices, so it is done once and not per batch."""
+        if self.space.kind != "zca":
+            return None
+        return torch.cat([_RealSet.values(self, slice(start, start + 1000)) for start in range(0, len(self), 1000)])
+
+    def values(self, indices: Int64[Tensor, " k"] | slice) -> Float[Tensor, "k channels size size"]:
+        return _RealSet.values(self, indices) if self._whitened is None else self._whitened[indices]
+
+    def draw(self, label: int, count: int, generator: torch.Generator) -> Int64[Tensor, " k"]:
+        """Indices of ``count`` different images of class ``label``, or of all it has if it has fewer."""
+        members = self.by_class[label]
+        return members[torch.randperm(len(members), generator=generator)[:count].to(members.device)]
+
+    def require(self, ipc: int) -> None:
+        """Raises DataError if a class has fewer than ``ipc`` images."""
+        sizes = [len(members) for members in self.by_class]
+        smallest = min(range(len(sizes)), key=sizes.__getitem__)
+        if sizes[smallest] < ipc:
+            name = self.spec.class_names[smallest]
+            raise DataError(
+                f"ipc {ipc} asked, but class {name!r} of {self.spec.dataset} has {sizes[smallest]} images; choose a smaller --ipc"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class TestSet(_RealSet):
+    """The images that only the evaluator sees."""
+
+    __test__ = False  # not a test case, whatever pytest thinks of the name
+
+    spec: ImageSpec
+    images: UInt8[Tensor, "n channels size size"]
+    labels: Int64[Tensor, " n"]
+    space: Space
+
+
+@dataclass(frozen=True, eq=False)
+class SyntheticSet:
+    """What a distiller returns: images in ``space``, labels hard (int64) or soft (one row of class weights each)."""
+
+    spec: ImageSpec
+    images: Float[Tensor, "n channels size size"]
+    labels: Int64[Tensor, " n"] | Float[Tensor, "n classes"]
+    space: Space
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # network, lr, batch, augment, where the set asks for its own
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def hard_labels(self) -> Int64[Tensor, " n"]:
+        """The class of each image; of a soft label, its largest entry."""
+        return self.labels if self.labels.ndim == 1 else self.labels.argmax(1)
+
+    @property
+    def pixels(self) -> Float[Tensor, "n channels size size"]:
+        """The images as pixels, clipped to [0, 1]."""
+        return self.space.leave(self.images).clamp(0, 1)

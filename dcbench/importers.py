@@ -1,0 +1,292 @@
+"""Other people's synthetic sets: one small reader for each layout that they publish.
+
+None of these files says which space its values live in. Each layout's usual one is assumed unless told otherwise, recorded in the
+artifact, and doubted aloud where the values do not look like it. Files are read without executing anything.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dcbench.artifact import write_artifact
+from dcbench.errors import FileFormatError, UnknownNameError
+from dcbench.files import read_plain_tensors
+from dcbench.images import ImageSpec, Space, SyntheticSet
+
+Where = Literal["raw", "normalised", "zca"]
+MOST_BYTES = 8 << 30
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """What a foreign file holds, before it is judged."""
+
+    images: Tensor  # N×C×H×W
+    labels: Tensor  # N, or N×K
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way in which a project publishes its sets."""
+
+    name: str
+    what: str
+    space: Where  # where its values usually live
+    read: Callable[[Path, ImageSpec], Foreign]
+    flattens_labels: bool = False  # its labels are centred one-hot rows whose largest entry is the class
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A foreign set as one of ours, with what looks wrong about it."""
+
+    synthetic: SyntheticSet
+    layout: str
+    warnings: tuple[str, ...]
+
+
+def import_set(path: Path, layout: Layout, spec: ImageSpec, space: Space) -> Imported:
+    """The set at ``path`` as images of ``spec`` in ``space``; raises FileFormatError naming the file and what is wrong with it."""
+    foreign = layout.read(path, spec)
+    images = foreign.images.detach().float().contiguous()
+    if images.ndim != 4 or tuple(images.shape[1:]) != spec.shape:
+        raise FileFormatError(f"{path}: images of {tuple(images.shape)}, wanted N×{'×'.join(map(str, spec.shape))} for {spec.dataset}")
+    if not len(images) or not bool(images.isfinite().all()):
+        raise FileFormatError(f"{path}: no images, or values that are not finite")
+    labels, doubts = _labels(foreign.labels.detach(), len(images), spec, layout, path)
+    synthetic = SyntheticSet(spec, images, labels, space, foreign.recipe)
+    return Imported(synthetic, layout.name, (*doubts, *_unequal(synthetic), *_strange_values(synthetic)))
+
+
+def write_imported(path: Path, imported: Imported, name: str, holdout: str = "") -> None:
+    """Write a foreign set as an artifact under the method's name ``name``; what nobody knows of it stays unsaid."""
+    synthetic = imported.synthetic
+    counts = torch.bincount(synthetic.hard_labels, minlength=synthetic.spec.classes)
+    known = {
+        "method": name,
+        "layout": imported.layout,
+        "dataset": synthetic.spec.dataset,
+        "revision": synthetic.spec.revision,
+        "ipc": int(counts.max()),
+        "holdout": holdout,
+        "warnings": list(imported.warnings),
+    }
+    write_artifact(path, synthetic, known)
+
+
+def find_layout(name: str) -> Layout:
+    """The layout called ``name``; raises UnknownNameError."""
+    if name not in LAYOUTS:
+        raise UnknownNameError("layout", name, LAYOUTS)
+    return LAYOUTS[name]
+
+
+def _labels(labels: Tensor, count: int, spec: ImageSpec, layout: Layout, path: Path) -> tuple[Tensor, list[str]]:
+    """Hard labels as int64, soft ones as float32 rows, and what was odd about them."""
+    if labels.ndim == 2 and labels.shape == (count, spec.classes):
+        if layout.flattens_labels:
+            return labels.argmax(1), []
+        return _class_weights(labels.float(), path), []
+    if labels.shape != (count,):
+        raise FileFormatError(f"{path}: labels of {tuple(labels.shape)} for {count} images, wanted {count} or {count}×{spec.classes}")
+    whole = labels.long()
+    if labels.is_floating_point() and not torch.equal(whole.to(labels.dtype), labels):
+        raise FileFormatError(f"{path}: labels are fractions, and not one row of {spec.classes} per image")
+    if int(whole.min()) < 0 or int(whole.max()) >= spec.classes:
+        raise FileFormatError(
+            f"{path}: labels from {int(whole.min())} to {int(whole.max())}, but {spec.dataset} has {spec.classes} classes"
+        )
+    return whole, ["labels are stored as floats; read as whole numbers"] if labels.is_floating_point() else []
+
+
+def _class_weights(rows: Tensor, path: Path) -> Tensor:
+    """Rows that sum to one: as they are if they do already, else the softmax of what must be logits."""
+    if not bool(rows.isfinite().all()):
+        raise FileFormatError(f"{path}: soft labels hold values that are not finite")
+    weights = bool((rows >= 0).all()) and bool(((rows.sum(1) - 1).abs() < 1e-3).all())
+    return rows if weights else rows.softmax(1)
+
+
+def _unequal(synthetic: SyntheticSet) -> list[str]:
+    counts = torch.bincount(synthetic.hard_labels, minlength=synthetic.spec.classes)
+    if int(counts.min()) == int(counts.max()):
+        return []
+    return [f"images per class are unequal: {int(counts.min())} to {int(counts.max())}"]
+
+
+def _strange_values(synthetic: SyntheticSet) -> list[str]:
+    """Where leaving the declared space does not give what could be pixels, or the values are pixels already."""
+    values, kind = synthetic.images, synthetic.space.kind
+    low, high = float(values.min()), float(values.max())
+    if kind != "raw" and low >= 0 and high <= 1:
+        return [f"declared {kind}, but all values lie in [0, 1] ({low:.2f} to {high:.2f}): raw pixels? (--space raw)"]
+    outside = synthetic.space.leave(values)
+    share = float(((outside < -0.5) | (outside > 1.5)).double().mean())
+    if share > 0.2:
+        return [f"declared {kind} (values {low:.2f} to {high:.2f}), but {share:.0%} of its pixels are far outside [0, 1]: another --space?"]
+    return []
+
+
+def _read(path: Path) -> Any:
+    if path.is_file() and path.stat().st_size > MOST_BYTES:
+        raise FileFormatError(f"{path} has {path.stat().st_size} bytes; a synthetic set of more than {MOST_BYTES} is refused")
+    return read_plain_tensors(path)
+
+
+def _pair(value: Any, path: Path) -> Foreign:
+    if not (isinstance(value, Sequence) and len(value) >= 2 and all(isinstance(part, Tensor) for part in value[:2])):
+        raise FileFormatError(f"{path}: wanted a pair of tensors, images and labels, got {type(value).__name__}")
+    return Foreign(value[0], value[1])
+
+
+def _tensor(path: Path) -> Tensor:
+    value = _read(path)
+    if not isinstance(value, Tensor):
+        raise FileFormatError(f"{path} holds a {type(value).__name__}, wanted a tensor")
+    return value
+
+
+def _experiments(path: Path, _spec: ImageSpec) -> Foreign:
+    """DC, DSA, DM: ``{"data": [[images, labels], …]}``, one pair per experiment; the last is used, as in their evaluation."""
+    value = _read(path)
+    data = value.get("data") if isinstance(value, Mapping) else None
+    if not isinstance(data, Sequence) or not data:
+        raise FileFormatError(f"{path}: wanted a dict with a list called data, got {type(value).__name__}")
+    return _pair(data if isinstance(data[0], Tensor) else data[-1], path)
+
+
+def _datadam(path: Path, spec: ImageSpec) -> Foreign:
+    """DataDAM: ``{"data": [images, labels]}``, or two bare tensors ``…_images.pt`` and ``…_labels.pt``."""
+    if path.name.endswith("images.pt"):
+        return Foreign(_tensor(path), _tensor(_beside(path, "images", "labels")))
+    return _experiments(path, spec)
+
+
+def _mtt(path: Path, _spec: ImageSpec) -> Foreign:
+    """MTT: ``images_best.pt`` and ``labels_best.pt``, sometimes in shards; DATM: ``images.pt``, ``labels.pt``, ``lr.pt``."""
+    folder = path if path.is_dir() else path.parent
+    images = [path] if path.is_file() else _shards(folder, "images")
+    tensors = [_tensor(shard) for shard in images]
+    labels = [_tensor(_beside(shard, "images", "labels")) for shard in images]
+    rate = folder / "lr.pt"
+    return Foreign(torch.cat(tensors), torch.cat(labels), {"lr": _rate(rate)} if rate.exists() else {})
+
+
+def _shards(folder: Path, stem: str) -> list[Path]:
+    for pattern in (f"{stem}_best.pt", f"{stem}_best_*.pt", f"{stem}.pt"):
+        found = sorted(folder.glob(pattern))
+        if found:
+            return found
+    raise FileFormatError(f"{folder}: no {stem}_best.pt, {stem}_best_0.pt or {stem}.pt")
+
+
+def _rate(path: Path) -> float:
+    rate = float(_tensor(path).reshape(-1)[0])
+    if not (math.isfinite(rate) and rate > 0):
+        raise FileFormatError(f"{path}: a learning rate of {rate}")
+    return rate
+
+
+def _beside(path: Path, word: str, other: str) -> Path:
+    beside = path.with_name(path.name.replace(word, other))
+    if not beside.is_file():
+        raise FileFormatError(f"{path}: its labels were looked for in {beside}, which is not there")
+    return beside
+
+
+def _kip(path: Path, _spec: ImageSpec) -> Foreign:
+    """KIP: ``.npz`` with ``images`` N×H×W×C and ``labels`` centred one-hot; the class is the largest entry."""
+    try:
+        if sum(entry.file_size for entry in zipfile.ZipFile(path).infolist()) > MOST_BYTES:
+            raise FileFormatError(f"{path}: unpacks to more than {MOST_BYTES} bytes; refused")
+        with np.load(path, allow_pickle=False) as stored:
+            images, labels = torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise FileFormatError(f"{path} is not an .npz with plain arrays images and labels ({error})") from error
+    if images.ndim != 4:
+        raise FileFormatError(f"{path}: images of {tuple(images.shape)}, wanted N×H×W×C")
+    return Foreign(images.permute(0, 3, 1, 2), labels)
+
+
+def _idc(path: Path, _spec: ImageSpec, factor: int) -> Foreign:
+    """IDC: ``data.pt`` with images in [0, 1] and targets. Each image is a square of ``factor``² smaller ones, here taken apart."""
+    packed = _pair(_read(path / "data.pt" if path.is_dir() else path), path)
+    parts = _quarters(packed.images.float(), factor)
+    return Foreign(parts, packed.labels.repeat_interleave(factor**2))
+
+
+def _quarters(images: Tensor, factor: int) -> Tensor:
+    """The factor×factor parts of each image, enlarged to the whole image's size (bilinearly, as IDC decodes)."""
+    size = images.shape[-1]
+    side = math.ceil(size / factor)
+    padded = torch.nn.functional.pad(images, (0, side * factor - size) * 2, value=0.5)
+    parts = [
+        padded[..., row * side : (row + 1) * side, column * side : (column + 1) * side] for row in range(factor) for column in range(factor)
+    ]
+    stacked = torch.stack(parts, 1).flatten(0, 1)
+    return torch.nn.functional.interpolate(stacked, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def _folder(path: Path, spec: ImageSpec) -> Foreign:
+    """SRe2L, RDED, D4M: a folder of images for each class, in the classes' order."""
+    if not path.is_dir():
+        raise FileFormatError(f"{path} is not a folder with one folder of images per class")
+    folders = sorted((entry for entry in path.iterdir() if entry.is_dir()), key=_numbers_by_value)
+    if len(folders) != spec.classes:
+        raise FileFormatError(f"{path}: {len(folders)} folders, but {spec.dataset} has {spec.classes} classes")
+    named = {name: index for index, name in enumerate(spec.class_names)}
+    images, labels = [], []
+    for index, folder in enumerate(folders):
+        for file in _pictures(folder):
+            images.append(_picture(file, spec))
+            labels.append(named.get(folder.name, index))
+    if not images:
+        raise FileFormatError(f"{path}: no .png or .jpg in its folders")
+    return Foreign(torch.stack(images).float() / 255, torch.tensor(labels))
+
+
+def _picture(file: Path, spec: ImageSpec) -> Tensor:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as opened:
+            if opened.size != (spec.size, spec.size):  # known from the head, before anything is unpacked
+                raise FileFormatError(f"{file}: an image of {opened.size[0]}×{opened.size[1]}, wanted {spec.size}×{spec.size}")
+            pixels = np.asarray(opened.convert("L" if spec.channels == 1 else "RGB"))
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
+        raise FileFormatError(f"{file} is not a readable image") from error
+    return torch.from_numpy(pixels.copy()).view(spec.size, spec.size, spec.channels).permute(2, 0, 1)
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    yield from sorted(file for file in folder.iterdir() if file.suffix.lower() in (".png", ".jpg", ".jpeg"))
+
+
+def _numbers_by_value(folder: Path) -> tuple[int, str]:
+    return (int(folder.name), "") if folder.name.isdecimal() else (1 << 30, folder.name)
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        Layout("dc", "DC, DSA: a dict with a list of [images, labels]", "normalised", _experiments),
+        Layout("dm", "DM: the same", "normalised", _experiments),
+        Layout("datadam", "DataDAM: a dict with [images, labels], or …images.pt and …labels.pt", "normalised", _datadam),
+        Layout("mtt", "MTT, DATM: images_best.pt and labels_best.pt, or images.pt, labels.pt and lr.pt", "zca", _mtt),
+        Layout("kip", "KIP: .npz with images N×H×W×C and centred labels", "zca", _kip, flattens_labels=True),
+        Layout("idc", "IDC: data.pt with images in [0, 1], four in one (factor 2)", "raw", partial(_idc, factor=2)),
+        Layout("idc3", "the same, nine in one (factor 3)", "raw", partial(_idc, factor=3)),
+        Layout("folder", "SRe2L, RDED, D4M: a folder of images per class", "raw", _folder),
+    )
+}

@@ -1,0 +1,186 @@
+"""What the work runs on: device, threads, precision and engine. The only module that names a device."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from dcbench.errors import DeviceError, OutOfRangeError, UnknownNameError
+
+Precision = Literal["fp32", "bf16"]
+Engine = Literal["eager", "compiled"]
+
+PRECISIONS = ("auto", "fp32", "bf16")
+ENGINES = ("auto", "eager", "compiled")
+MOST_THREADS = 1024  # more than that, and the process may not get them
+
+# Compiling costs 20 to 60 seconds; below this much work (about a minute of eager computing on two cores) it costs more than it saves.
+WORTH_COMPILING_MACS = 3e12
+# Activation values of one layer that are worked on at a time. On a CPU, chunks that stay in cache are twice as fast.
+CHUNK_VALUES = {"cpu": 64 * 128 * 32 * 32, "cuda": 4096 * 128 * 32 * 32}
+# Multiply-accumulates per second (and thread, on a CPU) of training a ConvNet: measured with AVX-512 and AMX; guessed for CUDA.
+MACS_PER_SECOND: dict[tuple[str, str, str], float] = {
+    ("cpu", "fp32", "eager"): 2.7e10,
+    ("cpu", "fp32", "compiled"): 4.2e10,
+    ("cpu", "bf16", "eager"): 4e10,
+    ("cpu", "bf16", "compiled"): 1.4e11,
+    ("cuda", "fp32", "eager"): 3e12,
+    ("cuda", "fp32", "compiled"): 5e12,
+    ("cuda", "bf16", "eager"): 1e13,
+    ("cuda", "bf16", "compiled"): 3e13,
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A device with a precision and, once decided, an engine."""
+
+    device: torch.device
+    threads: int
+    precision: Precision
+    engine: Engine | Literal["auto"] = "auto"
+
+    def decide(self, macs: float) -> Machine:
+        """This machine with ``engine`` chosen for a job of so many multiply-accumulates: from the job alone, not from timing."""
+        if self.engine != "auto":
+            return self
+        return replace(self, engine="compiled" if macs >= WORTH_COMPILING_MACS and _can_compile(self.device) else "eager")
+
+    def chunk(self, values_per_image: int) -> int:
+        """How many images to work on at a time, given the values of the largest activation of one image; a power of two."""
+        most = max(1, CHUNK_VALUES.get(self.device.type, CHUNK_VALUES["cpu"]) // values_per_image)
+        return min(4096, 1 << (most.bit_length() - 1))
+
+    def accelerate(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """``function`` under this machine's precision, compiled for each shape it meets where the engine says so."""
+        device_type, mixed = self.device.type, self.precision == "bf16"
+
+        def mixed_precision(*arguments: Any) -> Any:
+            with torch.autocast(device_type, torch.bfloat16, enabled=mixed):
+                return function(*arguments)
+
+        if self.engine != "compiled":
+            return mixed_precision
+        torch._dynamo.config.recompile_limit = max(1024, torch._dynamo.config.recompile_limit)  # each job's shapes count against it
+        return torch.compile(mixed_precision, dynamic=False)
+
+    def estimate_seconds(self, macs: float) -> float:
+        """About how long so many multiply-accumulates of convolutions take: good to a factor of two or three."""
+        rate = MACS_PER_SECOND[(self.device.type, self.precision, "eager" if self.engine == "auto" else self.engine)]
+        return macs / (rate * (self.threads if self.device.type == "cpu" else 1))
+
+    def place(self, value: Tensor) -> Tensor:
+        """``value`` on this machine's device; images in the memory layout that convolutions like best."""
+        if value.ndim == 4:
+            return value.to(self.device, memory_format=torch.channels_last)
+        return value.to(self.device)
+
+    def hold(self, images: Tensor) -> Tensor:
+        """A whole set's images where batches are drawn from them: on the device, if that is not the processor itself."""
+        return images if self.device.type == "cpu" else images.to(self.device)
+
+    def settle(self, network: nn.Module) -> nn.Module:
+        """``network`` on this machine's device, in the layout that convolutions like best."""
+        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def fused_optimizers(self) -> bool:
+        return self.device.type in ("cpu", "cuda")
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What the bits of a result depend on, besides the code and the seed."""
+        return {
+            "device": self.device.type,
+            "device_name": self.device_name,
+            "threads": self.threads,
+            "precision": self.precision,
+            "engine": self.engine,
+            "torch": str(torch.__version__),
+        }
+
+    @property
+    def device_name(self) -> str:
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return _processor_name()
+
+    def synchronise(self) -> None:
+        """Wait for the device, so that a clock read afterwards has seen the work done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory that this process has held on the device so far."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def resolve(device: str = "auto", threads: int | None = None, precision: str = "auto", engine: str = "auto") -> Machine:
+    """The machine that these words mean here; raises DeviceError if it is not there. Sets torch's number of threads."""
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise OutOfRangeError(f"threads must be 1 to {MOST_THREADS}, got {threads}")
+    if precision not in PRECISIONS:
+        raise UnknownNameError("precision", precision, PRECISIONS)
+    if engine not in ENGINES:
+        raise UnknownNameError("engine", engine, ENGINES)
+    found = _device(device)
+    if found.type == "cuda":
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # fp32 is the reference: no TF32 in its convolutions
+    if threads is not None:
+        torch.set_num_threads(threads)
+    chosen: Precision = "fp32" if precision == "auto" else precision  # type: ignore[assignment]
+    return Machine(found, torch.get_num_threads(), chosen, engine)  # type: ignore[arg-type]
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UnknownNameError("device", name, ("auto", "cpu", "cuda", "cuda:0")) from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"device {name!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise DeviceError(f"device {name!r} is not supported; use cpu or cuda")
+    return device
+
+
+def multiplies_bf16_natively(device: torch.device) -> bool:
+    """Whether bf16 products run on hardware made for them: CUDA from sm_80 on, or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return "amx_bf16" in _cpu_flags()
+
+
+def _cpu_flags() -> frozenset[str]:
+    return frozenset(_cpu_line("flags").split())
+
+
+def _processor_name() -> str:
+    return _cpu_line("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_line(key: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "")
+
+
+def _can_compile(device: torch.device) -> bool:
+    if device.type == "cpu":
+        return any(shutil.which(compiler) for compiler in ("g++", "clang++", "c++"))
+    return True

@@ -1,0 +1,154 @@
+"""The feature-matching family: move synthetic images until what random networks see in them is what they see in real ones.
+
+Each step draws a fresh network, a batch of real images per class and one siamese augmentation per class, and takes one step of
+SGD on the images. A method says what is seen (``describe``) and how far apart two classes' means are (``discrepancy``).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from annotated_types import Ge, Gt, Le
+from jaxtyping import Float
+from torch import Tensor
+
+from dcbench.augment import DSA, Draw
+from dcbench.distiller import Distiller
+from dcbench.images import SyntheticSet, TrainSet
+from dcbench.networks.base import Network, initialise, macs
+from dcbench.networks.catalogue import build_network
+from dcbench.run import Run
+from dcbench.selection import Initialisation, first_images
+
+Descriptions = tuple[Float[Tensor, "n _"], ...]  # one row per image and description
+Means = Sequence[Float[Tensor, "classes _"]]  # one row per class and description
+
+GROUP_IMAGES = 4096  # real images of all classes that are handled together, at the most
+
+
+@dataclass(frozen=True)
+class FeatureMatching(Distiller):
+    """Σ over classes of a distance between mean descriptions of real and synthetic images, minimised over the images."""
+
+    iterations: Annotated[int, Ge(1)] = 8000
+    lr: Annotated[float | None, Gt(0), Le(10)] = None  # of the images; none: 1 up to IPC 50 and 10 above (Table 2)
+    momentum: Annotated[float, Ge(0), Le(1)] = 0.5
+    real_batch: Annotated[int, Ge(1)] = 256  # per class and step
+    init: Initialisation = "random"
+    network: str = "convnet"
+    normalisation: Literal["instance", "batch", "none", "layer", "group"] = "instance"
+    scale: Annotated[float, Gt(0)] = 1.0  # of the loss
+
+    observes: ClassVar[bool] = True  # False: describes the images themselves, and no network is drawn
+
+    @abstractmethod
+    def describe(self, images: Float[Tensor, "n channels size size"], network: Network) -> Descriptions:
+        """What is compared, per image."""
+
+    @abstractmethod
+    def discrepancy(self, real: Means, synthetic: Means) -> Float[Tensor, ""]:
+        """The distance of class means, a sum over classes, so that the classes may be handled a few at a time."""
+
+    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
+        train.require(ipc)
+        images = run.place(first_images(self.init, train, ipc, run)).requires_grad_()
+        optimizer = torch.optim.SGD([images], lr=self.image_lr(ipc), momentum=self.momentum)
+        matching = MatchingStep(self, train, ipc, run)
+        for step in run.steps(self.iterations, {"images": images, "optimizer": optimizer}):
+            optimizer.zero_grad()
+            run.log(step, loss=matching.accumulate_gradient(images, step))
+            optimizer.step()
+        labels = torch.arange(train.spec.classes).repeat_interleave(ipc)
+        return SyntheticSet(train.spec, images.detach().cpu().contiguous(), labels, train.space)
+
+    def image_lr(self, ipc: int) -> float:
+        """The step size on the images: Table 2's rule unless ``lr`` is given."""
+        return self.lr if self.lr is not None else (1.0 if ipc <= 50 else 10.0)
+
+    def cost_macs(self, train: TrainSet, ipc: int) -> float:
+        if not self.observes:
+            return 0.0
+        network = build_network(self.network, train.spec, self.normalisation)
+        real = sum(min(self.real_batch, len(members)) for members in train.by_class)
+        per_step = real + 3 * ipc * train.spec.classes  # forward; forward and backward
+        return self.iterations * per_step * macs(network, train.spec.shape)
+
+
+class MatchingStep:
+    """One distillation's network, compiled description and batches."""
+
+    def __init__(self, method: FeatureMatching, train: TrainSet, ipc: int, run: Run) -> None:
+        self.method, self.ipc, self.run = method, ipc, run
+        self.train = replace(train, images=run.machine.hold(train.images))
+        self.dsa = DSA(flips=train.spec.flips)
+        self.network = build_network(method.network, train.spec, method.normalisation)
+        self.network.requires_grad_(False)
+        run.machine.settle(self.network)
+        describe: Callable[[Tensor], Descriptions] = lambda images: method.describe(images, self.network)  # noqa: E731
+        self.describe = run.machine.accelerate(describe) if method.observes else describe
+
+    @cached_property
+    def chunk(self) -> int:
+        """Images described at a time."""
+        with torch.no_grad():
+            example = self.run.place(torch.zeros(2, *self.train.spec.shape))
+            widest = max(tap[0].numel() for tap in self.network.observe(example).taps)
+        return self.run.machine.chunk(widest)
+
+    @cached_property
+    def groups(self) -> list[range]:
+        """The classes, as many at a time as their synthetic images fit a chunk. With BatchNorm all at once: the batch is the method's."""
+        classes = self.train.spec.classes
+        if self.network.mixes_images:
+            return [range(classes)]
+        most = max(1, min(classes, self.chunk // self.ipc, GROUP_IMAGES // self.method.real_batch))
+        size = next(size for size in range(most, 0, -1) if classes % size == 0)  # equal groups: one shape to compile
+        return [range(start, start + size) for start in range(0, classes, size)]
+
+    def accumulate_gradient(self, images: Tensor, step: int) -> float:
+        """Add the loss's gradient to ``images.grad``; returns the loss."""
+        if self.method.observes:
+            initialise(self.network, self.run.generator("network", step))
+        total = torch.zeros((), device=images.device)
+        for group in self.groups:
+            draws = [self.dsa.draw(self.run.generator("dsa", step, label)) for label in group]
+            sizes, batch = self._real_batch(group, step, draws)
+            with torch.no_grad():
+                real = class_means(self._describe_in_chunks(batch), sizes)
+            chosen = images[group.start * self.ipc : group.stop * self.ipc].split(self.ipc)
+            augmented = torch.cat([self.dsa.apply(part, draw) for part, draw in zip(chosen, draws, strict=True)])
+            synthetic = class_means(self.describe(self.run.place(augmented)), [self.ipc] * len(group))
+            loss = self.method.scale * self.method.discrepancy(real, synthetic)
+            loss.backward()
+            total += loss.detach()
+        return float(total)
+
+    def _real_batch(self, group: range, step: int, draws: list[Draw]) -> tuple[list[int], Tensor]:
+        parts = []
+        for label, draw in zip(group, draws, strict=True):
+            indices = self.train.draw(label, self.method.real_batch, self.run.generator("real", step, label))
+            parts.append(self.dsa.apply(self.run.place(self.train.values(indices)), draw))
+        return [len(part) for part in parts], torch.cat(parts)
+
+    def _describe_in_chunks(self, images: Tensor) -> Descriptions:
+        """Descriptions without a graph. The last chunk is filled up by repetition, so that one shape is compiled."""
+        if self.network.mixes_images or not self.method.observes:
+            return self.describe(self.run.place(images))
+        rows = [self.describe(self.run.place(part)) for part in _equal_chunks(images, self.chunk)]
+        return tuple(torch.cat(column)[: len(images)] for column in zip(*rows, strict=True))
+
+
+def _equal_chunks(images: Tensor, chunk: int) -> Iterator[Tensor]:
+    missing = -len(images) % chunk
+    filled = torch.cat([images, images[:1].expand(missing, -1, -1, -1)]) if missing else images
+    yield from filled.split(chunk)
+
+
+def class_means(descriptions: Descriptions, sizes: list[int]) -> list[Tensor]:
+    """Means over each class's rows, where ``sizes`` says how many rows of each class follow one another."""
+    return [torch.stack([part.mean(0) for part in rows.float().split(sizes)]) for rows in descriptions]

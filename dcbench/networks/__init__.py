@@ -1,0 +1,1 @@
+"""The networks that data is distilled with and evaluated on."""

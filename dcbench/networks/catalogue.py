@@ -1,0 +1,26 @@
+"""The networks by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from dcbench.errors import UnknownNameError
+from dcbench.images import ImageSpec
+from dcbench.networks.base import Network
+from dcbench.networks.convnet import NORMALISATIONS, ConvNet, Normalisation
+
+NETWORKS: dict[str, Callable[[ImageSpec, Normalisation], Network]] = {
+    "convnet": lambda spec, normalisation: ConvNet(spec.shape, spec.classes, normalisation=normalisation),
+}
+
+
+def build_network(name: str, spec: ImageSpec, normalisation: Normalisation = "instance") -> Network:
+    """The network ``name`` for images of ``spec``; raises UnknownNameError."""
+    if name not in NETWORKS:
+        raise UnknownNameError("network", name, NETWORKS)
+    if normalisation not in NORMALISATIONS:
+        raise UnknownNameError("normalisation", normalisation, NORMALISATIONS)
+    with torch.random.fork_rng(devices=[]):  # layers draw first values from the global generator, which is not ours to move
+        return NETWORKS[name](spec, normalisation)

@@ -1,0 +1,42 @@
+"""Pictures of synthetic sets: one row per class, in pixel space, whitening undone."""
+
+from __future__ import annotations
+
+import io
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from dcbench.images import SyntheticSet
+
+MOST_PER_CLASS = 50
+SMALLEST_TILE = 32  # pixels per side on the page: smaller images are enlarged by a whole factor
+
+
+def grid(synthetic: SyntheticSet) -> UInt8[Tensor, "channels height width"]:
+    """All images (at most 50 per class) on one sheet, a class in each row (in several, if it has more than ten)."""
+    from torchvision.utils import make_grid
+
+    labels = synthetic.hard_labels
+    members = [torch.nonzero(labels == label).flatten()[:MOST_PER_CLASS] for label in range(synthetic.spec.classes)]
+    longest = max(len(rows) for rows in members)
+    columns = min(10, longest)
+    rows_per_class = -(-longest // columns)
+    pixels = synthetic.pixels
+    blank = torch.ones(1, *synthetic.spec.shape)
+    tiles = []
+    for chosen in members:
+        tiles += [pixels[chosen], blank.expand(columns * rows_per_class - len(chosen), -1, -1, -1)]
+    factor = max(1, SMALLEST_TILE // synthetic.spec.size)
+    enlarged = torch.cat(tiles).repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    return (make_grid(enlarged, nrow=columns, padding=2, pad_value=1.0) * 255).round().to(torch.uint8)
+
+
+def as_png(sheet: UInt8[Tensor, "channels height width"]) -> bytes:
+    """A sheet as the bytes of a PNG file."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(sheet.permute(1, 2, 0).contiguous().numpy()).save(stream, format="PNG")
+    return stream.getvalue()

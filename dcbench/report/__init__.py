@@ -1,0 +1,20 @@
+"""Reports: statistics and tables from records. Never imports torch; loads SciPy and pandas, so import it where it is needed."""
+
+from dcbench.report.boards import summary_rows
+from dcbench.report.frames import tidy_frame
+from dcbench.report.render import FORMATS, to_csv, to_latex, to_markdown, write_tables
+from dcbench.report.tables import Cell, Column, Table, build_tables
+
+__all__ = [
+    "FORMATS",
+    "Cell",
+    "Column",
+    "Table",
+    "build_tables",
+    "summary_rows",
+    "tidy_frame",
+    "to_csv",
+    "to_latex",
+    "to_markdown",
+    "write_tables",
+]

@@ -1,0 +1,125 @@
+"""What stands where in a table of accuracies, before any of it is put in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from dcbench.report.boards import Board, Entry, in_order
+from dcbench.report.published import PUBLISHED, PublishedTable, PublishedValue
+from dcbench.report.statistics import SetsSummary, ranks
+from dcbench.report.words import one_line, title
+from dcbench.studies import Study
+
+_FEWEST_TO_RANK = 2
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row to be: a method, and its entry where it was measured."""
+
+    method: str
+    entry: Entry | None
+    published: bool  # a method's published values stand in the first of its rows alone
+
+    @property
+    def label(self) -> str:
+        """The method's title and what tells this row from the method's others."""
+        entry = self.entry
+        if entry is None:
+            return title(self.method)
+        parts = ["foreign"] if entry.foreign else []
+        parts += [f"{name}={value}" for name, value in entry.variant.items()]
+        return one_line(f"{title(self.method)} ({', '.join(parts)})" if parts else title(self.method))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A board as rows of methods and columns of budgets."""
+
+    board: Board
+    lines: tuple[Line, ...]
+    ipcs: tuple[int | None, ...]
+    published: PublishedTable | None
+
+    @cached_property
+    def measured(self) -> Mapping[tuple[int, int | None], SetsSummary]:
+        """The figures of each cell that has any, by the row's number and the budget."""
+        return {(row, ipc): entry.summary(ipc) for row, entry in self._entries for ipc in entry.ipcs}
+
+    @cached_property
+    def networks(self) -> Mapping[tuple[int, int | None], tuple[int, int]]:
+        """The fewest and the most networks that a set of each cell has."""
+        sizes = {(row, ipc): [len(networks) for networks in entry.sets(ipc).values()] for row, entry in self._entries for ipc in entry.ipcs}
+        return {place: (min(counts), max(counts)) for place, counts in sizes.items()}
+
+    @cached_property
+    def ranks(self) -> Mapping[tuple[int, int | None], int]:
+        """Each measured cell's rank in its column; none where there is nothing to rank it with."""
+        found: dict[tuple[int, int | None], int] = {}
+        for ipc in self.ipcs:
+            column = {
+                row: {key: float(np.mean(networks)) for key, networks in entry.sets(ipc).items()}
+                for row, entry in self._entries
+                if ipc in entry.ipcs
+            }
+            if len(column) >= _FEWEST_TO_RANK:
+                found |= {(row, ipc): rank for row, rank in ranks(column).items()}
+        return found
+
+    @property
+    def uniform(self) -> bool:
+        """Whether every cell has as many sets, and every set as many networks, as the others."""
+        sets = {figures.sets for figures in self.measured.values()}
+        return len(sets) == 1 and len({count for counts in self.networks.values() for count in counts}) == 1
+
+    @property
+    def single(self) -> bool:
+        """Whether no cell has more than one set."""
+        return all(figures.sets == 1 for figures in self.measured.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether no cell is missing."""
+        measured = all((row, ipc) in self.measured for row in range(len(self.lines)) for ipc in self.ipcs)
+        return measured and all(self.value(line, ipc) for line in self.lines for ipc in self.ipcs if self.has_published(ipc))
+
+    def has_published(self, ipc: int | None) -> bool:
+        """Whether the budget has a column of published values."""
+        return any(self.value(line, ipc) for line in self.lines)
+
+    def value(self, line: Line, ipc: int | None) -> PublishedValue | None:
+        """The published value that stands beside a row's measured one."""
+        return self.published.value(str(ipc), line.method) if self.published is not None and line.published else None
+
+    @property
+    def _entries(self) -> list[tuple[int, Entry]]:
+        return [(row, line.entry) for row, line in enumerate(self.lines) if line.entry is not None]
+
+
+def lay_out(board: Board, study: Study | None) -> Layout:
+    """The rows and columns of ``board``; with a ``study`` of its dataset, all that the study declares."""
+    own = study if study is not None and study.dataset == board.dataset else None
+    ipcs = in_order({*board.ipcs, *(own.ipcs if own else ())})
+    lines = _lines(board, own.methods if own else ())
+    return Layout(board, tuple(lines), tuple(ipcs), _published(board, own))
+
+
+def _lines(board: Board, declared: Sequence[str]) -> list[Line]:
+    present = {entry.method for entry in board.entries}
+    lines = [Line(method, None, True) for method in declared if method not in present]
+    seen: set[str] = set()
+    for entry in board.entries:
+        first = entry.method not in seen and not entry.foreign
+        seen |= {entry.method} if first else set()
+        lines.append(Line(entry.method, entry, first))
+    place = {method: index for index, method in enumerate(declared)}
+    return sorted(lines, key=lambda line: place.get(line.method, len(place)))  # stable: what the study does not know keeps its order
+
+
+def _published(board: Board, study: Study | None) -> PublishedTable | None:
+    table = PUBLISHED.get(study.published if study else "table3")
+    return table if table is not None and (table.dataset, table.network) == (board.dataset, board.network) else None

@@ -1,0 +1,154 @@
+"""What is said above and below a table of searches: the conditions under which its figures hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from dcbench.nas.correlation import FEWEST, RankFigures
+from dcbench.records import SearchRecord, StoredSearch
+from dcbench.report.boards import canonical
+from dcbench.report.published import PublishedTable
+from dcbench.report.words import DASH, counted, listed, one_line, protocol_words, title
+
+PRINTED_ARCHITECTURES = {"convnet720": 720, "nasbench201": 100}
+PRINTED_IPC = 50
+REFERENCE = "whole"  # the proxy that has epochs of its own
+Labelled = Sequence[tuple[str, StoredSearch]]
+
+
+def search_caption(record: SearchRecord, records: Sequence[SearchRecord]) -> str:
+    """Data, architectures, protocol, ranking and truth; ``record`` is any of the table's ``records``."""
+    data = ", ".join(filter(None, [title(record.dataset), one_line(record.dataset_note)]))
+    protocol = dict(record.protocol)
+    name, version = (one_line(str(protocol.get(key, "without a name"))) for key in ("name", "version"))
+    words = protocol_words({key: value for key, value in protocol.items() if key != "epochs"}, record.space, str(protocol.get("augment")))
+    sentences = [
+        f"Architecture search on {data} (revision {one_line(record.dataset_revision[:12])}): {_drawn(record)},"
+        f" {counted(record.seeds, 'network')} of each trained on the proxy for {_epochs(records)} and ranked by mean accuracy on"
+        f" {record.validation_images} real training images that no built-in proxy has.",
+        f"Protocol {name}, version {version}, ours, for the paper gives none: {words}.",
+        _truth(record.truth),
+        "Correlations of that ranking with the truth [95 % bootstrap interval over architectures].",
+    ]
+    return " ".join(sentences)
+
+
+def _drawn(record: SearchRecord) -> str:
+    settings = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in record.space_fields.items())
+    space, count = f"architectures of {record.space}{f' ({settings})' if settings else ''}", len(record.architectures)
+    if count == record.space_size:
+        return f"all {count} {space}"
+    return f"{count} of the {record.space_size} {space}, drawn with seed {record.search_seed}"
+
+
+def _epochs(records: Sequence[SearchRecord]) -> str:
+    """Epochs of all, and of those that have their own."""
+    by_epochs: dict[str, list[str]] = {}
+    for record in records:
+        by_epochs.setdefault(canonical(record.protocol.get("epochs")), []).append(title(record.proxy))
+    if len(by_epochs) == 1:
+        return _counted_epochs(next(iter(by_epochs)))
+    return listed(f"{_counted_epochs(epochs)} ({', '.join(dict.fromkeys(names))})" for epochs, names in by_epochs.items())
+
+
+def _counted_epochs(epochs: object) -> str:
+    return "1 epoch" if str(epochs) == "1" else f"{epochs} epochs"
+
+
+def _truth(truth: Mapping[str, object]) -> str:
+    if truth.get("source") == "table":
+        return f"Truth: the test accuracies of column {one_line(str(truth.get('column')))} in {one_line(str(truth.get('file')))}."
+    protocol = truth.get("protocol")
+    epochs = protocol.get("epochs") if isinstance(protocol, Mapping) else None
+    return (
+        f"Truth: test accuracy of {counted(_whole(truth.get('seeds')), 'network')} of each architecture trained here on"
+        f" {truth.get('images')} real images for {_counted_epochs(epochs)} by the same protocol, the validation images left out."
+    )
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def search_notes(labelled: Labelled, figures: Sequence[RankFigures], published: PublishedTable | None) -> list[str]:
+    """The signs used, and what sets single proxies apart."""
+    record = labelled[0][1].record
+    notes = [
+        _scaled_down(labelled, published),
+        _top(record, figures),
+        _excluded(record),
+        _by_proxy("A network failed or diverged (what diverged is ranked all the same)", labelled, _failed),
+        _by_proxy(
+            "Validation images were not kept from the making of the proxy (validation_seen_by_proxy)",
+            labelled,
+            lambda record: "yes" if record.validation_seen_by_proxy else "",
+        ),
+        _by_proxy("Trained with what the set itself asks for", labelled, lambda record: canonical(record.recipe) if record.recipe else ""),
+        _by_proxy("Steps of each network", labelled, lambda record: str(record.iterations)),
+        _by_proxy("Images in the space", labelled, lambda record: record.image_space),
+        _by_proxy("Warning", labelled, lambda record: "; ".join(record.warnings)),
+        f"Best: the test accuracy by the truth of what the proxy ranks first, and how far it is below the best of all. {DASH}: no figure.",
+        _reference(labelled),
+        _published(published),
+        _origins(labelled),
+    ]
+    return [note for note in notes if note]
+
+
+def _scaled_down(labelled: Labelled, published: PublishedTable | None) -> str:
+    """In what the search is smaller than the paper's: architectures, images per class."""
+    if published is None:
+        return ""
+    record = labelled[0][1].record
+    printed, few = PRINTED_ARCHITECTURES.get(record.space, 0), len(record.architectures)
+    ipcs = sorted({stored.record.proxy_ipc for _, stored in labelled if stored.record.proxy_ipc is not None} - {PRINTED_IPC})
+    parts = [f"{few} architectures where the paper has {printed}"] if few < printed else []
+    parts += [f"IPC {listed(map(str, ipcs))} where the paper has {PRINTED_IPC}"] if ipcs else []
+    return f"Other than the paper: {listed(parts)}; no claim goes beyond the intervals." if parts else ""
+
+
+def _top(record: SearchRecord, figures: Sequence[RankFigures]) -> str:
+    counts = sorted({found.top_architectures for found in figures})
+    none = f"; too few for a correlation, which takes {FEWEST}" if counts[-1] < FEWEST else ""
+    return f"The top {100 * record.top:g} % by truth: {'-'.join(map(str, counts))} architectures{none}."
+
+
+def _excluded(record: SearchRecord) -> str:
+    count = len(record.excluded)
+    return f"Impossible at this resolution and left out before the draw: {count} architectures; the records list them." if count else ""
+
+
+def _failed(record: SearchRecord) -> str:
+    return str(record.failed) if record.failed else ""
+
+
+def _by_proxy(beginning: str, labelled: Labelled, says: Callable[[SearchRecord], str]) -> str:
+    said: dict[str, list[str]] = {}
+    for label, stored in labelled:
+        said.setdefault(one_line(says(stored.record)), []).append(label)
+    parts = [f"{listed(labels)} ({text})" if text != "yes" else listed(labels) for text, labels in said.items() if text]
+    return f"{beginning}: {'; '.join(parts)}." if parts else ""
+
+
+def _reference(labelled: Labelled) -> str:
+    trained = labelled[0][1].record.truth.get("source") == "trained"
+    some = any(stored.record.proxy == REFERENCE for _, stored in labelled)
+    return (
+        f"{title(REFERENCE)}: the networks whose test accuracy is the truth, ranked by their validation accuracy."
+        if trained and some
+        else ""
+    )
+
+
+def _published(table: PublishedTable | None) -> str:
+    if table is None:
+        return ""
+    return f"Published: {table.source}: {table.title}, on the original {title(table.dataset)}; not pooled or ranked with what was measured."
+
+
+def _origins(labelled: Labelled) -> str:
+    mine = [label for label, stored in labelled if stored.origin == "yours"]
+    ours = [label for label, stored in labelled if stored.origin == "measured"]
+    if not ours:
+        return ""
+    return f"Your own: {listed(mine)}. Measured by the project: {listed(ours)}." if mine else "Measured by the project."

@@ -1,0 +1,111 @@
+"""How names, figures and protocols are put in words."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dcbench.report.boards import canonical
+
+DASH = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+_LONGEST = 120
+
+_TITLES = {
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "mnist": "MNIST",
+    "convnet": "ConvNet",
+    "dsa": "DSA",
+    "autoaugment": "AutoAugment",
+    "randaugment": "RandAugment",
+    "random": "Random",
+    "k-center": "K-Center",
+    "herding": "Herding",
+    "dcvae": "DC-VAE",
+    "cgan": "cGAN",
+    "biggan": "BigGAN",
+    "gmmn": "GMMN",
+    "mmd": "MMD",
+    "dm": "DM",
+    "datadam": "DataDAM",
+    "whole": "Whole",
+}
+
+_PHRASES = {
+    "network": "{}",
+    "normalisation": "{} normalisation",
+    "epochs": "{} epochs",
+    "batch": "batch {}",
+    "optimizer": "{}",
+    "lr": "learning rate {}",
+    "momentum": "momentum {}",
+    "weight_decay": "weight decay {}",
+    "augment": "augmentation {}",
+    "precision": "{}",
+}
+_DECAY = ("decay", "decay_every", "decay_after", "fresh_momentum")
+
+
+def title(name: str) -> str:
+    """The field's spelling of a name, or the name itself."""
+    return _TITLES.get(name, one_line(name))
+
+
+def one_line(text: str, longest: int = _LONGEST) -> str:
+    """``text`` without line breaks, control and invisible characters, cut where it is too long."""
+    visible = "".join(" " if unicodedata.category(character)[0] in "CZ" else character for character in text)
+    joined = " ".join(visible.split())
+    return joined if len(joined) <= longest else f"{joined[: longest - 3]}..."
+
+
+def percent(fraction: float) -> str:
+    """A fraction as percent with one decimal."""
+    return f"{100 * fraction:.1f}".replace("-", MINUS)
+
+
+def spread(mean: float, std: float | None) -> str:
+    """Mean and deviation in percent."""
+    return percent(mean) if std is None else f"{percent(mean)} ± {percent(std)}"
+
+
+def listed(words: Iterable[str]) -> str:
+    """a, b and c."""
+    *first, last = list(words) or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def counted(number: int, noun: str) -> str:
+    """1 set, 2 sets."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def protocol_words(protocol: Mapping[str, Any], network: str, augment: str) -> str:
+    """A protocol as half a sentence; what this dcbench has no phrase for is named as it stands."""
+    settings: dict[str, Any] = {}
+    for key, value in protocol.items():
+        settings |= value if isinstance(value, Mapping) else {key: value}
+    settings |= {"network": title(network), "augment": title(augment)}
+    said_of = {"lr": _decay({key: settings.get(key) for key in _DECAY})}
+    stated = {key: phrase for key, phrase in _PHRASES.items() if settings.get(key) is not None}
+    phrases = [phrase.format(_value(settings[key])) + said_of.get(key, "") for key, phrase in stated.items()]
+    said = {"name", "version", *_PHRASES, *_DECAY}
+    rest = {key: value for key, value in sorted(settings.items()) if value is not None and key not in said}
+    return ", ".join([*phrases, *(f"{one_line(key).replace('_', ' ')} {_value(value)}" for key, value in rest.items())])
+
+
+def _decay(decay: Mapping[str, Any]) -> str:
+    factor = f"{TIMES}{_value(decay['decay'])}"
+    if decay["decay_every"] is not None:
+        return f" ({factor} every {_value(decay['decay_every'])} epochs)"
+    if decay["decay_after"] is not None:
+        momentum = " with fresh momentum" if decay["fresh_momentum"] else ""
+        return f" ({factor} after epoch {_value(decay['decay_after'])}{momentum})"
+    return " (along a cosine to zero)" if decay["decay"] == 0 else ""
+
+
+def _value(value: object) -> str:
+    return one_line(value if isinstance(value, str) else canonical(value))

@@ -1,0 +1,226 @@
+"""Run: everything that a piece of work gets from the harness, its randomness, its machine, its progress and its memory of itself."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from dcbench.errors import DivergedError, FileFormatError, MismatchError
+from dcbench.files import locked, read_tensors, write_bytes, write_tensors
+from dcbench.machine import Machine
+
+Progress = Callable[[str, int, int], None]  # what is being done, how many steps are done, of how many
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Whatever can be put into a checkpoint besides tensors: optimizers, modules."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+
+
+def silent(text: str, done: int, total: int) -> None:
+    """A progress that says nothing."""
+
+
+@dataclass
+class Cost:
+    """What a piece of work took. Grows as the work goes on and survives its interruptions."""
+
+    seconds: float = 0.0
+    steps: list[float] = field(default_factory=list)  # seconds of each step, the latest 1,000
+    resumed_elsewhere: bool = False  # went on with another device, engine, precision or version, as its user allowed
+
+    @property
+    def step_seconds(self) -> float | None:
+        """The median step, the first few left out where there are enough."""
+        steady = self.steps[3:] or self.steps
+        return statistics.median(steady) if steady else None
+
+    @property
+    def compile_seconds(self) -> float:
+        """How much longer the first steps took than steady ones."""
+        steady = self.step_seconds
+        return 0.0 if steady is None else max(0.0, sum(step - steady for step in self.steps[:3]))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One piece of work's seed, machine and folder.
+
+    ``folder`` holds its checkpoint and history; None keeps nothing. ``shared`` holds what several pieces of work use (``once``).
+    ``context`` is what that shared work depends on besides its own spec (the dataset's revision and space, the holdout).
+    """
+
+    seed: int
+    machine: Machine
+    folder: Path | None = None
+    shared: Path | None = None
+    context: Mapping[str, Any] = field(default_factory=dict)
+    progress: Progress = silent
+    stop: Callable[[], bool] = lambda: False  # asked at every step; true: save and raise KeyboardInterrupt
+    resume: bool = True
+    elsewhere: bool = False  # whether a checkpoint of another machine may be gone on with
+    checkpoint_seconds: float = 30.0
+    cost: Cost = field(default_factory=Cost)
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def generator(self, *names: str | int) -> torch.Generator:
+        """A fresh generator that depends on the seed and ``names`` alone, so that no state of it need ever be saved."""
+        digest = hashlib.sha256(json.dumps([self.seed, *names]).encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+    def place(self, value: Tensor) -> Tensor:
+        """``value`` on the run's device."""
+        return self.machine.place(value)
+
+    def log(self, step: int, **values: float) -> None:
+        """Keep a step's figures for the history; raises DivergedError if one is not finite."""
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise DivergedError(f"{name} became {value} at step {step + 1}")
+        self.history.append({"step": float(step + 1), **values})
+
+    def steps(self, total: int, state: Mapping[str, Tensor | Stateful], name: str = "distill") -> Iterator[int]:
+        """Count from where an earlier run was interrupted up to ``total``, restoring and saving ``state`` in place.
+
+        Raises MismatchError if the checkpoint was made on another kind of machine, KeyboardInterrupt when asked to stop.
+        """
+        done = self._restore(name, total, state)
+        saved = clock = time.monotonic()
+        self.progress(name, done, total)
+        for step in range(done, total):
+            yield step
+            self.machine.synchronise()
+            clock = self._count_step(clock)
+            self.progress(name, step + 1, total)
+            stopping = self.stop()
+            if stopping or clock - saved >= self.checkpoint_seconds:
+                self._save(name, step + 1, total, state)
+                saved = time.monotonic()
+            if stopping:
+                raise KeyboardInterrupt
+
+    def _count_step(self, since: float) -> float:
+        now = time.monotonic()
+        self.cost.seconds += now - since
+        self.cost.steps.append(now - since)
+        if len(self.cost.steps) > 1000:
+            del self.cost.steps[3]  # the first three say what compiling cost
+        return now
+
+    def write_history(self) -> None:
+        """Write the figures that were logged as a table."""
+        if self.folder is not None and self.history:
+            write_bytes(self.folder / "history.csv", _as_csv(self.history).encode())
+
+    def finish(self) -> None:
+        """Write the history; drop the checkpoint, for the result that the caller has stored takes its place."""
+        self.write_history()
+        if self.folder is not None:
+            self._checkpoint.unlink(missing_ok=True)
+
+    def once(self, name: str, spec: Mapping[str, Any], build: Callable[[Run], dict[str, Any]]) -> dict[str, Any]:
+        """``build(run)``, done once per name, spec, seed and context, and kept for every later caller.
+
+        ``build`` gets a run of its own that resumes like any other; it returns a dict of tensors and plain values.
+        """
+        if self.shared is None:
+            return build(self.part(name))
+        whole = {"name": name, "spec": dict(spec), "seed": self.seed, "precision": self.machine.precision, **self.context}
+        folder = self.shared / f"{name}-{fingerprint(whole)}"
+        result = folder / "result.pt"
+        with locked(folder, self._waiting):
+            if result.exists():
+                try:
+                    return read_tensors(result)
+                except FileFormatError:
+                    result.unlink()  # damaged: what it held can be made again
+            part = replace(self.part(name), folder=folder)
+            built = build(part)
+            write_tensors(result, built)
+            part.finish()
+        return read_tensors(result)
+
+    def part(self, name: str) -> Run:
+        """A run for a part of this work, with randomness, cost and history of its own and no folder."""
+        seed = self.generator("part", name).initial_seed()
+        return replace(self, seed=seed, folder=None, cost=Cost(), history=[])
+
+    def _waiting(self) -> None:
+        if self.stop():
+            raise KeyboardInterrupt
+
+    @property
+    def _checkpoint(self) -> Path:
+        assert self.folder is not None  # noqa: S101 - asked only where there is a folder
+        return self.folder / "checkpoint.pt"
+
+    def _save(self, name: str, done: int, total: int, state: Mapping[str, Tensor | Stateful]) -> None:
+        if self.folder is None:
+            return
+        plain = {key: value.detach().cpu() if isinstance(value, Tensor) else value.state_dict() for key, value in state.items()}
+        cost = {"seconds": self.cost.seconds, "steps": list(self.cost.steps), "resumed_elsewhere": self.cost.resumed_elsewhere}
+        head = {"format_version": 1, "name": name, "seed": self.seed, "total": total, "done": done, "machine": self.machine.fingerprint()}
+        write_tensors(self._checkpoint, {**head, "state": plain, "cost": cost, "history": [dict(row) for row in self.history]})
+
+    def _restore(self, name: str, total: int, state: Mapping[str, Tensor | Stateful]) -> int:
+        saved = self._read_checkpoint(name, total)
+        if saved is None:
+            return 0
+        for key, value in state.items():
+            if isinstance(value, Tensor):
+                with torch.no_grad():
+                    value.copy_(saved["state"][key])
+            else:
+                value.load_state_dict(saved["state"][key])
+        self.cost.seconds, self.cost.steps[:] = saved["cost"]["seconds"], saved["cost"]["steps"]
+        self.cost.resumed_elsewhere |= saved["cost"]["resumed_elsewhere"]
+        self.history[:] = saved["history"]
+        return int(saved["done"])
+
+    def _read_checkpoint(self, name: str, total: int) -> dict[str, Any] | None:
+        if self.folder is None or not self.resume or not self._checkpoint.exists():
+            return None
+        try:
+            saved = read_tensors(self._checkpoint)
+        except FileFormatError:
+            return None  # damaged: the work starts again, which costs time and no truth
+        if (saved.get("format_version"), saved.get("name"), saved.get("seed"), saved.get("total")) != (1, name, self.seed, total):
+            return None
+        before, now = saved["machine"], self.machine.fingerprint()
+        changed = [f"{key} {before.get(key)!r} is now {now[key]!r}" for key in now if before.get(key) != now[key]]
+        if changed and not self.elsewhere:
+            raise MismatchError(
+                f"{self._checkpoint} was made elsewhere ({'; '.join(changed)}), so going on would not give the same bits; "
+                "go on all the same with --resume-elsewhere, or start again with --no-resume"
+            )
+        self.cost.resumed_elsewhere |= bool(changed)
+        return saved
+
+
+def fingerprint(value: Mapping[str, Any]) -> str:
+    """A short hash of plain values, the same for the same values in any order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()[:12]
+
+
+def _as_csv(rows: list[dict[str, float]]) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: repr(value) if key != "step" else int(value) for key, value in row.items()} for row in rows)
+    return text.getvalue()

@@ -1,0 +1,232 @@
+"""Score a finished set: train the networks that are missing, or take those that are there, and write the record."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import platform
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import dcbench
+from dcbench.augment import AUGMENTATIONS
+from dcbench.datasets.catalogue import revision_note
+from dcbench.errors import MismatchError, OutOfRangeError
+from dcbench.evaluator import NetworkResult, Protocol, evaluate, evaluation_macs
+from dcbench.experiment import Distilled, Workshop, in_words
+from dcbench.files import append_line, read_lines
+from dcbench.images import TestSet
+from dcbench.machine import Machine
+from dcbench.networks.catalogue import NETWORKS
+from dcbench.records import RECORD_NAME, EvaluationRecord, NetworkScore, Versions, write_record
+from dcbench.run import Run, fingerprint
+
+LINES = "networks.jsonl"
+LEAST_ABOVE_CHANCE = 1.2  # below so many times the accuracy of guessing, a set taught nothing
+Row = dict[str, Any]
+
+_KINDS: Mapping[str, tuple[type, ...]] = {  # what a line of networks.jsonl holds, besides its own checksum
+    "network": (int,),
+    "accuracy": (float,),
+    "loss": (float, type(None)),
+    "seconds": (float,),
+    "epoch_seconds": (float,),
+    "compile_seconds": (float,),
+    "engine": (str,),
+    "threads": (int,),
+    "device": (str,),
+    "device_name": (str,),
+    "peak_memory_bytes": (int,),
+    "artifact": (str,),
+}
+_ORIGIN: Mapping[str, Any] = {  # what a record takes over from a set's provenance, and what it says where that is silent
+    "method": "foreign",
+    "paper": None,
+    "method_version": None,
+    "fields": {},
+    "preset": None,
+    "ipc": None,
+    "seed": None,
+    "holdout": "",
+}
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    """One set, judged on one test set by one protocol with one seed."""
+
+    distilled: Distilled
+    test: TestSet
+    protocol: Protocol
+    seed: int
+    workshop: Workshop
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """What changes a network's accuracy; what the set itself asks for stands beside, in the record's recipe."""
+        return {**self.protocol.to_json(), "precision": self.workshop.machine.precision}
+
+    @cached_property
+    def judged(self) -> Protocol:
+        """The protocol with what the set itself asks for."""
+        return self.protocol.with_recipe(self.distilled.synthetic.recipe)
+
+    @property
+    def folder(self) -> Path:
+        return _evaluation_folder(self.distilled, fingerprint(self.asked), self.seed)
+
+
+def score(distilled: Distilled, test: TestSet, protocol: Protocol, seed: int, networks: int, workshop: Workshop) -> EvaluationRecord:
+    """Train those that are missing of the first ``networks`` and write the record of all that there are.
+
+    Returns the record of the first ``networks`` alone: what a command says does not depend on what was done before it.
+    """
+    if networks < 1:
+        raise OutOfRangeError(f"networks must be at least 1, got {networks}")
+    judgement = _Judgement(distilled, test, protocol, seed, workshop)
+    _check(judgement)
+    folder = judgement.folder
+    with workshop.alone(folder):
+        if not workshop.resume:
+            for name in (LINES, RECORD_NAME):
+                (folder / name).unlink(missing_ok=True)
+        rows = _train_missing(judgement, networks)
+        write_record(folder / RECORD_NAME, _record(judgement, rows))
+    return _record(judgement, [row for row in rows if row["network"] < networks])
+
+
+def record_path(distilled: Distilled, record: EvaluationRecord) -> Path:
+    """Where ``score`` wrote the record."""
+    return _evaluation_folder(distilled, record.protocol_hash, record.evaluation_seed) / RECORD_NAME
+
+
+def _evaluation_folder(distilled: Distilled, protocol_hash: str, seed: int) -> Path:
+    own = seed == distilled.provenance.get("seed")
+    return distilled.folder / "evaluations" / (protocol_hash if own else f"{protocol_hash}-seed{seed}")
+
+
+def _check(judgement: _Judgement) -> None:
+    """Refuse, before any network is trained, what no network could be trained on and what no record could hold."""
+    asked = (("network", judgement.judged.network, NETWORKS), ("augmentation", judgement.judged.augment, AUGMENTATIONS))
+    for kind, name, known in asked:
+        if name not in known:
+            raise MismatchError(f"the set's own recipe asks for the {kind} {name!r}, which is unknown here; known: {', '.join(known)}")
+    nothing = {key: kinds[0]() for key, kinds in _KINDS.items()} | {"threads": 1, "engine": "none", "device": "none"}
+    distilled = judgement.distilled
+    record = _record(replace(judgement, distilled=replace(distilled, provenance={})), [nothing])
+    origin = {key: distilled.provenance[key] for key in (*_ORIGIN, "artifact_hash") if key in distilled.provenance}
+    EvaluationRecord.from_json(record.to_json() | origin, distilled.path or distilled.folder)
+
+
+def _train_missing(judgement: _Judgement, networks: int) -> list[Row]:
+    lines = judgement.folder / LINES
+    rows = {row["network"]: row for row in map(_sound, read_lines(lines)) if row and row["artifact"] == judgement.distilled.sha256}
+    missing = [index for index in range(networks) if index not in rows]
+    if missing:
+        for row in _train(judgement, missing, rows):
+            append_line(lines, {**row, "check": fingerprint(row)})
+            rows[row["network"]] = row
+            if judgement.workshop.stop():
+                raise KeyboardInterrupt
+    return [rows[index] for index in sorted(rows)]
+
+
+def _sound(line: Mapping[str, Any]) -> Row | None:
+    """The row of a line, or None if it is not whole: its network is then trained again."""
+    row = {key: value for key, value in line.items() if key != "check"}
+    typed = set(row) == set(_KINDS) and all(type(row[key]) in kinds for key, kinds in _KINDS.items())
+    if not typed or any(isinstance(value, float) and not math.isfinite(value) for value in row.values()):
+        return None
+    return row if line.get("check") in (None, fingerprint(row)) else None  # lines of the first days have no checksum
+
+
+def _train(judgement: _Judgement, missing: Sequence[int], rows: Mapping[int, Row]) -> Iterator[Row]:
+    distilled, test, workshop = judgement.distilled, judgement.test, judgement.workshop
+    macs = evaluation_macs(distilled.synthetic, test, judgement.judged) * len(missing)
+    machine = workshop.machine
+    if rows and machine.engine == "auto":  # the choice was made when the first network was trained
+        machine = replace(machine, engine=next(iter(rows.values()))["engine"])
+    machine = machine.decide(macs)
+    seconds = machine.estimate_seconds(macs)
+    if seconds > 20:
+        about = f"training {len(missing)} networks takes about {in_words(seconds)} here"
+        workshop.say(f"{distilled.label}: {about} ({machine.precision}, {machine.engine})")
+    bar, before, total = f"{distilled.label}: networks", len(rows), len(rows) + len(missing)
+    workshop.progress(bar, before, total)
+    results = evaluate(distilled.synthetic, test, judgement.judged, missing, Run(judgement.seed, machine))
+    for done, result in enumerate(results, before + 1):
+        workshop.progress(bar, done, total)
+        yield _row(result, machine, distilled.sha256)
+
+
+def _row(result: NetworkResult, machine: Machine, artifact: str) -> Row:
+    extra = {"engine": machine.engine, "threads": machine.threads, "device": machine.device.type, "device_name": machine.device_name}
+    return {**result.to_json(), **extra, "peak_memory_bytes": machine.peak_memory_bytes(), "artifact": artifact}
+
+
+def _record(judgement: _Judgement, rows: Sequence[Row]) -> EvaluationRecord:
+    distilled, test, protocol = judgement.distilled, judgement.test, judgement.asked
+    origin, synthetic = distilled.provenance, distilled.synthetic
+    return EvaluationRecord(
+        **{key: origin.get(key, silent) for key, silent in _ORIGIN.items()},
+        dataset=test.spec.dataset,
+        dataset_revision=test.spec.revision,
+        dataset_note=revision_note(test.spec.dataset, test.spec.revision),
+        budget_images=len(synthetic),
+        space=synthetic.space.kind,
+        artifact_hash=origin.get("artifact_hash", distilled.sha256[:12]),
+        artifact_sha256=distilled.sha256,
+        network=judgement.judged.network,
+        augment=judgement.judged.augment,
+        protocol=protocol,
+        protocol_hash=fingerprint(protocol),
+        evaluation_seed=judgement.seed,
+        recipe=dict(synthetic.recipe),
+        networks=tuple(NetworkScore(row["network"], row["accuracy"], row["loss"], row["seconds"]) for row in rows),
+        distillation=distilled.cost,
+        evaluate_seconds=sum(row["seconds"] for row in rows),
+        epoch_seconds=statistics.median(row["epoch_seconds"] for row in rows),
+        compile_seconds=max(row["compile_seconds"] for row in rows),
+        peak_memory_bytes=max(row["peak_memory_bytes"] for row in rows),
+        engine="/".join(sorted({row["engine"] for row in rows})),
+        precision=protocol["precision"],
+        threads=rows[0]["threads"],
+        device=rows[0]["device"],
+        device_name=rows[0]["device_name"],
+        versions=Versions(dcbench.__version__, str(torch.__version__), platform.python_version()),
+        code=source_hash(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        warnings=tuple(_warnings(judgement, rows)),
+    )
+
+
+def _warnings(judgement: _Judgement, rows: Sequence[Row]) -> Iterator[str]:
+    doubts = judgement.distilled.provenance.get("warnings")  # of an import
+    yield from doubts if isinstance(doubts, list) else ()
+    diverged = sum(row["loss"] is None for row in rows)
+    if diverged:
+        yield f"{diverged} of {len(rows)} networks diverged: their loss was not finite in the end, and their accuracy counts all the same"
+    chance = 1 / judgement.test.spec.classes
+    mean = statistics.fmean(row["accuracy"] for row in rows)
+    if mean < LEAST_ABOVE_CHANCE * chance:
+        yield f"chance-level accuracy ({mean:.3f}): space, labels or network are probably not what the set was made for"
+
+
+def source_hash() -> str:
+    """A hash of the project's own source, so that a record says which code made it."""
+    import dcbench.baselines
+    import dcbench.methods
+
+    digest = hashlib.sha256()
+    plugins = [*dcbench.methods.__path__, *dcbench.baselines.__path__]
+    for folder in [Path(dcbench.__file__).parent, *(Path(part).resolve() for part in plugins)]:
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,200 @@
+"""CAFE: align features layer by layer, and let synthetic class centres classify real images (Wang et al., CVPR 2022).
+
+Written from the paper. What its text leaves open follows the published settings: the weights of the layers (0.1 before the last
+block), β with L_d summed over the real images, and the query images, which are drawn anew for every measurement. The paper's two
+loops end by themselves only; here each also has a cap, so that a network whose accuracy has settled cannot hold them for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, final
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Gt, Le
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from dcbench.augment import DSA
+from dcbench.distiller import Distiller, register
+from dcbench.gradient_matching import PerImageNormalisation, images_at_a_time
+from dcbench.images import SyntheticSet, TrainSet
+from dcbench.networks.base import initialise, macs
+from dcbench.networks.catalogue import build_network
+from dcbench.run import Run, silent
+from dcbench.selection import Initialisation, first_images
+from dcbench.training import Schedule, Trainer
+
+Means = Sequence[Float[Tensor, "classes _"]]  # one row per class, one tensor per layer; the last layer's are the class centres
+
+
+def alignment_loss(real: Means, synthetic: Means, weights: Sequence[float]) -> Float[Tensor, ""]:
+    """L_f = Σ_layers w_l Σ_classes ‖mean f_l(real) - mean f_l(synthetic)‖² (section 3.2)."""
+    return torch.stack([w * (r - s).square().sum() for w, r, s in zip(weights, real, synthetic, strict=True)]).sum()
+
+
+def discrimination_loss(
+    features: Float[Tensor, "n d"], centres: Float[Tensor, "classes d"], labels: Int64[Tensor, " n"]
+) -> Float[Tensor, ""]:
+    """L_d = -Σ_i log softmax(⟨f_i, centres⟩)[y_i]: synthetic centres classify the last features of real images (section 3.3)."""
+    return F.cross_entropy(features @ centres.T, labels, reduction="sum")
+
+
+def spread(accuracies: Sequence[float], window: int) -> float | None:
+    """Largest minus smallest of the latest ``window`` accuracies; None until there are so many."""
+    latest = accuracies[-window:]
+    return max(latest) - min(latest) if len(latest) == window else None
+
+
+@register("cafe", paper="wang2022cafe")
+@final
+@dataclass(frozen=True)
+class CAFE(Distiller):
+    """L = L_f + β L_d, on networks trained on the synthetic set; both loops last as long as the accuracy on real images says."""
+
+    iterations: Annotated[int, Ge(1)] = 2000  # networks drawn one after another
+    lr: Annotated[float, Gt(0)] = 0.1  # of the images, at first
+    momentum: Annotated[float, Ge(0), Le(1)] = 0.5
+    network_lr: Annotated[float, Gt(0)] = 0.01
+    real_batch: Annotated[int, Ge(1)] = 256  # per class and step
+    discrimination: Annotated[float, Ge(0)] = 0.01  # β
+    early_weight: Annotated[float, Ge(0)] = 0.1  # w_l of the layers before the last block
+    query: Annotated[int, Ge(1)] = 128  # real images per class that an accuracy is measured on
+    window: Annotated[int, Ge(2)] = 10  # accuracies that are looked at together
+    settled: Annotated[float, Gt(0)] = 0.04  # λ_1: the outer loop ends when accuracies differ by less
+    moved: Annotated[float, Ge(0)] = 0.03  # λ_2: the inner loop ends when accuracies differ by more
+    most_outer: Annotated[int, Ge(1)] = 50
+    most_inner: Annotated[int, Ge(1)] = 50
+    siamese: bool = False  # the paper's CAFE+DSA
+    init: Initialisation = "noise"
+    network: str = "convnet"
+    normalisation: PerImageNormalisation = "instance"
+
+    presets = {"quick": {"iterations": 50, "real_batch": 64, "query": 16, "window": 3, "most_outer": 10, "most_inner": 5}}
+
+    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
+        train.require(ipc)
+        images = run.place(first_images(self.init, train, ipc, run)).requires_grad_()
+        labels = torch.arange(train.spec.classes).repeat_interleave(ipc)
+        optimizer = torch.optim.SGD([images], lr=self.lr, momentum=self.momentum)
+        aligned = AlignedNetwork(self, train, labels, run)
+        for step in run.steps(self.iterations, {"images": images, "optimizer": optimizer}):
+            optimizer.param_groups[0]["lr"] = self.image_lr(step)
+            initialise(aligned.network, run.generator("network", step))
+            loss, turns = aligned.update(images, optimizer, step)
+            run.log(step, loss=loss, outer=float(turns))
+        return SyntheticSet(train.spec, images.detach().cpu().contiguous(), labels, train.space)
+
+    def image_lr(self, step: int) -> float:
+        """The step size on the images at ``step``: of 2,000 steps, halved at 1,200, 1,600 and 1,800."""
+        halvings = sum(step >= share * self.iterations for share in (0.6, 0.8, 0.9))
+        return self.lr * 0.5**halvings
+
+    def cost_macs(self, train: TrainSet, ipc: int) -> float:
+        """Of loops that end as soon as they may."""
+        classes, turns = train.spec.classes, min(self.window, self.most_outer)
+        epochs = min(self.window, self.most_inner)
+        matching = classes * (min(self.real_batch, len(train)) + 4 * ipc + self.query)
+        per_network = turns * (matching + epochs * classes * (3 * ipc + self.query))
+        return self.iterations * per_network * macs(build_network(self.network, train.spec, self.normalisation), train.spec.shape)
+
+
+class AlignedNetwork:
+    """One distillation's network, whose features are aligned."""
+
+    def __init__(self, method: CAFE, train: TrainSet, labels: Tensor, run: Run) -> None:
+        self.method, self.labels, self.run = method, labels, run
+        self.train = replace(train, images=run.machine.hold(train.images))
+        self.dsa = DSA(flips=train.spec.flips)
+        network = build_network(method.network, train.spec, method.normalisation)
+        self.network = network
+        self.trainer = Trainer(network, run.machine)
+        self.chunk = images_at_a_time(network, train, run)
+
+        def sums(images: Tensor) -> tuple[Tensor, ...]:
+            """What each layer sees, summed over the images; then the last features of each image."""
+            seen = network.observe(images)
+            return (*(layer.float().flatten(1).sum(0) for layer in (*seen.taps, seen.features)), seen.features.float())
+
+        self._sums = run.machine.accelerate(sums)
+
+    def update(self, images: Tensor, optimizer: torch.optim.SGD, step: int) -> tuple[float, int]:
+        """The outer loop on one network: a step of the images, then training it, until its accuracy settles (section 3.4)."""
+        accuracies: list[float] = []
+        while True:
+            turn = len(accuracies)
+            loss, images.grad = self.loss_and_gradient(images.detach(), step, turn)
+            optimizer.step()
+            accuracies.append(self._query_accuracy(step, turn))
+            change = spread(accuracies, self.method.window)
+            if (change is not None and change < self.method.settled) or len(accuracies) == self.method.most_outer:
+                return loss, len(accuracies)
+            self._train_network(images.detach(), step, turn)
+
+    def _train_network(self, images: Tensor, step: int, turn: int) -> None:
+        """The inner loop: epochs on the synthetic images until the accuracy on real ones has moved."""
+        schedule = Schedule(epochs=1, lr=self.method.network_lr, momentum=0.0, weight_decay=0.0)
+        accuracies: list[float] = []
+        for epoch in range(self.method.most_inner):
+            part = replace(self.run.part(f"train {step} {turn} {epoch}"), progress=silent, stop=lambda: False)
+            augment = self.dsa if self.method.siamese else None
+            self.trainer.train(lambda chosen: images[chosen.to(images.device)], self.labels, schedule, part, augment)
+            accuracies.append(self._query_accuracy(step, turn, epoch))
+            change = spread(accuracies, self.method.window)
+            if change is not None and change > self.method.moved:
+                break
+
+    def _query_accuracy(self, *names: int) -> float:
+        classes = range(self.train.spec.classes)
+        drawn = [self.train.draw(label, self.method.query, self.run.generator("query", *names, label)) for label in classes]
+        query = torch.cat(drawn)
+        predicted = self.trainer.predict(self.train.values(query))
+        return float((predicted == self.train.labels[query]).double().mean())
+
+    def loss_and_gradient(self, images: Tensor, step: int, turn: int) -> tuple[float, Tensor]:
+        """L and its gradient in ``images`` (classes in order). Synthetic means first, then one class at a time, to bound memory."""
+        ipc = len(images) // self.train.spec.classes
+        with torch.no_grad():
+            synthetic = self._class_means([part for part, _ in self._augmented(images, ipc, step, turn)])[0]
+            real, features, labels = self._real(step, turn)
+        leaves = [mean.requires_grad_() for mean in synthetic]
+        weights = [self.method.early_weight] * (len(leaves) - 2) + [1.0, 1.0]
+        loss = alignment_loss(real, leaves, weights)
+        loss = loss + self.method.discrimination * discrimination_loss(features, leaves[-1], labels)
+        pulls = torch.autograd.grad(loss, leaves)
+        gradients: list[Tensor] = []
+        for label, (augmented, leaf) in enumerate(self._augmented(images, ipc, step, turn)):
+            *sums, _ = self._sums(self.run.place(augmented))
+            gradients.extend(torch.autograd.grad(sums, leaf, [pull[label] / ipc for pull in pulls]))
+        return float(loss.detach()), torch.cat(gradients)
+
+    def _augmented(self, images: Tensor, ipc: int, step: int, turn: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each class's images, augmented if the method says so, and the leaf that they are a function of."""
+        for label, part in enumerate(images.split(ipc)):
+            leaf = part.clone().requires_grad_()
+            yield self._augment(leaf, label, step, turn), leaf
+
+    def _augment(self, images: Tensor, label: int, step: int, turn: int) -> Tensor:
+        return self.dsa.apply(images, self.dsa.draw(self.run.generator("dsa", step, turn, label))) if self.method.siamese else images
+
+    def _real(self, step: int, turn: int) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Class means per layer, last features and labels of a batch of real images."""
+        batch = []
+        for label in range(self.train.spec.classes):
+            indices = self.train.draw(label, self.method.real_batch, self.run.generator("real", step, turn, label))
+            batch.append(self._augment(self.run.place(self.train.values(indices)), label, step, turn))
+        means, features = self._class_means(batch)
+        labels = torch.arange(len(batch)).repeat_interleave(torch.tensor([len(part) for part in batch]))
+        return means, features, labels.to(features.device)
+
+    def _class_means(self, batch: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Per layer one row per class, and the last features of all images; in chunks, each class by itself."""
+        rows: list[list[Tensor]] = []
+        features: list[Tensor] = []
+        for images in batch:
+            *sums, seen = zip(*(self._sums(self.run.place(part)) for part in images.split(self.chunk)), strict=True)
+            rows.append([torch.stack(parts).sum(0) / len(images) for parts in sums])
+            features.extend(seen)
+        return [torch.stack(layer) for layer in zip(*rows, strict=True)], torch.cat(features)

@@ -1,0 +1,30 @@
+"""DM: match mean embeddings in random networks (Zhao & Bilen, WACV 2023)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, final
+
+from annotated_types import Ge
+from torch import Tensor
+
+from dcbench.distiller import register
+from dcbench.matching import Descriptions, FeatureMatching, Means
+from dcbench.networks.base import Network
+
+
+@register("dm", paper="zhao2023dm")
+@final
+@dataclass(frozen=True)
+class DM(FeatureMatching):
+    """L = Σ_classes ‖mean f(real) - mean f(synthetic)‖², f the flattened last features of a fresh network each step."""
+
+    iterations: Annotated[int, Ge(1)] = 20000
+
+    presets = {"quick": {"iterations": 250}}
+
+    def describe(self, images: Tensor, network: Network) -> Descriptions:
+        return (network.observe(images).features,)
+
+    def discrepancy(self, real: Means, synthetic: Means) -> Tensor:
+        return (real[0] - synthetic[0]).square().sum()

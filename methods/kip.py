@@ -1,0 +1,157 @@
+"""KIP: kernel inducing points (Nguyen, Chen & Lee, ICLR 2021; Nguyen, Novak, Xiao & Lee, NeurIPS 2021).
+
+The images whose kernel ridge regression predicts the training labels best. The kernel here is the conjugate kernel of finite
+ConvNets of width 128 (DataDAM's supplement, section 1.3, takes 128 where KIP took 1,024): inner products of last features at
+initialisation, averaged over networks drawn anew at every step. It is the random-feature estimate of the NNGP kernel (Loo et al.,
+"Efficient Dataset Distillation Using Random Feature Approximation", NeurIPS 2022), which costs first-order passes only; the
+neural tangent kernel that the papers mostly report is not offered, for a row of it is as long as the network has weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, final
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Gt
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from dcbench.distiller import Distiller, register
+from dcbench.errors import DivergedError
+from dcbench.gradient_matching import PerImageNormalisation, images_at_a_time
+from dcbench.images import SyntheticSet, TrainSet
+from dcbench.networks.base import initialise, macs
+from dcbench.networks.catalogue import build_network
+from dcbench.run import Run
+from dcbench.selection import Initialisation, first_images
+
+MOST_IMAGES = 10_000  # whose kernel, in float64, takes 800 MB
+
+
+def conjugate_kernel(left: Float[Tensor, "networks n d"], right: Float[Tensor, "networks m d"]) -> Float[Tensor, "n m"]:
+    """K(x, x') = mean over networks of ⟨f(x), f(x')⟩ / d, f the last features, in float64."""
+    networks, _, d = left.shape
+    products: Tensor = torch.einsum("knd,kmd->nm", left.double(), right.double()) / (networks * d)
+    return products
+
+
+def ridge_prediction(
+    K_ts: Float[Tensor, "targets support"], K_ss: Float[Tensor, "support support"], y_s: Float[Tensor, "support classes"], ridge: float
+) -> Float[Tensor, "targets classes"]:
+    """K_ts (K_ss + λ I)⁻¹ y_s with λ = ridge · tr(K_ss) / n, by Cholesky; λ grows tenfold until the factor exists."""
+    scale = K_ss.diagonal().mean()
+    jitter = ridge * scale
+    identity = torch.eye(len(K_ss), dtype=K_ss.dtype, device=K_ss.device)
+    for _ in range(10):
+        factor, failed = torch.linalg.cholesky_ex(K_ss + jitter * identity)
+        if not failed:
+            return K_ts @ torch.cholesky_solve(y_s, factor)
+        jitter = 10 * torch.maximum(jitter, 1e-12 * scale)
+    raise DivergedError("kip: the synthetic images' kernel has no Cholesky factor; try a larger ridge")
+
+
+def centred(labels: Int64[Tensor, " n"], classes: int) -> Float[Tensor, "n classes"]:
+    """One-hot labels less 1/classes, in float64."""
+    return F.one_hot(labels, classes).double() - 1 / classes
+
+
+def class_weights(labels: Float[Tensor, "n classes"]) -> Float[Tensor, "n classes"]:
+    """Centred labels as probabilities: shifted back by 1/classes, negative ones cut off, rows summing to one.
+
+    Exact for a centred one-hot label, which softmax would flatten; a row with nothing left becomes its largest entry's class.
+    """
+    classes = labels.shape[1]
+    shifted = (labels + 1 / classes).clamp(min=0)
+    total = shifted.sum(1, keepdim=True)
+    largest = F.one_hot(labels.argmax(1), classes).to(labels)
+    return torch.where(total > 0, shifted / total.clamp(min=torch.finfo(labels.dtype).tiny), largest).float()
+
+
+@register("kip", paper="nguyen2021kip")
+@final
+@dataclass(frozen=True)
+class KIP(Distiller):
+    """L(X_s, y_s) = ½ mean over real images of ‖y_t - K_ts (K_ss + λ I)⁻¹ y_s‖² (ICLR 2021, section 3), labels centred one-hot."""
+
+    iterations: Annotated[int, Ge(1)] = 10000
+    lr: Annotated[float, Gt(0)] = 0.04  # of Adam, on images and learned labels
+    learn_labels: bool = False
+    ridge: Annotated[float, Ge(0)] = 1e-6  # λ as a share of the kernel's mean diagonal
+    real_batch: Annotated[int, Ge(1)] = 5000  # of all classes together
+    networks: Annotated[int, Ge(1)] = 4  # that the kernel is averaged over, drawn anew at each step
+    init: Initialisation = "random"
+    network: str = "convnet"
+    normalisation: PerImageNormalisation = "none"  # as the papers' ConvNets
+
+    # The networks that judge the set are normalised, and so are those of its kernel.
+    presets = {"quick": {"iterations": 500, "real_batch": 1000, "networks": 2, "normalisation": "instance"}}
+
+    def refuses(self, train: TrainSet, ipc: int) -> str:
+        support = ipc * train.spec.classes
+        return f"its kernel matrix would be {support}×{support}, at most {MOST_IMAGES} images fit" if support > MOST_IMAGES else ""
+
+    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
+        train.require(ipc)
+        classes = train.spec.classes
+        images = run.place(first_images(self.init, train, ipc, run)).requires_grad_()
+        hard = torch.arange(classes).repeat_interleave(ipc)
+        labels = run.place(centred(hard, classes)).requires_grad_(self.learn_labels)
+        optimizer = torch.optim.Adam([images, labels] if self.learn_labels else [images], lr=self.lr)
+        regression = Regression(self, train, run)
+        for step in run.steps(self.iterations, {"images": images, "labels": labels, "optimizer": optimizer}):
+            optimizer.zero_grad()
+            run.log(step, loss=regression.accumulate_gradient(images, labels, step))
+            optimizer.step()
+        learned = class_weights(labels.detach().cpu()) if self.learn_labels else hard
+        return SyntheticSet(train.spec, images.detach().cpu().contiguous(), learned, train.space)
+
+    def cost_macs(self, train: TrainSet, ipc: int) -> float:
+        per_step = self.networks * (min(self.real_batch, len(train)) + 4 * ipc * train.spec.classes)
+        return self.iterations * per_step * macs(build_network(self.network, train.spec, self.normalisation), train.spec.shape)
+
+
+class Regression:
+    """One distillation's network, whose features make the kernel."""
+
+    def __init__(self, method: KIP, train: TrainSet, run: Run) -> None:
+        self.method, self.train, self.run = method, train, run
+        network = build_network(method.network, train.spec, method.normalisation)
+        network.requires_grad_(False)
+        run.machine.settle(network)
+        self.network = network
+        self.chunk = images_at_a_time(network, train, run)
+        self._features = run.machine.accelerate(lambda images: network.observe(images).features)
+
+    def accumulate_gradient(self, images: Tensor, labels: Tensor, step: int) -> float:
+        """Add the loss's gradient to ``images.grad`` and that of learned labels; returns the loss.
+
+        The features are seen twice, first without a graph and then, against the loss's gradient in them, a chunk at a time.
+        """
+        target = torch.randperm(len(self.train), generator=self.run.generator("real", step))[: self.method.real_batch]
+        with torch.no_grad():
+            f_t = self._features_of(self.train.values(target), step)
+            f_s = self._features_of(images, step)
+        f_s.requires_grad_()
+        y_t = self.run.place(centred(self.train.labels[target], self.train.spec.classes))
+        prediction = ridge_prediction(conjugate_kernel(f_t, f_s), conjugate_kernel(f_s, f_s), labels, self.method.ridge)
+        loss = 0.5 * (y_t - prediction).square().sum(1).mean()
+        loss.backward()
+        assert f_s.grad is not None  # noqa: S101 - backward has just made it
+        for index, pull in enumerate(f_s.grad):
+            self._draw_network(step, index)
+            for part, rows in zip(images.split(self.chunk), pull.split(self.chunk), strict=True):
+                self._features(self.run.place(part)).float().backward(rows)
+        return float(loss.detach())
+
+    def _features_of(self, images: Tensor, step: int) -> Float[Tensor, "networks n d"]:
+        """Last features of ``images`` in each network of this step."""
+        rows = []
+        for index in range(self.method.networks):
+            self._draw_network(step, index)
+            rows.append(torch.cat([self._features(self.run.place(part)).float() for part in images.split(self.chunk)]))
+        return torch.stack(rows)
+
+    def _draw_network(self, step: int, index: int) -> None:
+        initialise(self.network, self.run.generator("network", step, index))

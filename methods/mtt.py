@@ -1,0 +1,218 @@
+"""MTT: matching training trajectories (Cazenavette et al., CVPR 2022).
+
+Experts are networks trained on the real images, their weights kept after every epoch. A student starts where an expert stood and
+takes N steps on the synthetic images; where it arrives is compared with where the expert was M epochs later. The student's graph
+is of second order: float32 and eager in every precision and engine. Experts are trained only as long as a student may ask for.
+
+By default the student's steps are gone through twice, so that one step's graph is all that is held. TESLA (Cui et al., ICML 2023)
+bounds memory by the same passes, but takes later weights for constants; here the gradient is that of the unrolled student.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple, final
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Gt, Le
+from jaxtyping import Int64
+from torch import Tensor
+from torch.func import functional_call
+
+from dcbench.augment import DSA, Draw
+from dcbench.distiller import Distiller, register
+from dcbench.gradient_matching import SECOND_ORDER, PerImageNormalisation, by_budget, images_at_a_time
+from dcbench.images import SyntheticSet, TrainSet
+from dcbench.networks.base import macs
+from dcbench.networks.catalogue import build_network
+from dcbench.run import Run
+from dcbench.selection import Initialisation, first_images
+from dcbench.trajectories import Experts, trajectory_distance
+
+LEAST_RATE = 1e-6  # of the student: at zero or below, no network would learn from the set
+
+
+class Setting(NamedTuple):
+    """What the paper chooses by budget; these are its settings for CIFAR-10."""
+
+    student_steps: int  # N
+    max_start_epoch: int  # T+
+    lr: float  # of the images
+    rate_lr: float  # of the student's learning rate
+    student_lr: float  # where the student's learning rate starts
+
+
+class Batch(NamedTuple):
+    """What one step of a student sees."""
+
+    indices: Int64[Tensor, " batch"]  # of synthetic images
+    draw: Draw  # how they are augmented
+
+
+_CIFAR = ((50, 2, 1e2, 1e-7, 1e-2), (30, 20, 1e5, 1e-4, 1e-2), (30, 40, 1e3, 1e-5, 1e-3))
+SETTINGS: Mapping[int, Setting] = {ipc: Setting(*row) for ipc, row in zip((1, 10, 50), _CIFAR, strict=True)}
+
+
+@register("mtt", paper="cazenavette2022mtt")
+@final
+@dataclass(frozen=True)
+class MTT(Distiller):
+    """L = ‖θ̂_{t+N} - θ*_{t+M}‖² / ‖θ*_t - θ*_{t+M}‖² (equation 2), over the images and the student's learning rate."""
+
+    iterations: Annotated[int, Ge(1)] = 5000
+    experts: Annotated[int, Ge(1)] = 100
+    expert_epochs: Annotated[int, Ge(1)] = 2  # M
+    expert_lr: Annotated[float, Gt(0)] = 0.01
+    expert_images: Annotated[int | None, Ge(1)] = None  # real images, drawn anew, that make an epoch; none: all
+    max_start_epoch: Annotated[int | None, Ge(0)] = None  # T+; none here and below: by IPC, as published
+    student_steps: Annotated[int | None, Ge(1)] = None  # N
+    student_lr: Annotated[float | None, Gt(0)] = None
+    student_batch: Annotated[int | None, Ge(1)] = None  # synthetic images per student step; none: all
+    lr: Annotated[float | None, Gt(0)] = None
+    rate_lr: Annotated[float | None, Gt(0)] = None
+    momentum: Annotated[float, Ge(0), Le(1)] = 0.5
+    unroll: bool = False  # hold the graph of all N steps at once: a quarter faster, N times the memory, the same gradient
+    init: Initialisation = "random"
+    network: str = "convnet"
+    normalisation: PerImageNormalisation = "instance"
+
+    # Epochs of 20 batches, so that six experts take minutes; three of them are about as far as ten steps of the student go.
+    presets = {
+        "quick": {
+            "iterations": 300,
+            "experts": 6,
+            "expert_epochs": 3,
+            "expert_images": 5120,
+            "max_start_epoch": 2,
+            "student_steps": 10,
+            "lr": 300.0,
+        }
+    }
+
+    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
+        train.require(ipc)
+        setting = self.setting(ipc)
+        images = run.place(first_images(self.init, train, ipc, run)).requires_grad_()
+        rate = run.place(torch.tensor(setting.student_lr)).requires_grad_()
+        groups = [{"params": [images], "lr": setting.lr}, {"params": [rate], "lr": setting.rate_lr}]
+        optimizer = torch.optim.SGD(groups, momentum=self.momentum)
+        experts = Experts(self, train, ipc, run)
+        student = Student(self, train, ipc, run)
+        for step in run.steps(self.iterations, {"images": images, "rate": rate, "optimizer": optimizer}):
+            loss, images.grad, rate.grad = student.loss_and_gradients(images.detach(), rate.detach(), experts.draw(step), step)
+            optimizer.step()
+            with torch.no_grad():
+                rate.clamp_(min=LEAST_RATE)
+            run.log(step, loss=loss, rate=float(rate.detach()))
+        finished = images.detach().cpu().contiguous()
+        return SyntheticSet(train.spec, finished, student.labels.cpu(), train.space, {"lr": float(rate.detach())})
+
+    def setting(self, ipc: int) -> Setting:
+        """The published setting for ``ipc``, with whatever this object's fields say instead."""
+        fields = {name: getattr(self, name) for name in Setting._fields}
+        return by_budget(SETTINGS, ipc)._replace(**{name: value for name, value in fields.items() if value is not None})
+
+    def snapshots(self, ipc: int) -> int:
+        """How many times an expert's weights are kept: at the start and after each epoch that a student may ask for."""
+        return 1 + self.setting(ipc).max_start_epoch + self.expert_epochs
+
+    def shared_bytes(self, train: TrainSet, ipc: int) -> int:
+        """The size of all experts' trajectories, which are kept beside the results for other seeds' and budgets' use."""
+        network = build_network(self.network, train.spec, self.normalisation)
+        return self.experts * self.snapshots(ipc) * 4 * sum(parameter.numel() for parameter in network.parameters())
+
+    def cost_macs(self, train: TrainSet, ipc: int) -> float:
+        per_image = macs(build_network(self.network, train.spec, self.normalisation), train.spec.shape)
+        experts = self.experts * (self.snapshots(ipc) - 1) * 3 * min(self.expert_images or len(train), len(train))
+        synthetic = ipc * train.spec.classes
+        batch = min(self.student_batch or synthetic, synthetic)
+        student = self.iterations * self.setting(ipc).student_steps * (SECOND_ORDER + (0 if self.unroll else 3)) * batch
+        return per_image * (experts + student)
+
+
+class Student:
+    """A network that takes N steps θ ← θ - α ∇_θ ℓ(A(X); θ) on the synthetic images X, as a function of X and α."""
+
+    def __init__(self, method: MTT, train: TrainSet, ipc: int, run: Run) -> None:
+        self.run, self.unroll, self.steps = run, method.unroll, method.setting(ipc).student_steps
+        self.labels = run.place(torch.arange(train.spec.classes).repeat_interleave(ipc))
+        self.batch = method.student_batch or len(self.labels)
+        self.dsa = DSA(train.spec.flips)
+        self.network = build_network(method.network, train.spec, method.normalisation)
+        run.machine.settle(self.network)
+        self.chunk = images_at_a_time(self.network, train, run)
+
+    def loss_and_gradients(self, X: Tensor, rate: Tensor, ends: tuple[Tensor, Tensor], step: int) -> tuple[float, Tensor, Tensor]:
+        """L between the ends θ*_t and θ*_{t+M} of an expert's path, and its gradients in X and in the rate α."""
+        walk = self._unrolled if self.unroll else self._there_and_back
+        return walk(X, rate, ends, list(self._batches(step)))
+
+    def _batches(self, step: int) -> Iterator[Batch]:
+        """What each of the N steps sees: which images, and how they are augmented."""
+        queue: list[Tensor] = []
+        for turn in range(self.steps):
+            if not queue:
+                order = torch.randperm(len(self.labels), generator=self.run.generator("order", step, turn)).to(self.labels.device)
+                queue = list(order.split(self.batch))
+            indices = queue.pop()
+            yield Batch(indices, self.dsa.draw(self.run.generator("dsa", step, turn), len(indices)))
+
+    def _unrolled(self, X: Tensor, rate: Tensor, ends: tuple[Tensor, Tensor], batches: Sequence[Batch]) -> tuple[float, Tensor, Tensor]:
+        X, rate = X.clone().requires_grad_(), rate.clone().requires_grad_()
+        theta = ends[0].clone().requires_grad_()
+        for indices, draw in batches:
+            loss = self._loss(theta, self.dsa.apply(X[indices], draw), indices)
+            theta = theta - rate * torch.autograd.grad(loss, theta, create_graph=True)[0]
+        loss = trajectory_distance(theta, *ends)
+        into_X, into_rate = torch.autograd.grad(loss, (X, rate))
+        return float(loss.detach()), into_X, into_rate
+
+    def _there_and_back(
+        self, X: Tensor, rate: Tensor, ends: tuple[Tensor, Tensor], batches: Sequence[Batch]
+    ) -> tuple[float, Tensor, Tensor]:
+        """The same by the adjoint λ = ∂L/∂θ: with s = ⟨∇_θ ℓ, λ⟩, a step hands -α ∂s/∂X to X, -s to α, and λ - α ∂s/∂θ on."""
+        path = [ends[0]]
+        for indices, draw in batches:
+            path.append(path[-1] - rate * self._gradient(path[-1], self.dsa.apply(X[indices], draw), indices))
+        arrived = path.pop().requires_grad_()
+        loss = trajectory_distance(arrived, *ends)
+        (adjoint,) = torch.autograd.grad(loss, arrived)
+        into_X, into_rate = torch.zeros_like(X), torch.zeros_like(rate)
+        for theta, (indices, draw) in zip(reversed(path), reversed(batches), strict=True):
+            leaf = X[indices].requires_grad_()
+            augmented = self.dsa.apply(leaf, draw)
+            s, s_theta, s_augmented = self._pull(theta, augmented.detach(), indices, adjoint)
+            into_X[indices] -= rate * torch.autograd.grad(augmented, leaf, s_augmented)[0]
+            into_rate -= s
+            adjoint = adjoint - rate * s_theta
+        return float(loss.detach()), into_X, into_rate
+
+    def _gradient(self, theta: Tensor, images: Tensor, indices: Tensor) -> Tensor:
+        """∇_θ ℓ(images; θ), in chunks."""
+        theta, total = theta.detach().requires_grad_(), torch.zeros_like(theta)
+        for part, chosen in zip(images.split(self.chunk), indices.split(self.chunk), strict=True):
+            total += torch.autograd.grad(self._loss(theta, part, chosen) * (len(part) / len(images)), theta)[0]
+        return total
+
+    def _pull(self, theta: Tensor, images: Tensor, indices: Tensor, adjoint: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """s = ⟨∇_θ ℓ(images; θ), λ⟩ with its gradients in θ and in the images, in chunks."""
+        theta, s, s_theta, s_images = theta.detach().requires_grad_(), torch.zeros_like(adjoint[0]), torch.zeros_like(adjoint), []
+        for part, chosen in zip(images.split(self.chunk), indices.split(self.chunk), strict=True):
+            leaf = part.clone().requires_grad_()
+            loss = self._loss(theta, leaf, chosen) * (len(part) / len(images))
+            product = torch.autograd.grad(loss, theta, create_graph=True)[0] @ adjoint
+            into_theta, into_images = torch.autograd.grad(product, (theta, leaf))
+            s, s_theta = s + product.detach(), s_theta + into_theta
+            s_images.append(into_images)
+        return s, s_theta, torch.cat(s_images)
+
+    def _loss(self, theta: Tensor, images: Tensor, indices: Tensor) -> Tensor:
+        """ℓ(images; θ), the mean cross-entropy."""
+        weights, offset = {}, 0
+        for name, parameter in self.network.named_parameters():
+            weights[name] = theta[offset : offset + parameter.numel()].view(parameter.shape)
+            offset += parameter.numel()
+        logits: Tensor = functional_call(self.network, weights, (images,))
+        return F.cross_entropy(logits, self.labels[indices])

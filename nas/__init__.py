@@ -1,0 +1,1 @@
+"""Does a synthetic set rank architectures as the whole data does?"""

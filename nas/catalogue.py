@@ -1,0 +1,17 @@
+"""The search spaces by name."""
+
+from __future__ import annotations
+
+from dcbench.errors import UnknownNameError
+from dcbench.nas.convnet720 import ConvNet720
+from dcbench.nas.nasbench201 import NASBench201
+from dcbench.nas.space import SearchSpace
+
+SPACES: dict[str, SearchSpace] = {space.name: space for space in (ConvNet720(), NASBench201())}
+
+
+def find_space(name: str) -> SearchSpace:
+    """The space called ``name``; raises UnknownNameError."""
+    if name not in SPACES:
+        raise UnknownNameError("search space", name, SPACES)
+    return SPACES[name]

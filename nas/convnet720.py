@@ -1,0 +1,94 @@
+"""The 720 ConvNets of DataDAM's Table 4: the whole grid of depth, width, activation, normalisation and pooling (supplement, 2.3)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import cast, final, get_args
+
+from dcbench.errors import OutOfRangeError
+from dcbench.images import ImageSpec
+from dcbench.nas.protocol import SearchProtocol
+from dcbench.nas.space import SearchSpace
+from dcbench.networks.convnet import Activation, ConvNet, Normalisation, Pooling
+from dcbench.training import Schedule
+
+DEPTHS = (1, 2, 3, 4)
+WIDTHS = (32, 64, 128, 256)
+
+_PATTERN = re.compile(
+    rf"d({'|'.join(map(str, DEPTHS))})-w({'|'.join(map(str, WIDTHS))})"
+    rf"-({'|'.join(get_args(Activation))})-({'|'.join(get_args(Normalisation))})-({'|'.join(get_args(Pooling))})"
+)
+
+
+@final
+@dataclass(frozen=True)
+class Architecture:
+    """One point of the grid, written as ``d3-w128-relu-instance-average``."""
+
+    depth: int
+    width: int
+    activation: Activation
+    normalisation: Normalisation
+    pooling: Pooling
+
+    def __str__(self) -> str:
+        return f"d{self.depth}-w{self.width}-{self.activation}-{self.normalisation}-{self.pooling}"
+
+    def build(self, spec: ImageSpec) -> ConvNet:
+        """The network for images of ``spec``; raises OutOfRangeError where they are too small for so many poolings."""
+        return ConvNet(
+            spec.shape,
+            spec.classes,
+            depth=self.depth,
+            width=self.width,
+            activation=self.activation,
+            normalisation=self.normalisation,
+            pooling=self.pooling,
+        )
+
+
+def grid() -> tuple[Architecture, ...]:
+    """All 720, the depth changing slowest."""
+    axes = (DEPTHS, WIDTHS, get_args(Activation), get_args(Normalisation), get_args(Pooling))
+    return tuple(Architecture(*point) for point in product(*axes))
+
+
+def parse(text: str) -> Architecture:
+    """The inverse of ``str``; raises OutOfRangeError naming ``text``."""
+    found = _PATTERN.fullmatch(text)
+    if found is None:
+        raise OutOfRangeError(f"no such architecture of convnet720: {text!r:.120}; wanted one like 'd3-w128-relu-instance-average'")
+    depth, width, activation, normalisation, pooling = found.groups()
+    return Architecture(int(depth), int(width), cast(Activation, activation), cast(Normalisation, normalisation), cast(Pooling, pooling))
+
+
+@final
+@dataclass(frozen=True)
+class ConvNet720(SearchSpace):
+    """The grid; the truth is trained here, once."""
+
+    name = "convnet720"
+    protocol = SearchProtocol("search-convnet720", 1, Schedule(epochs=200, decay=0.0), truth_epochs=100)
+    quick_protocol = SearchProtocol("search-convnet720-quick", 1, Schedule(epochs=60, decay=0.0), truth_epochs=5)
+    truth_trained = True
+    truth_most = 1.0
+    truth_help = "a truth.csv that an earlier `dcbench nas` left (columns architecture and test_accuracy, fractions)"
+
+    def identifiers(self) -> tuple[str, ...]:
+        return tuple(map(str, grid()))
+
+    def canonical(self, text: str) -> str:
+        return str(parse(text))
+
+    def build(self, identifier: str, spec: ImageSpec) -> ConvNet:
+        return parse(identifier).build(spec)
+
+    def twin(self, identifier: str) -> str:
+        found = parse(identifier)
+        return str(replace(found, activation="relu", normalisation="none", pooling="none" if found.pooling == "none" else "max"))
+
+    def truth_column(self, dataset: str) -> str:
+        return "test_accuracy"

@@ -1,0 +1,123 @@
+"""From trained architectures to records, and to a truth that others can use."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+import dcbench
+from dcbench.experiment import Workshop
+from dcbench.nas.proxies import Proxy
+from dcbench.nas.study import Row, Rows, Study
+from dcbench.nas.truth import Truth, write_truth
+from dcbench.records import RECORD_NAME, ArchitectureScore, SearchRecord, SearchRun, Versions, write_record
+from dcbench.run import fingerprint
+from dcbench.scoring import source_hash
+
+TRUTH_NAME = "truth.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What was trained on one proxy."""
+
+    study: Study
+    proxy: Proxy
+    rows: Rows
+    workshop: Workshop
+
+    def by_architecture(self) -> Mapping[str, list[Row]]:
+        """The rows of each architecture drawn, by seed."""
+        architectures = self.study.drawn.architectures
+        return {name: [self.rows[name, seed] for seed in range(self.study.seeds)] for name in architectures}
+
+
+def trained_truth(outcome: Outcome) -> Truth:
+    """The mean test accuracy of networks trained on the whole data; written as a table beside its rows (``TRUTH_NAME``)."""
+    found: dict[str, tuple[float, float, int]] = {}
+    for architecture, rows in outcome.by_architecture().items():
+        known = [row for row in rows if row["test_accuracy"] is not None]
+        if known:
+            means = [sum(row[key] for row in known) / len(known) for key in ("test_accuracy", "accuracy")]
+            found[architecture] = (means[0], means[1], len(known))
+    study = outcome.study
+    spec, protocol = study.loaded.spec, study.asked(outcome.proxy, outcome.workshop.machine)
+    table = study.folder(outcome.proxy, outcome.workshop) / TRUTH_NAME
+    write_truth(table, (spec.dataset, spec.revision), ((name, *found[name]) for name in sorted(found)))
+    origin = {"source": "trained", "protocol": protocol, "seeds": study.seeds, "images": len(study.loaded.train)}
+    return Truth({name: test for name, (test, _, _) in found.items()}, origin)
+
+
+def store(outcome: Outcome, truth: Truth, top: float) -> tuple[SearchRecord, Path]:
+    """Write the record of one proxy; the path depends on which architectures were drawn and what they are compared with."""
+    record = _record(outcome, truth, top)
+    compared = {"architectures": sorted(outcome.study.drawn.architectures), "truth": dict(truth.origin), "seeds": outcome.study.seeds}
+    name = f"{len(record.architectures)}x{record.seeds}-{fingerprint(compared)}"
+    path = outcome.study.folder(outcome.proxy, outcome.workshop) / name / RECORD_NAME
+    write_record(path, record)
+    return record, path
+
+
+def _record(outcome: Outcome, truth: Truth, top: float) -> SearchRecord:
+    study, proxy, machine = outcome.study, outcome.proxy, outcome.workshop.machine
+    spec, train, asked = study.loaded.spec, study.loaded.train, study.asked(outcome.proxy, machine)
+    rows = [row for own in outcome.by_architecture().values() for row in own]
+    schedule = study.judged(proxy).schedule
+    return SearchRecord(
+        space=study.space.name,
+        space_fields=dict(study.space.fields),
+        space_size=len(study.space.identifiers()),
+        excluded=study.drawn.excluded,
+        sample=study.sample,
+        search_seed=study.seed,
+        seeds=study.seeds,
+        top=top,
+        proxy=proxy.name,
+        proxy_ipc=proxy.ipc,
+        proxy_seed=proxy.seed,
+        proxy_preset=proxy.preset,
+        proxy_fields=dict(proxy.fields),
+        proxy_hash=proxy.content,
+        proxy_holdout=proxy.holdout,
+        image_space=proxy.space.kind,
+        recipe=dict(proxy.recipe),
+        storage_images=proxy.storage_images,
+        storage_bytes=proxy.storage_bytes,
+        dataset=spec.dataset,
+        dataset_revision=spec.revision,
+        dataset_note=study.loaded.note,
+        validation_images=len(study.validation),
+        validation_seen_by_proxy=proxy.holdout != train.holdout,
+        protocol=asked,
+        protocol_hash=fingerprint(asked),
+        iterations=schedule.epochs * -(-proxy.images_per_epoch // schedule.batch),
+        truth=dict(truth.origin),
+        architectures=_scores(outcome, truth),
+        seconds=sum(row["seconds"] for row in rows),
+        engine="/".join(sorted({row["engine"] for row in rows})),
+        precision=machine.precision,
+        threads=rows[0]["threads"],
+        device=rows[0]["device"],
+        device_name=rows[0]["device_name"],
+        versions=Versions(dcbench.__version__, str(torch.__version__), platform.python_version()),
+        code=source_hash(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        warnings=proxy.warnings,
+    )
+
+
+def _scores(outcome: Outcome, truth: Truth) -> tuple[ArchitectureScore, ...]:
+    macs, found = outcome.study.drawn.macs, outcome.by_architecture()
+    return tuple(
+        ArchitectureScore(architecture, macs[architecture], truth.accuracies.get(architecture), tuple(map(_run, found[architecture])))
+        for architecture in sorted(found)
+    )
+
+
+def _run(row: Row) -> SearchRun:
+    return SearchRun(row["seed"], row["accuracy"], row["loss"], row["seconds"], row["failure"])

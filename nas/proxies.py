@@ -1,0 +1,244 @@
+"""What architectures are ranked on: a synthetic set from a file, or one of the built-in proxies made of the real training data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from dcbench.artifact import Artifact, read_artifact
+from dcbench.datasets.catalogue import DATASETS
+from dcbench.datasets.catalogue import find as find_dataset
+from dcbench.datasets.loading import Loaded
+from dcbench.distilling import content_hash
+from dcbench.errors import MismatchError, OutOfRangeError
+from dcbench.evaluator import check_fit
+from dcbench.experiment import set_label
+from dcbench.images import Space, TrainSet
+from dcbench.machine import Machine
+from dcbench.run import Run, fingerprint
+from dcbench.selection import chosen_set, random_members
+from dcbench.training import Values
+
+Kind = Literal["artifact", "random", "early-stopping", "whole"]
+LABEL_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Request:
+    """One proxy as the user names it."""
+
+    kind: Kind
+    text: str
+    ipc: int | None = None  # of random
+
+    @property
+    def path(self) -> Path:
+        return Path(self.text)
+
+
+@dataclass(frozen=True, eq=False)
+class Proxy:
+    """Images to train architectures on, and what a record says of them."""
+
+    name: str  # the method that made it, or the built-in's name
+    labels: Tensor
+    values: Values
+    space: Space  # that the values live in, and that validation images are taken to
+    content: str  # a hash of what decides the accuracies of networks trained on it
+    storage_images: int
+    storage_bytes: int  # of images and labels alone: one byte per value of real images, four of synthetic ones
+    ipc: int | None = None
+    seed: int | None = None
+    preset: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    holdout: str = ""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    epoch_images: int | None = None  # where an epoch is not a pass over all images
+    images: Tensor | None = None  # all of them, where they are few enough to live on the device
+    whole: bool = False  # trained for the protocol's epochs on the whole data, and tested too: the truth, if it is trained here
+    warnings: tuple[str, ...] = ()
+
+    def placed(self, machine: Machine) -> Values:
+        """The values as they are trained on: from the device, where they live there."""
+        return self.values if self.images is None else _rows(machine.place(self.images))
+
+    @property
+    def images_per_epoch(self) -> int:
+        return self.epoch_images or len(self.labels)
+
+    @property
+    def label(self) -> str:
+        """The proxy in a few words, for people."""
+        return set_label(self.name, self.ipc, self.seed)
+
+
+def parse_requests(words: Sequence[str]) -> list[Request]:
+    """The proxies that ``words`` name, each once; raises OutOfRangeError where one is wrong by its words alone."""
+    requests = list(dict.fromkeys(_parse(word) for word in words))
+    for request in requests:
+        needs_size = request.kind == "early-stopping" or (request.kind == "random" and request.ipc is None)
+        if needs_size and _sized(requests) is None:
+            raise OutOfRangeError(f"proxy {request.text} takes its size from another proxy: name an artifact or random:IPC too")
+    return requests
+
+
+def _parse(word: str) -> Request:
+    name, colon, number = word.partition(":")
+    if name in ("early-stopping", "whole") and not colon:
+        return Request("early-stopping" if name == "early-stopping" else "whole", word)
+    if name != "random":
+        return Request("artifact", word)
+    if not colon:
+        return Request("random", word)
+    if not number.isascii() or not number.isdigit() or int(number) < 1:
+        raise OutOfRangeError(f"proxy {word!r} needs a number of images per class of at least 1, as in random:10")
+    return Request("random", word, int(number))
+
+
+def _sized(requests: Sequence[Request]) -> Request | None:
+    """The proxy that the others take their size from: the first artifact, else the first random one with a number."""
+    artifacts = [request for request in requests if request.kind == "artifact"]
+    numbered = [request for request in requests if request.ipc is not None]
+    return next(iter([*artifacts, *numbered]), None)
+
+
+def open_artifacts(requests: Sequence[Request], dataset: str | None) -> tuple[str, dict[Request, Artifact]]:
+    """The artifacts among ``requests``, and the data set that all are of (``dataset``, where it is given).
+
+    Raises FileFormatError, MismatchError naming the artifact of another data set, OutOfRangeError where nothing says which it is.
+    """
+    if dataset is not None:
+        find_dataset(dataset)
+    elif all(request.kind != "artifact" for request in requests):
+        raise OutOfRangeError("--dataset is needed: none of the proxies is an artifact that names one")
+    found = {request: read_artifact(request.path) for request in requests if request.kind == "artifact"}
+    for request, artifact in found.items():
+        own = artifact.synthetic.spec.dataset
+        dataset = dataset or own
+        if own != dataset:
+            raise MismatchError(f"proxy {request.text} was made from {own!r:.60}, not {dataset}; all proxies must be of one data set")
+        if own not in DATASETS:
+            raise MismatchError(f"proxy {request.text} was made from {own!r:.60}, which is no data set of this dcbench")
+    return str(dataset), found
+
+
+def make_proxies(requests: Sequence[Request], artifacts: Mapping[Request, Artifact], loaded: Loaded, run: Run) -> list[Proxy]:
+    """The proxies; built-in ones in the space of the first artifact, so that they are compared with it alone in their images.
+
+    ``run`` decides which images ``random`` draws. Raises MismatchError where an artifact's images are not like the data set's.
+    """
+    sized = _sized(requests)
+    first = artifacts.get(sized) if sized else None
+    space = first.synthetic.space if first else loaded.train.space
+    train = replace(loaded.train, space=space)
+    made: dict[Request, Proxy] = {request: _from_artifact(request, artifact, loaded) for request, artifact in artifacts.items()}
+    size = len(first.synthetic) if first else (sized.ipc or 0) * loaded.spec.classes if sized else 0
+    for request in requests:
+        if request.kind == "random":
+            made[request] = _random(train, request.ipc or _per_class(size, loaded, sized), run)
+        elif request.kind == "early-stopping":
+            made[request] = _real("early-stopping", train, epoch_images=size)
+        elif request.kind == "whole":
+            made[request] = whole(loaded)
+    return [made[request] for request in requests]
+
+
+def whole(loaded: Loaded) -> Proxy:
+    """All training images but the validation part, in the data set's own space: what the truth is trained on."""
+    return replace(_real("whole", loaded.train), whole=True)
+
+
+def _from_artifact(request: Request, artifact: Artifact, loaded: Loaded) -> Proxy:
+    synthetic, origin = artifact.synthetic, artifact.provenance
+    try:
+        check_fit(synthetic, loaded.test)
+    except MismatchError as error:
+        raise MismatchError(f"proxy {request.text}: {error}") from error
+    revision = synthetic.spec.revision
+    other = f"the proxy was made from another revision of {loaded.spec.dataset} ({revision:.40}, here {loaded.spec.revision})"
+    return Proxy(
+        name=str(origin.get("method") or "foreign")[:100],
+        labels=synthetic.labels,
+        values=_rows(synthetic.images),
+        images=synthetic.images,
+        space=synthetic.space,
+        content=artifact.sha256,
+        storage_images=len(synthetic),
+        storage_bytes=4 * synthetic.images.numel() + synthetic.labels.element_size() * synthetic.labels.numel(),
+        ipc=_number(origin.get("ipc")) or None,
+        seed=_number(origin.get("seed")),
+        preset=_text(origin.get("preset")),
+        fields=_plain(origin.get("fields")),
+        holdout=_text(origin.get("holdout")) or "",
+        recipe=dict(synthetic.recipe),
+        warnings=() if revision == loaded.spec.revision else (other,),
+    )
+
+
+def _random(train: TrainSet, ipc: int, run: Run) -> Proxy:
+    train.require(ipc)
+    synthetic = chosen_set(train, random_members(train, ipc, run))
+    return replace(
+        _real("random", train),
+        labels=synthetic.labels,
+        values=_rows(synthetic.images),
+        images=synthetic.images,
+        content=content_hash(synthetic),
+        storage_images=len(synthetic),
+        storage_bytes=len(synthetic) * _bytes_per_image(train),
+        ipc=ipc,
+        seed=run.seed,
+    )
+
+
+def _real(name: str, train: TrainSet, epoch_images: int | None = None) -> Proxy:
+    decides = {"name": name, "revision": train.spec.revision, "holdout": train.holdout, "space": train.space.fingerprint}
+    return Proxy(
+        name=name,
+        labels=train.labels,
+        values=train.values,
+        space=train.space,
+        content=fingerprint({**decides, "epoch_images": epoch_images}),
+        storage_images=len(train),
+        storage_bytes=len(train) * _bytes_per_image(train),
+        holdout=train.holdout,
+        epoch_images=epoch_images,
+    )
+
+
+def _rows(images: Tensor) -> Values:
+    return lambda chosen: images[chosen.to(images.device)]
+
+
+def _bytes_per_image(train: TrainSet) -> int:
+    return train.images[0].numel() + LABEL_BYTES
+
+
+def _per_class(images: int, loaded: Loaded, sized: Request | None) -> int:
+    ipc, rest = divmod(images, loaded.spec.classes)
+    if rest or not ipc:
+        named = sized.text if sized else "the first proxy"
+        raise MismatchError(f"{named} has {images} images for {loaded.spec.classes} classes: say how many random takes, as in random:10")
+    return ipc
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _plain(value: object) -> dict[str, Any]:
+    """A stranger's fields as far as a record can hold them: a search is long, and its record must not fail at the end."""
+    try:
+        plain = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    return plain if isinstance(plain, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value[:200] if isinstance(value, str) and value else None

@@ -1,0 +1,95 @@
+"""One search from beginning to end: what is asked, checked by its words; the proxies, the architectures, the truth; a record each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dcbench.datasets.loading import Loaded, load
+from dcbench.datasets.places import Places
+from dcbench.errors import OutOfRangeError
+from dcbench.experiment import Workshop
+from dcbench.nas.outcome import Outcome, store, trained_truth
+from dcbench.nas.protocol import SearchProtocol
+from dcbench.nas.proxies import Proxy, Request, make_proxies, open_artifacts, whole
+from dcbench.nas.space import SearchSpace
+from dcbench.nas.study import Rows, Study, announce, draw, train_on
+from dcbench.nas.truth import Truth, read_truth
+from dcbench.records import SearchRecord
+from dcbench.run import Run
+
+USUAL_VALIDATION = 10_000  # images; a fifth of the training images where that is less
+Done = list[tuple[SearchRecord, Path]]
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is asked of all proxies alike. Raises OutOfRangeError where that is wrong by its words alone."""
+
+    proxies: Sequence[Request]
+    space: SearchSpace
+    protocol: SearchProtocol
+    dataset: str | None = None  # the first artifact's own, if none is named
+    sample: int | None = None
+    seeds: int = 1
+    seed: int = 0
+    validation: int | None = None
+    top: float = 0.2
+    truth: Path | None = None
+    truth_column: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.proxies:
+            raise OutOfRangeError("a search needs at least one proxy")
+        for name, value, least in (("seeds", self.seeds, 1), ("seed", self.seed, 0), ("validation", self.validation, 1)):
+            if value is not None and value < least:
+                raise OutOfRangeError(f"{name} must be at least {least}, got {value}")
+        if not 0 < self.top <= 1:
+            raise OutOfRangeError(f"top must be a share above 0 and at most 1, got {self.top}")
+        size = len(self.space.identifiers())
+        if self.sample is not None and not 1 <= self.sample <= size:
+            raise OutOfRangeError(f"a sample of {self.sample} architectures was asked; {self.space.name} has {size}, wanted 1 to {size}")
+        if self.truth is None and not self.space.truth_trained:
+            raise OutOfRangeError(f"the truth of {self.space.name} is not trained here; give --truth FILE: {self.space.truth_help}")
+        if self.truth is None and self.truth_column is not None:
+            raise OutOfRangeError(f"--truth-column {self.truth_column!r} names a column of a table, but no --truth FILE was given")
+
+
+def carry_out(search: Search, places: Places, workshop: Workshop) -> Done:
+    """Train what is missing and write a record for each proxy, in their order. Checks all input before it trains anything."""
+    dataset, artifacts = open_artifacts(search.proxies, search.dataset)
+    loaded = _load(dataset, search, places, workshop)
+    drawn = draw(search.space, loaded.spec, search.sample, search.seed)
+    study = Study(search.space, loaded, search.protocol, drawn, search.sample, search.seeds, search.seed)
+    proxies = make_proxies(search.proxies, artifacts, loaded, Run(search.seed, workshop.machine))
+    truth = _table(search, study)
+    reference = next((proxy for proxy in proxies if proxy.whole), whole(loaded))
+    announce(study, [*proxies, *([reference] if truth is None and reference not in proxies else [])], workshop)
+    for proxy in proxies:
+        for warning in proxy.warnings:
+            workshop.say(f"{proxy.label}: {warning}")
+    trained = {proxy: train_on(study, proxy, workshop) for proxy in proxies}
+    truth = truth or _trained(study, reference, trained, workshop)
+    return [store(Outcome(study, proxy, trained[proxy], workshop), truth, search.top) for proxy in proxies]
+
+
+def _load(dataset: str, search: Search, places: Places, workshop: Workshop) -> Loaded:
+    validation = search.validation
+    if validation is None:
+        everything = load(dataset, places, progress=workshop.progress)
+        validation = min(USUAL_VALIDATION, len(everything.train) // 5)
+    return load(dataset, places, holdout=validation, progress=workshop.progress)
+
+
+def _table(search: Search, study: Study) -> Truth | None:
+    if search.truth is None:
+        return None
+    truth = read_truth(search.truth, search.space, study.loaded.spec.dataset, search.truth_column)
+    truth.require(study.drawn.architectures, search.truth)
+    return truth
+
+
+def _trained(study: Study, reference: Proxy, trained: dict[Proxy, Rows], workshop: Workshop) -> Truth:
+    rows = trained[reference] if reference in trained else train_on(study, reference, workshop)
+    return trained_truth(Outcome(study, reference, rows, workshop))

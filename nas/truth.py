@@ -1,0 +1,124 @@
+"""Truth: the test accuracy of each architecture when it is trained on the whole data, from a plain table or trained here."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dcbench.errors import DataError, FileFormatError, MismatchError, OutOfRangeError
+from dcbench.files import write_bytes
+from dcbench.nas.space import SearchSpace
+
+ARCHITECTURE_COLUMNS = ("architecture", "arch")
+DATASET_COLUMN = "dataset"  # where a table has it, it must name the data set of the search
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Accuracies (fractions) by identifier, and what a record says of where they are from."""
+
+    accuracies: Mapping[str, float]
+    origin: Mapping[str, Any]
+
+    def require(self, architectures: Sequence[str], where: Path) -> None:
+        """Raises DataError naming the first of ``architectures`` that the table ``where`` lacks."""
+        lacking = [architecture for architecture in architectures if architecture not in self.accuracies]
+        if lacking:
+            raise DataError(f"{where} lacks {len(lacking)} of the {len(architectures)} architectures drawn, first {lacking[0]}")
+
+
+def read_truth(path: Path, space: SearchSpace, dataset: str, column: str | None = None) -> Truth:
+    """The table in ``path`` (parquet by its ending, else CSV), every row checked; the space's own column if none is named.
+
+    Raises DataError where there is no such file, FileFormatError naming the row that is wrong, MismatchError for another data set.
+    """
+    if not path.is_file():
+        raise DataError(f"no such file: {path}; wanted {space.truth_help}")
+    chosen = column or space.truth_column(dataset)
+    table = _Table(path, space, dataset, chosen)
+    rows = _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path)
+    accuracies: dict[str, float] = {}
+    for number, row in rows:
+        identifier, accuracy = table.entry(number, row)
+        if identifier in accuracies:
+            raise FileFormatError(f"{path}, row {number}: architecture {identifier} stands there twice")
+        accuracies[identifier] = accuracy
+    if not accuracies:
+        raise FileFormatError(f"{path} has no rows; wanted {space.truth_help}")
+    if space.truth_most > 1 and max(accuracies.values()) * space.truth_most <= 1:
+        raise FileFormatError(f"{path}: column {chosen} seems to hold fractions; wanted percent, as the benchmark has them")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Truth(accuracies, {"source": "table", "file": path.name, "column": chosen, "sha256": digest, "rows": len(accuracies)})
+
+
+@dataclass(frozen=True)
+class _Table:
+    path: Path
+    space: SearchSpace
+    dataset: str
+    column: str
+
+    def entry(self, number: int, row: Mapping[str, Any]) -> tuple[str, float]:
+        """Identifier and accuracy of one row."""
+        where = f"{self.path}, row {number}"
+        named = next((name for name in ARCHITECTURE_COLUMNS if name in row), None)
+        if named is None or self.column not in row:
+            wanted = self.column if named else " or ".join(ARCHITECTURE_COLUMNS)
+            raise FileFormatError(f"{self.path} has no column {wanted}; it has {', '.join(map(str, row))}; --truth-column chooses one")
+        if row.get(DATASET_COLUMN, self.dataset) != self.dataset:
+            raise MismatchError(f"{where}: truth on {row[DATASET_COLUMN]!r}, but the search is on {self.dataset!r}")
+        try:
+            identifier = self.space.canonical(str(row[named]))
+        except OutOfRangeError as error:
+            raise FileFormatError(f"{where}: {error}") from error
+        return identifier, self._accuracy(row[self.column], f"{where}: {self.column} of {identifier}")
+
+    def _accuracy(self, value: Any, where: str) -> float:
+        most = self.space.truth_most
+        try:
+            accuracy = float(value)
+        except (TypeError, ValueError) as error:
+            raise FileFormatError(f"{where} is {value!r:.40}, wanted a number") from error
+        if not (math.isfinite(accuracy) and 0 <= accuracy <= most):
+            raise FileFormatError(f"{where} is {value!r:.40}, wanted 0 to {most:g}")
+        return accuracy / most
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            for row in reader:
+                if None in row or None in row.values():
+                    raise FileFormatError(f"{path}, row {reader.line_num}: not as many entries as the head has")
+                yield reader.line_num, row
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise FileFormatError(f"{path} is not a readable CSV table: {error}") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    from pyarrow import lib, parquet
+
+    try:
+        rows = parquet.read_table(path).to_pylist()  # type: ignore[no-untyped-call]
+    except (lib.ArrowException, OSError) as error:
+        raise FileFormatError(f"{path} is not a readable parquet table: {str(error).splitlines()[0]:.120}") from error
+    yield from enumerate(rows, 1)
+
+
+def write_truth(path: Path, dataset: tuple[str, str], rows: Iterable[tuple[str, float, float, int]]) -> None:
+    """A table that ``read_truth`` reads: identifier, test accuracy, validation accuracy (fractions) and number of seeds.
+
+    ``dataset`` is its name and revision. Raises StorageError.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["architecture", "test_accuracy", "validation_accuracy", "seeds", DATASET_COLUMN, "dataset_revision"])
+    writer.writerows((*row, *dataset) for row in rows)
+    write_bytes(path, text.getvalue().encode())

@@ -1,0 +1,1 @@
+"""Tests of dcbench: one file per module."""

@@ -1,0 +1,14 @@
+"""The command line with a checkpoint after every step, run as ``python -m tests.faults.driver``: one may be killed anywhere."""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+import dcbench.experiment
+from dcbench.cli import main
+
+if __name__ == "__main__":
+    often = functools.partial(dcbench.experiment.Workshop, checkpoint_seconds=0.0)
+    dcbench.experiment.Workshop = often  # type: ignore[assignment,misc]
+    main(sys.argv[1:])

@@ -1,0 +1,216 @@
+"""The registry: names with suggestions, fields with ranges, plugins from packages and files, and broken ones that hide no other."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from annotated_types import Ge, Lt
+
+import dcbench.distiller as registry
+from dcbench.distiller import Distiller, build, find, hyper_parameters, import_failures, register, registered
+from dcbench.errors import DataError, OutOfRangeError, UnknownNameError
+from dcbench.images import SyntheticSet, TrainSet
+from dcbench.run import Run
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+PLUGIN = '''
+from dataclasses import dataclass
+from typing import Annotated
+from annotated_types import Ge
+from dcbench.distiller import Distiller, register
+from dcbench.selection import chosen_set, random_members
+
+@register("{name}", paper="me2024")
+@dataclass(frozen=True)
+class Mine(Distiller):
+    """Random under another name."""
+
+    repeats: Annotated[int, Ge(1)] = 3
+    presets = {{"quick": {{"repeats": 1}}}}
+
+    def distill(self, train, ipc, run):
+        train.require(ipc)
+        return chosen_set(train, random_members(train, ipc, run))
+'''
+
+
+@dataclass(frozen=True)
+class Toy(Distiller):
+    """Has a field of every kind."""
+
+    whole: Annotated[int, Ge(1)] = 1
+    rate: Annotated[float | None, Ge(0), Lt(1)] = None
+    word: Literal["red", "green"] = "red"
+    flag: bool = False
+    free: str = ""
+
+    presets = {"quick": {"whole": 7, "rate": 0.25}}
+
+    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
+        raise NotImplementedError
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a test registers is forgotten after it."""
+    registered()
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
+    monkeypatch.setattr(registry, "_failures", {})
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def toy() -> type[Toy]:
+    """Registered as ``toy``."""
+    return register("toy", paper="nobody2020")(Toy)
+
+
+def test_unknown_names_are_refused_with_a_suggestion() -> None:
+    with pytest.raises(UnknownNameError, match="unknown method 'datadm'; did you mean 'datadam'"):
+        find("datadm")
+    with pytest.raises(UnknownNameError, match=r"known: .*datadam"):
+        find("zzz")
+    with pytest.raises(UnknownNameError, match="unknown field of datadam 'powr'; did you mean 'power'"):
+        build("datadam", "paper", {"powr": 2})
+
+
+@pytest.mark.parametrize(
+    ("method", "field", "value", "complaint"),
+    [
+        ("datadam", "power", 0.5, "power must be at least 1.*got 0.5"),
+        ("datadam", "balance", -0.1, "balance must be at least 0"),
+        ("datadam", "lr", 0.0, "lr must be greater than 0"),
+        ("datadam", "lr", 10.5, "lr must be at most 10"),
+        ("datadam", "lr", float("nan"), "lr must be"),
+        ("datadam", "scale", float("inf"), "scale must be"),
+        ("datadam", "momentum", 1.5, "momentum must be at most 1"),
+        ("datadam", "iterations", 0, "iterations must be at least 1"),
+        ("datadam", "iterations", 1.5, "iterations must be int, got 1.5"),
+        ("datadam", "iterations", True, "iterations must be int, got True"),
+        ("datadam", "iterations", "many", "iterations must be int, got 'many'"),
+        ("datadam", "iterations", None, "iterations must be int, got None"),
+        ("datadam", "init", "zeros", "init must be one of random, k-center, noise, got 'zeros'"),
+        ("datadam", "normalisation", "spectral", "normalisation must be one of"),
+        ("k-center", "feature_epochs", 0, "feature_epochs must be at least 1"),
+        ("toy", "rate", 1.0, "rate must be less than 1"),
+        ("toy", "flag", "maybe", "flag must be bool, got 'maybe'"),
+        ("toy", "free", 3, "free must be str, got 3"),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(method: str, field: str, value: Any, complaint: str, toy: type[Toy]) -> None:
+    with pytest.raises(OutOfRangeError, match=f"{method}: {complaint}"):
+        build(method, "paper", {field: value})
+
+
+def test_a_range_holds_however_the_object_is_made(toy: type[Toy]) -> None:
+    with pytest.raises(OutOfRangeError, match="toy: whole must be at least 1, got 0"):
+        toy(whole=0)
+    assert toy(rate=None).rate is None
+    assert toy(rate=0).rate == 0  # a whole number is a rate too
+
+
+def test_words_of_the_command_line_become_values(toy: type[Toy]) -> None:
+    words = {"whole": "5", "rate": "0.5", "word": "green", "flag": "true", "free": "12"}
+    assert build("toy", "paper", words) == Toy(5, 0.5, "green", True, "12")
+    assert build("toy", "paper", {"rate": "none", "flag": "off"}) == Toy(rate=None, flag=False)
+    assert isinstance(build("datadam", "paper", {"lr": "1"}), find("datadam"))
+
+
+def test_a_preset_s_fields_come_before_the_user_s(toy: type[Toy]) -> None:
+    assert build("toy", "quick") == Toy(whole=7, rate=0.25)
+    assert build("toy", "quick", {"whole": 2}) == Toy(whole=2, rate=0.25)
+    assert build("toy", "paper") == build("toy", "a preset that it does not have") == Toy()
+
+
+def test_fields_tell_their_kind_and_range(toy: type[Toy]) -> None:
+    fields = hyper_parameters(toy)
+    assert list(fields) == ["whole", "rate", "word", "flag", "free"]
+    assert fields["word"].choices == ("red", "green")
+    assert fields["rate"].default is None
+    assert set(fields["rate"].kinds) == {float, type(None)}
+
+
+def test_a_taken_name_is_refused(toy: type[Toy]) -> None:
+    class Other(Toy):
+        """Another class."""
+
+    with pytest.raises(ValueError, match="two distillers are called 'toy'"):
+        register("toy")(Other)
+    assert find("toy") is toy
+    assert register("toy")(toy) is toy  # the same class again, as when its module is loaded anew
+
+
+# ----------------------------------------------------------------------------------------------------------------- plugins
+
+
+def write_plugin(folder: Path, name: str = "mine", file: str = "mine.py") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / file).write_text(PLUGIN.format(name=name), encoding="utf-8")
+    return folder / file
+
+
+def test_a_class_in_a_file_is_a_method(tmp_path: Path, tiny: TrainSet, run: Run) -> None:
+    path = write_plugin(tmp_path)
+    mine = build(f"{path}:Mine", "quick")
+    assert (mine.name, mine.paper) == ("mine", "me2024")
+    assert getattr(mine, "repeats") == 1  # noqa: B009 - of a class that is made while the test runs
+    assert len(mine.distill(tiny, 2, run)) == 20
+    assert find(f"{path}:Mine") is type(mine)
+
+
+def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:
+    path = write_plugin(tmp_path)
+    with pytest.raises(DataError, match=r"no such file: .*absent.py"):
+        find(f"{tmp_path}/absent.py:Mine")
+    with pytest.raises(DataError, match=r"'Yours'.* Mine"):
+        find(f"{path}:Yours")
+    (tmp_path / "broken.py").write_text("import nothing_of_this_name", encoding="utf-8")
+    with pytest.raises(DataError, match=r"broken.py failed to import: ModuleNotFoundError: .*nothing_of_this_name"):
+        find(f"{tmp_path}/broken.py:Mine")
+    write_plugin(tmp_path, name="datadam", file="thief.py")
+    with pytest.raises(DataError, match="two distillers are called 'datadam'"):
+        find(f"{tmp_path}/thief.py:Mine")
+
+
+def test_a_broken_plugin_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "stranger_methods"
+    write_plugin(package, name="good")
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    (package / "bad.py").write_text("raise RuntimeError('of its own making')", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "PACKAGES", (*registry.PACKAGES, "stranger_methods"))
+    assert {"good", "datadam"} <= set(registered())
+    assert import_failures() == {"stranger_methods.bad": "RuntimeError: of its own making"}
+    with pytest.raises(UnknownNameError, match=r"stranger_methods.bad failed to import: RuntimeError: of its own making"):
+        find("bad")
+
+
+def test_installed_packages_add_methods_by_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_plugin(tmp_path, name="installed", file="installed_plugin.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    points = importlib.metadata.EntryPoints(
+        importlib.metadata.EntryPoint(name, value, "dcbench.distillers")
+        for name, value in (("installed", "installed_plugin:Mine"), ("gone", "nothing_of_this_name:Gone"))
+    )
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points.select(group=group))
+    assert "installed" in registered()
+    assert list(import_failures()) == ["gone (nothing_of_this_name:Gone)"]
+
+
+def test_every_method_says_what_it_is() -> None:
+    own = {name: distiller for name, distiller in registered().items() if distiller.__module__.startswith("dcbench.")}
+    assert "datadam" in own
+    for name, distiller in own.items():
+        assert distiller.name == name
+        assert distiller.__doc__ or ""
+        assert sys.modules[distiller.__module__].__doc__ or ""
+        assert distiller.version >= 1

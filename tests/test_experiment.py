@@ -1,0 +1,173 @@
+"""A cell's identity says what changes the images and nothing else; a workshop's folder has one process at work in it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dcbench.datasets.loading import Loaded
+from dcbench.datasets.places import Places
+from dcbench.distiller import Distiller, build
+from dcbench.distilling import distil, publish, reopen
+from dcbench.errors import MismatchError, OutOfRangeError
+from dcbench.evaluator import PROTOCOLS
+from dcbench.experiment import Cell, Workshop, file_name, in_words, set_label
+from dcbench.grid import Grid
+from dcbench.images import SyntheticSet, TrainSet
+from dcbench.machine import Machine
+from dcbench.run import Run
+from dcbench.scoring import record_path, score
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, machine: Machine) -> Workshop:
+    return Workshop(tmp_path, machine)
+
+
+@pytest.fixture
+def cell(digits: Loaded) -> Cell:
+    return Cell(build("random", "paper"), "paper", digits, ipc=1, seed=0)
+
+
+def test_the_folder_follows_what_changes_the_images(workshop: Workshop, cell: Cell, digits: Loaded) -> None:
+    apart = Loaded(digits.spec, replace(digits.train, holdout="100 of 1438"), digits.test, None, digits.source)
+    herding = build("herding", "paper")
+    others = [
+        replace(cell, ipc=2),
+        replace(cell, seed=1),
+        replace(cell, preset="quick"),
+        replace(cell, loaded=apart),
+        replace(cell, distiller=herding),
+        replace(cell, distiller=replace(herding, feature_epochs=3)),  # type: ignore[type-var]
+    ]
+    folders = {each.folder(workshop) for each in (cell, *others)}
+    folders.add(cell.folder(replace(workshop, machine=replace(workshop.machine, precision="bf16"))))
+    assert len(folders) == len(others) + 2
+    same = replace(workshop.machine, threads=workshop.machine.threads + 1, engine="compiled")
+    assert cell.folder(replace(workshop, machine=same)) == cell.folder(workshop)
+    assert cell.folder(workshop).relative_to(workshop.out).parts[:3] == ("digits", "ipc1", "random")
+
+
+def test_a_cell_has_a_budget(cell: Cell) -> None:
+    with pytest.raises(OutOfRangeError, match="ipc must be at least 1, got 0"):
+        replace(cell, ipc=0)
+
+
+@dataclass(frozen=True)
+class Picky(Distiller):
+    name = "picky/../one"
+    paper = None
+
+    def refuses(self, train: TrainSet, ipc: int) -> str:
+        return "it likes other data"
+
+    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
+        raise AssertionError("it was not asked")
+
+
+def test_a_method_that_refuses_is_not_asked(workshop: Workshop, cell: Cell) -> None:
+    with pytest.raises(MismatchError, match="cannot run on digits at IPC 1: it likes other data"):
+        distil(replace(cell, distiller=Picky()), workshop)
+    assert list(workshop.out.iterdir()) == []
+
+
+def test_sets_are_made_once_and_found_again(workshop: Workshop, cell: Cell) -> None:
+    first = distil(cell, workshop)
+    assert first.path is not None
+    assert first.cost is not None
+    again, opened = distil(cell, workshop), reopen(first.path, workshop)
+    assert first.sha256 == again.sha256 == opened.sha256
+    assert first.folder == again.folder == opened.folder
+    assert again.cost == opened.cost == first.cost
+    assert reopen(workshop.out / "random.pt", workshop).folder == first.folder
+
+
+def test_a_copy_is_written_only_where_it_differs(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"one")
+    publish(tmp_path / "a", tmp_path / "b")
+    written = (tmp_path / "b").stat().st_mtime_ns
+    publish(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").stat().st_mtime_ns == written
+    (tmp_path / "a").write_bytes(b"two")
+    publish(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == b"two"
+
+
+def test_a_network_is_the_same_whichever_others_there_are(workshop: Workshop, cell: Cell, digits: Loaded) -> None:
+    distilled, protocol = distil(cell, workshop), PROTOCOLS["quick"].with_options(epochs=2)
+    three = score(distilled, digits.test, protocol, 0, 3, workshop)
+    path = record_path(distilled, three)
+    lines = (path.parent / "networks.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (path.parent / "networks.jsonl").write_text(lines[0] + lines[2], encoding="utf-8")
+    mended = score(distilled, digits.test, protocol, 0, 3, workshop)
+    assert mended.accuracies == three.accuracies
+    with pytest.raises(OutOfRangeError, match="networks must be at least 1"):
+        score(distilled, digits.test, protocol, 0, 0, workshop)
+
+
+def test_asked_to_stop_an_evaluation_keeps_what_it_has(workshop: Workshop, cell: Cell, digits: Loaded) -> None:
+    distilled, protocol = distil(cell, workshop), PROTOCOLS["quick"].with_options(epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        score(distilled, digits.test, protocol, 0, 2, replace(workshop, stop=lambda: True))
+    (lines,) = workshop.out.rglob("networks.jsonl")
+    assert lines.read_text(encoding="utf-8").count("\n") == 1
+    assert not list(workshop.out.rglob("record.json"))
+
+
+def test_who_waits_says_so_and_can_be_stopped(workshop: Workshop, tmp_path: Path) -> None:
+    said: list[str] = []
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with workshop.alone(tmp_path / "folder"):
+            held.set()
+            release.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(30)
+    impatient = replace(workshop, say=said.append, stop=lambda: True)
+    with pytest.raises(KeyboardInterrupt), impatient.alone(tmp_path / "folder"):
+        raise AssertionError("two at once")
+    release.set()
+    holder.join()
+    assert said == [f"waiting for another process that is at work in {tmp_path / 'folder'}"]
+    with workshop.alone(tmp_path / "folder"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("dm", "dm"), ("k-center", "k-center"), ("../up", "___up"), ("", "unnamed"), ("x" * 99, "x" * 60)]
+)
+def test_names_as_files(name: str, file: str) -> None:
+    assert file_name(name) == file
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h")])
+def test_times_in_words(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("parts", "label"), [(("dm", 1, 0), "dm IPC 1 seed 0"), (("whole", None, 2), "whole seed 2"), ((None, None, None), "set")]
+)
+def test_sets_in_words(parts: tuple[Any, Any, Any], label: str) -> None:
+    assert set_label(*parts) == label
+
+
+def test_long_work_is_announced_when_it_begins(workshop: Workshop, digits: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(Machine, "estimate_seconds", lambda _machine, _macs: 5400.0)
+    mmd = build("mmd", "paper", {"iterations": 2})
+    distil(Cell(mmd, "paper", digits, 1, 0), replace(workshop, say=said.append))
+    assert said == ["mmd IPC 1 seed 0: distilling takes about 1.5 h here (fp32, eager)"]
+
+
+def test_data_of_a_grid_are_looked_for_first(workshop: Workshop, tmp_path: Path) -> None:
+    missing = Grid(["random"], ["digits", "cifar10"], [1], [0]).cells(Places(tmp_path / "nowhere", tmp_path / "cache"), workshop)
+    with pytest.raises(Exception, match="cifar10 was not found"):
+        next(missing)

@@ -1,0 +1,199 @@
+"""Other people's files, made here in exactly the layouts that they publish."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dcbench.artifact import read_artifact
+from dcbench.datasets.loading import Loaded
+from dcbench.errors import FileFormatError, UnknownNameError
+from dcbench.images import ImageSpec, Space
+from dcbench.importers import LAYOUTS, find_layout, import_set, write_imported
+from tests.commandline import ask, done
+
+SPEC = ImageSpec("three", "0" * 12, 3, 8, ("a", "b", "c"))
+NORMALISED = Space("normalised", (0.5, 0.4, 0.3), (0.2, 0.2, 0.25))
+PIXELS = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.tensor([0, 0, 1, 1, 2, 2])
+
+
+def whitening() -> Space:
+    generator = torch.Generator().manual_seed(1)
+    half = torch.randn(192, 192, generator=generator) / 192**0.5
+    return Space("zca", NORMALISED.mean, NORMALISED.std, torch.zeros(192), half @ half.T + torch.eye(192))
+
+
+def imported(path: Path, layout: str, space: Space = NORMALISED) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """The pixels, labels and warnings of an import."""
+    found = import_set(path, find_layout(layout), SPEC, space)
+    return found.synthetic.space.leave(found.synthetic.images), found.synthetic.labels, found.warnings
+
+
+@pytest.mark.parametrize("layout", ["dc", "dm", "datadam"])
+def test_experiments_of_which_the_last_counts(tmp_path: Path, layout: str) -> None:
+    path = tmp_path / "res_DM_three_ConvNet_2ipc.pt"
+    earlier = [torch.zeros(6, 3, 8, 8), LABELS]
+    torch.save({"data": [earlier, [NORMALISED.enter(PIXELS), LABELS]], "accs_all_exps": {"ConvNet": [0.5]}}, path)
+    pixels, labels, warnings = imported(path, layout)
+    assert torch.allclose(pixels, PIXELS, atol=1e-5)
+    assert torch.equal(labels, LABELS)
+    assert not warnings
+
+
+def test_datadam_single_pair(tmp_path: Path) -> None:
+    path = tmp_path / "syn_data_three_ipc_2.pt"
+    torch.save({"data": [NORMALISED.enter(PIXELS), LABELS]}, path)
+    assert torch.allclose(imported(path, "datadam")[0], PIXELS, atol=1e-5)
+
+
+def test_datadam_bare_tensors_with_float_labels(tmp_path: Path) -> None:
+    torch.save(NORMALISED.enter(PIXELS), tmp_path / "CIFAR10_IPC2_images.pt")
+    torch.save(LABELS.float(), tmp_path / "CIFAR10_IPC2_labels.pt")
+    pixels, labels, warnings = imported(tmp_path / "CIFAR10_IPC2_images.pt", "datadam")
+    assert torch.allclose(pixels, PIXELS, atol=1e-5)
+    assert (labels.dtype, labels.tolist()) == (torch.int64, LABELS.tolist())
+    assert any("floats" in warning for warning in warnings)
+
+
+def test_mtt_in_whitened_space(tmp_path: Path) -> None:
+    space = whitening()
+    torch.save(space.enter(PIXELS), tmp_path / "images_best.pt")
+    torch.save(LABELS, tmp_path / "labels_best.pt")
+    pixels, labels, _ = imported(tmp_path, "mtt", space)
+    assert torch.allclose(pixels, PIXELS, atol=1e-3)
+    assert torch.equal(labels, LABELS)
+
+
+def test_mtt_in_shards(tmp_path: Path) -> None:
+    for shard, part in enumerate(torch.arange(6).split(2)):
+        torch.save(NORMALISED.enter(PIXELS)[part], tmp_path / f"images_best_{shard}.pt")
+        torch.save(LABELS[part], tmp_path / f"labels_best_{shard}.pt")
+    assert torch.allclose(imported(tmp_path, "mtt")[0], PIXELS, atol=1e-5)
+
+
+def test_datm_brings_soft_labels_and_its_rate(tmp_path: Path) -> None:
+    logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(2)) * 3
+    torch.save(NORMALISED.enter(PIXELS), tmp_path / "images.pt")
+    torch.save(logits, tmp_path / "labels.pt")
+    torch.save(torch.tensor(0.03), tmp_path / "lr.pt")
+    found = import_set(tmp_path, find_layout("mtt"), SPEC, NORMALISED)
+    assert torch.allclose(found.synthetic.labels, logits.softmax(1))
+    assert found.synthetic.recipe["lr"] == pytest.approx(0.03)
+    write_imported(tmp_path / "set.pt", found, "datm")
+    again = read_artifact(tmp_path / "set.pt")
+    assert again.synthetic.recipe["lr"] == pytest.approx(0.03)
+    assert again.provenance["method"] == "datm"
+
+
+def test_kip_arrays(tmp_path: Path) -> None:
+    centred = torch.eye(3)[LABELS] - 1 / 3
+    np.savez(tmp_path / "kip.npz", images=NORMALISED.enter(PIXELS).permute(0, 2, 3, 1).numpy(), labels=centred.numpy())
+    pixels, labels, _ = imported(tmp_path / "kip.npz", "kip")
+    assert torch.allclose(pixels, PIXELS, atol=1e-5)
+    assert torch.equal(labels, LABELS)
+
+
+@pytest.mark.parametrize(("layout", "factor"), [("idc", 2), ("idc3", 3)])
+def test_idc_is_taken_apart(tmp_path: Path, layout: str, factor: int) -> None:
+    flat = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 3, 8, 8) / 4 + 0.1  # one grey level an image: any part of it looks the same
+    torch.save([flat, torch.tensor([0, 1, 2])], tmp_path / "data.pt")
+    pixels, labels, _ = imported(tmp_path, layout, Space())
+    assert len(pixels) == 3 * factor**2
+    assert labels.bincount().tolist() == [factor**2] * 3
+    assert torch.allclose(pixels[:, 0, 0, 0], labels / 4 + 0.1)
+
+
+def test_folder_of_images(tmp_path: Path) -> None:
+    for index, (image, label) in enumerate(zip(PIXELS, LABELS, strict=True)):
+        folder = tmp_path / "new_class_order" / ["a", "b", "c"][int(label)]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()).save(folder / f"{index}.png")
+    pixels, labels, _ = imported(tmp_path / "new_class_order", "folder", Space())
+    assert torch.allclose(pixels, PIXELS, atol=1 / 255)
+    assert torch.equal(labels, LABELS)
+
+
+def test_doubts_are_said(tmp_path: Path) -> None:
+    torch.save({"data": [[PIXELS, torch.tensor([0, 0, 0, 1, 1, 2])]]}, tmp_path / "raw.pt")
+    warnings = " ".join(imported(tmp_path / "raw.pt", "dc")[2])
+    assert "raw pixels" in warnings
+    assert "unequal" in warnings
+    torch.save({"data": [[PIXELS * 40, LABELS]]}, tmp_path / "wild.pt")
+    assert "far outside" in " ".join(imported(tmp_path / "wild.pt", "dc")[2])
+
+
+class _Payload:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, (f"touch {self.target}",)
+
+
+def test_hostile_files_are_refused_unexecuted(tmp_path: Path) -> None:
+    target = tmp_path / "executed"
+    (tmp_path / "hostile.pt").write_bytes(pickle.dumps({"data": [_Payload(target)]}))
+    np.savez(tmp_path / "hostile.npz", images=np.array([_Payload(target)], dtype=object), labels=np.zeros(1))
+    for name, layout in (("hostile.pt", "dc"), ("hostile.npz", "kip")):
+        with pytest.raises(FileFormatError, match=name):
+            imported(tmp_path / name, layout)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"data": []}, "list called data"),
+        ({"data": [[PIXELS]]}, "pair of tensors"),
+        ({"data": [[PIXELS[:, :1], LABELS]]}, "wanted N×3×8×8"),
+        ({"data": [[PIXELS, LABELS + 1]]}, "labels from 1 to 3"),
+        ({"data": [[PIXELS, LABELS + 0.5]]}, "fractions"),
+        ({"data": [[PIXELS, LABELS[:4]]]}, "labels of"),
+        ({"data": [[PIXELS * torch.nan, LABELS]]}, "not finite"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_named(tmp_path: Path, content: dict[str, object], says: str) -> None:
+    torch.save(content, tmp_path / "set.pt")
+    with pytest.raises(FileFormatError, match=says) as refusal:
+        imported(tmp_path / "set.pt", "dc")
+    assert "set.pt" in str(refusal.value)
+
+
+def test_labels_that_are_not_there(tmp_path: Path) -> None:
+    torch.save(PIXELS, tmp_path / "X_images.pt")
+    with pytest.raises(FileFormatError, match=r"X_labels\.pt"):
+        imported(tmp_path / "X_images.pt", "datadam")
+
+
+def test_unknown_layout_is_suggested() -> None:
+    with pytest.raises(UnknownNameError, match="datadam"):
+        find_layout("datadma")
+    assert set(LAYOUTS) >= {"dc", "dm", "datadam", "mtt", "kip", "idc", "folder"}
+
+
+def test_one_command_evaluates_a_foreign_set(tmp_path: Path, digits: Loaded) -> None:
+    members = torch.cat([rows[:2] for rows in digits.train.by_class])
+    torch.save({"data": [[digits.train.values(members), digits.train.labels[members]]]}, tmp_path / "res_DM_digits_ConvNet_2ipc.pt")
+    foreign = (tmp_path / "res_DM_digits_ConvNet_2ipc.pt", "--as", "dm", "--dataset", "digits", "--out", tmp_path, "--json")
+    (evaluation,) = done("evaluate", *foreign, "--networks", "1", "--epochs", "30").json["evaluations"]
+    assert (evaluation["method"], evaluation["ipc"], evaluation["seed"]) == ("dm", 2, None)
+    assert evaluation["mean"] > 0.5  # real images: far above chance, so the space is right
+    imported = done("import", *foreign, "--name", "theirs").json
+    assert imported["warnings"] == []
+    assert read_artifact(Path(imported["artifact"])).provenance["method"] == "theirs"
+
+
+def test_a_foreign_set_must_say_of_what() -> None:
+    answer = ask("evaluate", "x.pt", "--as", "dm")
+    assert answer.code == 2
+    assert "--dataset" in answer.line

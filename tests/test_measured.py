@@ -1,0 +1,57 @@
+"""The project's own measurements: what the README says of them is what the records hold, and the orderings are real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dcbench.records import StoredRecord, find_records
+from dcbench.report import build_tables, to_markdown
+from dcbench.report.statistics import compare, summarise_sets
+
+ROOT = Path(__file__).parents[1]
+MEASURED = find_records(ROOT / "results" / "measured")
+QUICK = [stored for stored in MEASURED.records if stored.record.protocol["name"] == "quick" and stored.record.dataset == "cifar10"]
+
+
+def means(method: str, ipc: int) -> dict[object, float]:
+    """Mean accuracy of each set of a method, by seed."""
+    own = [stored.record for stored in QUICK if (stored.record.method, stored.record.ipc) == (method, ipc)]
+    return {record.seed: sum(record.accuracies) / len(record.accuracies) for record in own}
+
+
+def test_every_record_is_read() -> None:
+    assert MEASURED.records
+    assert not MEASURED.problems
+    assert {stored.origin for stored in MEASURED.records} == {"measured"}
+
+
+def test_the_readme_shows_what_the_records_hold() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (table,) = build_tables(QUICK)
+    assert "JPEG-75" in readme
+    assert "\n".join(to_markdown(table).splitlines()[2 : 4 + len(table.rows)]) in readme
+
+
+@pytest.mark.parametrize(("ipc", "least", "most"), [(1, 0.13, 0.19), (10, 0.24, 0.33)])
+def test_the_quick_protocol_starves_nobody(ipc: int, least: float, most: float) -> None:
+    sets = means("random", ipc)
+    assert len(sets) >= 3
+    assert least <= sum(sets.values()) / len(sets) <= most
+
+
+@pytest.mark.parametrize(("method", "ipc", "margin"), [("datadam", 1, 0.05), ("datadam", 10, 0.10), ("dm", 1, 0.05), ("dm", 10, 0.10)])
+def test_learned_sets_beat_random_ones(method: str, ipc: int, margin: float) -> None:
+    difference = compare(means(method, ipc), means("random", ipc))
+    assert difference.difference >= margin
+    assert difference.ci95 is not None
+    assert difference.ci95[0] > 0  # over sets, paired by seed
+
+
+@pytest.mark.parametrize("stored", QUICK, ids=lambda stored: f"{stored.record.label}")
+def test_records_are_whole(stored: StoredRecord) -> None:
+    record = stored.record
+    assert record.dataset_note == "JPEG-75"
+    assert [result.network for result in record.networks] == list(range(5))
+    assert summarise_sets([record.accuracies]).mean == pytest.approx(sum(record.accuracies) / 5)

@@ -1,0 +1,321 @@
+"""What a run promises: randomness by name, work that goes on where it stopped, shared work done once, a history that is true."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from dcbench.errors import DivergedError, MismatchError
+from dcbench.files import read_tensors
+from dcbench.machine import Machine
+from dcbench.run import Cost, Run, fingerprint
+
+TOTAL = 6
+
+
+def numbers(run: Run, *names: str | int) -> list[float]:
+    values: list[float] = torch.rand(4, generator=run.generator(*names)).tolist()
+    return values
+
+
+class Work:
+    """A piece of work whose result depends on every step and on its own randomness."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.value = torch.zeros(3, requires_grad=True)
+        self.optimizer = torch.optim.Adam([self.value], lr=0.1)
+        self.did: list[int] = []
+
+    def __call__(self, total: int = TOTAL) -> Tensor:
+        for step in self.run.steps(total, {"value": self.value, "optimizer": self.optimizer}):
+            self.optimizer.zero_grad()
+            loss = (self.value - torch.rand(3, generator=self.run.generator("noise", step))).square().sum()
+            self.run.log(step, loss=float(loss.detach()))
+            loss.backward()
+            self.optimizer.step()
+            self.did.append(step)
+        return self.value.detach().clone()
+
+
+def stopping_after(run: Run, steps: int) -> Run:
+    """A run that is asked to stop when it has done so many steps."""
+    asked = iter(range(steps - 1))
+    return replace(run, stop=lambda: next(asked, None) is None, history=[], cost=Cost())
+
+
+@pytest.fixture
+def kept(run: Run, tmp_path: Path) -> Run:
+    """A run with a folder."""
+    return replace(run, folder=tmp_path / "work", shared=tmp_path / "shared")
+
+
+def again(run: Run, **changes: Any) -> Run:
+    """What the same command makes in a new process."""
+    return replace(run, history=[], cost=Cost(), **changes)
+
+
+# ------------------------------------------------------------------------------------------------------------- randomness
+
+
+def test_randomness_depends_on_the_seed_and_the_names_alone(run: Run, kept: Run) -> None:
+    torch.manual_seed(1)
+    first = numbers(run, "network", 3)
+    torch.manual_seed(2)
+    numbers(run, "other")
+    assert numbers(kept, "network", 3) == first
+    assert numbers(replace(run, seed=1), "network", 3) != first
+
+
+names = st.lists(st.one_of(st.integers(0, 99), st.text(max_size=4)), max_size=3).map(tuple)
+
+
+@given(names, names)
+def test_different_names_give_different_numbers(first: tuple[str | int, ...], second: tuple[str | int, ...]) -> None:
+    """Also where they look alike when run together: ("a", 12) and ("a1", 2), or 1 and "1"."""
+    run = Run(0, Machine(torch.device("cpu"), 1, "fp32"))
+    assert (numbers(run, *first) == numbers(run, *second)) == (tuple(map(repr, first)) == tuple(map(repr, second)))
+
+
+def test_a_part_has_randomness_history_and_cost_of_its_own(run: Run) -> None:
+    part = run.part("features")
+    assert numbers(part, "x") == numbers(run.part("features"), "x")
+    assert numbers(part, "x") not in (numbers(run, "x"), numbers(run.part("other"), "x"))
+    part.log(0, loss=1.0)
+    assert run.history == []
+
+
+# ------------------------------------------------------------------------------------------------------- stopping, going on
+
+
+@pytest.mark.parametrize("steps", range(1, TOTAL + 1))
+def test_stopped_work_goes_on_to_the_same_bits(steps: int, run: Run, kept: Run) -> None:
+    whole = Work(run)()
+    stopped = Work(stopping_after(kept, steps))
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    rest = Work(again(kept))
+    assert torch.equal(rest(), whole)
+    assert (stopped.did, rest.did) == (list(range(steps)), list(range(steps, TOTAL)))
+    assert rest.run.history == run.history
+
+
+def test_killed_work_goes_on_from_its_latest_checkpoint(run: Run, kept: Run) -> None:
+    whole = Work(run)()
+    killed = Work(again(kept, checkpoint_seconds=0.0))
+
+    def kill(_name: str, done: int, _total: int) -> None:
+        if done == 4:
+            raise MemoryError
+
+    killed.run = replace(killed.run, progress=kill)
+    with pytest.raises(MemoryError):
+        killed()
+    rest = Work(again(kept))
+    assert torch.equal(rest(), whole)
+    assert rest.did == [3, 4, 5]  # the fourth step had not been kept
+    assert [row["step"] for row in rest.run.history] == [1, 2, 3, 4, 5, 6]
+
+
+def test_progress_tells_of_work_that_was_already_done(kept: Run) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Work(stopping_after(kept, 4))()
+    told: list[tuple[int, int]] = []
+    Work(again(kept, progress=lambda _name, done, total: told.append((done, total))))()
+    assert told == [(4, 6), (5, 6), (6, 6)]
+
+
+def test_cost_is_that_of_both_halves(kept: Run) -> None:
+    stopped = stopping_after(kept, 4)
+    with pytest.raises(KeyboardInterrupt):
+        Work(stopped)()
+    rest = again(kept)
+    Work(rest)()
+    assert len(rest.cost.steps) == TOTAL
+    assert rest.cost.steps[:4] == stopped.cost.steps
+    assert rest.cost.seconds == pytest.approx(sum(rest.cost.steps))
+    assert not rest.cost.resumed_elsewhere
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"resume": False}])
+def test_a_checkpoint_of_other_work_is_not_gone_on_with(change: dict[str, Any], run: Run, kept: Run) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Work(stopping_after(kept, 4))()
+    fresh = Work(again(kept, **change))
+    assert torch.equal(fresh(), Work(again(run, **change))())
+    assert fresh.did == list(range(TOTAL))
+
+
+def test_another_number_of_steps_is_other_work(kept: Run) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Work(stopping_after(kept, 4))()
+    longer = Work(again(kept))
+    longer(TOTAL + 1)
+    assert longer.did[0] == 0
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty"])
+def test_a_damaged_checkpoint_costs_time_and_no_truth(damage: str, run: Run, kept: Run) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Work(stopping_after(kept, 4))()
+    assert kept.folder is not None
+    checkpoint = kept.folder / "checkpoint.pt"
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes({"truncated": content[: len(content) // 2], "garbage": b"\x80\x02garbage", "empty": b""}[damage])
+    fresh = Work(again(kept))
+    assert torch.equal(fresh(), Work(run)())
+    assert fresh.did == list(range(TOTAL))
+
+
+@pytest.mark.parametrize("change", [{"precision": "bf16"}, {"threads": 77}, {"engine": "compiled"}])
+def test_a_checkpoint_of_another_machine_is_refused_unless_allowed(change: dict[str, Any], kept: Run) -> None:
+    """Going on would not give the same bits; the message names what is different and both ways out."""
+    with pytest.raises(KeyboardInterrupt):
+        Work(stopping_after(kept, 4))()
+    other = again(kept, machine=replace(kept.machine, **change))
+    ((name, value),) = change.items()
+    with pytest.raises(MismatchError, match=rf"{name} .* is now {value!r}.*--resume-elsewhere.*--no-resume"):
+        Work(other)()
+    allowed = Work(again(other, elsewhere=True))
+    allowed()
+    assert allowed.did == [4, 5]
+    assert allowed.run.cost.resumed_elsewhere
+
+
+def test_having_gone_on_elsewhere_is_remembered_through_later_interruptions(kept: Run) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Work(stopping_after(kept, 2))()
+    other = replace(kept, machine=replace(kept.machine, threads=77))
+    with pytest.raises(KeyboardInterrupt):
+        Work(stopping_after(replace(other, elsewhere=True), 2))()
+    rest = again(other)
+    Work(rest)()
+    assert rest.cost.resumed_elsewhere
+
+
+def test_without_a_folder_nothing_is_written(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Work(replace(run, checkpoint_seconds=0.0))()
+    run.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------------------------------------------------- history, finish
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_figure_that_is_not_finite_stops_the_work_and_names_the_step(value: float, run: Run) -> None:
+    with pytest.raises(DivergedError, match=f"loss became {value} at step 8"):
+        run.log(7, accuracy=0.5, loss=value)
+
+
+def test_finished_work_leaves_its_history_and_no_checkpoint(kept: Run) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Work(stopping_after(kept, 3))()
+    work = Work(again(kept))
+    work()
+    work.run.log(TOTAL, other=0.1)
+    work.run.finish()
+    assert kept.folder is not None
+    assert [path.name for path in kept.folder.iterdir()] == ["history.csv"]
+    with (kept.folder / "history.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["step"]) for row in rows] == [1, 2, 3, 4, 5, 6, 7]
+    assert [float(row["loss"]) for row in rows[:-1]] == [entry["loss"] for entry in work.run.history[:-1]]
+    assert (rows[-1]["loss"], rows[-1]["other"]) == ("", "0.1")
+
+
+def test_steady_steps_and_what_compiling_cost_are_told_apart() -> None:
+    cost = Cost(steps=[9.0, 2.0, 1.0, 1.0, 1.2, 0.8])
+    assert cost.step_seconds == 1.0
+    assert cost.compile_seconds == pytest.approx(8.0 + 1.0)
+    assert (Cost().step_seconds, Cost().compile_seconds) == (None, 0.0)
+
+
+# -------------------------------------------------------------------------------------------------------------- shared work
+
+
+class Builds:
+    """A builder that counts, of work in three steps."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def __call__(self, part: Run) -> dict[str, Any]:
+        total = torch.zeros(2)
+        for step in part.steps(3, {"total": total}, "build"):
+            total += torch.rand(2, generator=part.generator(step))
+            self.steps.append(step)
+        return {"total": total, "note": "kept"}
+
+
+def results(shared: Path) -> Iterator[Path]:
+    return shared.glob("*/result.pt")
+
+
+def test_shared_work_is_done_once(kept: Run) -> None:
+    builds = Builds()
+    first = kept.once("features", {"epochs": 3}, builds)
+    second = replace(kept, folder=None).once("features", {"epochs": 3}, builds)
+    assert builds.steps == [0, 1, 2]
+    assert torch.equal(first["total"], second["total"])
+    assert second["note"] == "kept"
+
+
+def test_shared_work_is_the_same_where_nothing_is_kept(run: Run, kept: Run) -> None:
+    kept_result, fresh = kept.once("features", {}, Builds()), run.once("features", {}, Builds())
+    assert torch.equal(kept_result["total"], fresh["total"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: (run, "other", {"epochs": 3}),
+        lambda run: (run, "features", {"epochs": 4}),
+        lambda run: (replace(run, seed=1), "features", {"epochs": 3}),
+        lambda run: (replace(run, context={"revision": "b"}), "features", {"epochs": 3}),
+        lambda run: (replace(run, machine=replace(run.machine, precision="bf16")), "features", {"epochs": 3}),
+    ],
+    ids=["name", "spec", "seed", "data", "precision"],
+)
+def test_whatever_changes_shared_work_makes_it_other_work(change: Any, kept: Run) -> None:
+    builds = Builds()
+    kept = replace(kept, context={"revision": "a"})
+    kept.once("features", {"epochs": 3}, builds)
+    run, name, spec = change(kept)
+    run.once(name, spec, builds)
+    assert len(builds.steps) == 6
+
+
+def test_interrupted_shared_work_goes_on(run: Run, kept: Run) -> None:
+    builds = Builds()
+    with pytest.raises(KeyboardInterrupt):
+        stopping_after(kept, 2).once("features", {}, builds)
+    result = kept.once("features", {}, builds)
+    assert builds.steps == [0, 1, 2]
+    assert torch.equal(result["total"], run.once("features", {}, Builds())["total"])
+
+
+def test_damaged_shared_work_is_done_again(kept: Run, tmp_path: Path) -> None:
+    first = kept.once("features", {}, Builds())
+    (path,) = results(tmp_path / "shared")
+    path.write_bytes(path.read_bytes()[:100])
+    builds = Builds()
+    assert torch.equal(kept.once("features", {}, builds)["total"], first["total"])
+    assert builds.steps == [0, 1, 2]
+    assert torch.equal(read_tensors(path)["total"], first["total"])
+
+
+def test_fingerprints_do_not_depend_on_the_order_of_keys() -> None:
+    assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": [1, 2], "a": 1})
+    assert len({fingerprint({"a": value}) for value in (1, 1.5, "1", None, True, [1])}) == 6
