@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dcbench.augment import augmentation
+from dcbench.ensemble import Ensemble
 from dcbench.errors import DivergedError, MismatchError, OutOfRangeError, UnknownNameError
 from dcbench.images import SyntheticSet, TestSet
 from dcbench.networks.base import initialise, macs
@@ -121,24 +123,63 @@ def evaluate(synthetic: SyntheticSet, test: TestSet, protocol: Protocol, network
     way round: a foreign set is never judged in a space it was not made for.
     """
     check_fit(synthetic, test)
-    judged = replace(test, space=synthetic.space)
-    network = build_network(protocol.network, test.spec, protocol.normalisation)
-    trainer = Trainer(network, run.machine)
-    images, labels = run.place(synthetic.images), run.place(synthetic.labels)
-    test_images = run.place(all_values(judged))
-    augment = augmentation(protocol.augment, synthetic.space, test.spec.flips)
-    for index in networks:
-        part = replace(run.part(f"network {index}"), progress=silent, resume=False)
+    batch = min(protocol.schedule.batch, len(synthetic))
+    abreast = run.machine.networks_abreast(128 * test.spec.size**2, batch)
+    jury = _Jury(synthetic, replace(test, space=synthetic.space), protocol, run)
+    yield from jury.one_by_one(networks) if abreast == 1 else jury.side_by_side(networks, abreast)
+
+
+class _Jury:
+    """What all networks of an ensemble are trained and tested on."""
+
+    def __init__(self, synthetic: SyntheticSet, test: TestSet, protocol: Protocol, run: Run) -> None:
+        self.run, self.schedule = run, protocol.schedule
+        self.trainer = Trainer(build_network(protocol.network, test.spec, protocol.normalisation), run.machine)
+        self.images, self.labels = run.place(synthetic.images), run.place(synthetic.labels)
+        self.test_images, self.test_labels = run.place(all_values(test)), test.labels
+        self.augment = augmentation(protocol.augment, synthetic.space, test.spec.flips)
+
+    def values(self, chosen: Tensor) -> Tensor:
+        return self.images[chosen.to(self.images.device)]
+
+    def part(self, index: int) -> Run:
+        """The run of one network."""
+        return replace(self.run.part(f"network {index}"), progress=silent, resume=False)
+
+    def one_by_one(self, networks: Iterable[int]) -> Iterator[NetworkResult]:
+        for index in networks:
+            part = self.part(index)
+            clock = time.monotonic()
+            initialise(self.trainer.network, part.generator("network"))
+            try:
+                loss: float | None = self.trainer.train(self.values, self.labels, self.schedule, part, self.augment)
+            except DivergedError:
+                loss = None  # its accuracy counts all the same: to leave it out would flatter the set
+            yield self._result(index, loss, part, time.monotonic() - clock)
+
+    def side_by_side(self, networks: Iterable[int], abreast: int) -> Iterator[NetworkResult]:
+        """``abreast`` at a time, the same ones together whichever were asked for: their last bits depend on their neighbours."""
+        wanted = set(networks)
+        for first in sorted({index - index % abreast for index in wanted}):
+            parts = [self.part(index) for index in range(first, first + abreast)]
+            clock = time.monotonic()
+            ensemble = Ensemble(self.trainer.network, self.run.machine, abreast)
+            losses = ensemble.train(self.values, self.labels, self.schedule, parts, self.augment)
+            share = (time.monotonic() - clock) / abreast
+            parts[0].cost.steps[:] = [seconds / abreast for seconds in parts[0].cost.steps]
+            for row, index in enumerate(range(first, first + abreast)):
+                if index in wanted:
+                    ensemble.show(row)
+                    loss = losses[row] if math.isfinite(losses[row]) else None
+                    yield self._result(index, loss, parts[0], share)
+
+    def _result(self, index: int, loss: float | None, part: Run, seconds: float) -> NetworkResult:
+        """The accuracy of the network as it stands; ``seconds``: of its training."""
         clock = time.monotonic()
-        initialise(network, part.generator("network"))
-        try:
-            loss: float | None = trainer.train(lambda chosen: images[chosen.to(images.device)], labels, protocol.schedule, part, augment)
-        except DivergedError:
-            loss = None  # its accuracy counts all the same: to leave it out would flatter the set
-        network.eval()
-        accuracy = accuracy_of(trainer, test_images, judged.labels)
-        seconds = time.monotonic() - clock
-        yield NetworkResult(index, accuracy, loss, seconds, part.cost.step_seconds or 0.0, part.cost.compile_seconds)
+        self.trainer.network.eval()
+        accuracy = accuracy_of(self.trainer, self.test_images, self.test_labels)
+        seconds += time.monotonic() - clock
+        return NetworkResult(index, accuracy, loss, seconds, part.cost.step_seconds or 0.0, part.cost.compile_seconds)
 
 
 def check_fit(synthetic: SyntheticSet, test: TestSet) -> None:

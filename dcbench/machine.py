@@ -27,6 +27,7 @@ MOST_THREADS = 1024  # more than that, and the process may not get them
 WORTH_COMPILING_MACS = 3e12
 # Activation values of one layer that are worked on at a time. On a CPU, chunks that stay in cache are twice as fast.
 CHUNK_VALUES = {"cpu": 64 * 128 * 32 * 32, "cuda": 4096 * 128 * 32 * 32}
+MOST_ABREAST = 32  # networks trained in one pass
 # Multiply-accumulates per second (and thread, on a CPU) of training a ConvNet: measured with AVX-512 and AMX; guessed for CUDA.
 MACS_PER_SECOND: dict[tuple[str, str, str], float] = {
     ("cpu", "fp32", "eager"): 2.7e10,
@@ -59,6 +60,15 @@ class Machine:
         """How many images to work on at a time, given the values of the largest activation of one image; a power of two."""
         most = max(1, CHUNK_VALUES.get(self.device.type, CHUNK_VALUES["cpu"]) // values_per_image)
         return min(4096, 1 << (most.bit_length() - 1))
+
+    def networks_abreast(self, values_per_image: int, batch: int) -> int:
+        """How many networks to train in one pass, each on batches of so many images: one after the other on a CPU, where that is faster.
+
+        On CUDA as many as fill the device, up to 32; reasoned from sizes, not measured on one.
+        """
+        if self.device.type == "cpu":
+            return 1
+        return max(1, min(MOST_ABREAST, self.chunk(values_per_image) // (4 * batch)))  # 4: training holds what testing lets go
 
     def accelerate(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """``function`` under this machine's precision, compiled for each shape it meets where the engine says so."""

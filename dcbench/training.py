@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -69,13 +69,10 @@ class Trainer:
         """
         self.network.train()
         labels = run.place(labels)
-        optimizer = self._optimizer(schedule)
+        optimizer = sgd(self.network.parameters(), schedule, self.machine)
         loss = torch.zeros(())
         for epoch in run.steps(schedule.epochs, {"network": self.network, "optimizer": optimizer}, "train"):
-            if schedule.fresh_momentum and schedule.decay_after is not None and epoch == schedule.decay_after + 1:
-                optimizer.state.clear()
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.rate(epoch)
+            decayed(optimizer, schedule, epoch)
             loss = self._epoch(values, labels, schedule.batch, optimizer, (run, augment, epoch))
             if epoch % 100 == 99 or epoch == schedule.epochs - 1:  # reading the loss waits for the device
                 run.log(epoch, loss=float(loss))
@@ -88,15 +85,6 @@ class Trainer:
             self._logits = self.machine.accelerate(self.network)
         return in_chunks(self._logits, images.__getitem__, len(images), self.machine).argmax(1)
 
-    def _optimizer(self, schedule: Schedule) -> torch.optim.SGD:
-        return torch.optim.SGD(
-            self.network.parameters(),
-            lr=schedule.lr,
-            momentum=schedule.momentum,
-            weight_decay=schedule.weight_decay,
-            fused=self.machine.fused_optimizers(),
-        )
-
     def _epoch(
         self, values: Values, labels: Tensor, batch: int, optimizer: torch.optim.SGD, drawing: tuple[Run, Augmentation | None, int]
     ) -> Tensor:
@@ -104,10 +92,7 @@ class Trainer:
         generator = run.generator("epoch", epoch)
         order = self._order(len(labels), run, epoch, generator)
         total = torch.zeros((), device=labels.device)
-        for indices in order.split(batch):
-            images = values(indices)
-            if augment is not None:
-                images = augment(images, generator)
+        for indices, images in batches(order, batch, values, augment, generator):
             optimizer.zero_grad()
             loss = self._loss(self.machine.place(images), labels[indices.to(labels.device)])
             loss.backward()
@@ -123,6 +108,34 @@ class Trainer:
         passes = range(first // count, (last - 1) // count + 1)
         row = torch.cat([torch.randperm(count, generator=run.generator("pass", number)) for number in passes])
         return row[first - passes.start * count :][: self.epoch_images]
+
+
+def sgd(weights: Iterable[Tensor], schedule: Schedule, machine: Machine) -> torch.optim.SGD:
+    """The schedule's optimizer."""
+    return torch.optim.SGD(
+        weights,
+        lr=schedule.lr,
+        momentum=schedule.momentum,
+        weight_decay=schedule.weight_decay,
+        fused=machine.fused_optimizers(),
+    )
+
+
+def decayed(optimizer: torch.optim.SGD, schedule: Schedule, epoch: int) -> None:
+    """Give ``optimizer`` the rate of ``epoch``, and make it forget its momentum where the schedule says so."""
+    if schedule.fresh_momentum and schedule.decay_after is not None and epoch == schedule.decay_after + 1:
+        optimizer.state.clear()
+    for group in optimizer.param_groups:
+        group["lr"] = schedule.rate(epoch)
+
+
+def batches(
+    order: Int64[Tensor, " n"], size: int, values: Values, augment: Augmentation | None, generator: torch.Generator
+) -> Iterator[tuple[Int64[Tensor, " k"], Float[Tensor, "k channels height width"]]]:
+    """``size`` images at a time, in ``order``: their indices and what is trained on."""
+    for indices in order.split(size):
+        images = values(indices)
+        yield indices, images if augment is None else augment(images, generator)
 
 
 def train_network(network: Network, values: Values, labels: Labels, schedule: Schedule, run: Run) -> float:
