@@ -12,7 +12,11 @@ from dcbench.report.statistics import compare, summarise_sets
 
 ROOT = Path(__file__).parents[1]
 MEASURED = find_records(ROOT / "results" / "measured")
-QUICK = [stored for stored in MEASURED.records if stored.record.protocol["name"] == "quick" and stored.record.dataset == "cifar10"]
+QUICK = [
+    stored
+    for stored in MEASURED.records
+    if (stored.record.protocol["name"], stored.record.dataset, stored.record.precision) == ("quick", "cifar10", "bf16")
+]
 
 
 def means(method: str, ipc: int) -> dict[object, float]:
