@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test test-long check bench format clean
 
 demo: $(READY)      ## six methods on the built-in digits, then their table
-	$(BIN)/dcbench run --method random,k-center,herding,mmd,dm,datadam --dataset digits --ipc 1 --seed 0,1,2 --preset quick --set iterations=60 --networks 5 --out demo-results
+	$(BIN)/dcbench run --method random,k-center,herding,mmd,dm,datadam --dataset digits --ipc 1 --seed 0,1,2 --preset quick --set iterations=40 --networks 3 --out demo-results
 	$(BIN)/dcbench report --results demo-results --format markdown
 
 test: $(READY)      ## all tests
