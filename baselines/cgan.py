@@ -43,7 +43,7 @@ class CGAN(Generative):
 
     presets = {
         "quick": {"iterations": 1200, "batch": 64, "lr": 5e-4, "latent_units": 100, "label_units": 100, "width": 32},
-        "two-cores": {"iterations": 8000},
+        "two-cores": {"iterations": 4000},
     }
 
     def sampler(self, spec: ImageSpec) -> nn.Module:
