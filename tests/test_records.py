@@ -19,8 +19,13 @@ from dcbench.errors import DataError, FileFormatError
 from dcbench.records import (
     MAX_BYTES,
     Distillation,
+    EmbeddedImage,
+    EmbeddingRecord,
     EvaluationRecord,
     NetworkScore,
+    Record,
+    TracePoint,
+    TraceRecord,
     Versions,
     find_records,
     read_record,
@@ -60,13 +65,31 @@ distillations = st.builds(
 )
 
 
-@st.composite
-def evaluation_records(draw: st.DrawFn) -> EvaluationRecord:
-    by_kind: dict[str, st.SearchStrategy[Any]] = {
-        "fields": plain,
-        "protocol": plain,
-        "recipe": plain,
-        "networks": st.lists(scores, min_size=1, max_size=4, unique_by=lambda score: score.network).map(tuple),
+several_scores = st.lists(scores, min_size=1, max_size=4, unique_by=lambda score: score.network).map(tuple)
+file_names = st.text(st.characters(min_codepoint=32, exclude_characters="/\\:", codec="utf-8"), min_size=1, max_size=20)
+coordinates = st.floats(allow_nan=False, allow_infinity=False)
+finite = st.floats(0, 1e300)
+points = {
+    TraceRecord: st.lists(
+        st.builds(TracePoint, whole, file_names.filter(lambda name: name not in (".", "..")), several_scores),
+        min_size=1,
+        max_size=3,
+        unique_by=lambda point: point.step,
+    ).map(lambda points: tuple(sorted(points, key=lambda point: point.step))),
+    EmbeddingRecord: st.lists(
+        st.builds(EmbeddedImage, coordinates, coordinates, st.integers(0, 1), st.booleans()), min_size=1, max_size=5
+    ).map(tuple),
+}
+
+
+def records(kind: type[Record]) -> st.SearchStrategy[Record]:
+    by_field: dict[str, st.SearchStrategy[Any]] = {
+        **dict.fromkeys(("fields", "protocol", "recipe", "settings"), plain),
+        "networks": several_scores,
+        "points": points.get(kind, st.nothing()),
+        "class_names": st.lists(names, min_size=2, max_size=3).map(tuple),
+        "network_accuracy": st.floats(0, 1),
+        "kl_divergence": finite,
         "distillation": st.none() | distillations,
         "versions": st.builds(Versions, names, names, names),
         "created": st.datetimes().map(lambda time: time.isoformat()),
@@ -77,10 +100,10 @@ def evaluation_records(draw: st.DrawFn) -> EvaluationRecord:
         **dict.fromkeys(("dataset_note", "holdout", "artifact_sha256", "device_name", "code"), texts),
         **dict.fromkeys(("budget_images", "threads"), positive),
         "ipc": st.none() | positive,
-        "evaluation_seed": whole,
-        "evaluate_seconds": seconds,
+        **dict.fromkeys(("evaluation_seed", "network_seed", "embedding_seed"), whole),
+        **dict.fromkeys(("evaluate_seconds", "seconds"), seconds),
     }
-    return EvaluationRecord(**{field.name: draw(by_kind.get(field.name, names)) for field in dataclasses.fields(EvaluationRecord)})
+    return st.builds(kind, **{field.name: by_field.get(field.name, names) for field in dataclasses.fields(kind)})
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +121,12 @@ def store(folder: Path, value: object) -> Path:
 
 
 @settings(deadline=None, max_examples=60)
-@given(evaluation_records())
-def test_whatever_is_recorded_is_read_back(record: EvaluationRecord) -> None:
+@pytest.mark.parametrize("kind", [EvaluationRecord, TraceRecord, EmbeddingRecord])
+@given(data=st.data())
+def test_whatever_is_recorded_is_read_back(kind: type[Record], data: st.DataObject) -> None:
+    record = data.draw(records(kind))
     text = json.dumps(record.to_json(), allow_nan=False)
-    assert EvaluationRecord.from_json(json.loads(text)) == record
+    assert kind.from_json(json.loads(text)) == record
 
 
 def test_a_record_survives_the_disk(tmp_path: Path, example: dict[str, Any]) -> None:
@@ -167,7 +192,7 @@ WRONG = [
     ("surprise", 1, "unknown field 'surprise'"),
     ("format_version", 2, "newer than 1"),
     ("format_version", "1", "format_version is '1', wanted 1"),
-    ("kind", "trace", "kind is 'trace', wanted 'evaluation'"),
+    ("kind", "search", "kind is 'search', wanted 'evaluation'"),
 ]
 
 
@@ -204,7 +229,7 @@ CONTENTS = {
     "a list": b"[]",
     "not a number": b'{"kind": NaN}',
     "no kind": b"{}",
-    "unknown kind": b'{"kind": "trace", "format_version": 1}',
+    "unknown kind": b'{"kind": "poem", "format_version": 1}',
     "kind of another type": b'{"kind": ["evaluation"]}',
     "deep": b'{"kind":' + b"[" * 100_000,
 }
@@ -240,7 +265,7 @@ def test_a_strange_file_hides_no_other(tmp_path: Path, example: dict[str, Any]) 
     assert len(found.problems) == len(CONTENTS) + 4
     assert not any("\n" in problem for problem in found.problems)
     said = "; ".join(found.problems)
-    for words in ("unknown kind of record 'trace'", "format_version 2 is newer", "is a folder", "is not a file", "16777217 bytes"):
+    for words in ("unknown kind of record 'poem'", "format_version 2 is newer", "is a folder", "is not a file", "16777217 bytes"):
         assert words in said
 
 

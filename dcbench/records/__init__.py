@@ -1,0 +1,55 @@
+"""Records: what was measured, of what, how and where; one JSON file each, read strictly.
+
+A record holds raw figures only (an accuracy for each network); means, intervals and ranks are computed by the report.
+All accuracies are fractions. Every field is described in ``results/README.md``.
+"""
+
+from dcbench.records.embedding import EmbeddedImage, EmbeddingRecord
+from dcbench.records.evaluation import Distillation, EvaluationRecord, NetworkScore
+from dcbench.records.files import (
+    MAX_BYTES,
+    MEASURED,
+    RECORD_NAME,
+    Origin,
+    Record,
+    RecordsFound,
+    StoredEmbedding,
+    StoredRecord,
+    StoredSearch,
+    StoredTrace,
+    find_records,
+    read_distillation,
+    read_record,
+    write_record,
+)
+from dcbench.records.search import ArchitectureScore, SearchRecord, SearchRun
+from dcbench.records.trace import TracePoint, TraceRecord
+from dcbench.records.values import Versions
+
+__all__ = [
+    "MAX_BYTES",
+    "MEASURED",
+    "RECORD_NAME",
+    "ArchitectureScore",
+    "Distillation",
+    "EmbeddedImage",
+    "EmbeddingRecord",
+    "EvaluationRecord",
+    "NetworkScore",
+    "Origin",
+    "Record",
+    "RecordsFound",
+    "SearchRecord",
+    "SearchRun",
+    "StoredEmbedding",
+    "StoredRecord",
+    "StoredSearch",
+    "StoredTrace",
+    "TracePoint",
+    "TraceRecord",
+    "Versions",
+    "find_records",
+    "read_distillation",
+    "read_record",
+    "write_record",
+]

@@ -1,0 +1,68 @@
+"""The record of an embedding: where t-SNE puts real and synthetic images, by their features in one trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, final
+
+from annotated_types import Ge, MaxLen, MinLen
+
+from dcbench.records.kinds import OfASet
+from dcbench.records.values import Fraction, Name, Positive, Seconds, Text, Timestamp, Versions, Whole
+
+
+@dataclass(frozen=True)
+class EmbeddedImage:
+    """One image's place. ``label`` is its class, for a soft label the likeliest; ``synthetic``: of the set, not of the real data."""
+
+    x: float
+    y: float
+    label: Whole
+    synthetic: bool
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingRecord(OfASet):
+    """The places of a set's images among real ones: t-SNE of the last features of a network that was trained on the real data."""
+
+    kind: ClassVar[str] = "embedding"
+    format_version: ClassVar[int] = 1
+
+    class_names: Annotated[tuple[Name, ...], MinLen(1), MaxLen(100_000)]
+    network: Name
+    network_seed: Whole
+    network_accuracy: Fraction
+    protocol: Mapping[str, Any]
+    protocol_hash: Name
+    embedding_seed: Whole
+    settings: Mapping[str, Any]
+    kl_divergence: Annotated[float, Ge(0)]
+    points: Annotated[tuple[EmbeddedImage, ...], MinLen(1), MaxLen(100_000)]
+    seconds: Seconds
+    engine: Name
+    precision: Name
+    threads: Positive
+    device: Name
+    device_name: Text
+    versions: Versions
+    code: Annotated[str, MaxLen(200)]
+    created: Timestamp
+    warnings: Annotated[tuple[Text, ...], MaxLen(1000)]
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        measured = (self.network, self.network_seed, self.protocol_hash, self.embedding_seed)
+        return (*self.which_set, *measured, tuple(sorted((name, str(value)) for name, value in self.settings.items())))
+
+    @property
+    def worth(self) -> int:
+        return len(self.points)
+
+    def refuse(self) -> str:
+        classes = len(self.class_names)
+        for index, point in enumerate(self.points):
+            if point.label >= classes:
+                return f"field points[{index}].label must be below {classes}, the number of classes, got {point.label}"
+        return ""

@@ -1,0 +1,161 @@
+"""Records on the disk: one JSON file each, written whole, read strictly, found below a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar, cast
+
+from dcbench.errors import DataError, FileFormatError
+from dcbench.files import write_json
+from dcbench.records.embedding import EmbeddingRecord
+from dcbench.records.evaluation import Distillation, EvaluationRecord
+from dcbench.records.kinds import RecordKind
+from dcbench.records.search import SearchRecord
+from dcbench.records.trace import TraceRecord
+from dcbench.records.values import RefusedError, decode, shown
+
+RECORD_NAME = "record.json"
+MAX_BYTES = 16 * 1024 * 1024
+MEASURED = "measured"  # the folder of the project's own measurements
+
+Origin = Literal["measured", "yours"]
+Record = EvaluationRecord | SearchRecord | TraceRecord | EmbeddingRecord
+KINDS: Mapping[str, type[Record]] = {kind.kind: kind for kind in (EvaluationRecord, SearchRecord, TraceRecord, EmbeddingRecord)}
+Kind = TypeVar("Kind", bound=RecordKind)
+
+
+@dataclass(frozen=True)
+class Stored(Generic[Kind]):
+    """A record, where it was found, and whether the project measured it or you did."""
+
+    path: Path
+    record: Kind
+    origin: Origin = "yours"
+
+
+StoredRecord = Stored[EvaluationRecord]
+StoredSearch = Stored[SearchRecord]
+StoredTrace = Stored[TraceRecord]
+StoredEmbedding = Stored[EmbeddingRecord]
+
+
+@dataclass(frozen=True)
+class RecordsFound:
+    """The records below a folder by path, and one line for each thing that was passed over."""
+
+    records: tuple[StoredRecord, ...]
+    problems: tuple[str, ...]
+    searches: tuple[StoredSearch, ...] = ()
+    traces: tuple[StoredTrace, ...] = ()
+    embeddings: tuple[StoredEmbedding, ...] = ()
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write ``record`` whole or not at all; raises FileFormatError if it could not be read back, StorageError if the disk refuses."""
+    value = record.to_json()
+    type(record).from_json(value, f"record meant for {path}")
+    write_json(path, value)
+
+
+def read_record(path: Path) -> Record:
+    """Read a record of any known kind; raises FileFormatError naming the file and what is wrong with it."""
+    value = _load(path)
+    kind = value.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise FileFormatError(f"{path}: unknown kind of record {shown(kind)}; this dcbench reads {', '.join(KINDS)}")
+    return KINDS[kind].from_json(value, path)
+
+
+def read_distillation(path: Path) -> Distillation:
+    """Read what making a set took; raises FileFormatError naming the file and what is wrong with it."""
+    try:
+        return cast(Distillation, decode(Distillation, _load(path), ""))
+    except RefusedError as refusal:
+        raise FileFormatError(f"{path}: {refusal}") from refusal
+
+
+def find_records(root: Path) -> RecordsFound:
+    """All records below ``root``, each measurement once (the one with most networks); raises DataError if there is no such folder."""
+    if not root.is_dir():
+        raise DataError(f"no folder {root}; wanted one with records, as `dcbench run --out` writes them")
+    problems: list[str] = []
+    found: list[Stored[Any]] = []
+    for path in sorted(_record_paths(root, problems)):
+        try:
+            found.append(Stored(path, read_record(path), _origin(root, path)))
+        except FileFormatError as error:
+            problems.append(str(error))
+    return RecordsFound(
+        records=_of(EvaluationRecord, found),
+        problems=tuple(" ".join(problem.split()) for problem in problems),
+        searches=_of(SearchRecord, found),
+        traces=_of(TraceRecord, found),
+        embeddings=_of(EmbeddingRecord, found),
+    )
+
+
+def _record_paths(root: Path, problems: list[str]) -> Iterator[Path]:
+    def unreadable(error: OSError) -> None:
+        problems.append(f"{error.filename} cannot be read: {error.strerror}")
+
+    top = root.resolve()
+    for folder, subfolders, files in os.walk(root, onerror=unreadable):
+        subfolders.sort()
+        links = [Path(folder, name) for name in (*subfolders, RECORD_NAME) if Path(folder, name).is_symlink()]
+        # A link that stays inside leads to what is found in its own place anyway.
+        problems.extend(f"{link} is a link that leaves {root}; not followed" for link in links if not _inside(top, link))
+        if RECORD_NAME in files and Path(folder, RECORD_NAME) not in links:
+            yield Path(folder, RECORD_NAME)
+        elif RECORD_NAME in subfolders:
+            problems.append(f"{Path(folder, RECORD_NAME)} is a folder, wanted a file")
+
+
+def _inside(top: Path, link: Path) -> bool:
+    try:
+        return link.resolve().is_relative_to(top)
+    except (OSError, RuntimeError):  # a loop of links
+        return False
+
+
+def _origin(root: Path, path: Path) -> Origin:
+    folders = (root.resolve().name, *path.relative_to(root).parent.parts)
+    return "measured" if MEASURED in folders else "yours"
+
+
+def _of(kind: type[Kind], found: Iterable[Stored[Any]]) -> tuple[Stored[Kind], ...]:
+    """Those of one kind, each measurement once, by path."""
+
+    def worth(stored: Stored[Kind]) -> tuple[int, bool]:
+        return stored.record.worth, stored.origin == "measured"
+
+    kept: dict[tuple[object, ...], Stored[Kind]] = {}
+    for stored in found:
+        if isinstance(stored.record, kind):
+            before = kept.get(stored.record.identity)
+            if before is None or worth(stored) > worth(before):
+                kept[stored.record.identity] = stored
+    return tuple(sorted(kept.values(), key=lambda stored: stored.path))
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise FileFormatError(f"{path} is not a file")
+        if status.st_size > MAX_BYTES:
+            raise FileFormatError(f"{path} has {status.st_size} bytes; a record has at most {MAX_BYTES}")
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path} is not a readable record: {str(error) or type(error).__name__}") from error
+    if not isinstance(value, dict):
+        raise FileFormatError(f"{path} holds a JSON {type(value).__name__}, wanted an object")
+    return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"it holds {name}, and a figure that does not exist is null")

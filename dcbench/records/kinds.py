@@ -1,0 +1,107 @@
+"""What every kind of record has in common: its version, its way to JSON and back, and what it says of the set it is about."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeVar, cast
+
+from annotated_types import MaxLen
+
+from dcbench.errors import FileFormatError
+from dcbench.records.values import Name, Positive, RefusedError, Text, Whole, decode, encode, shown
+
+_Kind = TypeVar("_Kind", bound="RecordKind")
+
+
+class RecordKind(ABC):
+    """A kind of record: a frozen dataclass, each of its fields wanted."""
+
+    kind: ClassVar[str]
+    format_version: ClassVar[int]
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """The record in a few words, for people."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> tuple[object, ...]:
+        """What two records of the same measurement share."""
+
+    @property
+    @abstractmethod
+    def worth(self) -> int:
+        """How much was measured: of two records of the same, the one with more is kept."""
+
+    @abstractmethod
+    def refuse(self) -> str:
+        """What is wrong though each field is right, or nothing."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain values that JSON can hold."""
+        return {"kind": self.kind, "format_version": self.format_version, **encode(self)}
+
+    @classmethod
+    def from_json(cls: type[_Kind], value: Mapping[str, Any], source: str | Path = "record") -> _Kind:
+        """The inverse of ``to_json``; raises FileFormatError naming ``source`` and the field that is wrong."""
+        try:
+            _check_version(cls.kind, cls.format_version, value)
+            record = cast(_Kind, decode(cls, {key: entry for key, entry in value.items() if key not in ("kind", "format_version")}, ""))
+            if record.refuse():
+                raise RefusedError(record.refuse())
+        except RefusedError as refusal:
+            raise FileFormatError(f"{source}: {refusal}") from refusal
+        return record
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfASet(RecordKind):
+    """A record about one synthetic set: which method made it from what, and where it is."""
+
+    method: Name
+    paper: Name | None
+    method_version: Whole | None
+    fields: Mapping[str, Any]
+    preset: Name | None
+    dataset: Name
+    dataset_revision: Name
+    dataset_note: Text
+    ipc: Positive | None
+    budget_images: Positive
+    seed: Whole | None
+    holdout: Text
+    space: Name
+    artifact_hash: Name
+    artifact_sha256: Annotated[str, MaxLen(200)]
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the set was made by other code than this harness."""
+        return self.method_version is None
+
+    @property
+    def label(self) -> str:
+        budget = "" if self.ipc is None else f", IPC {self.ipc}"
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        return f"{self.method} on {self.dataset}{budget}{seed}"
+
+    @property
+    def which_set(self) -> tuple[object, ...]:
+        """What two records of the same set share. The artifact's hash says neither the budget nor the seed."""
+        return (self.method, self.dataset, self.dataset_revision, self.ipc, self.artifact_hash, self.seed)
+
+
+def _check_version(kind: str, newest: int, value: Mapping[str, Any]) -> None:
+    if value.get("kind") != kind:
+        raise RefusedError(f"kind is {shown(value.get('kind'))}, wanted {kind!r}")
+    version = value.get("format_version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise RefusedError(f"format_version is {shown(version)}, wanted {newest}")
+    if version > newest:
+        raise RefusedError(
+            f"format_version {version} is newer than {newest}, the newest that this dcbench reads; a newer dcbench is needed"
+        )

@@ -1,0 +1,124 @@
+"""The record of a search: what one proxy makes of a space of architectures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, final
+
+from annotated_types import Ge, MaxLen, MinLen
+
+from dcbench.records.kinds import RecordKind
+from dcbench.records.values import Fraction, Name, Positive, Seconds, Text, Timestamp, Versions, Whole, encode
+
+
+@dataclass(frozen=True)
+class SearchRun:
+    """One network of an architecture, trained on the proxy; ``accuracy`` on the validation part.
+
+    ``loss`` is null where it diverged, ``accuracy`` where it could not be trained to the end; ``failure`` says why.
+    """
+
+    seed: Whole
+    accuracy: Fraction | None
+    loss: float | None
+    seconds: Seconds
+    failure: Text
+
+
+@dataclass(frozen=True)
+class ArchitectureScore:
+    """One architecture's networks. ``truth``: its test accuracy when trained on the whole data; null where that failed."""
+
+    architecture: Name
+    macs: Annotated[float, Ge(0)]  # multiply-accumulates of one image
+    truth: Fraction | None
+    runs: Annotated[tuple[SearchRun, ...], MinLen(1), MaxLen(1000)]
+
+    @property
+    def accuracy(self) -> float | None:
+        """The mean over the networks that did not fail."""
+        found = [run.accuracy for run in self.runs if run.accuracy is not None]
+        return sum(found) / len(found) if found else None
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SearchRecord(RecordKind):
+    """What one proxy makes of a search space: accuracies of architectures trained on it, beside the truth."""
+
+    kind: ClassVar[str] = "search"
+    format_version: ClassVar[int] = 1
+
+    space: Name
+    space_fields: Mapping[str, Any]
+    space_size: Positive
+    excluded: Annotated[tuple[Name, ...], MaxLen(100_000)]
+    sample: Positive | None
+    search_seed: Whole
+    seeds: Positive
+    top: Fraction
+    proxy: Name
+    proxy_ipc: Positive | None
+    proxy_seed: Whole | None
+    proxy_preset: Name | None
+    proxy_fields: Mapping[str, Any]
+    proxy_hash: Name
+    proxy_holdout: Text
+    image_space: Name
+    recipe: Mapping[str, Any]
+    storage_images: Positive
+    storage_bytes: Positive
+    dataset: Name
+    dataset_revision: Name
+    dataset_note: Text
+    validation_images: Positive
+    validation_seen_by_proxy: bool
+    protocol: Mapping[str, Any]
+    protocol_hash: Name
+    iterations: Positive
+    truth: Mapping[str, Any]
+    architectures: Annotated[tuple[ArchitectureScore, ...], MinLen(1), MaxLen(100_000)]
+    seconds: Seconds
+    engine: Name
+    precision: Name
+    threads: Positive
+    device: Name
+    device_name: Text
+    versions: Versions
+    code: Annotated[str, MaxLen(200)]
+    created: Timestamp
+    warnings: Annotated[tuple[Text, ...], MaxLen(1000)]
+
+    @property
+    def ranked(self) -> Mapping[str, tuple[float, float]]:
+        """Mean accuracy on the proxy, and truth, of each architecture that has both."""
+        found = {score.architecture: (score.accuracy, score.truth) for score in self.architectures}
+        return {name: (accuracy, truth) for name, (accuracy, truth) in found.items() if accuracy is not None and truth is not None}
+
+    @property
+    def failed(self) -> int:
+        """Architectures of which a network failed, or the truth. One that diverged has an accuracy all the same, and is ranked."""
+        return sum(score.truth is None or any(run.failure for run in score.runs) for score in self.architectures)
+
+    @property
+    def label(self) -> str:
+        budget = "" if self.proxy_ipc is None else f", IPC {self.proxy_ipc}"
+        seed = "" if self.proxy_seed is None else f", seed {self.proxy_seed}"
+        return f"{self.proxy} on {self.dataset}{budget}{seed}, {self.space}"
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        plain = encode(self)
+        names = ("space", "space_fields", "sample", "search_seed", "seeds", "dataset", "dataset_revision", "validation_images")
+        searched = json.dumps([plain[name] for name in (*names, "truth", "proxy", "proxy_hash")], sort_keys=True)
+        return (searched, self.protocol_hash, tuple(sorted(score.architecture for score in self.architectures)))
+
+    @property
+    def worth(self) -> int:
+        return len(self.ranked)
+
+    def refuse(self) -> str:
+        twice = len({score.architecture for score in self.architectures}) < len(self.architectures)
+        return "field architectures names an architecture twice" if twice else ""
