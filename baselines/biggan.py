@@ -54,7 +54,7 @@ class BigGAN(Generative):
     sampling = frozenset({"truncation"})
     presets = {
         "quick": {"iterations": 600, "batch": 64, "turns": 1, "lr": 1e-3, "width": 32, "average": 0.99, "average_start": 100},
-        "two-cores": {"iterations": 4000, "batch": 64, "turns": 1, "width": 64, "average": 0.999},
+        "two-cores": {"iterations": 1600, "batch": 64, "turns": 1, "lr": 4e-4, "width": 64, "average": 0.995},
     }
 
     def sampler(self, spec: ImageSpec) -> nn.Module:
