@@ -1,6 +1,6 @@
 """``make bench``: times, ratios, peaks and growth; written to a JSON file and printed as tables.
 
-``python -m benchmarks [step epoch test limit growth] [--out FILE] [--repeats N]``
+``python -m benchmarks [step epoch test limit growth memory] [--out FILE] [--repeats N]``
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import plain
+from benchmarks.memory import bench_memory, one_peak
 from dcbench.augment import DSA
 from dcbench.distiller import build
 from dcbench.evaluator import PROTOCOLS
@@ -202,6 +203,7 @@ BENCHES: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
     "test": bench_test,
     "limit": bench_limit,
     "growth": bench_growth,
+    "memory": bench_memory,
 }
 
 
@@ -214,6 +216,9 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.what == ["one-step"]:
         print(json.dumps(one_step(asked.case, asked.repeats)))
+        return
+    if asked.what == ["one-peak"]:
+        print(json.dumps(one_peak(asked.case, stand_in(per_class=600))))
         return
     machine = resolve(engine="compiled")
     rows = []

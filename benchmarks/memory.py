@@ -1,0 +1,48 @@
+"""Peak memory of each learned method at IPC 10: a few steps at the paper's batch sizes, each in a process of its own.
+
+A step of a method needs the same memory whether it is the first or the last, so fewer of them (and of what encloses them: experts,
+networks, inner epochs) are taken than the paper's; the fields that were cut are printed with the figure.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dcbench.distiller import build
+from dcbench.images import TrainSet
+from dcbench.machine import resolve
+from dcbench.run import Run
+
+IPC = 10
+SHORTENED: Mapping[str, Mapping[str, str]] = {
+    "datadam": {"iterations": "2"},
+    "dm": {"iterations": "2"},
+    "dc": {"iterations": "2", "outer": "1", "inner": "1"},
+    "dsa": {"iterations": "2", "outer": "1", "inner": "1"},
+    "cafe": {"iterations": "1", "most_outer": "1", "most_inner": "1"},
+    "kip": {"iterations": "1", "networks": "1"},
+    "mtt": {"iterations": "2", "experts": "1", "expert_images": "1024", "max_start_epoch": "1"},
+}
+
+
+def bench_memory(_repeats: int) -> Iterator[dict[str, Any]]:
+    """One figure for each method."""
+    for method in SHORTENED:
+        words = [sys.executable, "-m", "benchmarks", "one-peak", "--case", method]
+        finished = subprocess.run(words, capture_output=True, text=True, check=True)
+        yield json.loads(finished.stdout.splitlines()[-1])
+
+
+def one_peak(method: str, train: TrainSet) -> dict[str, Any]:
+    """The most memory that this process held, before and after a few steps of ``method``."""
+    machine = resolve(engine="eager")
+    before = machine.peak_memory_bytes()
+    distiller = build(method, "paper", dict(SHORTENED[method]))
+    distiller.distill(train, IPC, Run(0, machine))
+    peak = machine.peak_memory_bytes()
+    what = f"{method}, IPC {IPC}, preset paper with {', '.join(f'{key}={value}' for key, value in SHORTENED[method].items())}"
+    return {"what": what, "peak_memory_bytes": peak, "beyond_the_images_bytes": peak - before}
