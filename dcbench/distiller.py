@@ -21,7 +21,7 @@ from typing import Any, ClassVar, TypeVar
 from annotated_types import BaseMetadata, Ge, Gt, Le, Lt
 
 from dcbench.errors import DataError, OutOfRangeError, UnknownNameError
-from dcbench.images import SyntheticSet, TrainSet
+from dcbench.images import ImageSpec, SyntheticSet, TrainSet
 from dcbench.run import Run
 
 PACKAGES = ("dcbench.methods", "dcbench.baselines")
@@ -41,6 +41,11 @@ class Distiller(ABC):
     protocols: ClassVar[Mapping[str, str]] = {}  # the evaluation protocol of a preset, where it is not the one of the same name
     source: ClassVar[str] = ""  # of a method named by its file, a hash of that file, which nobody raises a version of
     budgeted: ClassVar[bool] = True  # False: a reference that uses all the data, whatever the budget
+
+    @classmethod
+    def suited_to(cls, spec: ImageSpec) -> Mapping[str, Any]:
+        """Fields whose value depends on the images, where neither the preset nor the user says one."""
+        return {}
 
     @abstractmethod
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dcbench.datasets.catalogue import find as find_dataset
 from dcbench.datasets.loading import Loaded, load
@@ -12,6 +12,7 @@ from dcbench.distiller import Distiller, build, find, hyper_parameters, register
 from dcbench.errors import OutOfRangeError, UnknownNameError
 from dcbench.evaluator import PROTOCOLS, Protocol, find_protocol
 from dcbench.experiment import Cell, Workshop
+from dcbench.images import ImageSpec
 from dcbench.networks.catalogue import NETWORKS
 
 WHITENED_BY_THE_PAPER = ("cifar10", "cifar100")
@@ -59,9 +60,16 @@ class Grid:
             self.load(dataset, places, workshop)  # what is missing is better said now than hours later; decoded, it is kept
         for dataset in self.datasets:
             loaded = self.load(dataset, places, workshop)
-            for distiller in distillers.values():
+            for name in distillers:
+                distiller = self._suited(name, distillers[name], loaded.spec)
                 ipcs = self.ipcs if distiller.budgeted else self.ipcs[:1]
                 yield from (Cell(distiller, self.preset, loaded, ipc, seed) for ipc in ipcs for seed in self.seeds)
+
+    def _suited(self, name: str, distiller: Distiller, spec: ImageSpec) -> Distiller:
+        """``distiller`` with what its method thinks right for such images, but for the fields that preset or settings name."""
+        said = {*distiller.presets.get(self.preset, {}), *self._settings_of(name)}
+        unsaid = {field: value for field, value in distiller.suited_to(spec).items() if field not in said}
+        return replace(distiller, **unsaid) if unsaid else distiller  # type: ignore[type-var]
 
     def load(self, dataset: str, places: Places, workshop: Workshop) -> Loaded:
         """One of the grid's datasets in the space that the preset asks for."""

@@ -29,6 +29,7 @@ Descriptions = tuple[Float[Tensor, "n _"], ...]  # one row per image and descrip
 Means = Sequence[Float[Tensor, "classes _"]]  # one row per class and description
 
 GROUP_IMAGES = 4096  # real images of all classes that are handled together, at the most
+GROUP_VALUES = GROUP_IMAGES * 3 * 32 * 32  # and their values, which larger images reach sooner
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ class MatchingStep:
         classes = self.train.spec.classes
         if self.network.mixes_images:
             return [range(classes)]
-        most = max(1, min(classes, self.chunk // self.ipc, GROUP_IMAGES // self.method.real_batch))
+        images = min(GROUP_IMAGES, GROUP_VALUES // self.train.images[0].numel())
+        most = max(1, min(classes, self.chunk // self.ipc, images // self.method.real_batch))
         size = next(size for size in range(most, 0, -1) if classes % size == 0)  # equal groups: one shape to compile
         return [range(start, start + size) for start in range(0, classes, size)]
 

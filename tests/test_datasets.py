@@ -173,7 +173,8 @@ def refused(name: str, where: Places, kind: type[DcbenchError] = DataError, **op
 def test_names_are_listed_without_torch() -> None:
     code = "import sys, dcbench.datasets.catalogue as c; print(*c.names()); assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["digits", "mnist", "cifar10", "cifar100"] == list(names())
+    large = ["tinyimagenet", "imagenet64", "imagenette", "imagewoof", "imagesquawk"]
+    assert done.stdout.split() == ["digits", "mnist", "cifar10", "cifar100", *large] == list(names())
 
 
 def test_an_unknown_name_is_refused_with_a_suggestion(cache: Path) -> None:
@@ -183,9 +184,10 @@ def test_an_unknown_name_is_refused_with_a_suggestion(cache: Path) -> None:
 @pytest.mark.parametrize("name", names())
 def test_declarations_are_consistent(name: str) -> None:
     dataset = DATASETS[name]
-    assert len(set(dataset.class_names)) == dataset.classes == {"cifar100": 100}.get(name, 10)
+    assert dataset.classes == {"cifar100": 100, "tinyimagenet": 200, "imagenet64": 1000}.get(name, 10)
+    assert len(set(dataset.class_names)) == (0 if dataset.class_count else dataset.classes)
     assert len(dataset.mean) == len(dataset.std) == (dataset.channels if name.startswith("cifar") else 0)
-    assert dataset.flips == name.startswith("cifar")
+    assert dataset.flips == (name not in ("digits", "mnist"))
     assert dataset.embedded == (name == "digits")
 
 

@@ -43,7 +43,7 @@ class Judging:
 
 @click.command("run")
 @click.option("--method", "methods", type=CommaList(), required=True, help="One or several, or ./file.py:Class.")
-@click.option("--dataset", "datasets", type=CommaList(), default="digits", show_default=True, help="digits, mnist, cifar10, cifar100.")
+@click.option("--dataset", "datasets", type=CommaList(), default="digits", show_default=True, help="One or several of `dcbench list`.")
 @click.option("--ipc", "ipcs", type=CommaList(int, 1), default="1", show_default=True, help="Images per class, one or several.")
 @click.option("--seed", "seeds", type=CommaList(int, 0), default="0", show_default=True, help="Of the distillation, one or several.")
 @click.option("--network", help="That is trained to judge a set, if not the protocol's.")

@@ -16,14 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from dcbench.datasets.catalogue import Dataset
+from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Decoded, Part, Progress, judged
+from dcbench.datasets.mapped import Listed, write_images
 from dcbench.datasets.sources import Source
 from dcbench.errors import DataError, FileFormatError
 from dcbench.files import locked, read_json, write_bytes, write_json
 
 FORMAT_VERSION = 1
 _INDEX = "index.json"
+_SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,7 @@ def images(dataset: Dataset, source: Source, cache_root: Path, progress: Progres
         kept = _read(folder)  # another process may have been faster
         if kept is not None:
             return kept
-        decoded = judged(source.read(progress), dataset, source.description)
+        decoded = judged(_decoded(source, folder, dataset, progress), dataset, source.description)
         if _state(dataset, source) != state:
             raise DataError(f"{source.description}: files changed while they were read; try again")
         fresh = Kept(decoded, decoded.revision)
@@ -56,10 +58,26 @@ def images(dataset: Dataset, source: Source, cache_root: Path, progress: Progres
         return fresh
 
 
+def _decoded(source: Source, folder: Path, dataset: Dataset, progress: Progress) -> Decoded:
+    """What a source holds: in memory, or, where it is one file for each image, mapped from the cache's own files."""
+    if not isinstance(source, Listed):
+        return source.read(progress)
+    parts = []
+    for split in _SPLITS:
+        listing = source.listing(split)
+        if not listing:
+            raise DataError(f"{source.description}: the {split} split of {dataset.name} holds no images")
+        labels = np.array([label for _, label in listing], dtype=np.int64)
+        path = folder / f"{split}-images.npy"
+        write_images(path, [file for file, _ in listing], dataset, (progress, f"decoding {dataset.name} {split}"))
+        parts.append(Part(_array(path), labels))
+    return Decoded(parts[0], parts[1], source.class_names)
+
+
 def _state(dataset: Dataset, source: Source) -> str:
     """A hash of what decoding would start from: format, kind of source, and name, size and time of each file."""
     try:
-        stats = [(path.relative_to(source.folder).as_posix(), path.stat()) for path in source.files]
+        stats = [(path.relative_to(source.folder).as_posix(), path.stat()) for path in source.files()]
     except OSError as error:
         raise DataError(f"cannot read {source.description}: {error}") from error
     files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
@@ -69,13 +87,16 @@ def _state(dataset: Dataset, source: Source) -> str:
 
 def _write(folder: Path, kept: Kept, source: Source) -> None:
     checksums = {}
-    for split, part in (("train", kept.decoded.train), ("test", kept.decoded.test)):
+    for split, part in zip(_SPLITS, (kept.decoded.train, kept.decoded.test), strict=True):
         for what, array in (("images", part.images), ("labels", part.labels)):
-            buffer = io.BytesIO()
-            np.save(buffer, array, allow_pickle=False)
-            content = buffer.getvalue()
-            write_bytes(folder / f"{split}-{what}.npy", content)
-            checksums[f"{split}-{what}.npy"] = hashlib.sha256(content).hexdigest()
+            path = folder / f"{split}-{what}.npy"
+            if what == "labels" or not isinstance(source, Listed):
+                buffer = io.BytesIO()
+                np.save(buffer, array, allow_pickle=False)
+                write_bytes(path, buffer.getvalue())
+                checksums[path.name] = hashlib.sha256(buffer.getvalue()).hexdigest()
+            else:
+                checksums[path.name] = _file_checksum(path)
     index = {"revision": kept.revision, "class_names": kept.decoded.class_names, "source": source.description, "sha256": checksums}
     write_json(folder / _INDEX, index | {"index_sha256": _checksum(index)})
 
@@ -87,7 +108,7 @@ def _read(folder: Path) -> Kept | None:
         sound = index.pop("index_sha256", None) == _checksum(index)
         if not sound or any(_file_checksum(folder / name) != expected for name, expected in index["sha256"].items()):
             return None
-        train, test = (Part(_array(folder / f"{split}-images.npy"), _array(folder / f"{split}-labels.npy")) for split in ("train", "test"))
+        train, test = (Part(_array(folder / f"{split}-images.npy"), _array(folder / f"{split}-labels.npy")) for split in _SPLITS)
         return Kept(Decoded(train, test, tuple(index["class_names"])), index["revision"])
     except (FileFormatError, OSError):
         return None

@@ -3,42 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from dcbench.datasets import imagenet
+from dcbench.datasets.declaration import Dataset
 from dcbench.errors import UnknownNameError
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """What a data set is, and under which names others keep it. One without hub and torchvision names is embedded."""
-
-    name: str
-    channels: int
-    size: int  # pixels per side
-    class_names: tuple[str, ...]
-    flips: bool  # whether a mirrored image keeps its class
-    mean: tuple[float, ...] = ()  # per channel, of pixels in [0, 1]; empty: the training images' own
-    std: tuple[float, ...] = ()
-    hub_names: tuple[str, ...] = ()  # its repositories on the Hugging Face hub, as folders under the data root
-    hub_config: str = ""  # the folder of the repository that holds the parquet files
-    label_column: str = "label"
-    torchvision_class: str = ""  # its class in torchvision.datasets
-    torchvision_folder: str = ""  # the folder which that class keeps its files in
-
-    @property
-    def classes(self) -> int:
-        return len(self.class_names)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.channels, self.size, self.size
-
-    @property
-    def embedded(self) -> bool:
-        """Whether it comes with an installed library, so that no data root is needed."""
-        return not (self.hub_names or self.torchvision_class)
-
 
 _NUMERALS = tuple("0123456789")
 
@@ -99,6 +68,7 @@ _DECLARED = (
         torchvision_class="CIFAR100",
         torchvision_folder="cifar-100-python",
     ),
+    *imagenet.DECLARED,
 )
 
 DATASETS: Mapping[str, Dataset] = MappingProxyType({dataset.name: dataset for dataset in _DECLARED})

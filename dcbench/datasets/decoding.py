@@ -9,15 +9,16 @@ import json
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dcbench.datasets.catalogue import Dataset
+from dcbench.datasets.declaration import Dataset
 from dcbench.errors import DataError
 
 Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, how much there is
@@ -67,16 +68,29 @@ def decode(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[np.uint
 
     The header is judged before a pixel is unpacked, so that a small file cannot claim a large memory.
     """
+    with bombs_refused():
+        return decode_within(image, dataset, where)
+
+
+@contextmanager
+def bombs_refused() -> Iterator[None]:
+    """Make Pillow's warning of a decompression bomb an error, in all threads: to be entered once around them, not in each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def decode_within(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[np.uint8]:
+    """``decode`` for callers that are within ``bombs_refused`` already."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image, formats=_FORMATS) as opened:
-                _judge_header(opened, dataset, where)
-                pixels = np.asarray(opened.convert("L" if dataset.channels == 1 else "RGB"))
+        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image, formats=_FORMATS) as opened:
+            _judge_header(opened, dataset, where)
+            pixels = np.asarray(_fitted(opened.convert("L" if dataset.channels == 1 else "RGB"), dataset))
     except UnidentifiedImageError as error:
         raise DataError(f"{where} is truncated or not an image (readable kinds: {', '.join(_FORMATS)})") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{where} claims far more pixels than the {dataset.size}x{dataset.size} of {dataset.name}") from error
+        most = "a photograph has" if dataset.photographs else f"the {dataset.size}x{dataset.size} of {dataset.name}"
+        raise DataError(f"{where} claims far more pixels than {most}") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
         raise DataError(
             f"{where} is truncated or not an image ({str(error).splitlines()[0][:120] if str(error) else 'damaged'})"
@@ -86,10 +100,17 @@ def decode(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[np.uint
 
 def _judge_header(opened: Image.Image, dataset: Dataset, where: str) -> None:
     width, height = opened.size
-    if (width, height) != (dataset.size, dataset.size):
+    if not dataset.photographs and (width, height) != (dataset.size, dataset.size):
         raise DataError(f"{where} is an image of {width}x{height} pixels; {dataset.name} has {dataset.size}x{dataset.size}")
     if opened.mode not in _EIGHT_BIT_MODES:
         raise DataError(f"{where} is an image of mode {opened.mode}; wanted 8 bits per channel")
+
+
+def _fitted(image: Image.Image, dataset: Dataset) -> Image.Image:
+    """A photograph's middle square at the data set's size; any other image is of that size already."""
+    if not dataset.photographs:
+        return image
+    return ImageOps.fit(image, (dataset.size, dataset.size), Image.Resampling.BILINEAR)
 
 
 def stack(items: Iterable[tuple[NDArray[np.uint8], int]], total: int, dataset: Dataset, report: tuple[Progress, str]) -> Part:

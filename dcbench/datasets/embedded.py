@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dcbench.datasets.catalogue import Dataset
+from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Decoded, Part, Progress
 from dcbench.datasets.splits import stratified
 
@@ -34,7 +34,6 @@ class DigitsSource:
     def folder(self) -> Path:
         return Path()
 
-    @property
     def files(self) -> tuple[Path, ...]:
         return ()
 

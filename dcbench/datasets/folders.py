@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from dcbench.datasets.catalogue import Dataset
-from dcbench.datasets.decoding import Decoded, Part, Progress, decode, stack
+from dcbench.datasets.declaration import Dataset
 from dcbench.errors import DataError
 
 _SPLITS = ("train", "test")
@@ -37,14 +36,16 @@ def look(dataset: Dataset, root: Path) -> FolderSource | None:
 def class_order(folders: list[str], dataset: Dataset) -> tuple[tuple[str, str], ...]:
     """Pairs of folder and class name in the order of labels.
 
-    Known class names stand in their usual order; numbers in numeric order (0, 1, … are the labels of the known classes);
-    anything else is sorted and names itself.
+    Known class names, or their WordNet ids, stand in their usual order; numbers in numeric order (0, 1, … are the labels of the
+    known classes); anything else is sorted and names itself.
     """
+    if dataset.wordnet_ids and set(folders) == set(dataset.wordnet_ids):
+        return tuple(zip(dataset.wordnet_ids, dataset.class_names, strict=True))
     if set(folders) == set(dataset.class_names):
         return tuple((name, name) for name in dataset.class_names)
     if all(name.isdecimal() for name in folders):
         ordered = sorted(folders, key=lambda name: (int(name), name))
-        labels = [int(name) for name in ordered] == list(range(dataset.classes))
+        labels = [int(name) for name in ordered] == list(range(len(dataset.class_names)))
         return tuple(zip(ordered, dataset.class_names if labels else ordered, strict=True))
     return tuple((name, name) for name in sorted(folders))
 
@@ -69,24 +70,18 @@ class FolderSource:
     def description(self) -> str:
         return f"{self.kind} in {self.folder}"
 
-    @property
     def files(self) -> tuple[Path, ...]:
-        return tuple(path for split in _SPLITS for path, _ in self._labelled(split))
+        return tuple(path for split in _SPLITS for path, _ in self.listing(split))
 
-    def read(self, progress: Progress) -> Decoded:
-        """Decode both splits, class by class, files by name; raises DataError naming the file."""
-        train, test = (self._read(split, progress) for split in _SPLITS)
-        return Decoded(train, test, tuple(name for _, name in self.order))
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(name for _, name in self.order)
 
-    def _read(self, split: str, progress: Progress) -> Part:
-        labelled = self._labelled(split)
-        pairs = ((decode(path, self.dataset, str(path)), label) for path, label in labelled)
-        return stack(pairs, len(labelled), self.dataset, (progress, f"decoding {self.dataset.name} {split}"))
-
-    def _labelled(self, split: str) -> list[tuple[Path, int]]:
-        return [(path, label) for label, (name, _) in enumerate(self.order) for path in _images(self.folder / split / name)]
+    def listing(self, split: str) -> list[tuple[Path, int]]:
+        """Class by class, files by name."""
+        return [(path, label) for label, (name, _) in enumerate(self.order) for path in images_in(self.folder / split / name)]
 
 
-def _images(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """All files of a class folder: what is not an image there is an error later, not silently left out."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name not in _LITTER)

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from dcbench.datasets import cache, preprocessing
-from dcbench.datasets.catalogue import Dataset, find, revision_note
+from dcbench.datasets.catalogue import find, revision_note
+from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Part, Progress, silent
 from dcbench.datasets.places import Places
 from dcbench.datasets.sources import locate

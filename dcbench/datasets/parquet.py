@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dcbench.datasets.catalogue import Dataset
+from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Decoded, Part, Progress, decode, stack
 from dcbench.errors import DataError
 
@@ -65,7 +65,6 @@ class ParquetSource:
     def description(self) -> str:
         return f"{self.kind} in {self.folder}"
 
-    @property
     def files(self) -> tuple[Path, ...]:
         return self.train + self.test
 

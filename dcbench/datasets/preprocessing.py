@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float64, UInt8
 from torch import Tensor
 
-from dcbench.datasets.catalogue import Dataset
+from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Progress, silent
 from dcbench.errors import DataError, FileFormatError, MismatchError
 from dcbench.files import locked, read_tensors, write_tensors
@@ -19,6 +19,7 @@ from dcbench.images import Space
 ZCA_EPSILON = 0.1  # MTT's, whose whitening this literature follows
 ZCA_LARGEST_SIZE = 64
 _CHUNK = 2000  # images in float64 at a time
+_CHUNK_BYTES = 8 << 20  # of images whose squares are summed at a time
 
 
 def normalisation(dataset: Dataset, images: UInt8[Tensor, "n channels size size"]) -> Space:
@@ -29,7 +30,7 @@ def normalisation(dataset: Dataset, images: UInt8[Tensor, "n channels size size"
     if dataset.mean:
         return Space("normalised", dataset.mean, dataset.std)
     first, second = (torch.zeros(dataset.channels, dtype=torch.int64) for _ in range(2))
-    for chunk in torch.split(images, _CHUNK):
+    for chunk in torch.split(images, max(1, _CHUNK_BYTES // images[0].numel())):
         values = chunk.transpose(0, 1).flatten(1).to(torch.int64)
         first += values.sum(1)
         second += values.square().sum(1)

@@ -6,17 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from dcbench.datasets import folders, parquet, torchvision_files
-from dcbench.datasets.catalogue import Dataset
+from dcbench.datasets import folders, parquet, tiny_imagenet, torchvision_files, wordnet_folders
+from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Decoded, Progress
 from dcbench.datasets.embedded import DigitsSource
+from dcbench.datasets.mapped import Listed
 from dcbench.datasets.places import Places
 from dcbench.errors import DataError, DcbenchError
 
 
 @runtime_checkable
-class Source(Protocol):
-    """One way to a data set's images."""
+class Files(Protocol):
+    """Where a data set's images are."""
 
     @property
     def kind(self) -> str:
@@ -30,15 +31,32 @@ class Source(Protocol):
     def folder(self) -> Path:
         """What its files are named from."""
 
-    @property
     def files(self) -> tuple[Path, ...]:
         """All files that it would read."""
+
+
+@runtime_checkable
+class Whole(Files, Protocol):
+    """Images that are read into memory at once."""
 
     def read(self, progress: Progress) -> Decoded:
         """Decode everything; raises DataError naming what is broken."""
 
 
-_ORDER: tuple[Callable[[Dataset, Path], Source | None], ...] = (parquet.look, folders.look, torchvision_files.look)
+@runtime_checkable
+class OneByOne(Files, Listed, Protocol):
+    """Images in a file each, read block by block."""
+
+
+Source = Whole | OneByOne
+
+_ORDER: tuple[Callable[[Dataset, Path], Source | None], ...] = (
+    parquet.look,
+    tiny_imagenet.look,
+    wordnet_folders.look,
+    folders.look,
+    torchvision_files.look,
+)
 
 
 def locate(dataset: Dataset, where: Places, progress: Progress) -> Source:
@@ -49,7 +67,9 @@ def locate(dataset: Dataset, where: Places, progress: Progress) -> Source:
     if dataset.embedded:
         return DigitsSource(dataset)
     source = _first(dataset, where.root)
-    if where.download and (source is None or (isinstance(source, torchvision_files.TorchvisionSource) and source.fault)):
+    if where.download and source is None and dataset.tree:
+        source = wordnet_folders.fetch(dataset, where.root, progress)
+    elif where.download and (source is None or (isinstance(source, torchvision_files.TorchvisionSource) and source.fault)):
         return torchvision_files.fetch(dataset, where.root if source is None else source.base, progress)
     if source is None:
         raise DataError(_nothing_found(dataset, where))
@@ -71,15 +91,19 @@ def _first(dataset: Dataset, root: Path) -> Source | None:
 
 def _nothing_found(dataset: Dataset, where: Places) -> str:
     looked = "; ".join(
-        f"{kind} in {', '.join(map(str, places(dataset, where.root)))}"
+        f"{kind} in {', '.join(map(str, found))}"
         for kind, places in (
             (parquet.ParquetSource.kind, parquet.places),
+            (tiny_imagenet.TinyImageNetSource.kind, tiny_imagenet.places),
+            (wordnet_folders.WordNetFolders.kind, wordnet_folders.places),
             (folders.FolderSource.kind, folders.places),
             (torchvision_files.TorchvisionSource.kind, torchvision_files.places),
         )
+        if (found := places(dataset, where.root))
     )
     given = "" if where.data_root is not None else "no data root was given, and "
+    fetching = ", or use --download" if dataset.torchvision_class else ""
     return (
         f"{given}{dataset.name} was not found: looked for {looked}; "
-        "name the folder that holds it with --data-root or DCBENCH_DATA, or use --download"
+        f"name the folder that holds it with --data-root or DCBENCH_DATA{fetching}"
     )

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dcbench.datasets.catalogue import Dataset
+from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Decoded, Part, Progress
 from dcbench.errors import DataError, StorageError
 from dcbench.files import locked
@@ -23,26 +23,32 @@ _MNIST_FILES = {"train": "train", "test": "t10k"}
 
 def places(dataset: Dataset, root: Path) -> list[Path]:
     """The folders in which torchvision's files are looked for, in order."""
-    return [base / dataset.torchvision_folder for base in (root, root / dataset.name)]
+    return [base / dataset.torchvision_folder for base in (root, root / dataset.name) if dataset.torchvision_folder]
 
 
 def look(dataset: Dataset, root: Path) -> TorchvisionSource | None:
     """The first of the folders that is there, whole or not."""
     for base in (root, root / dataset.name):
-        if (base / dataset.torchvision_folder).is_dir():
+        if dataset.torchvision_folder and (base / dataset.torchvision_folder).is_dir():
             return TorchvisionSource(dataset, base)
     return None
 
 
 def fetch(dataset: Dataset, base: Path, progress: Progress) -> TorchvisionSource:
+    """Let torchvision download what is missing into ``base``; raises what ``download`` does."""
+    download(dataset, base, progress)
+    return TorchvisionSource(dataset, base)
+
+
+def download(dataset: Dataset, base: Path, progress: Progress, **words: str) -> None:
     """Let torchvision download what is missing into ``base`` and compare it with the published checksums.
 
-    Raises DataError where that fails, StorageError where ``base`` cannot be written.
+    ``words``: what its class is told besides. Raises DataError where that fails, StorageError where ``base`` cannot be written.
     """
     progress(f"downloading {dataset.name}", 0, 1)
     try:
         with locked(base), contextlib.redirect_stdout(sys.stderr):
-            _published(dataset)(base, download=True)
+            _published(dataset)(base, download=True, **words)
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, RuntimeError, EOFError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"the download of {dataset.name} to {base} failed ({reason}); try again, or fetch it elsewhere") from error
@@ -51,7 +57,6 @@ def fetch(dataset: Dataset, base: Path, progress: Progress) -> TorchvisionSource
     except OSError as error:
         raise StorageError(f"cannot write {base}: {error.strerror or error}; choose another --data-root") from error
     progress(f"downloading {dataset.name}", 1, 1)
-    return TorchvisionSource(dataset, base)
 
 
 def _published(dataset: Dataset) -> Any:
@@ -77,7 +82,6 @@ class TorchvisionSource:
     def description(self) -> str:
         return f"{self.kind} in {self.folder}"
 
-    @property
     def files(self) -> tuple[Path, ...]:
         return tuple(sorted(path for path in self.folder.iterdir() if path.is_file()))
 

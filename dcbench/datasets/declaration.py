@@ -1,0 +1,42 @@
+"""What a data set is, as far as that can be said without opening a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a data set is, and under which names others keep it. One that nobody keeps anywhere is embedded."""
+
+    name: str
+    channels: int
+    size: int  # pixels per side
+    class_names: tuple[str, ...]  # empty: its class folders name themselves, and ``class_count`` says how many there are
+    flips: bool  # whether a mirrored image keeps its class
+    mean: tuple[float, ...] = ()  # per channel, of pixels in [0, 1]; empty: the training images' own
+    std: tuple[float, ...] = ()
+    hub_names: tuple[str, ...] = ()  # its repositories on the Hugging Face hub, as folders under the data root
+    hub_config: str = ""  # the folder of the repository that holds the parquet files
+    label_column: str = "label"
+    torchvision_class: str = ""  # its class in torchvision.datasets
+    torchvision_folder: str = ""  # the folder which that class keeps its files in, where they are not folders of images
+    class_count: int = 0
+    wordnet_ids: tuple[str, ...] = ()  # the names of its class folders, in the order of ``class_names``
+    tree: Literal["", "tiny-imagenet", "wordnet"] = ""  # how its published folders are laid out
+    folders: tuple[str, ...] = ()  # their names under the data root
+    photographs: bool = False  # its images are of any size: the middle square of each, resized, is used
+
+    @property
+    def classes(self) -> int:
+        return self.class_count or len(self.class_names)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.channels, self.size, self.size
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it comes with an installed library, so that no data root is needed."""
+        return not (self.hub_names or self.torchvision_class or self.folders)

@@ -1,0 +1,92 @@
+"""ImageNet-1K's relatives, as declarations: the classes of the supplement's Table 1, in its order.
+
+The resolutions are the supplement's. How images are brought to them it does not say: here the middle square of the photograph is
+resized (bilinear, antialiased), which is what resizing the shorter side and cropping the centre does. Tiny ImageNet's are 64x64 already.
+"""
+
+from __future__ import annotations
+
+from dcbench.datasets.declaration import Dataset
+
+_IMAGENET = ("imagenet", "imagenet-1k", "ILSVRC2012", "ILSVRC/Data/CLS-LOC")
+
+_IMAGENETTE = {
+    "n01440764": "tench",
+    "n02102040": "English springer",
+    "n02979186": "cassette player",
+    "n03000684": "chainsaw",
+    "n03028079": "church",
+    "n03394916": "French horn",
+    "n03417042": "garbage truck",
+    "n03425413": "gas pump",
+    "n03445777": "golf ball",
+    "n03888257": "parachute",
+}
+_IMAGEWOOF = {
+    "n02096294": "Australian terrier",
+    "n02093754": "Border terrier",
+    "n02111889": "Samoyed",
+    "n02088364": "beagle",
+    "n02086240": "Shih-Tzu",
+    "n02089973": "English foxhound",
+    "n02087394": "Rhodesian ridgeback",
+    "n02115641": "dingo",
+    "n02099601": "golden retriever",
+    "n02105641": "English sheepdog",
+}
+_IMAGESQUAWK = {
+    "n01806143": "peacock",
+    "n02007558": "flamingo",
+    "n01818515": "macaw",
+    "n02051845": "pelican",
+    "n02056570": "king penguin",
+    "n01614925": "bald eagle",
+    "n01843383": "toucan",
+    "n01518878": "ostrich",
+    "n01860187": "black swan",
+    "n01819313": "cockatoo",
+}
+
+
+def _subset(name: str, classes: dict[str, str], folders: tuple[str, ...], torchvision_class: str = "") -> Dataset:
+    """Ten classes of ImageNet-1K at 128x128, from folders of their own or from those of the whole."""
+    return Dataset(
+        name=name,
+        channels=3,
+        size=128,
+        class_names=tuple(classes.values()),
+        flips=True,
+        torchvision_class=torchvision_class,
+        wordnet_ids=tuple(classes),
+        tree="wordnet",
+        folders=(*folders, name, *_IMAGENET),
+        photographs=True,
+    )
+
+
+DECLARED = (
+    Dataset(
+        name="tinyimagenet",
+        channels=3,
+        size=64,
+        class_names=(),
+        flips=True,
+        class_count=200,
+        tree="tiny-imagenet",
+        folders=("tiny-imagenet-200", "tinyimagenet"),
+    ),
+    Dataset(
+        name="imagenet64",
+        channels=3,
+        size=64,
+        class_names=(),
+        flips=True,
+        class_count=1000,
+        tree="wordnet",
+        folders=("imagenet64", *_IMAGENET),
+        photographs=True,
+    ),
+    _subset("imagenette", _IMAGENETTE, ("imagenette2", "imagenette2-320", "imagenette2-160"), "Imagenette"),
+    _subset("imagewoof", _IMAGEWOOF, ("imagewoof2", "imagewoof2-320", "imagewoof2-160")),
+    _subset("imagesquawk", _IMAGESQUAWK, ()),
+)

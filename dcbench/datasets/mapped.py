@@ -1,0 +1,141 @@
+"""Images of a file each are decoded in parallel, block by block, into the arrays that the cache maps into memory.
+
+No more than one block of decoded images is held, whatever the number of images. Each block's checksum is noted when the block is on
+the disk, so that a process that was stopped has lost one block, and what is damaged is decoded again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcbench.datasets.declaration import Dataset
+from dcbench.datasets.decoding import Progress, bombs_refused, decode_within
+from dcbench.errors import StorageError
+from dcbench.files import append_line, read_lines, write_bytes
+
+BLOCK_BYTES = 16 << 20  # of decoded images that are handled together
+_MOST_THREADS = 32
+
+
+@runtime_checkable
+class Listed(Protocol):
+    """A source of one file for each image."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of labels."""
+
+    def listing(self, split: str) -> list[tuple[Path, int]]:
+        """The files of a split with their labels."""
+
+
+def write_images(path: Path, files: list[Path], dataset: Dataset, report: tuple[Progress, str]) -> None:
+    """Decode ``files`` into the ``.npy`` file ``path``, telling ``report`` (a Progress and its text) after each block.
+
+    Goes on where a stopped process was. Raises DataError naming the file that is broken, StorageError where ``path`` cannot be written.
+    """
+    blocks = _Blocks(path, dataset, tuple(files))
+    progress, text = report
+    try:
+        with blocks.opened() as stream:
+            done = blocks.whole(stream)
+            progress(text, blocks.images_in(done), len(files))
+            for number, images in blocks.decoded(done):
+                blocks.write(stream, number, images)
+                progress(text, blocks.images_in(number + 1), len(files))
+        os.replace(blocks.partial, path)
+        blocks.journal.unlink(missing_ok=True)
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}; what is decoded so far is kept") from error
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """One array of images as blocks in a file, and the journal of the blocks that are there."""
+
+    path: Path
+    dataset: Dataset
+    files: tuple[Path, ...]
+
+    @property
+    def partial(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.partial")
+
+    @property
+    def journal(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.blocks")
+
+    @property
+    def size(self) -> int:
+        """Images in a block."""
+        return max(1, BLOCK_BYTES // self._bytes_per_image)
+
+    @property
+    def _bytes_per_image(self) -> int:
+        return int(np.prod(self.dataset.shape))
+
+    def images_in(self, blocks: int) -> int:
+        """How many images so many blocks hold."""
+        return min(blocks * self.size, len(self.files))
+
+    def opened(self) -> BinaryIO:
+        """The file, with the header of an array of all images at its beginning."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        stream = self.partial.open("r+b" if self.partial.exists() else "w+b")
+        np.lib.format.write_array_header_1_0(
+            stream, {"descr": "|u1", "fortran_order": False, "shape": (len(self.files), *self.dataset.shape)}
+        )
+        return stream
+
+    def whole(self, stream: BinaryIO) -> int:
+        """How many blocks from the beginning are as the journal says; it forgets the others."""
+        begin, noted = stream.tell(), read_lines(self.journal)
+        kept = []
+        for number, line in enumerate(noted):
+            content = stream.read((self.images_in(number + 1) - self.images_in(number)) * self._bytes_per_image)
+            if not content or line != _note(number, content):
+                break
+            kept.append(line)
+        if len(kept) < len(noted):
+            write_bytes(self.journal, "".join(f"{json.dumps(line)}\n" for line in kept).encode())
+        stream.seek(begin + self.images_in(len(kept)) * self._bytes_per_image)
+        return len(kept)
+
+    def decoded(self, first: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """The images of each block from ``first`` on, decoded by several threads: decoders let go of the interpreter's lock."""
+        with bombs_refused(), ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+            for number in itertools.count(first):
+                files = self.files[number * self.size : (number + 1) * self.size]
+                if not files:
+                    return
+                yield number, self._decode(files, pool)
+
+    def _decode(self, files: tuple[Path, ...], pool: Executor) -> NDArray[np.uint8]:
+        images = np.empty((len(files), *self.dataset.shape), np.uint8)
+        for index, image in enumerate(pool.map(lambda file: decode_within(file, self.dataset, str(file)), files)):
+            images[index] = image
+        return images
+
+    def write(self, stream: BinaryIO, number: int, images: NDArray[np.uint8]) -> None:
+        """Put the next block where the last one ended, and note it when it is on the disk."""
+        stream.write(images.data)
+        stream.flush()
+        os.fsync(stream.fileno())
+        append_line(self.journal, _note(number, images.data))
+
+
+def _note(number: int, content: bytes | memoryview) -> dict[str, Any]:
+    return {"block": number, "sha256": hashlib.sha256(content).hexdigest()}

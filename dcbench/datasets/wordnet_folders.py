@@ -1,0 +1,85 @@
+"""ImageNet's own folders, ``{train,val}/<WordNet id>/<photograph>``: of all classes, or of the ones that a data set wants."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from dcbench.datasets import torchvision_files
+from dcbench.datasets.declaration import Dataset
+from dcbench.datasets.decoding import Progress
+from dcbench.datasets.folders import images_in
+from dcbench.errors import DataError
+
+_FOLDERS = {"train": "train", "test": "val"}
+_WORDNET_ID = re.compile(r"n\d{8}")
+_DOWNLOADED_SIZE = "320px"  # the smallest published archive whose photographs need no enlarging to 128x128 by much
+
+
+def places(dataset: Dataset, root: Path) -> list[Path]:
+    """The folders that are looked for, in order."""
+    return [root / name / "train" for name in dataset.folders if dataset.tree == "wordnet"]
+
+
+def look(dataset: Dataset, root: Path) -> WordNetFolders | None:
+    """The first folder with ``train`` and ``val``; raises DataError where a class is missing from either."""
+    for train in places(dataset, root):
+        if train.is_dir() and (train.parent / "val").is_dir():
+            found = {split: _class_folders(train.parent / name) for split, name in _FOLDERS.items()}
+            return WordNetFolders(dataset, train.parent, _ids(dataset, train.parent, found))
+    return None
+
+
+def fetch(dataset: Dataset, root: Path, progress: Progress) -> WordNetFolders | None:
+    """Let torchvision download and unpack the published archive; raises DataError where it has none."""
+    if not dataset.torchvision_class:
+        raise DataError(f"{dataset.name} cannot be fetched: torchvision has no archive of it; put {places(dataset, root)[0].parent} there")
+    torchvision_files.download(dataset, root, progress, size=_DOWNLOADED_SIZE)
+    return look(dataset, root)
+
+
+def _class_folders(folder: Path) -> frozenset[str]:
+    found = frozenset(entry.name for entry in folder.iterdir() if _WORDNET_ID.fullmatch(entry.name) and entry.is_dir())
+    if not found:
+        raise DataError(f"{folder} holds no class folders such as n01440764; sort its images into one folder for each class")
+    return found
+
+
+def _ids(dataset: Dataset, folder: Path, found: dict[str, frozenset[str]]) -> tuple[str, ...]:
+    """The WordNet ids in the order of labels: the declared ones, or all that there are, sorted."""
+    wanted = dataset.wordnet_ids or tuple(sorted(found["train"] | found["test"]))
+    for split, name in _FOLDERS.items():
+        missing = [id_ for id_ in wanted if id_ not in found[split]]
+        if missing:
+            raise DataError(f"{folder / name} lacks {missing[0]} ({len(missing)} such classes of {dataset.name}); complete the copy")
+    if len(wanted) != dataset.classes:
+        raise DataError(f"{folder} holds {len(wanted)} classes; {dataset.name} has {dataset.classes}")
+    return wanted
+
+
+@dataclass(frozen=True)
+class WordNetFolders:
+    """The class folders of one data set."""
+
+    dataset: Dataset
+    folder: Path
+    ids: tuple[str, ...]  # in the order of labels
+
+    kind: ClassVar[str] = "ImageNet's class folders"
+
+    @property
+    def description(self) -> str:
+        return f"{self.kind} in {self.folder}"
+
+    def files(self) -> tuple[Path, ...]:
+        return tuple(path for split in _FOLDERS for path, _ in self.listing(split))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.dataset.class_names or self.ids
+
+    def listing(self, split: str) -> list[tuple[Path, int]]:
+        """Class by class, files by name."""
+        return [(path, label) for label, id_ in enumerate(self.ids) for path in images_in(self.folder / _FOLDERS[split] / id_)]
