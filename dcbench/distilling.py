@@ -134,7 +134,8 @@ def _make(cell: Cell, workshop: Workshop, folder: Path) -> None:
     run.write_history()
     write_json(folder / COST, _cost_json(run, machine))
     write_bytes(folder / PICTURE, as_png(grid(synthetic)))
-    write_artifact(folder / ARTIFACT, synthetic, cell.provenance(workshop.machine))  # the last: where it is, all is
+    happened = {"warnings": list(run.cost.warnings)} if run.cost.warnings else {}
+    write_artifact(folder / ARTIFACT, synthetic, {**cell.provenance(workshop.machine), **happened})  # the last: where it is, all is
     run.finish()
 
 

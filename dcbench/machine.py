@@ -27,6 +27,7 @@ MOST_THREADS = 1024  # more than that, and the process may not get them
 WORTH_COMPILING_MACS = 3e12
 # Activation values of one layer that are worked on at a time. On a CPU, chunks that stay in cache are twice as fast.
 CHUNK_VALUES = {"cpu": 64 * 128 * 32 * 32, "cuda": 4096 * 128 * 32 * 32}
+_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 MOST_ABREAST = 32  # networks trained in one pass
 # Multiply-accumulates per second (and thread, on a CPU) of training a ConvNet: measured with AVX-512 and AMX; guessed for CUDA.
 MACS_PER_SECOND: dict[tuple[str, str, str], float] = {
@@ -126,6 +127,15 @@ class Machine:
         """Wait for the device, so that a clock read afterwards has seen the work done."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+    def ran_out_of_memory(self, error: RuntimeError) -> bool:
+        """Whether torch raised ``error`` because it got no memory: the processor's allocator has no class of error for it."""
+        return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
+
+    def free(self) -> None:
+        """Give back what the device's allocator keeps for later, so that pieces of another size fit."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def peak_memory_bytes(self) -> int:
         """The most memory that this process has held on the device so far."""

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dcbench.augment import DSA, Draw
 from dcbench.distiller import Distiller
+from dcbench.errors import DeviceError
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.networks.base import Network, initialise, macs
 from dcbench.networks.catalogue import build_network
@@ -60,7 +61,7 @@ class FeatureMatching(Distiller):
         images = run.place(first_images(self.init, train, ipc, run)).requires_grad_()
         optimizer = torch.optim.SGD([images], lr=self.image_lr(ipc), momentum=self.momentum)
         matching = MatchingStep(self, train, ipc, run)
-        for step in run.steps(self.iterations, {"images": images, "optimizer": optimizer}):
+        for step in run.steps(self.iterations, {"images": images, "optimizer": optimizer, "matching": matching}):
             optimizer.zero_grad()
             run.log(step, loss=matching.accumulate_gradient(images, step))
             optimizer.step()
@@ -85,6 +86,7 @@ class MatchingStep:
 
     def __init__(self, method: FeatureMatching, train: TrainSet, ipc: int, run: Run) -> None:
         self.method, self.ipc, self.run = method, ipc, run
+        self.halvings = 0  # of what is handled at a time, because memory ran out
         self.train = replace(train, images=run.machine.hold(train.images))
         self.dsa = DSA(flips=train.spec.flips)
         self.network = build_network(method.network, train.spec, method.normalisation)
@@ -93,27 +95,72 @@ class MatchingStep:
         describe: Callable[[Tensor], Descriptions] = lambda images: method.describe(images, self.network)  # noqa: E731
         self.describe = run.machine.accelerate(describe) if method.observes else describe
 
-    @cached_property
+    @property
     def chunk(self) -> int:
         """Images described at a time."""
+        return max(1, self._roomy_chunk >> self.halvings)
+
+    @cached_property
+    def _roomy_chunk(self) -> int:
         with torch.no_grad():
             example = self.run.place(torch.zeros(2, *self.train.spec.shape))
             widest = max(tap[0].numel() for tap in self.network.observe(example).taps)
         return self.run.machine.chunk(widest)
 
-    @cached_property
+    @property
     def groups(self) -> list[range]:
         """The classes, as many at a time as their synthetic images fit a chunk. With BatchNorm all at once: the batch is the method's."""
         classes = self.train.spec.classes
         if self.network.mixes_images:
             return [range(classes)]
-        images = min(GROUP_IMAGES, GROUP_VALUES // self.train.images[0].numel())
+        images = min(GROUP_IMAGES, GROUP_VALUES // self.train.images[0].numel()) >> self.halvings
         most = max(1, min(classes, self.chunk // self.ipc, images // self.method.real_batch))
         size = next(size for size in range(most, 0, -1) if classes % size == 0)  # equal groups: one shape to compile
         return [range(start, start + size) for start in range(0, classes, size)]
 
     def accumulate_gradient(self, images: Tensor, step: int) -> float:
-        """Add the loss's gradient to ``images.grad``; returns the loss."""
+        """Add the loss's gradient to ``images.grad``; returns the loss.
+
+        Where memory runs out, less is handled at a time from then on and the step is taken anew, with the same draws; the run notes
+        it. Raises DeviceError where nothing can be cut any more.
+        """
+        before = None if images.grad is None else images.grad.clone()
+        cut = self.halvings
+        while True:
+            try:
+                loss = self._accumulate(images, step)
+                break
+            except RuntimeError as error:
+                if not self.run.machine.ran_out_of_memory(error):
+                    raise
+                self._handle_less(step, " ".join(str(error).split())[:120])
+            images.grad = before if before is None else before.clone()
+            self.run.machine.free()  # when the failed attempt's tensors are gone with its traceback
+        if self.halvings > cut:
+            at_a_time = f"{self.chunk} images and {len(self.groups[0])} of {self.train.spec.classes} classes at a time"
+            self.run.warn(f"out of memory in step {step + 1}: went on with {at_a_time}, the same sum rounded in another order")
+        return loss
+
+    def _handle_less(self, step: int, reason: str) -> None:
+        """Halve what is handled at a time; raises DeviceError where nothing can be cut any more."""
+        if self.network.mixes_images:
+            raise DeviceError(
+                f"out of memory in step {step + 1} ({reason}): with BatchNorm a batch is what the method says and is not cut; "
+                "choose a smaller --ipc, real_batch or a device with more memory"
+            )
+        if self.chunk == 1 and len(self.groups) == self.train.spec.classes:
+            raise DeviceError(f"out of memory in step {step + 1} with one image at a time ({reason}); choose a device with more memory")
+        self.halvings += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far memory made it cut the work, so that a run that is resumed cuts it alike."""
+        return {"halvings": self.halvings}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse of ``state_dict``."""
+        self.halvings = int(state_dict["halvings"])
+
+    def _accumulate(self, images: Tensor, step: int) -> float:
         if self.method.observes:
             initialise(self.network, self.run.generator("network", step))
         total = torch.zeros((), device=images.device)

@@ -10,7 +10,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +21,7 @@ from dcbench.errors import DivergedError, FileFormatError, MismatchError
 from dcbench.files import locked, read_tensors, write_bytes, write_tensors
 from dcbench.machine import Machine
 
+CHECKPOINT_VERSION = 1
 Progress = Callable[[str, int, int], None]  # what is being done, how many steps are done, of how many
 
 
@@ -43,6 +44,7 @@ class Cost:
     seconds: float = 0.0
     steps: list[float] = field(default_factory=list)  # seconds of each step, the latest 1,000
     resumed_elsewhere: bool = False  # went on with another device, engine, precision or version, as its user allowed
+    warnings: list[str] = field(default_factory=list)  # what happened that the record should say
 
     @property
     def step_seconds(self) -> float | None:
@@ -93,6 +95,10 @@ class Run:
             if not math.isfinite(value):
                 raise DivergedError(f"{name} became {value} at step {step + 1}")
         self.history.append({"step": float(step + 1), **values})
+
+    def warn(self, message: str) -> None:
+        """Keep a line that the artifact and its records will say."""
+        self.cost.warnings.append(message)
 
     def steps(self, total: int, state: Mapping[str, Tensor | Stateful], name: str = "distill") -> Iterator[int]:
         """Count from where an earlier run was interrupted up to ``total``, restoring and saving ``state`` in place.
@@ -173,12 +179,19 @@ class Run:
         if self.folder is None:
             return
         plain = {key: value.detach().cpu() if isinstance(value, Tensor) else value.state_dict() for key, value in state.items()}
-        cost = {"seconds": self.cost.seconds, "steps": list(self.cost.steps), "resumed_elsewhere": self.cost.resumed_elsewhere}
-        head = {"format_version": 1, "name": name, "seed": self.seed, "total": total, "done": done, "machine": self.machine.fingerprint()}
+        cost = asdict(self.cost)
+        head = {
+            "format_version": CHECKPOINT_VERSION,
+            "name": name,
+            "seed": self.seed,
+            "total": total,
+            "done": done,
+            "machine": self.machine.fingerprint(),
+        }
         write_tensors(self._checkpoint, {**head, "state": plain, "cost": cost, "history": [dict(row) for row in self.history]})
 
     def _restore(self, name: str, total: int, state: Mapping[str, Tensor | Stateful]) -> int:
-        saved = self._read_checkpoint(name, total)
+        saved = self._read_checkpoint(name, total, set(state))
         if saved is None:
             return 0
         for key, value in state.items():
@@ -189,18 +202,20 @@ class Run:
                 value.load_state_dict(saved["state"][key])
         self.cost.seconds, self.cost.steps[:] = saved["cost"]["seconds"], saved["cost"]["steps"]
         self.cost.resumed_elsewhere |= saved["cost"]["resumed_elsewhere"]
+        self.cost.warnings[:] = saved["cost"].get("warnings", [])  # checkpoints of the first days have none
         self.history[:] = saved["history"]
         return int(saved["done"])
 
-    def _read_checkpoint(self, name: str, total: int) -> dict[str, Any] | None:
+    def _read_checkpoint(self, name: str, total: int, parts: set[str]) -> dict[str, Any] | None:
         if self.folder is None or not self.resume or not self._checkpoint.exists():
             return None
         try:
             saved = read_tensors(self._checkpoint)
         except FileFormatError:
             return None  # damaged: the work starts again, which costs time and no truth
-        if (saved.get("format_version"), saved.get("name"), saved.get("seed"), saved.get("total")) != (1, name, self.seed, total):
-            return None
+        wanted = {"format_version": CHECKPOINT_VERSION, "name": name, "seed": self.seed, "total": total}
+        if any(saved.get(key) != value for key, value in wanted.items()) or set(saved["state"]) != parts:
+            return None  # of other work, or of a version that kept other things
         before, now = saved["machine"], self.machine.fingerprint()
         changed = [f"{key} {before.get(key)!r} is now {now[key]!r}" for key in now if before.get(key) != now[key]]
         if changed and not self.elsewhere:

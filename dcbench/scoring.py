@@ -208,7 +208,7 @@ def _record(judgement: _Judgement, rows: Sequence[Row]) -> EvaluationRecord:
 
 
 def _warnings(judgement: _Judgement, rows: Sequence[Row]) -> Iterator[str]:
-    doubts = judgement.distilled.provenance.get("warnings")  # of an import
+    doubts = judgement.distilled.provenance.get("warnings")  # of an import, or of a distillation that ran out of memory
     yield from doubts if isinstance(doubts, list) else ()
     diverged = sum(row["loss"] is None for row in rows)
     if diverged:

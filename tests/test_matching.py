@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +13,12 @@ from torch import Tensor
 
 from dcbench.augment import DSA
 from dcbench.distiller import build
-from dcbench.errors import DivergedError
+from dcbench.errors import DeviceError, DivergedError
 from dcbench.images import ImageSpec, Space, TrainSet
 from dcbench.matching import FeatureMatching
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import build_network
-from dcbench.run import Run
+from dcbench.run import Cost, Run
 from dcbench.selection import first_images
 from tests.reference import matching as formulas
 from tests.reference.dsa import OPERATIONS as FORMULAS
@@ -214,3 +215,80 @@ def test_the_loss_falls_on_real_digits(name: str, lr: float, tiny: TrainSet, run
     method(name, iterations=16, init="noise", lr=lr).distill(tiny, 2, run)
     losses = [row["loss"] for row in run.history]
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+# ------------------------------------------------------------------------------------------------------------- out of memory
+
+NO_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: not enough memory: you tried to allocate 99 bytes."),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes. Error code 12 (Cannot allocate memory)"),
+]
+
+
+class SmallMemory:
+    """``describe`` with room for so many images at a time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int, error: Exception, name: str = "dm") -> None:
+        self.largest, self.failures = 0, 0
+        cls = type(method(name))
+        describe: Callable[..., Any] = cls.describe
+
+        def limited(distiller: FeatureMatching, images: Tensor, network: Any) -> Any:
+            if len(images) > room:
+                self.failures += 1
+                raise error
+            self.largest = max(self.largest, len(images))
+            return describe(distiller, images, network)
+
+        monkeypatch.setattr(cls, "describe", limited)
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("name", ["datadam", "dm", "mmd"])
+def test_out_of_memory_less_is_handled_at_a_time_and_the_sum_is_the_same(
+    name: str, error: Exception, tiny: TrainSet, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distiller = method(name, iterations=3, real_batch=8)
+    roomy = distiller.distill(tiny, 2, replace(run, history=[], cost=Cost())).images
+    memory, cost = SmallMemory(monkeypatch, 8, error, name), Cost()
+    narrow = distiller.distill(tiny, 2, replace(run, history=[], cost=cost)).images
+    assert memory.largest == 8
+    assert 0 < memory.failures < 12  # cut once and for all, not at every step
+    assert torch.allclose(narrow, roomy, atol=1e-5)
+    (warning,) = cost.warnings
+    assert warning.startswith("out of memory in step 1: went on with ")
+
+
+def test_what_was_cut_is_cut_in_a_resumed_run_too(tiny: TrainSet, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    distiller = method("dm", iterations=4, real_batch=8)
+    memory = SmallMemory(monkeypatch, 8, NO_MEMORY[0])
+    undisturbed = distiller.distill(tiny, 2, replace(run, history=[], cost=Cost())).images
+    asked = iter([False, True])
+    kept = replace(run, folder=tmp_path, history=[], cost=Cost())
+    with pytest.raises(KeyboardInterrupt):
+        distiller.distill(tiny, 2, replace(kept, stop=lambda: next(asked)))
+    memory.failures = 0
+    resumed = replace(run, folder=tmp_path, history=[], cost=Cost())
+    assert torch.equal(distiller.distill(tiny, 2, resumed).images, undisturbed)
+    assert memory.failures == 0
+    assert resumed.cost.warnings
+
+
+def test_with_batch_normalisation_running_out_of_memory_is_an_error(tiny: TrainSet, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    SmallMemory(monkeypatch, 8, NO_MEMORY[0])
+    with pytest.raises(DeviceError, match=r"out of memory in step 1 .*: with BatchNorm .* not cut; choose a smaller --ipc, real_batch"):
+        method("dm", normalisation="batch", real_batch=8).distill(tiny, 2, run)
+
+
+def test_where_nothing_can_be_cut_running_out_of_memory_is_an_error(tiny: TrainSet, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    SmallMemory(monkeypatch, 0, NO_MEMORY[2])
+    with pytest.raises(DeviceError, match="with one image at a time"):
+        method("dm", real_batch=8).distill(tiny, 2, run)
+
+
+def test_another_error_is_not_taken_for_missing_memory(tiny: TrainSet, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = SmallMemory(monkeypatch, 8, RuntimeError("shapes do not fit"))
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        method("dm", real_batch=8).distill(tiny, 2, run)
+    assert memory.failures == 1
