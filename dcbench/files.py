@@ -132,7 +132,7 @@ def read_plain_tensors(path: Path) -> Any:
     import torch
 
     try:
-        _check_sums(path)
+        _check_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that a pickle is of another protocol: it is read strictly or refused
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -143,10 +143,18 @@ def read_plain_tensors(path: Path) -> Any:
         raise FileFormatError(f"{path} is damaged or not a file of plain tensors, and was refused unexecuted ({reason[:120]})") from error
 
 
-def _check_sums(path: Path) -> None:
-    """Compare the checksums that torch writes and does not read: a flipped bit would otherwise pass for a number."""
+def _check_archive(path: Path) -> None:
+    """Refuse what would swell, and compare the checksums that torch writes and does not read: a flipped bit would pass for a number.
+
+    torch stores its entries as they are, so that together they are no larger than the file; compressed or overlapping ones are a bomb.
+    """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise ValueError("it is compressed, which torch's files are not")
+            if sum(entry.file_size for entry in entries) > path.stat().st_size:
+                raise ValueError("it claims to hold more than it has bytes")
             damaged = archive.testzip()
         if damaged is not None:
             raise ValueError(f"the checksum of {damaged} is wrong")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,12 +20,15 @@ import torch
 from torch import Tensor
 
 from dcbench.artifact import write_artifact
+from dcbench.datasets.decoding import bombs_refused
 from dcbench.errors import FileFormatError, UnknownNameError
 from dcbench.files import read_plain_tensors
 from dcbench.images import ImageSpec, Space, SyntheticSet
 
 Where = Literal["raw", "normalised", "zca"]
 MOST_BYTES = 8 << 30
+MOST_UNPACKED_BYTES = 256 << 20  # of an .npz whatever its size, and beyond that
+MOST_TIMES_PACKED = 50  # so many times its size
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,24 @@ def _strange_values(synthetic: SyntheticSet) -> list[str]:
 def _read(path: Path) -> Any:
     if path.is_file() and path.stat().st_size > MOST_BYTES:
         raise FileFormatError(f"{path} has {path.stat().st_size} bytes; a synthetic set of more than {MOST_BYTES} is refused")
-    return read_plain_tensors(path)
+    value = read_plain_tensors(path)
+    if not all(map(_stands_there, _tensors_in(value))):
+        raise FileFormatError(f"{path} holds a tensor whose numbers do not all stand in the file (sparse, or expanded from fewer)")
+    return value
+
+
+def _tensors_in(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (tensor for entry in value.values() for tensor in _tensors_in(entry))
+    elif isinstance(value, list | tuple):
+        yield from (tensor for entry in value for tensor in _tensors_in(entry))
+
+
+def _stands_there(tensor: Tensor) -> bool:
+    strided = tensor.layout == torch.strided and tensor.device.type == "cpu"
+    return strided and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def _pair(value: Any, path: Path) -> Foreign:
@@ -208,11 +229,13 @@ def _beside(path: Path, word: str, other: str) -> Path:
 def _kip(path: Path, _spec: ImageSpec) -> Foreign:
     """KIP: ``.npz`` with ``images`` N×H×W×C and ``labels`` centred one-hot; the class is the largest entry."""
     try:
-        if sum(entry.file_size for entry in zipfile.ZipFile(path).infolist()) > MOST_BYTES:
-            raise FileFormatError(f"{path}: unpacks to more than {MOST_BYTES} bytes; refused")
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > max(MOST_UNPACKED_BYTES, MOST_TIMES_PACKED * path.stat().st_size):
+            raise FileFormatError(f"{path}: {path.stat().st_size} bytes that unpack to {unpacked}; refused as a bomb")
         with np.load(path, allow_pickle=False) as stored:
             images, labels = torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise FileFormatError(f"{path} is not an .npz with plain arrays images and labels ({error})") from error
     if images.ndim != 4:
         raise FileFormatError(f"{path}: images of {tuple(images.shape)}, wanted N×H×W×C")
@@ -260,10 +283,12 @@ def _picture(file: Path, spec: ImageSpec) -> Tensor:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(file) as opened:
+        with bombs_refused(), Image.open(file, formats=("PNG", "JPEG")) as opened:  # other formats' readers may start other programs
             if opened.size != (spec.size, spec.size):  # known from the head, before anything is unpacked
                 raise FileFormatError(f"{file}: an image of {opened.size[0]}×{opened.size[1]}, wanted {spec.size}×{spec.size}")
             pixels = np.asarray(opened.convert("L" if spec.channels == 1 else "RGB"))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise FileFormatError(f"{file} claims far more pixels than the {spec.size}×{spec.size} that are wanted") from error
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
         raise FileFormatError(f"{file} is not a readable image") from error
     return torch.from_numpy(pixels.copy()).view(spec.size, spec.size, spec.channels).permute(2, 0, 1)

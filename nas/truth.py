@@ -16,6 +16,8 @@ from dcbench.files import write_bytes
 from dcbench.nas.space import SearchSpace
 
 ARCHITECTURE_COLUMNS = ("architecture", "arch")
+MOST_BYTES = 64 << 20  # of a table, unpacked; that of all 15,625 cells of NAS-Bench-201 has two million
+MOST_ROWS = 1_000_000
 DATASET_COLUMN = "dataset"  # where a table has it, it must name the data set of the search
 
 
@@ -91,6 +93,7 @@ class _Table:
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    _require_small(path, path.stat().st_size)
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
@@ -106,10 +109,19 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     from pyarrow import lib, parquet
 
     try:
+        metadata = parquet.read_metadata(path)  # type: ignore[no-untyped-call]
+        _require_small(path, sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups)))
+        if metadata.num_rows > MOST_ROWS:
+            raise FileFormatError(f"{path} claims {metadata.num_rows} rows; a table of truths has at most {MOST_ROWS}")
         rows = parquet.read_table(path).to_pylist()  # type: ignore[no-untyped-call]
     except (lib.ArrowException, OSError) as error:
         raise FileFormatError(f"{path} is not a readable parquet table: {str(error).splitlines()[0]:.120}") from error
     yield from enumerate(rows, 1)
+
+
+def _require_small(path: Path, size: int) -> None:
+    if size > MOST_BYTES:
+        raise FileFormatError(f"{path} unpacks to {size} bytes; a table of truths has at most {MOST_BYTES}")
 
 
 def write_truth(path: Path, dataset: tuple[str, str], rows: Iterable[tuple[str, float, float, int]]) -> None:

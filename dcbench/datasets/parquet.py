@@ -19,6 +19,8 @@ _IMAGE_COLUMNS = ("img", "image")
 _SPLITS = ("train", "test")
 _SHARD = re.compile(r"-(\d+)-of-(\d+)\.parquet$")
 _ROWS_AT_A_TIME = 1000
+_MOST_TIMES_PACKED = 20
+_LEAST_IMAGE_BYTES = 64
 
 
 def places(dataset: Dataset, root: Path) -> list[Path]:
@@ -98,6 +100,7 @@ class _Shard:
             file: Any = parquet.ParquetFile(path)  # type: ignore[no-untyped-call]
         except (ArrowException, OSError) as error:
             raise DataError(f"{path} is truncated or not a parquet file") from error
+        _require_plausible(path, file.metadata)
         schema = file.schema_arrow
         image = _column(schema.names, _IMAGE_COLUMNS, path)
         label = _column(schema.names, (dataset.label_column, "label"), path)
@@ -134,6 +137,14 @@ class _Shard:
         if label is None or not 0 <= label < self.dataset.classes:
             raise DataError(f"{where} has label {label}; {self.dataset.name} has 0 to {self.dataset.classes - 1}")
         return decode(content, self.dataset, where), label
+
+
+def _require_plausible(path: Path, metadata: Any) -> None:
+    """Images are compressed already, and the smallest take some 64 bytes: rows that swell or are too many would only fill the memory."""
+    size = path.stat().st_size
+    unpacked = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
+    if metadata.num_rows * _LEAST_IMAGE_BYTES > max(size, 1 << 20) or unpacked > max(_MOST_TIMES_PACKED * size, 1 << 26):
+        raise DataError(f"{path} has {size} bytes and claims {metadata.num_rows} rows of {unpacked} bytes; refused as a bomb")
 
 
 def _column(present: list[str], wanted: tuple[str, ...], path: Path) -> str:
