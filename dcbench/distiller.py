@@ -40,6 +40,7 @@ class Distiller(ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # named settings; one that is absent means the defaults
     protocols: ClassVar[Mapping[str, str]] = {}  # the evaluation protocol of a preset, where it is not the one of the same name
     source: ClassVar[str] = ""  # of a method named by its file, a hash of that file, which nobody raises a version of
+    later: ClassVar[frozenset[str]] = frozenset()  # fields that older sets of this method were made without: silent at their defaults
     budgeted: ClassVar[bool] = True  # False: a reference that uses all the data, whatever the budget
 
     @classmethod
@@ -62,6 +63,13 @@ class Distiller(ABC):
     def __post_init__(self) -> None:
         for parameter in hyper_parameters(type(self)).values():
             parameter.check(self.name, getattr(self, parameter.name))
+
+
+def recorded_fields(distiller: Distiller) -> dict[str, Any]:
+    """The fields as hashes and records have them: what came ``later`` only where it is not at its default, so that older sets are found."""
+    defaults = {name: parameter.default for name, parameter in hyper_parameters(type(distiller)).items()}
+    values = dataclasses.asdict(distiller)  # type: ignore[call-overload]
+    return {name: value for name, value in values.items() if name not in distiller.later or value != defaults[name]}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dcbench
 from dcbench.datasets.loading import Loaded
-from dcbench.distiller import Distiller
+from dcbench.distiller import Distiller, recorded_fields
 from dcbench.errors import OutOfRangeError
 from dcbench.files import locked
 from dcbench.images import SyntheticSet
@@ -75,7 +75,7 @@ class Cell:
         return {
             "method": self.distiller.name,
             "method_version": self.distiller.version,
-            "fields": asdict(self.distiller),  # type: ignore[call-overload]
+            "fields": recorded_fields(self.distiller),
             "revision": self.loaded.spec.revision,
             "space": self.loaded.train.space.fingerprint,
             "holdout": self.loaded.train.holdout,

@@ -55,15 +55,18 @@ class Grid:
 
     def cells(self, places: Places, workshop: Workshop) -> Iterator[Cell]:
         """The cells, one dataset after the other, each method's budgets and seeds together. A reference appears once per seed."""
-        distillers = self.distillers()
+        self.distillers()
         for dataset in self.datasets[1:]:
             self.load(dataset, places, workshop)  # what is missing is better said now than hours later; decoded, it is kept
         for dataset in self.datasets:
-            loaded = self.load(dataset, places, workshop)
-            for name in distillers:
-                distiller = self._suited(name, distillers[name], loaded.spec)
-                ipcs = self.ipcs if distiller.budgeted else self.ipcs[:1]
-                yield from (Cell(distiller, self.preset, loaded, ipc, seed) for ipc in ipcs for seed in self.seeds)
+            yield from self.cells_of(self.load(dataset, places, workshop))
+
+    def cells_of(self, loaded: Loaded) -> Iterator[Cell]:
+        """The cells of one dataset."""
+        for name, unsuited in self.distillers().items():
+            distiller = self._suited(name, unsuited, loaded.spec)
+            ipcs = self.ipcs if distiller.budgeted else self.ipcs[:1]
+            yield from (Cell(distiller, self.preset, loaded, ipc, seed) for ipc in ipcs for seed in self.seeds)
 
     def _suited(self, name: str, distiller: Distiller, spec: ImageSpec) -> Distiller:
         """``distiller`` with what its method thinks right for such images, but for the fields that preset or settings name."""

@@ -24,7 +24,7 @@ from dcbench.images import SyntheticSet, TrainSet
 from dcbench.networks.base import Network, initialise, macs
 from dcbench.networks.catalogue import build_network
 from dcbench.run import Run
-from dcbench.selection import Initialisation, first_images
+from dcbench.selection import FeatureNetwork, Initialisation, first_images
 
 Descriptions = tuple[Float[Tensor, "n _"], ...]  # one row per image and description
 Means = Sequence[Float[Tensor, "classes _"]]  # one row per class and description
@@ -73,12 +73,13 @@ class FeatureMatching(Distiller):
         return self.lr if self.lr is not None else (1.0 if ipc <= 50 else 10.0)
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
+        choosing = FeatureNetwork().cost_macs(train) if self.init == "k-center" else 0.0
         if not self.observes:
-            return 0.0
+            return choosing
         network = build_network(self.network, train.spec, self.normalisation)
         real = sum(min(self.real_batch, len(members)) for members in train.by_class)
         per_step = real + 3 * ipc * train.spec.classes  # forward; forward and backward
-        return self.iterations * per_step * macs(network, train.spec.shape)
+        return choosing + self.iterations * per_step * macs(network, train.spec.shape)
 
 
 class MatchingStep:

@@ -33,8 +33,15 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
 
 
+Watch = Callable[[str, int, Mapping[str, Tensor | Stateful]], None]  # what is being done, how many steps are done, its state then
+
+
 def silent(text: str, done: int, total: int) -> None:
     """A progress that says nothing."""
+
+
+def unwatched(name: str, done: int, state: Mapping[str, Tensor | Stateful]) -> None:
+    """A watch that sees nothing."""
 
 
 @dataclass
@@ -77,6 +84,7 @@ class Run:
     resume: bool = True
     elsewhere: bool = False  # whether a checkpoint of another machine may be gone on with
     checkpoint_seconds: float = 30.0
+    watch: Watch = unwatched  # shown the state before the first step and after each, always before a checkpoint says that it is done
     cost: Cost = field(default_factory=Cost)
     history: list[dict[str, float]] = field(default_factory=list)
 
@@ -108,9 +116,11 @@ class Run:
         done = self._restore(name, total, state)
         saved = clock = time.monotonic()
         self.progress(name, done, total)
+        self.watch(name, done, state)
         for step in range(done, total):
             yield step
             self.machine.synchronise()
+            self.watch(name, step + 1, state)
             clock = self._count_step(clock)
             self.progress(name, step + 1, total)
             stopping = self.stop()
@@ -164,7 +174,7 @@ class Run:
     def part(self, name: str) -> Run:
         """A run for a part of this work, with randomness, cost and history of its own and no folder."""
         seed = self.generator("part", name).initial_seed()
-        return replace(self, seed=seed, folder=None, cost=Cost(), history=[])
+        return replace(self, seed=seed, folder=None, watch=unwatched, cost=Cost(), history=[])
 
     def _waiting(self) -> None:
         if self.stop():

@@ -10,9 +10,9 @@ that the supplement calls high. The released code has 0.01 everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, final
+from typing import Annotated, Any, Literal, final
 
 import torch
 import torch.nn.functional as F
@@ -20,17 +20,31 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from dcbench.distiller import register
-from dcbench.images import ImageSpec
+from dcbench.images import ImageSpec, TrainSet
 from dcbench.matching import Descriptions, FeatureMatching, Means
 from dcbench.networks.base import Network
+from dcbench.networks.catalogue import build_network
+
+MapNorm = Literal["l2", "l1", "none"]
 
 HIGH_RESOLUTION = 128  # pixels per side
 
 
-def attention(tap: Tensor, power: float) -> Tensor:
-    """A(F) = Σ_channels |F|^p, flattened and L2-normalised per image (the paper's spatial attention map)."""
-    maps = tap.float().abs().pow(power).sum(1).flatten(1)
-    return F.normalize(maps, dim=1)
+def normalised(maps: Tensor, norm: MapNorm) -> Tensor:
+    """Each image's flattened map with a norm of one, or as it is."""
+    return maps if norm == "none" else F.normalize(maps, p={"l2": 2.0, "l1": 1.0}[norm], dim=1)
+
+
+def attention(tap: Tensor, power: float, norm: MapNorm = "l2") -> Tensor:
+    """A(F) = Σ_channels |F|^p, flattened and normalised per image (the paper's spatial attention map)."""
+    return normalised(tap.float().abs().pow(power).sum(1).flatten(1), norm)
+
+
+ERRORS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {  # sums over classes, each row a class's mean
+    "mse": lambda real, synthetic: (real - synthetic).square().sum(),
+    "mae": lambda real, synthetic: (real - synthetic).abs().sum(),
+    "cosine": lambda real, synthetic: (1 - F.cosine_similarity(real, synthetic, dim=1)).sum(),
+}
 
 
 @register("datadam", paper="sajedi2023datadam")
@@ -40,16 +54,30 @@ class DataDAM(FeatureMatching):
     """L = scale · (L_SAM + λ L_MMD), errors as sums of squares, summed over classes.
 
     L_SAM = Σ_{blocks but the last} ‖mean A(real) - mean A(synthetic)‖²; L_MMD = ‖mean f(real) - mean f(synthetic)‖².
+    The last four fields are the paper's ablations. ``feature-maps`` stands for its feature map transfer: L_SAM of the feature maps
+    themselves, flattened and normalised like A. Each of ``components`` keeps its weight in the sum.
     """
 
     scale: Annotated[float, Gt(0)] = 100.0  # the released code's; the paper prints none
     power: Annotated[float, Ge(1)] = 4.0  # p of the attention map
     balance: Annotated[float, Ge(0)] = 0.01  # λ, the weight of the last features
+    loss: Literal["mse", "mae", "cosine"] = "mse"  # the error of L_SAM
+    map_norm: MapNorm = "l2"
+    components: Literal["both", "mmd", "attention", "feature-maps"] = "both"
+    layer: Annotated[int | None, Ge(1)] = None  # the one ReLU whose map is matched, from 1; none: all but the last
 
     presets = {
         "released": {"normalisation": "batch", "power": 1.0, "iterations": 20000, "real_batch": 64, "balance": 0.01},
         "quick": {"iterations": 250},
     }
+    later = frozenset({"loss", "map_norm", "components", "layer"})
+
+    def refuses(self, train: TrainSet, ipc: int) -> str:
+        if self.layer is None:
+            return ""
+        network = build_network(self.network, train.spec, self.normalisation)
+        taps = len(network.observe(torch.zeros(2, *train.spec.shape)).taps)
+        return "" if self.layer <= taps else f"layer must be at most {taps}, the ReLUs of {self.network} there, got {self.layer}"
 
     @classmethod
     def suited_to(cls, spec: ImageSpec) -> Mapping[str, Any]:
@@ -57,9 +85,15 @@ class DataDAM(FeatureMatching):
 
     def describe(self, images: Tensor, network: Network) -> Descriptions:
         seen = network.observe(images)
-        return (*(attention(tap, self.power) for tap in seen.taps[:-1]), seen.features)
+        taps = seen.taps[:-1] if self.layer is None else seen.taps[self.layer - 1 : self.layer]
+        if self.components == "mmd":
+            return (seen.features,)
+        if self.components == "feature-maps":
+            return tuple(normalised(tap.float().flatten(1), self.map_norm) for tap in taps)
+        maps = tuple(attention(tap, self.power, self.map_norm) for tap in taps)
+        return maps if self.components == "attention" else (*maps, seen.features)
 
     def discrepancy(self, real: Means, synthetic: Means) -> Tensor:
-        errors = [(r - s).square().sum() for r, s in zip(real, synthetic, strict=True)]
-        *sam, mmd = errors
-        return torch.stack(sam).sum() + self.balance * mmd
+        pairs = list(zip(real, synthetic, strict=True))
+        mmd = self.balance * ERRORS["mse"](*pairs.pop()) if self.components in ("both", "mmd") else real[0].new_zeros(())
+        return torch.stack([ERRORS[self.loss](*pair) for pair in pairs]).sum() + mmd if pairs else mmd

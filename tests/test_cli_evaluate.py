@@ -73,6 +73,15 @@ def test_a_copy_from_elsewhere_gets_a_folder_named_by_its_content(out: Path, tmp
     assert evaluation["accuracies"] == [row["accuracy"] for row in rows(out)]  # the same set, seed and protocol: the same networks
 
 
+def test_a_set_is_judged_by_other_networks_than_it_was_made_with(out: Path) -> None:
+    found = evaluations(out / "mmd.pt", "--network", "convnet,alexnet", "--networks", "1", "--out", out)
+    assert [evaluation["network"] for evaluation in found] == ["convnet", "alexnet"]
+    assert found[0]["accuracies"] != found[1]["accuracies"]
+    answer = ask("evaluate", out / "mmd.pt", "--network", "vgg11", "--out", out)
+    assert answer.code == 1
+    assert "pools too often for 8×8 images; it needs at least 32×32" in answer.err
+
+
 def test_several_sets_networks_and_augmentations(out: Path) -> None:
     done(*RANDOM, "--out", out)
     found = evaluations(out / "mmd.pt", out / "random.pt", out / "mmd.pt", "--augment", "dsa,none", "--network", "convnet", "--out", out)

@@ -127,6 +127,27 @@ def test_killed_work_goes_on_from_its_latest_checkpoint(run: Run, kept: Run) -> 
     assert [row["step"] for row in rest.run.history] == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_watch_sees_each_state_once_before_any_checkpoint_is_past_it(run: Run, kept: Run) -> None:
+    """What it keeps of a state is there when a later process goes on from behind it."""
+
+    def watching(run: Run, seen: dict[int, Tensor]) -> Run:
+        return replace(run, watch=lambda _name, done, state: seen.update({done: state["value"].detach().clone()}))  # type: ignore[union-attr]
+
+    whole: dict[int, Tensor] = {}
+    last = Work(watching(run, whole))()
+    assert list(whole) == list(range(TOTAL + 1))
+    assert torch.equal(whole[0], torch.zeros(3))
+    assert torch.equal(whole[TOTAL], last)
+    halves: dict[int, Tensor] = {}
+    with pytest.raises(KeyboardInterrupt):
+        Work(watching(stopping_after(kept, 4), halves))()
+    assert list(halves) == [0, 1, 2, 3, 4]
+    Work(watching(again(kept), halves))()
+    assert all(torch.equal(halves[done], whole[done]) for done in range(TOTAL + 1))
+    assert run.part("features").watch is run.watch  # which sees nothing
+    assert watching(run, whole).part("features").watch is run.watch
+
+
 def test_progress_tells_of_work_that_was_already_done(kept: Run) -> None:
     with pytest.raises(KeyboardInterrupt):
         Work(stopping_after(kept, 4))()

@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "distil synthetic sets, evaluate them, store and tabulate the results",
     "evaluate": "train networks on synthetic sets, ours or foreign",
     "nas": "train the architectures of a search space on synthetic sets, and compare the ranking with the truth",
+    "reproduce": "one table or figure of the paper: its sets, their judgement, and what came out",
     "report": "tables of all records, measured beside published",
     "list": "methods, datasets, networks, protocols, presets, studies",
     "import": "another project's synthetic set as a self-describing artifact",

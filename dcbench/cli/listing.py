@@ -52,7 +52,7 @@ def _show(console: Any, found: dict[str, Any]) -> None:
     }
     console.pairs("Protocols (--protocol)", protocols.items())
     console.pairs("Networks (--network)", [(name, "") for name in found["networks"]])
-    console.pairs("Studies", found["studies"].items())
+    console.pairs("Studies (dcbench reproduce)", found["studies"].items())
     for plugin, reason in found["failed_to_import"].items():
         console.say(f"{plugin} failed to import: {reason}")
 

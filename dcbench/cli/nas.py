@@ -44,7 +44,7 @@ def command(shared: Common, **options: Any) -> None:
     search = _search(shared, options)
     with Console(shared.as_json) as console:
         done = carry_out(search, shared.places(options["download"]), shared.workshop(console))
-    console.table(_table([record for record, _ in done]))
+    console.table(search_table([record for record, _ in done]))
     for record, path in done:
         for warning in record.warnings:
             console.say(f"{record.label}: {warning}")
@@ -71,7 +71,8 @@ def _search(shared: Common, options: dict[str, Any]) -> Search:
     return Search(proxies, space, protocol, **{name: options[name] for name in names})
 
 
-def _table(records: Sequence[SearchRecord]) -> Table:
+def search_table(records: Sequence[SearchRecord]) -> Table:
+    """What each proxy is worth, one row each."""
     from dcbench.cli.console import Table
     from dcbench.report.searches import rank_figures
 

@@ -10,14 +10,19 @@ from dcbench.errors import UnknownNameError
 from dcbench.images import ImageSpec
 from dcbench.networks.base import Network
 from dcbench.networks.convnet import NORMALISATIONS, ConvNet, Normalisation
+from dcbench.networks.resnet import ResNet18
+from dcbench.networks.stacked import ALEXNET, VGG11, Stacked
 
 NETWORKS: dict[str, Callable[[ImageSpec, Normalisation], Network]] = {
     "convnet": lambda spec, normalisation: ConvNet(spec.shape, spec.classes, normalisation=normalisation),
+    "alexnet": lambda spec, normalisation: Stacked(ALEXNET, spec.shape, spec.classes, normalisation),
+    "vgg11": lambda spec, normalisation: Stacked(VGG11, spec.shape, spec.classes, normalisation),
+    "resnet18": lambda spec, normalisation: ResNet18(spec.shape, spec.classes, normalisation),
 }
 
 
 def build_network(name: str, spec: ImageSpec, normalisation: Normalisation = "instance") -> Network:
-    """The network ``name`` for images of ``spec``; raises UnknownNameError."""
+    """The network ``name`` for images of ``spec``; raises UnknownNameError, and MismatchError where the images are too small for it."""
     if name not in NETWORKS:
         raise UnknownNameError("network", name, NETWORKS)
     if normalisation not in NORMALISATIONS:

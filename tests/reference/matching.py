@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,6 +49,38 @@ def datadam(real: Classes, synthetic: Classes, blocks: Sequence[Block], power: f
         a, b = (mean([features for _, features in images]) for images in (ours, theirs))
         loss = loss + balance * (a - b).square().sum()
     return loss
+
+
+def size(vector: Tensor, norm: str) -> Tensor:
+    """Of a map, by which it is divided."""
+    sizes = {"l1": vector.abs().sum(), "l2": vector.square().sum().sqrt(), "none": torch.ones((), dtype=vector.dtype)}
+    return sizes[norm]
+
+
+def error(a: Tensor, b: Tensor, loss: str) -> Tensor:
+    """Between two mean maps: squares, absolute values, or one minus the cosine of the angle."""
+    if loss == "cosine":
+        return 1 - (a * b).sum() / (size(a, "l2") * size(b, "l2"))
+    return (a - b).square().sum() if loss == "mse" else (a - b).abs().sum()
+
+
+def ablated(real: Classes, synthetic: Classes, blocks: Sequence[Block], fields: Mapping[str, Any]) -> Tensor:
+    """DataDAM's loss with its error, its map's norm, its components and its layers changed, without the factor before it."""
+    total = torch.zeros((), dtype=synthetic[0].dtype)
+    components, layer = fields.get("components", "both"), fields.get("layer")
+    for ours, theirs in zip(seen(real, blocks, False), seen(synthetic, blocks, False), strict=True):
+        for index in range(len(blocks) - 1) if layer is None else [layer - 1]:
+            means = []
+            for images in (ours, theirs):
+                maps = []
+                for taps, _ in images:
+                    flat = taps[index].flatten() if components == "feature-maps" else (taps[index].abs() ** 4).sum(0).flatten()
+                    maps.append(flat / size(flat, fields.get("map_norm", "l2")))
+                means.append(mean(maps))
+            total = total + (components != "mmd") * error(means[0], means[1], fields.get("loss", "mse"))
+        a, b = (mean([features for _, features in images]) for images in (ours, theirs))
+        total = total + (components in ("both", "mmd")) * 0.01 * (a - b).square().sum()
+    return total
 
 
 def dm(real: Classes, synthetic: Classes, blocks: Sequence[Block], batch_norm: bool = False) -> Tensor:

@@ -1,0 +1,136 @@
+"""``dcbench reproduce``: a table or figure of the paper, from its sets to its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dcbench.cli.options import Common, common
+
+if TYPE_CHECKING:
+    from dcbench.cli.console import Console, Table
+    from dcbench.records import EvaluationRecord, TraceRecord
+    from dcbench.reproducing import Outcome, Piece, Reproduction
+
+
+@click.command("reproduce")
+@click.argument("name", metavar="STUDY")
+@click.option("--estimate", "only_estimate", is_flag=True, help="Say what it costs here, and do nothing.")
+@click.option("--truth", type=click.Path(path_type=Path), help="A search's table of true test accuracies; trained here if not given.")
+@click.option("--truth-column", help="Its column, if not the usual one.")
+@click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
+@click.option("--no-resume", is_flag=True, help="Start again, forgetting what an earlier run left.")
+@common
+def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> None:
+    """Carry out STUDY, one of the paper's tables and figures (dcbench list shows them), and show what came out.
+
+    Presets: paper, the published setting; quick, the same comparison in minutes to tens of minutes on two cores.
+    """
+    from dcbench.cli.console import Console
+    from dcbench.errors import OutOfRangeError
+    from dcbench.reproducing import Reproduction
+    from dcbench.studies import find_study
+
+    study = find_study(name)
+    study.plan(shared.preset)
+    if shared.protocol is not None:
+        raise OutOfRangeError(f"--protocol {shared.protocol!r}: a study has the protocol of its preset; use dcbench run to choose one")
+    with Console(shared.as_json) as console:
+        workshop = shared.workshop(console, resume=not options["no_resume"])
+        truth = (options["truth"], options["truth_column"])
+        reproduction = Reproduction(study, shared.preset, shared.places(options["download"]), workshop, *truth)
+        if not only_estimate:
+            reproduction.check()
+        pieces = reproduction.estimate()
+        _announce(console, reproduction, pieces)
+        outcome = None if only_estimate else reproduction.carry_out()
+    if outcome is not None:
+        _show(console, reproduction, outcome)
+    console.result(_json(reproduction, pieces, outcome))
+    if outcome is not None and outcome.skipped:
+        console.say(f"{outcome.skipped} skipped, for the reasons given above")
+        raise click.exceptions.Exit(1)
+
+
+def _announce(console: Console, reproduction: Reproduction, pieces: Sequence[Piece]) -> None:
+    from dcbench.experiment import in_words
+
+    study, machine = reproduction.study, reproduction.workshop.machine
+    total = in_words(sum(piece.seconds for piece in pieces))
+    console.say(f"{study.name} ({reproduction.preset}): {study.title}; on {reproduction.plan.dataset}, varies {study.varies}")
+    console.say(f"about {total} here from the beginning ({machine.precision}, {machine.threads} threads); what is done is not done again")
+    for piece in pieces:
+        console.say(f"  {piece.label}: {in_words(piece.seconds)}")
+
+
+def _show(console: Console, reproduction: Reproduction, outcome: Outcome) -> None:
+    from dcbench.cli.nas import search_table
+
+    if outcome.evaluations:
+        console.table(_with_fields([record for record, _, _ in outcome.evaluations]))
+    for trace, path in outcome.traces:
+        console.table(_steps(trace))
+        console.say(f"images at these steps: {path.parent}")
+    for embedding, path in outcome.embeddings:
+        figures = f"KL divergence {embedding.kl_divergence:.2f}, {embedding.network} at {100 * embedding.network_accuracy:.1f} %"
+        console.say(f"{embedding.label}: {len(embedding.points)} images placed, {figures}: {path}")
+    if outcome.searches:
+        console.table(search_table([record for record, _ in outcome.searches]))
+    console.say(f"dcbench report --results {reproduction.workshop.out} renders all that is there")
+
+
+def _with_fields(records: Sequence[EvaluationRecord]) -> Table:
+    """The table of evaluations, with a column for each field of a method that the study varies."""
+    from dcbench.cli.results import evaluation_table
+    from dcbench.distiller import find, hyper_parameters
+
+    defaults = {record.method: {name: field.default for name, field in hyper_parameters(find(record.method)).items()} for record in records}
+    fields = [{**defaults[record.method], **record.fields} for record in records]
+    shared = set.intersection(*(set(own) for own in fields))
+    varied = [name for name in fields[0] if name in shared and len({str(own[name]) for own in fields}) > 1]
+    table = evaluation_table(records)
+    rows = [[row[0], *(str(own[name]) for name in varied), *row[1:]] for row, own in zip(table.rows, fields, strict=True)]
+    return replace(table, head=[table.head[0], *varied, *table.head[1:]], rows=rows, words=table.words + len(varied))
+
+
+def _steps(trace: TraceRecord) -> Table:
+    from dcbench.cli.console import Table
+    from dcbench.report.statistics import summarise
+
+    rows = []
+    for point in trace.points:
+        figures = summarise(point.accuracies)
+        spread = "" if figures.std is None else f" ± {100 * figures.std:.1f}"
+        rows.append([str(point.step), f"{100 * figures.mean:.1f}{spread}", str(len(point.networks)), point.image])
+    return Table(f"Accuracy over the steps of {trace.label}", ["step", "accuracy %", "networks", "image"], rows, ("image", "networks"), 0)
+
+
+def _json(reproduction: Reproduction, pieces: Sequence[Piece], outcome: Outcome | None) -> dict[str, Any]:
+    from dcbench.cli.results import Scored, run_json
+    from dcbench.report.searches import search_summary
+
+    made: dict[str, Any] = {"runs": [], "traces": [], "embeddings": [], "searches": [], "skipped": 0}
+    if outcome is not None:
+        made["runs"] = [run_json(Scored(*evaluation)) | {"fields": dict(evaluation[0].fields)} for evaluation in outcome.evaluations]
+        made["traces"] = [
+            {"record": str(path), "points": [{"step": point.step, "accuracies": list(point.accuracies)} for point in record.points]}
+            for record, path in outcome.traces
+        ]
+        made["embeddings"] = [
+            {"record": str(path), "method": record.method, "kl_divergence": record.kl_divergence, "images": len(record.points)}
+            for record, path in outcome.embeddings
+        ]
+        made["searches"] = [search_summary(record, path) for record, path in outcome.searches]
+        made["skipped"] = outcome.skipped
+    return {
+        "study": reproduction.study.name,
+        "preset": reproduction.preset,
+        "dataset": reproduction.plan.dataset,
+        "estimate_seconds": sum(piece.seconds for piece in pieces),
+        "pieces": [{"label": piece.label, "seconds": piece.seconds} for piece in pieces],
+        **made,
+    }

@@ -1,0 +1,195 @@
+"""Carry out a study: say what it costs, make its sets, and judge, trace, embed or search as its plan says. Resumable throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from dcbench.artifact import Artifact
+from dcbench.datasets.loading import Loaded
+from dcbench.datasets.places import Places
+from dcbench.distilling import distil
+from dcbench.embedding import Placement, embedding_macs
+from dcbench.errors import DataError, DivergedError, MismatchError, OutOfRangeError
+from dcbench.evaluator import Protocol
+from dcbench.experiment import Cell, Distilled, Workshop
+from dcbench.grid import Grid
+from dcbench.nas.catalogue import find_space
+from dcbench.nas.proxies import parse_requests
+from dcbench.nas.search import Search, carry_out
+from dcbench.nas.study import draw
+from dcbench.networks.base import macs
+from dcbench.networks.catalogue import build_network
+from dcbench.records import EmbeddingRecord, EvaluationRecord, SearchRecord, TraceRecord
+from dcbench.scoring import record_path, score
+from dcbench.studies import Part, Plan, Study
+from dcbench.tracing import Trace
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One piece of a study's work and about how long it takes here."""
+
+    label: str
+    seconds: float
+
+
+@dataclass
+class Outcome:
+    """What a study came to: records with their paths, sets with theirs; what could not be done is counted."""
+
+    evaluations: list[tuple[EvaluationRecord, Path, Path | None]] = field(default_factory=list)
+    traces: list[tuple[TraceRecord, Path]] = field(default_factory=list)
+    embeddings: list[tuple[EmbeddingRecord, Path]] = field(default_factory=list)
+    searches: list[tuple[SearchRecord, Path]] = field(default_factory=list)
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A study under one preset, in one workshop. ``truth``: a table of a search space's true accuracies, where none is trained."""
+
+    study: Study
+    preset: str
+    places: Places
+    workshop: Workshop
+    truth: Path | None = None
+    truth_column: str | None = None
+
+    @property
+    def plan(self) -> Plan:
+        return self.study.plan(self.preset)
+
+    def check(self) -> None:
+        """Raises UnknownNameError or OutOfRangeError where the study is wrong by its words alone."""
+        for part in self.plan.parts:
+            self._grid(part).distillers()
+        if self.plan.search is not None:
+            self._search([])
+        elif self.truth is not None:
+            raise OutOfRangeError(f"--truth is for studies that search over architectures; {self.study.name} does not")
+
+    def estimate(self) -> list[Piece]:
+        """The pieces of the whole study, whatever of it is done already; from operations counted, good to a factor of three."""
+        pieces = []
+        for part, cell in self._cells():
+            distilled = cell.distiller.cost_macs(cell.loaded.train, cell.ipc)
+            judged = sum(self._judging_macs(cell, protocol) for protocol in self._protocols(part, cell))
+            pieces.append(Piece(_label(part, cell), self._seconds(distilled) + self._seconds(judged)))
+        if self.plan.embedding is not None:
+            _, cell = next(self._cells())
+            pieces.append(
+                Piece(f"{self.plan.embedding.network} on the real data", self._seconds(embedding_macs(self.plan.embedding, cell)))
+            )
+        return pieces + self._search_pieces()
+
+    def carry_out(self) -> Outcome:
+        """Do all of it. A cell that cannot be done is skipped with its reason, unless it is the only one."""
+        outcome, sets = Outcome(), list[Path]()
+        cells = list(self._cells())
+        for part, cell in cells:
+            try:
+                sets += self._work(part, cell, outcome)
+            except (DataError, DivergedError, MismatchError) as error:
+                if len(cells) == 1:
+                    raise
+                self.workshop.say(f"{_label(part, cell)} skipped: {' '.join(str(error).split())}")
+                outcome.skipped += 1
+        if self.plan.search is not None:
+            outcome.searches += carry_out(self._search(sets), self.places, self.workshop)
+        return outcome
+
+    def _work(self, part: Part, cell: Cell, outcome: Outcome) -> list[Path]:
+        """One cell; the path of its set."""
+        plan = self.plan
+        if plan.trace:
+            (protocol,) = self._protocols(part, cell)
+            outcome.traces.append(Trace(cell, plan.trace, protocol, self.workshop).carry_out(plan.ensemble or protocol.networks))
+            return []
+        distilled = distil(cell, self.workshop)
+        if plan.embedding is not None:
+            outcome.embeddings.append(Placement(cell, _artifact(distilled), distilled.folder, plan.embedding, self.workshop).carry_out())
+        for protocol in self._protocols(part, cell):
+            networks = plan.ensemble or protocol.networks
+            record = score(distilled, cell.loaded.test, protocol, cell.seed, networks, self.workshop)
+            outcome.evaluations.append((record, record_path(distilled, record), distilled.path))
+        return [] if distilled.path is None else [distilled.path]
+
+    def _grid(self, part: Part) -> Grid:
+        holdout = self.plan.search.validation if self.plan.search else 0
+        return Grid(part.methods, (self.plan.dataset,), part.ipcs, part.seeds, self.preset, part.fields, holdout=holdout)
+
+    def _cells(self) -> Iterator[tuple[Part, Cell]]:
+        for part in self.plan.parts:
+            yield from ((part, cell) for cell in self._grid(part).cells_of(self._loaded))
+
+    @cached_property
+    def _loaded(self) -> Loaded:
+        return self._grid(self.plan.parts[0]).load(self.plan.dataset, self.places, self.workshop)
+
+    def _protocols(self, part: Part, cell: Cell) -> list[Protocol]:
+        """How a set of this part is judged; in no way where that is not what the plan is for."""
+        if self.plan.embedding is not None or self.plan.search is not None:
+            return []
+        usual = self._grid(part).protocol_of(cell.distiller, None)
+        return [usual.with_options(network, None, augment) for network in part.networks or (None,) for augment in part.augments or (None,)]
+
+    def _judging_macs(self, cell: Cell, protocol: Protocol) -> float:
+        """Multiply-accumulates of judging one cell by one protocol, at each step of a trace."""
+        loaded, budget = cell.loaded, cell.ipc * cell.loaded.spec.classes
+        per_image = macs(build_network(protocol.network, loaded.spec, protocol.normalisation), loaded.spec.shape)
+        images = 3.0 * protocol.schedule.epochs * budget + len(loaded.test)
+        return per_image * images * (self.plan.ensemble or protocol.networks) * max(1, len(self.plan.trace))
+
+    def _search(self, sets: list[Path]) -> Search:
+        wanted = self.plan.search
+        if wanted is None:
+            raise OutOfRangeError(f"{self.study.name} searches over no architectures")
+        space = find_space(wanted.space)
+        sized = f"random:{self.plan.parts[0].ipcs[0]}"
+        words = [*map(str, sets), *(sized if proxy == "random" else proxy for proxy in wanted.proxies)]
+        return Search(
+            parse_requests(words),
+            space,
+            space.protocol_named(None, self.preset),
+            dataset=self.plan.dataset,
+            sample=wanted.sample,
+            seeds=wanted.seeds,
+            validation=wanted.validation,
+            top=wanted.top,
+            truth=self.truth,
+            truth_column=self.truth_column,
+        )
+
+    def _search_pieces(self) -> list[Piece]:
+        """Of a search: every architecture on every proxy, and on the whole data where the truth is trained here."""
+        wanted = self.plan.search
+        if wanted is None:
+            return []
+        space, loaded = find_space(wanted.space), self._loaded
+        protocol = space.protocol_named(None, self.preset)
+        forward = sum(draw(space, loaded.spec, wanted.sample, seed=0).macs.values()) * wanted.seeds
+        budget = self.plan.parts[0].ipcs[0] * loaded.spec.classes
+        sizes = {"early-stopping": budget, "whole": len(loaded.train)}
+        proxies = {str(label): budget for label in ["random", *(own.label for _, own in self._cells())]}
+        proxies |= {name: sizes[name] for name in wanted.proxies if name in sizes}
+        pieces = []
+        for name, images in proxies.items():
+            schedule = (protocol.on_the_whole() if name == "whole" else protocol).schedule
+            seen = 3.0 * images * schedule.epochs + wanted.validation + (len(loaded.test) if name == "whole" else 0)
+            pieces.append(Piece(f"architectures on {name}", self._seconds(forward * seen)))
+        return pieces
+
+    def _seconds(self, operations: float) -> float:
+        return self.workshop.machine.decide(operations).estimate_seconds(operations)
+
+
+def _label(part: Part, cell: Cell) -> str:
+    """A cell with what its part changes."""
+    return " ".join([cell.label, *(f"{name}={value}" for name, value in part.fields.items())])
+
+
+def _artifact(distilled: Distilled) -> Artifact:
+    return Artifact(distilled.synthetic, distilled.provenance, distilled.sha256)

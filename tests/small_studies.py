@@ -1,0 +1,44 @@
+"""Studies on digits that take seconds, one of each kind; run as a program, the command line that knows them."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Mapping
+
+import dcbench.experiment
+from dcbench.cli import main
+from dcbench.evaluator import PROTOCOLS
+from dcbench.studies import STUDIES, Embedding, Part, Plan, Search, Study
+
+STEPS = 40
+SHORT = PROTOCOLS["quick"].with_options(None, 10, None)
+FIELDS = {"iterations": str(STEPS), "real_batch": "8", "init": "noise"}
+
+
+def _study(name: str, plan: Plan) -> Study:
+    return Study(name, f"a small {name}", ("mmd",), "digits", (1,), (0,), plans={"quick": plan})
+
+
+SMALL: Mapping[str, Study] = {
+    "small-trace": _study("small-trace", Plan((Part(("mmd",), (1,), (0,), FIELDS),), 2, trace=(0, 5, STEPS), dataset="digits")),
+    "small-ablation": _study(
+        "small-ablation",
+        Plan(tuple(Part(("mmd",), (1,), (0,), {**FIELDS, "lr": lr}, augments=("none",)) for lr in ("0.1", "0.2")), 1, dataset="digits"),
+    ),
+    "small-embedding": _study(
+        "small-embedding",
+        Plan((Part(("random", "mmd"), (2,), (0,)),), embedding=Embedding("convnet", 10, 500, 6), dataset="digits"),
+    ),
+    "small-search": _study(
+        "small-search",
+        Plan((Part(("random",), (1,)),), search=Search("convnet720", ("random", "early-stopping"), 100, sample=2), dataset="digits"),
+    ),
+}
+
+if __name__ == "__main__":
+    STUDIES.update(SMALL)  # type: ignore[attr-defined]
+    often = functools.partial(dcbench.experiment.Workshop, checkpoint_seconds=0.0)
+    dcbench.experiment.Workshop = often  # type: ignore[assignment,misc]
+    PROTOCOLS["quick"] = SHORT
+    main(sys.argv[1:])

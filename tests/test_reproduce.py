@@ -1,0 +1,166 @@
+"""``dcbench reproduce`` on digits: one small study of each kind, what it leaves, what it says beforehand, and what a kill costs."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dcbench.artifact import read_artifact
+from dcbench.datasets.loading import Loaded
+from dcbench.distiller import build
+from dcbench.errors import MismatchError
+from dcbench.evaluator import PROTOCOLS
+from dcbench.experiment import Cell, Workshop
+from dcbench.machine import Machine
+from dcbench.records import find_records
+from dcbench.run import Run
+from dcbench.studies import STUDIES
+from dcbench.tracing import Trace
+from tests.commandline import Answer, ask, done
+from tests.faults.victims import finish, left_over, start, wait_until
+from tests.small_studies import FIELDS, SHORT, SMALL, STEPS
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, study in SMALL.items():
+        monkeypatch.setitem(STUDIES, name, study)
+    monkeypatch.setitem(PROTOCOLS, "quick", SHORT)
+
+
+def reproduce(name: str, out: Path, *words: str) -> Answer:
+    return done("reproduce", name, "--preset", "quick", "--threads", "1", "--out", out, "--json", *words)
+
+
+def test_an_ablation_shows_what_it_varies(tmp_path: Path) -> None:
+    answer = done("reproduce", "small-ablation", "--preset", "quick", "--threads", "1", "--out", tmp_path)
+    head, *rows = [line.split() for line in answer.out.splitlines() if line.startswith((" method", "method", "mmd", " mmd"))]
+    assert head[:2] == ["method", "lr"]
+    assert [row[1] for row in rows] == ["0.1", "0.2"]
+    assert {stored.record.augment for stored in find_records(tmp_path).records} == {"none"}
+    assert "here from the beginning (fp32, 1 threads)" in answer.err
+
+
+def test_what_it_costs_is_said_and_nothing_else_is_done(tmp_path: Path) -> None:
+    value = reproduce("small-ablation", tmp_path / "out", "--estimate").json
+    assert value["runs"] == []
+    told = [f"mmd IPC 1 seed 0 iterations=40 real_batch=8 init=noise lr={lr}" for lr in ("0.1", "0.2")]
+    assert [piece["label"] for piece in value["pieces"]] == told
+    assert value["estimate_seconds"] == pytest.approx(sum(piece["seconds"] for piece in value["pieces"]))
+    assert value["estimate_seconds"] > 0
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_trace_holds_the_sets_that_shorter_distillations_make(tmp_path: Path, machine: Machine, digits: Loaded) -> None:
+    """Accuracies, images and bits at each step are those of a distillation that ends there."""
+    value = reproduce("small-trace", tmp_path).json
+    (stored,) = find_records(tmp_path).traces
+    assert value["traces"][0]["record"] == str(stored.path)
+    assert [point.step for point in stored.record.points] == [0, 5, STEPS]
+    for point in stored.record.points:
+        assert (stored.path.parent / point.image).read_bytes().startswith(b"\x89PNG")
+        assert len(point.networks) == 2
+    for step in (5, STEPS):
+        shorter = build("mmd", "quick", {**FIELDS, "iterations": str(step)}).distill(digits.train, 1, Run(0, machine))
+        kept = read_artifact(stored.path.parent / f"step-{step:06d}.pt")
+        assert torch.equal(kept.synthetic.images, shorter.images)
+    noise = read_artifact(stored.path.parent / "step-000000.pt").synthetic.images
+    assert float(noise.std()) == pytest.approx(1, abs=0.1)
+    assert (stored.record.method, stored.record.ipc, stored.record.fields["init"]) == ("mmd", 1, "noise")
+
+
+def test_a_finished_trace_is_not_made_again_but_gets_more_networks(tmp_path: Path, machine: Machine, digits: Loaded) -> None:
+    cell = Cell(build("mmd", "quick", {**FIELDS, "iterations": "4"}), "quick", digits, 1, 0)
+    trace = Trace(cell, (0, 4), SHORT, Workshop(tmp_path, machine))
+    first, path = trace.carry_out(1)
+    snapshot = (path.parent / "step-000004.pt").stat().st_mtime_ns
+    more, _ = Trace(cell, (0, 4), SHORT, Workshop(tmp_path, machine)).carry_out(2)
+    assert (path.parent / "step-000004.pt").stat().st_mtime_ns == snapshot
+    assert [point.networks[0] for point in more.points] == [point.networks[0] for point in first.points]  # seconds and all
+    assert [len(point.networks) for point in more.points] == [2, 2]
+
+
+def test_a_damaged_snapshot_is_made_again(tmp_path: Path, machine: Machine, digits: Loaded) -> None:
+    cell = Cell(build("mmd", "quick", {**FIELDS, "iterations": "4"}), "quick", digits, 1, 0)
+    trace = Trace(cell, (0, 2, 4), SHORT, Workshop(tmp_path, machine))
+    before, path = trace.carry_out(1)
+    (path.parent / "step-000002.pt").write_bytes(b"nothing")
+    after, _ = trace.carry_out(1)
+    assert [point.accuracies for point in after.points] == [point.accuracies for point in before.points]
+    assert read_artifact(path.parent / "step-000002.pt").provenance["step"] == 2
+
+
+def test_steps_that_a_method_does_not_take_are_refused(machine: Machine, tmp_path: Path, digits: Loaded) -> None:
+    for method, steps in (("mmd", (0, 9999)), ("mmd", (3, 1)), ("random", (0, 1))):
+        with pytest.raises(MismatchError, match=r"steps of a trace must rise from 0 to the method's \d+ iterations"):
+            Trace(Cell(build(method, "quick"), "quick", digits, 1, 0), steps, SHORT, Workshop(tmp_path, machine))
+
+
+def test_an_embedding_places_real_and_synthetic_images_of_each_set(tmp_path: Path, digits: Loaded) -> None:
+    value = reproduce("small-embedding", tmp_path).json
+    found = find_records(tmp_path)
+    assert not found.records
+    records = {stored.record.method: stored.record for stored in found.embeddings}
+    assert set(records) == {"random", "mmd"} == {entry["method"] for entry in value["embeddings"]}
+    for record in records.values():
+        real, synthetic = ([point for point in record.points if point.synthetic is kind] for kind in (False, True))
+        assert (len(real), len(synthetic)) == (60, 20)
+        assert sorted(point.label for point in synthetic) == sorted([*range(10)] * 2)
+        assert record.class_names == digits.spec.class_names
+        assert record.kl_divergence > 0
+    assert records["random"].network_accuracy == records["mmd"].network_accuracy > 0.15  # one network for both
+    before = {stored.path: stored.path.stat().st_mtime_ns for stored in found.embeddings}
+    reproduce("small-embedding", tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_search_ranks_on_sets_that_were_made_without_its_validation_images(tmp_path: Path) -> None:
+    truth = tmp_path / "truth.csv"
+    said = ask("reproduce", "small-search", "--preset", "quick", "--out", tmp_path / "out", "--truth", truth)
+    assert said.code == 1
+    assert "truth.csv" in said.err
+    from dcbench.nas.catalogue import find_space
+
+    rows = [f"{name},0.5" for name in find_space("convnet720").identifiers()]
+    truth.write_text("\n".join(["architecture,test_accuracy", *rows]), encoding="utf-8")
+    value = reproduce("small-search", tmp_path / "out", "--truth", str(truth)).json
+    proxies: list[dict[str, Any]] = value["searches"]
+    assert [entry["proxy"] for entry in proxies] == ["random", "random", "early-stopping"]
+    assert not any(entry["validation_seen_by_proxy"] for entry in proxies)
+
+
+def test_words_that_are_wrong_are_refused_before_anything_is_done(tmp_path: Path) -> None:
+    for words, said in (
+        (("tabel3",), "did you mean 'table3'"),
+        (("fig1", "--preset", "quik"), "did you mean 'quick'"),
+        (("fig1", "--protocol", "lineage"), "a study has the protocol of its preset"),
+    ):
+        answer = ask("reproduce", *words, "--out", tmp_path / "out")
+        assert answer.code == 2
+        assert said in answer.line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_goes_on_and_ends_in_the_same(tmp_path: Path) -> None:
+    words = ("reproduce", "small-trace", "--preset", "quick", "--threads", "1", "--json")
+    said, _ = finish(start(*words, "--out", tmp_path / "whole", driver="tests.small_studies"))
+    for name, done_so_far in (("step-000005.pt", "distilling"), ("networks.jsonl", "judging")):
+        process = start(*words, "--out", tmp_path / "killed", driver="tests.small_studies")
+        wait_until(lambda name=name: any((tmp_path / "killed").rglob(name)), process)  # type: ignore[misc]
+        time.sleep(0.05)
+        process.kill()
+        process.communicate()
+        assert not find_records(tmp_path / "killed").traces, done_so_far
+    again, _ = finish(start(*words, "--out", tmp_path / "killed", driver="tests.small_studies"))
+    points = [json.loads(text)["traces"][0]["points"] for text in (said, again)]
+    assert points[0] == points[1]
+    for step in (0, 5, STEPS):
+        one, other = (next((tmp_path / name).rglob(f"step-{step:06d}.pt")).read_bytes() for name in ("whole", "killed"))
+        assert one == other
+    assert left_over(tmp_path / "killed") == []
