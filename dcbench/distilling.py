@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from dcbench.artifact import Artifact, read_artifact, write_artifact
-from dcbench.errors import DivergedError, FileFormatError, MismatchError
-from dcbench.experiment import Cell, Distilled, Workshop, file_name, in_words
+from dcbench.errors import FileFormatError, MismatchError
+from dcbench.executor import Batch, Job, Steps
+from dcbench.experiment import Cell, Distilled, Workshop, file_name
 from dcbench.files import write_bytes, write_json
 from dcbench.images import SyntheticSet
-from dcbench.machine import Machine
 from dcbench.pictures import as_png, grid
 from dcbench.records import Distillation, read_distillation
-from dcbench.run import Progress, Run
+from dcbench.run import CHECKPOINT, HISTORY, Run, write_history
+from dcbench.units import Distil, Made
 
 ARTIFACT = "synthetic.pt"
 COST = "distillation.json"
@@ -25,6 +23,11 @@ PICTURE = "images.png"
 
 def distil(cell: Cell, workshop: Workshop) -> Distilled:
     """The cell's synthetic set. Raises MismatchError if the method cannot run there, DivergedError if its loss is not finite."""
+    return workshop.executor.finish(Job(cell.label, cell.folder(workshop), lambda: distilling(cell, workshop)), workshop.site)
+
+
+def distilling(cell: Cell, workshop: Workshop) -> Steps[Distilled]:
+    """``distil`` as the steps of a job."""
     folder = cell.folder(workshop)
     reason = cell.distiller.refuses(cell.loaded.train, cell.ipc)
     if reason:
@@ -32,12 +35,14 @@ def distil(cell: Cell, workshop: Workshop) -> Distilled:
     if not cell.distiller.budgeted:
         synthetic = cell.distiller.distill(cell.loaded.train, cell.ipc, Run(cell.seed, workshop.machine))
         return Distilled(synthetic, cell.provenance(workshop.machine), content_hash(synthetic), folder, None, None)
-    with workshop.alone(folder):
+    with (yield from workshop.hold(folder)):
         if not workshop.resume:
             _forget(folder)
         artifact = _finished(cell, workshop, folder)
         if artifact is None:
-            _make(cell, workshop, folder)
+            failures = yield Batch([prepare(cell, workshop)], lambda made: _keep(cell, workshop, made))
+            for failure in failures:
+                failure.raise_error()
             artifact = read_artifact(folder / ARTIFACT)
         cost = _cost(folder, workshop)
     publish(folder / ARTIFACT, workshop.out / f"{file_name(cell.distiller.name)}.pt")
@@ -78,7 +83,7 @@ def publish(path: Path, copy: Path) -> None:
 
 
 def _forget(folder: Path) -> None:
-    for name in (ARTIFACT, COST, PICTURE, "history.csv", "checkpoint.pt"):
+    for name in (ARTIFACT, COST, PICTURE, HISTORY, CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -95,7 +100,7 @@ def _finished(cell: Cell, workshop: Workshop, folder: Path) -> Artifact | None:
     if any(artifact.provenance.get(key) != wanted[key] for key in ("artifact_hash", "ipc", "seed")):
         workshop.say(f"{path} holds another set than its folder says; it is made again")
         return None
-    (folder / "checkpoint.pt").unlink(missing_ok=True)  # left by a process that was killed when all was done
+    (folder / CHECKPOINT).unlink(missing_ok=True)  # left by a process that was killed when all was done
     return artifact
 
 
@@ -111,57 +116,33 @@ def _cost(folder: Path, workshop: Workshop) -> Distillation | None:
         return None
 
 
-def _make(cell: Cell, workshop: Workshop, folder: Path) -> None:
-    macs = cell.distiller.cost_macs(cell.loaded.train, cell.ipc)
-    machine = workshop.machine.decide(macs)
-    context = {"revision": cell.loaded.spec.revision, "space": cell.loaded.train.space.fingerprint, "holdout": cell.loaded.train.holdout}
-    run = Run(
-        cell.seed,
-        machine,
-        folder=folder,
+def prepare(cell: Cell, workshop: Workshop) -> Distil:
+    """The unit of work that makes the cell's set, its engine decided."""
+    train = cell.loaded.train
+    macs = cell.distiller.cost_macs(train, cell.ipc)
+    return Distil(
+        label=cell.label,
+        machine=workshop.machine.decide(macs),
+        distiller=cell.distiller,
+        ipc=cell.ipc,
+        seed=cell.seed,
+        train=workshop.executor.share(train),
+        folder=cell.folder(workshop),
         shared=workshop.out / cell.loaded.spec.dataset / "shared",
-        context=context,
-        progress=_announced(cell.label, machine, macs, workshop),
-        stop=workshop.stop,
+        context={"revision": cell.loaded.spec.revision, "space": train.space.fingerprint, "holdout": train.holdout},
+        macs=macs,
         resume=workshop.resume,
         elsewhere=workshop.elsewhere,
         checkpoint_seconds=workshop.checkpoint_seconds,
     )
-    try:
-        synthetic = cell.distiller.distill(cell.loaded.train, cell.ipc, run)
-    except DivergedError as error:
-        raise DivergedError(f"{cell.label}: {error} with {_listed(asdict(cell.distiller))}; try a smaller lr") from error  # type: ignore[call-overload]
-    run.write_history()
-    write_json(folder / COST, _cost_json(run, machine))
-    write_bytes(folder / PICTURE, as_png(grid(synthetic)))
-    happened = {"warnings": list(run.cost.warnings)} if run.cost.warnings else {}
-    write_artifact(folder / ARTIFACT, synthetic, {**cell.provenance(workshop.machine), **happened})  # the last: where it is, all is
-    run.finish()
 
 
-def _announced(label: str, machine: Machine, macs: float, workshop: Workshop) -> Progress:
-    """Progress that says, when the work begins, how long it may take."""
-    waiting = [machine.estimate_seconds(macs)]
-
-    def progress(name: str, done: int, total: int) -> None:
-        seconds = waiting.pop() * (1 - done / max(total, 1)) if waiting else 0.0
-        if seconds > 20:
-            workshop.say(f"{label}: distilling takes about {in_words(seconds)} here ({machine.precision}, {machine.engine})")
-        workshop.progress(f"{label}: {name}", done, total)
-
-    return progress
-
-
-def _listed(fields: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in fields.items())
-
-
-def _cost_json(run: Run, machine: Machine) -> dict[str, Any]:
-    return {
-        "distill_seconds": run.cost.seconds,
-        "step_seconds": run.cost.step_seconds,
-        "compile_seconds": run.cost.compile_seconds,
-        "peak_memory_bytes": machine.peak_memory_bytes(),
-        "resumed_elsewhere": run.cost.resumed_elsewhere,
-        **machine.fingerprint(),
-    }
+def _keep(cell: Cell, workshop: Workshop, made: Made) -> None:
+    folder = cell.folder(workshop)
+    write_history(folder, made.history)
+    write_json(folder / COST, made.cost)
+    write_bytes(folder / PICTURE, as_png(grid(made.synthetic)))
+    happened = {"warnings": list(made.warnings)} if made.warnings else {}
+    origin = {**cell.provenance(workshop.machine), **happened}
+    write_artifact(folder / ARTIFACT, made.synthetic, origin)  # the last: where it is, all is
+    (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -41,6 +41,10 @@ class DeviceError(DcbenchError):
     """A device that is not there, or cannot do what was asked."""
 
 
+class ClusterError(DcbenchError):
+    """A cluster that is not there, lacks what is needed, or loses the same work again and again."""
+
+
 class DivergedError(DcbenchError, ArithmeticError):
     """A loss that is no longer finite."""
 
@@ -52,3 +56,11 @@ class StorageError(DcbenchError, OSError):
 def brief(value: Any) -> str:
     """``value`` in one short line, whatever a stranger's file made of it."""
     return " ".join(repr(value).split())[:120]
+
+
+def in_one_line(error: Exception) -> str:
+    """What went wrong, for people: our own messages as they are, others' with their kind and the work that they came from."""
+    if isinstance(error, DcbenchError):
+        return " ".join(str(error).split())
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    return " ".join(f"{type(error).__name__}: {error}{notes}".split())

@@ -15,6 +15,7 @@ from dcbench.augment import augmentation
 from dcbench.ensemble import Ensemble
 from dcbench.errors import DivergedError, MismatchError, OutOfRangeError, UnknownNameError
 from dcbench.images import SyntheticSet, TestSet
+from dcbench.machine import Machine
 from dcbench.networks.base import initialise, macs
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import Normalisation
@@ -123,10 +124,14 @@ def evaluate(synthetic: SyntheticSet, test: TestSet, protocol: Protocol, network
     way round: a foreign set is never judged in a space it was not made for.
     """
     check_fit(synthetic, test)
-    batch = min(protocol.schedule.batch, len(synthetic))
-    abreast = run.machine.networks_abreast(128 * test.spec.size**2, batch)
+    abreast = networks_abreast(synthetic, protocol, run.machine)
     jury = _Jury(synthetic, replace(test, space=synthetic.space), protocol, run)
     yield from jury.one_by_one(networks) if abreast == 1 else jury.side_by_side(networks, abreast)
+
+
+def networks_abreast(synthetic: SyntheticSet, protocol: Protocol, machine: Machine) -> int:
+    """How many networks are trained in one pass."""
+    return machine.networks_abreast(128 * synthetic.spec.size**2, min(protocol.schedule.batch, len(synthetic)))
 
 
 class _Jury:

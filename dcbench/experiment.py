@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import dcbench
 from dcbench.datasets.loading import Loaded
 from dcbench.distiller import Distiller, recorded_fields
 from dcbench.errors import OutOfRangeError
+from dcbench.executor import Batch, Executor, Serial, Site, Steps
 from dcbench.files import locked
 from dcbench.images import SyntheticSet
 from dcbench.machine import Machine
@@ -31,10 +32,35 @@ class Workshop:
     resume: bool = True
     elsewhere: bool = False
     checkpoint_seconds: float = 30.0  # between two checkpoints of a distillation
+    executor: Executor = field(default_factory=Serial)
+
+    @property
+    def site(self) -> Site:
+        """What units hear and say while they are carried out."""
+        return Site(self.progress, self.say, self.stop)
 
     @contextmanager
-    def alone(self, folder: Path) -> Iterator[None]:
-        """Hold ``folder`` for this process. Says so while another one is at work there, and can be stopped meanwhile."""
+    def alone(self, folder: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+        """Hold ``folder`` for this process. While another one is at work there, ``waiting`` is called, or it says so and can be stopped."""
+        with locked(folder, waiting or self._patience(folder)):
+            for left in folder.glob(".*.*"):  # files that a killed process had not finished writing
+                left.unlink(missing_ok=True)
+            yield
+
+    def hold(self, folder: Path) -> Steps[ExitStack]:
+        """``alone`` as steps of a job, which let other jobs go on meanwhile: two processes may each wait for what the other holds."""
+        wait = self._patience(folder)
+        held = ExitStack()
+        while True:
+            try:
+                held.enter_context(self.alone(folder, _give_way))
+            except _BusyError:
+                wait()
+                yield Batch((), _nothing)
+            else:
+                return held
+
+    def _patience(self, folder: Path) -> Callable[[], None]:
         told: list[Path] = []
 
         def waiting() -> None:
@@ -44,10 +70,19 @@ class Workshop:
             if self.stop():
                 raise KeyboardInterrupt
 
-        with locked(folder, waiting):
-            for left in folder.glob(".*.*"):  # files that a killed process had not finished writing
-                left.unlink(missing_ok=True)
-            yield
+        return waiting
+
+
+class _BusyError(Exception):
+    """Another process is at work there."""
+
+
+def _give_way() -> None:
+    raise _BusyError
+
+
+def _nothing(_result: Any) -> None:
+    """No unit, no result."""
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,13 @@ class Machine:
             return self
         return replace(self, engine="compiled" if macs >= WORTH_COMPILING_MACS and _can_compile(self.device) else "eager")
 
+    def take(self) -> None:
+        """Make this process compute as this machine says, which decides the last bits: so many threads, no shortcuts of cuDNN's."""
+        if self.device.type == "cuda":
+            torch.backends.cudnn.deterministic = True
+            torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # fp32 is the reference: no TF32
+        torch.set_num_threads(self.threads)
+
     def chunk(self, values_per_image: int) -> int:
         """How many images to work on at a time, given the values of the largest activation of one image; a power of two."""
         most = max(1, CHUNK_VALUES.get(self.device.type, CHUNK_VALUES["cpu"]) // values_per_image)
@@ -154,13 +161,10 @@ def resolve(device: str = "auto", threads: int | None = None, precision: str = "
     if engine not in ENGINES:
         raise UnknownNameError("engine", engine, ENGINES)
     found = _device(device)
-    if found.type == "cuda":
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # fp32 is the reference: no TF32 in its convolutions
-    if threads is not None:
-        torch.set_num_threads(threads)
     chosen: Precision = "fp32" if precision == "auto" else precision  # type: ignore[assignment]
-    return Machine(found, torch.get_num_threads(), chosen, engine)  # type: ignore[arg-type]
+    machine = Machine(found, threads or torch.get_num_threads(), chosen, engine)  # type: ignore[arg-type]
+    machine.take()
+    return machine
 
 
 def _device(name: str) -> torch.device:

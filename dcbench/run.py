@@ -22,6 +22,8 @@ from dcbench.files import locked, read_tensors, write_bytes, write_tensors
 from dcbench.machine import Machine
 
 CHECKPOINT_VERSION = 1
+CHECKPOINT = "checkpoint.pt"
+HISTORY = "history.csv"
 Progress = Callable[[str, int, int], None]  # what is being done, how many steps are done, of how many
 
 
@@ -138,15 +140,10 @@ class Run:
             del self.cost.steps[3]  # the first three say what compiling cost
         return now
 
-    def write_history(self) -> None:
-        """Write the figures that were logged as a table."""
-        if self.folder is not None and self.history:
-            write_bytes(self.folder / "history.csv", _as_csv(self.history).encode())
-
     def finish(self) -> None:
         """Write the history; drop the checkpoint, for the result that the caller has stored takes its place."""
-        self.write_history()
         if self.folder is not None:
+            write_history(self.folder, self.history)
             self._checkpoint.unlink(missing_ok=True)
 
     def once(self, name: str, spec: Mapping[str, Any], build: Callable[[Run], dict[str, Any]]) -> dict[str, Any]:
@@ -183,7 +180,7 @@ class Run:
     @property
     def _checkpoint(self) -> Path:
         assert self.folder is not None  # noqa: S101 - asked only where there is a folder
-        return self.folder / "checkpoint.pt"
+        return self.folder / CHECKPOINT
 
     def _save(self, name: str, done: int, total: int, state: Mapping[str, Tensor | Stateful]) -> None:
         if self.folder is None:
@@ -240,6 +237,12 @@ class Run:
 def fingerprint(value: Mapping[str, Any]) -> str:
     """A short hash of plain values, the same for the same values in any order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()[:12]
+
+
+def write_history(folder: Path, rows: list[dict[str, float]]) -> None:
+    """Write figures that were logged as a table; nothing if there are none."""
+    if rows:
+        write_bytes(folder / HISTORY, _as_csv(rows).encode())
 
 
 def _as_csv(rows: list[dict[str, float]]) -> str:

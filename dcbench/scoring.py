@@ -19,14 +19,15 @@ import dcbench
 from dcbench.augment import AUGMENTATIONS
 from dcbench.datasets.catalogue import revision_note
 from dcbench.errors import MismatchError, OutOfRangeError
-from dcbench.evaluator import NetworkResult, Protocol, evaluate, evaluation_macs
+from dcbench.evaluator import Protocol, evaluation_macs, networks_abreast
+from dcbench.executor import Batch, Job, Steps
 from dcbench.experiment import Distilled, Workshop, in_words
 from dcbench.files import append_line, read_lines
 from dcbench.images import TestSet
-from dcbench.machine import Machine
 from dcbench.networks.catalogue import NETWORKS
 from dcbench.records import RECORD_NAME, EvaluationRecord, NetworkScore, Versions, write_record
-from dcbench.run import Run, fingerprint
+from dcbench.run import fingerprint
+from dcbench.units import Networks
 
 LINES = "networks.jsonl"
 LEAST_ABOVE_CHANCE = 1.2  # below so many times the accuracy of guessing, a set taught nothing
@@ -59,14 +60,19 @@ _ORIGIN: Mapping[str, Any] = {  # what a record takes over from a set's provenan
 
 
 @dataclass(frozen=True)
-class _Judgement:
+class Judgement:
     """One set, judged on one test set by one protocol with one seed."""
 
     distilled: Distilled
     test: TestSet
     protocol: Protocol
     seed: int
+    networks: int  # wanted, from the first on
     workshop: Workshop
+
+    def __post_init__(self) -> None:
+        if self.networks < 1:
+            raise OutOfRangeError(f"networks must be at least 1, got {self.networks}")
 
     @cached_property
     def asked(self) -> dict[str, Any]:
@@ -88,18 +94,22 @@ def score(distilled: Distilled, test: TestSet, protocol: Protocol, seed: int, ne
 
     Returns the record of the first ``networks`` alone: what a command says does not depend on what was done before it.
     """
-    if networks < 1:
-        raise OutOfRangeError(f"networks must be at least 1, got {networks}")
-    judgement = _Judgement(distilled, test, protocol, seed, workshop)
+    judgement = Judgement(distilled, test, protocol, seed, networks, workshop)
+    job = Job(distilled.label, judgement.folder, lambda: scoring(judgement))
+    return workshop.executor.finish(job, workshop.site)
+
+
+def scoring(judgement: Judgement) -> Steps[EvaluationRecord]:
+    """``score`` as the steps of a job."""
     _check(judgement)
-    folder = judgement.folder
-    with workshop.alone(folder):
+    folder, workshop = judgement.folder, judgement.workshop
+    with (yield from workshop.hold(folder)):
         if not workshop.resume:
             for name in (LINES, RECORD_NAME):
                 (folder / name).unlink(missing_ok=True)
-        rows = _train_missing(judgement, networks)
+        rows = yield from _train_missing(judgement)
         write_record(folder / RECORD_NAME, _record(judgement, rows))
-    return _record(judgement, [row for row in rows if row["network"] < networks])
+    return _record(judgement, [row for row in rows if row["network"] < judgement.networks])
 
 
 def record_path(distilled: Distilled, record: EvaluationRecord) -> Path:
@@ -112,7 +122,7 @@ def _evaluation_folder(distilled: Distilled, protocol_hash: str, seed: int) -> P
     return distilled.folder / "evaluations" / (protocol_hash if own else f"{protocol_hash}-seed{seed}")
 
 
-def _check(judgement: _Judgement) -> None:
+def _check(judgement: Judgement) -> None:
     """Refuse, before any network is trained, what no network could be trained on and what no record could hold."""
     asked = (("network", judgement.judged.network, NETWORKS), ("augmentation", judgement.judged.augment, AUGMENTATIONS))
     for kind, name, known in asked:
@@ -125,16 +135,23 @@ def _check(judgement: _Judgement) -> None:
     EvaluationRecord.from_json(record.to_json() | origin, distilled.path or distilled.folder)
 
 
-def _train_missing(judgement: _Judgement, networks: int) -> list[Row]:
-    lines = judgement.folder / LINES
+def _train_missing(judgement: Judgement) -> Steps[list[Row]]:
+    lines, workshop = judgement.folder / LINES, judgement.workshop
     rows = {row["network"]: row for row in map(_sound, read_lines(lines)) if row and row["artifact"] == judgement.distilled.sha256}
-    missing = [index for index in range(networks) if index not in rows]
+    missing = [index for index in range(judgement.networks) if index not in rows]
+    bar, total = f"{judgement.distilled.label}: networks", len(rows) + len(missing)
+
+    def keep(row: Row) -> None:
+        append_line(lines, {**row, "check": fingerprint(row)})
+        rows[row["network"]] = row
+        workshop.progress(bar, len(rows), total)
+
     if missing:
-        for row in _train(judgement, missing, rows):
-            append_line(lines, {**row, "check": fingerprint(row)})
-            rows[row["network"]] = row
-            if judgement.workshop.stop():
-                raise KeyboardInterrupt
+        units = _prepare(judgement, missing, rows)
+        workshop.progress(bar, len(rows), total)
+        failures = yield Batch(units, keep)
+        for failure in failures:
+            failure.raise_error()
     return [rows[index] for index in sorted(rows)]
 
 
@@ -147,7 +164,8 @@ def _sound(line: Mapping[str, Any]) -> Row | None:
     return row if line.get("check") in (None, fingerprint(row)) else None  # lines of the first days have no checksum
 
 
-def _train(judgement: _Judgement, missing: Sequence[int], rows: Mapping[int, Row]) -> Iterator[Row]:
+def _prepare(judgement: Judgement, missing: Sequence[int], rows: Mapping[int, Row]) -> list[Networks]:
+    """The units of work that train what is missing; says how long they may take."""
     distilled, test, workshop = judgement.distilled, judgement.test, judgement.workshop
     macs = evaluation_macs(distilled.synthetic, test, judgement.judged) * len(missing)
     machine = workshop.machine
@@ -158,20 +176,14 @@ def _train(judgement: _Judgement, missing: Sequence[int], rows: Mapping[int, Row
     if seconds > 20:
         about = f"training {len(missing)} networks takes about {in_words(seconds)} here"
         workshop.say(f"{distilled.label}: {about} ({machine.precision}, {machine.engine})")
-    bar, before, total = f"{distilled.label}: networks", len(rows), len(rows) + len(missing)
-    workshop.progress(bar, before, total)
-    results = evaluate(distilled.synthetic, test, judgement.judged, missing, Run(judgement.seed, machine))
-    for done, result in enumerate(results, before + 1):
-        workshop.progress(bar, done, total)
-        yield _row(result, machine, distilled.sha256)
+    executor = workshop.executor
+    synthetic, images = executor.share(distilled.synthetic), executor.share(test)
+    what = (distilled.label, machine, distilled.sha256, synthetic, images, judgement.judged, judgement.seed)
+    together = networks_abreast(distilled.synthetic, judgement.judged, machine)
+    return [Networks(*what, tuple(piece)) for piece in executor.pieces(missing, machine, together)]
 
 
-def _row(result: NetworkResult, machine: Machine, artifact: str) -> Row:
-    extra = {"engine": machine.engine, "threads": machine.threads, "device": machine.device.type, "device_name": machine.device_name}
-    return {**result.to_json(), **extra, "peak_memory_bytes": machine.peak_memory_bytes(), "artifact": artifact}
-
-
-def _record(judgement: _Judgement, rows: Sequence[Row]) -> EvaluationRecord:
+def _record(judgement: Judgement, rows: Sequence[Row]) -> EvaluationRecord:
     distilled, test, protocol = judgement.distilled, judgement.test, judgement.asked
     origin, synthetic = distilled.provenance, distilled.synthetic
     return EvaluationRecord(
@@ -207,7 +219,7 @@ def _record(judgement: _Judgement, rows: Sequence[Row]) -> EvaluationRecord:
     )
 
 
-def _warnings(judgement: _Judgement, rows: Sequence[Row]) -> Iterator[str]:
+def _warnings(judgement: Judgement, rows: Sequence[Row]) -> Iterator[str]:
     doubts = judgement.distilled.provenance.get("warnings")  # of an import, or of a distillation that ran out of memory
     yield from doubts if isinstance(doubts, list) else ()
     diverged = sum(row["loss"] is None for row in rows)

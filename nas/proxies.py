@@ -65,7 +65,7 @@ class Proxy:
 
     def placed(self, machine: Machine) -> Values:
         """The values as they are trained on: from the device, where they live there."""
-        return self.values if self.images is None else _rows(machine.place(self.images))
+        return self.values if self.images is None else _Rows(machine.place(self.images))
 
     @property
     def images_per_epoch(self) -> int:
@@ -164,7 +164,7 @@ def _from_artifact(request: Request, artifact: Artifact, loaded: Loaded) -> Prox
     return Proxy(
         name=str(origin.get("method") or "foreign")[:100],
         labels=synthetic.labels,
-        values=_rows(synthetic.images),
+        values=_Rows(synthetic.images),
         images=synthetic.images,
         space=synthetic.space,
         content=artifact.sha256,
@@ -186,7 +186,7 @@ def _random(train: TrainSet, ipc: int, run: Run) -> Proxy:
     return replace(
         _real("random", train),
         labels=synthetic.labels,
-        values=_rows(synthetic.images),
+        values=_Rows(synthetic.images),
         images=synthetic.images,
         content=content_hash(synthetic),
         storage_images=len(synthetic),
@@ -211,8 +211,14 @@ def _real(name: str, train: TrainSet, epoch_images: int | None = None) -> Proxy:
     )
 
 
-def _rows(images: Tensor) -> Values:
-    return lambda chosen: images[chosen.to(images.device)]
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The values of images that are all there."""
+
+    images: Tensor
+
+    def __call__(self, chosen: Tensor) -> Tensor:
+        return self.images[chosen.to(self.images.device)]
 
 
 def _bytes_per_image(train: TrainSet) -> int:

@@ -14,7 +14,7 @@ from dcbench.nas.outcome import Outcome, store, trained_truth
 from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import Proxy, Request, make_proxies, open_artifacts, whole
 from dcbench.nas.space import SearchSpace
-from dcbench.nas.study import Rows, Study, announce, draw, train_on
+from dcbench.nas.study import Rows, Study, announce, draw, job
 from dcbench.nas.truth import Truth, read_truth
 from dcbench.records import SearchRecord
 from dcbench.run import Run
@@ -69,8 +69,8 @@ def carry_out(search: Search, places: Places, workshop: Workshop) -> Done:
     for proxy in proxies:
         for warning in proxy.warnings:
             workshop.say(f"{proxy.label}: {warning}")
-    trained = {proxy: train_on(study, proxy, workshop) for proxy in proxies}
-    truth = truth or _trained(study, reference, trained, workshop)
+    trained = _train(study, [*proxies, *([reference] if truth is None else [])], workshop)
+    truth = truth or trained_truth(Outcome(study, reference, trained[reference], workshop))
     return [store(Outcome(study, proxy, trained[proxy], workshop), truth, search.top) for proxy in proxies]
 
 
@@ -90,6 +90,8 @@ def _table(search: Search, study: Study) -> Truth | None:
     return truth
 
 
-def _trained(study: Study, reference: Proxy, trained: dict[Proxy, Rows], workshop: Workshop) -> Truth:
-    rows = trained[reference] if reference in trained else train_on(study, reference, workshop)
-    return trained_truth(Outcome(study, reference, rows, workshop))
+def _train(study: Study, proxies: Sequence[Proxy], workshop: Workshop) -> dict[Proxy, Rows]:
+    """What is trained on each; raises the first error, when all that can be trained is."""
+    jobs = {job(study, proxy, workshop): proxy for proxy in dict.fromkeys(proxies)}
+    ended = list(workshop.executor.carry_out(jobs, workshop.site))
+    return {jobs[each.job]: each.result for each in ended}

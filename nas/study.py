@@ -6,31 +6,25 @@ networks that differ in nothing but what the search space says and their seed; t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from dcbench.augment import augmentation
 from dcbench.datasets.loading import Loaded
-from dcbench.errors import DataError, DivergedError, OutOfRangeError
-from dcbench.evaluator import accuracy_of, all_values
+from dcbench.errors import DataError, OutOfRangeError
+from dcbench.executor import Batch, Job, Steps
 from dcbench.experiment import Workshop, file_name, in_words
 from dcbench.files import append_line, read_lines
 from dcbench.images import ImageSpec, TestSet
 from dcbench.machine import Machine
+from dcbench.nas.bench import Architecture, Bench
 from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.space import SearchSpace
-from dcbench.networks.base import initialise
-from dcbench.run import Run, fingerprint, silent
-from dcbench.training import Trainer, Values
+from dcbench.run import fingerprint
 
 VERSION = 1  # of the study itself: raised by hand when the same spec gives other accuracies
 ROWS_NAME = "architectures.jsonl"
@@ -167,93 +161,47 @@ def announce(study: Study, proxies: Sequence[Proxy], workshop: Workshop) -> floa
 
 def train_on(study: Study, proxy: Proxy, workshop: Workshop) -> Rows:
     """Train what is missing of the study on ``proxy``; raises DataError where every architecture failed."""
+    return workshop.executor.finish(job(study, proxy, workshop), workshop.site)
+
+
+def job(study: Study, proxy: Proxy, workshop: Workshop) -> Job[Rows]:
+    """``train_on`` as a job."""
+    return Job(proxy.label, study.folder(proxy, workshop), lambda: _training(study, proxy, workshop))
+
+
+def _training(study: Study, proxy: Proxy, workshop: Workshop) -> Steps[Rows]:
     folder = study.folder(proxy, workshop)
-    with workshop.alone(folder):
+    with (yield from workshop.hold(folder)):
         if not workshop.resume:
             (folder / ROWS_NAME).unlink(missing_ok=True)
         rows = finished(study, proxy, workshop)
-        total = len(study.pairs)
-        bar = f"{study.space.name} on {proxy.label}: networks"
-        workshop.progress(bar, len(rows), total)
-        for row in _Bench(study, proxy, workshop).train(rows):
+        bar, total = f"{study.space.name} on {proxy.label}: networks", len(study.pairs)
+
+        def keep(row: Row) -> None:
             append_line(folder / ROWS_NAME, {**row, "check": fingerprint(row)})
             rows[row["architecture"], row["seed"]] = row
+            if row["failure"]:
+                workshop.say(f"{row['architecture']}, seed {row['seed']}, on {proxy.label}: {row['failure']}")
             workshop.progress(bar, len(rows), total)
-            if workshop.stop():
-                raise KeyboardInterrupt
+
+        workshop.progress(bar, len(rows), total)
+        failures = yield Batch(list(_units(study, proxy, workshop, rows)), keep)
+        for failure in failures:
+            failure.raise_error()
     if all(row["accuracy"] is None for row in rows.values()):
         first = next(iter(rows.values()))
         raise DataError(f"every architecture failed on {proxy.label}, first {first['architecture']}: {first['failure']}")
     return rows
 
 
-@dataclass(frozen=True, eq=False)
-class _Bench:
-    """One proxy's images and the images that its networks are judged on."""
-
-    study: Study
-    proxy: Proxy
-    workshop: Workshop
-
-    def train(self, done: Mapping[tuple[str, int], Row]) -> Iterator[dict[str, Any]]:
-        """A row for each pair that is not in ``done``, the seeds of one architecture on one compiled network."""
-        for architecture in self.study.drawn.architectures:
-            missing = [seed for seed in range(self.study.seeds) if (architecture, seed) not in done]
-            # By operations counted, as for any job; that compiling each architecture pays at this threshold is still to be measured.
-            machine = self.workshop.machine.decide(self.study.macs(architecture, self.proxy) * self.study.seeds)
-            yield from self._seeds(architecture, missing, machine)
-
-    def _seeds(self, architecture: str, seeds: Sequence[int], machine: Machine) -> Iterator[dict[str, Any]]:
-        trainer: Trainer | None = None
-        for seed in seeds:
-            clock = time.monotonic()
-            try:
-                trainer = trainer or self._trainer(architecture, machine)
-                scores = self._score(trainer, architecture, seed)
-            except (MemoryError, RuntimeError) as error:  # torch's own errors, out of memory among them
-                trainer = None
-                scores = {"accuracy": None, "test_accuracy": None, "loss": None, "failure": _one_line(error)}
-            if scores["failure"]:
-                self.workshop.say(f"{architecture}, seed {seed}, on {self.proxy.label}: {scores['failure']}")
-            ended = {"seconds": time.monotonic() - clock, "engine": machine.engine, "threads": machine.threads}
-            where = {"device": machine.device.type, "device_name": machine.device_name}
-            yield {"architecture": architecture, "seed": seed, **scores, **ended, **where}
-
-    def _trainer(self, architecture: str, machine: Machine) -> Trainer:
-        if machine.engine == "compiled":
-            torch._dynamo.reset()  # the code of earlier architectures is of no more use
-        network = self.study.space.build(architecture, self.study.loaded.spec)
-        return Trainer(network, machine, self.proxy.epoch_images)
-
-    def _score(self, trainer: Trainer, architecture: str, seed: int) -> dict[str, Any]:
-        protocol = self.study.judged(self.proxy)
-        run = Run(self.study.seed, trainer.machine, progress=silent, stop=self.workshop.stop, resume=False)
-        part = run.part(f"{architecture} seed {seed}")
-        augment = augmentation(protocol.augment, self.proxy.space, self.study.loaded.spec.flips)
-        initialise(trainer.network, part.generator("network"))
-        loss, failure = None, ""
-        try:
-            loss = trainer.train(self._values, self.proxy.labels, protocol.schedule, part, augment)
-        except DivergedError as error:
-            failure = _one_line(error)  # its accuracy counts all the same: a search would have seen it
-        trainer.network.eval()
-        tested = accuracy_of(trainer, self._test_images, self.study.loaded.test.labels) if self.proxy.whole else None
-        accuracy = accuracy_of(trainer, self._validation_images, self.study.validation.labels)
-        return {"accuracy": accuracy, "test_accuracy": tested, "loss": loss, "failure": failure}
-
-    @cached_property
-    def _values(self) -> Values:
-        return self.proxy.placed(self.workshop.machine)
-
-    @cached_property
-    def _validation_images(self) -> Tensor:
-        return all_values(replace(self.study.validation, space=self.proxy.space))
-
-    @cached_property
-    def _test_images(self) -> Tensor:
-        return all_values(replace(self.study.loaded.test, space=self.proxy.space))
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or "out of memory"
-    return f"{type(error).__name__}: {text}"[:500]
+def _units(study: Study, proxy: Proxy, workshop: Workshop, done: Rows) -> Iterator[Architecture]:
+    """What is not in ``done``; the seeds of one architecture together where one compiled network serves them all."""
+    tested = study.loaded.test if proxy.whole else None
+    bench = workshop.executor.share(Bench(study.space, study.loaded.spec, proxy, study.judged(proxy), study.validation, tested))
+    for architecture in study.drawn.architectures:
+        missing = tuple(seed for seed in range(study.seeds) if (architecture, seed) not in done)
+        # By operations counted, as for any job; that compiling each architecture pays at this threshold is still to be measured.
+        machine = workshop.machine.decide(study.macs(architecture, proxy) * study.seeds)
+        seeds = [missing] if machine.engine == "compiled" and missing else [(seed,) for seed in missing]
+        label = f"{study.space.name} on {proxy.label}"
+        yield from (Architecture(label, machine, bench, architecture, several, study.seed) for several in seeds)

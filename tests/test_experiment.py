@@ -140,6 +140,22 @@ def test_who_waits_says_so_and_can_be_stopped(workshop: Workshop, tmp_path: Path
         pass
 
 
+def test_a_job_that_waits_lets_others_go_on_and_takes_its_turn(workshop: Workshop, tmp_path: Path) -> None:
+    said: list[str] = []
+    telling = replace(workshop, say=said.append)
+    with workshop.alone(tmp_path / "folder"):
+        steps = telling.hold(tmp_path / "folder")
+        for _ in range(2):
+            assert next(steps).units == ()  # nothing to do for it, and the thread is not blocked
+    with pytest.raises(StopIteration) as taken:
+        next(steps)
+    with taken.value.value, pytest.raises(KeyboardInterrupt), replace(workshop, stop=lambda: True).alone(tmp_path / "folder"):
+        raise AssertionError("two at once")
+    with workshop.alone(tmp_path / "folder"):
+        pass
+    assert said == [f"waiting for another process that is at work in {tmp_path / 'folder'}"]
+
+
 @pytest.mark.parametrize(
     ("name", "file"), [("dm", "dm"), ("k-center", "k-center"), ("../up", "___up"), ("", "unnamed"), ("x" * 99, "x" * 60)]
 )

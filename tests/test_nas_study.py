@@ -183,17 +183,17 @@ def truth_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 HALTING = """
 import sys, time
-import dcbench.nas.study as study
+import dcbench.nas.bench as bench
 from dcbench.cli import main
 begun = []
-initialise = study.initialise
+initialise = bench.initialise
 def halting(network, generator):
     begun.append(network)
     if len(begun) == 4:
         print("in the middle", flush=True)
         time.sleep(600)
     initialise(network, generator)
-study.initialise = halting
+bench.initialise = halting
 main(sys.argv[1:])
 """
 

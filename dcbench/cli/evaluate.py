@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from dcbench.datasets.loading import Loaded
     from dcbench.evaluator import Protocol
     from dcbench.experiment import Distilled, Workshop
+    from dcbench.records import EvaluationRecord
 
 
 @click.command("evaluate")
@@ -69,10 +71,10 @@ def _protocols(shared: Common, options: dict[str, Any]) -> list[Protocol]:
 
 
 def _evaluate(protocols: list[Protocol], shared: Common, options: dict[str, Any], workshop: Workshop) -> list[Scored]:
-    from dcbench.cli.results import Scored
     from dcbench.datasets.loading import load
     from dcbench.distilling import reopen
-    from dcbench.scoring import record_path, score
+    from dcbench.executor import Job
+    from dcbench.scoring import Judgement, scoring
 
     sets = [reopen(_own(path, shared, options, workshop), workshop) for path in dict.fromkeys(options["paths"])]
     names = {distilled.synthetic.spec.dataset for distilled in sets}
@@ -80,15 +82,24 @@ def _evaluate(protocols: list[Protocol], shared: Common, options: dict[str, Any]
         _check_data(distilled, options["dataset"])
     places = shared.places(options["download"])
     loaded = {name: load(name, places, progress=workshop.progress) for name in sorted(names)}
-    done = []
+    judgements: list[Judgement] = []
     for distilled in sets:
         data = loaded[distilled.synthetic.spec.dataset]
         placed = _placed(distilled, data, workshop)
         seed = _seed(distilled, options["seed"])
-        for protocol in protocols:
-            record = score(placed, data.test, protocol, seed, options["networks"] or protocol.networks, workshop)
-            done.append(Scored(record, record_path(placed, record), placed.path))
-    return done
+        judgements += [
+            Judgement(placed, data.test, protocol, seed, options["networks"] or protocol.networks, workshop) for protocol in protocols
+        ]
+    jobs = {Job(each.distilled.label, each.folder, partial(scoring, each)): each for each in judgements}
+    ended = {each.job: each for each in workshop.executor.carry_out(jobs, workshop.site)}
+    return [_scored(jobs[job].distilled, ended[job].result) for job in jobs]
+
+
+def _scored(distilled: Distilled, record: EvaluationRecord) -> Scored:
+    from dcbench.cli.results import Scored
+    from dcbench.scoring import record_path
+
+    return Scored(record, record_path(distilled, record), distilled.path)
 
 
 def _own(path: Path, shared: Common, options: dict[str, Any], workshop: Workshop) -> Path:

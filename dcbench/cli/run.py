@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dcbench.cli.options import CommaList, Common, common, within
+from dcbench.errors import in_one_line
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
     from dcbench.cli.results import Scored
-    from dcbench.experiment import Workshop
+    from dcbench.evaluator import Protocol
+    from dcbench.executor import Steps
+    from dcbench.experiment import Cell, Workshop
     from dcbench.grid import Grid
 
 MOST_NETWORKS = 100_000  # that a record holds
@@ -82,28 +87,37 @@ def command(shared: Common, **options: Any) -> None:
 
 
 def _work(grid: Grid, judging: Judging, data: tuple[Common, bool], workshop: Workshop) -> tuple[list[Scored], int]:
-    """The cells one after another. One that cannot be done is skipped with its reason, unless it is the only one."""
-    from dcbench.cli.results import Scored
-    from dcbench.distilling import distil
-    from dcbench.errors import DataError, DivergedError, MismatchError
-    from dcbench.scoring import record_path, score
+    """The cells, in the grid's order. One that cannot be done is skipped with its reason, unless it is the only one."""
+    from dcbench.executor import Job
 
     shared, download = data
-    done: list[Scored] = []
-    skipped = 0
-    for cell in grid.cells(shared.places(download), workshop):
-        protocol = grid.protocol_of(cell.distiller, shared.protocol).with_options(judging.network, judging.epochs, judging.augment)
-        try:
-            distilled = distil(cell, workshop)
-        except (DataError, DivergedError, MismatchError) as error:
-            if not grid.several:
-                raise
-            workshop.say(f"{cell.label} skipped: {' '.join(str(error).split())}")
-            skipped += 1
-            continue
-        record = score(distilled, cell.loaded.test, protocol, cell.seed, judging.networks or protocol.networks, workshop)
-        done.append(Scored(record, record_path(distilled, record), distilled.path))
-    return done, skipped
+    cells: list[Cell] = []
+
+    def jobs() -> Iterator[Job[Scored]]:
+        for cell in grid.cells(shared.places(download), workshop):
+            cells.append(cell)
+            protocol = grid.protocol_of(cell.distiller, shared.protocol).with_options(judging.network, judging.epochs, judging.augment)
+            networks = judging.networks or protocol.networks
+            yield Job(cell.label, cell.folder(workshop), partial(_cell, cell, protocol, networks, workshop))
+
+    done: dict[Path, Scored] = {}
+    for ended in workshop.executor.carry_out(jobs(), workshop.site):
+        if isinstance(ended.outcome, Exception) and grid.several:
+            workshop.say(f"{ended.job.label} skipped: {in_one_line(ended.outcome)}")
+        else:
+            done[ended.job.place] = ended.result
+    places = [cell.folder(workshop) for cell in cells]
+    return [done[place] for place in places if place in done], sum(place not in done for place in places)
+
+
+def _cell(cell: Cell, protocol: Protocol, networks: int, workshop: Workshop) -> Steps[Scored]:
+    from dcbench.cli.results import Scored
+    from dcbench.distilling import distilling
+    from dcbench.scoring import Judgement, record_path, scoring
+
+    distilled = yield from distilling(cell, workshop)
+    record = yield from scoring(Judgement(distilled, cell.loaded.test, protocol, cell.seed, networks, workshop))
+    return Scored(record, record_path(distilled, record), distilled.path)
 
 
 def _show(console: Console, done: Sequence[Scored], shared: Common) -> None:
