@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import importlib
 import importlib.metadata
-import importlib.util
 import math
 import pkgutil
 import sys
@@ -63,6 +62,13 @@ class Distiller(ABC):
     def __post_init__(self) -> None:
         for parameter in hyper_parameters(type(self)).values():
             parameter.check(self.name, getattr(self, parameter.name))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickled with its file's text, if it was named by a file: another process cannot import that by name."""
+        if not self.source:
+            return super().__reduce_ex__(protocol)
+        path = Path(str(sys.modules[type(self).__module__].__file__))
+        return _rebuilt, (path, type(self).__qualname__, _texts[self.source], dataclasses.asdict(self))  # type: ignore[call-overload]
 
 
 def recorded_fields(distiller: Distiller) -> dict[str, Any]:
@@ -151,17 +157,24 @@ def hyper_parameters(distiller: type[Distiller]) -> dict[str, HyperParameter]:
 
 
 _registry: dict[str, type[Distiller]] = {}
+_texts: dict[str, str] = {}  # of the files that methods were named by, by their hash
 _failures: dict[str, str] = {}  # plugins that could not be imported, and why
 _Plugin = TypeVar("_Plugin", bound=type[Distiller])
 
 
 def register(name: str, *, paper: str | None = None) -> Callable[[_Plugin], _Plugin]:
-    """Make a distiller known under ``name``; raises ValueError if the name is taken by another class."""
+    """Make a distiller known under ``name``; raises ValueError if another class has the name, TypeError if its fields make no sense."""
 
     def enter(distiller: _Plugin) -> _Plugin:
         before = _registry.get(name)
         if before is not None and (before.__module__, before.__qualname__) != (distiller.__module__, distiller.__qualname__):
             raise ValueError(f"two distillers are called {name!r}: {before.__module__}.{before.__qualname__} and {distiller.__module__}")
+        try:
+            hyper_parameters(distiller)
+        except (NameError, TypeError) as error:
+            raise TypeError(
+                f"{distiller.__qualname__} must be a dataclass whose fields have types that can be looked up: {error}"
+            ) from error
         distiller.name, distiller.paper = name, paper
         _registry[name] = distiller
         return distiller
@@ -189,7 +202,7 @@ def _import_plugin(name: str, load: Callable[[], Any]) -> None:
     try:
         load()
         _failures.pop(name, None)
-    except Exception as error:  # a stranger's module may raise anything
+    except (Exception, SystemExit) as error:  # a stranger's module may raise anything
         _failures[name] = f"{type(error).__name__}: {error}"
 
 
@@ -208,27 +221,33 @@ def _from_file(name: str) -> type[Distiller]:
     path, _, attribute = name.rpartition(":")
     if not Path(path).is_file():
         raise DataError(f"no such file: {path} (wanted a Python file with a distiller called {attribute})")
-    return _class_in(Path(path).resolve(), attribute, hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12])
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a readable Python file: {error}") from error
+    return _class_in(Path(path).resolve(), attribute, text)
+
+
+def _rebuilt(path: Path, attribute: str, text: str, fields: Mapping[str, Any]) -> Distiller:
+    return _class_in(path, attribute, text)(**fields)
 
 
 @cache
-def _class_in(path: Path, attribute: str, source: str) -> type[Distiller]:
-    """The class in a file of this content; the file is executed once."""
-    module_name = f"dcbench_plugin_{Path(path).stem}"
-    specification = importlib.util.spec_from_file_location(module_name, path)
-    if specification is None or specification.loader is None:
-        raise DataError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[module_name] = module
+def _class_in(path: Path, attribute: str, text: str) -> type[Distiller]:
+    """The class in a file of this content; the content is executed once."""
+    module = types.ModuleType(f"dcbench_plugin_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
     try:
-        specification.loader.exec_module(module)
+        exec(compile(text, path, "exec"), vars(module))  # noqa: S102 - the method that its user named
     except Exception as error:  # a stranger's module may raise anything
         raise DataError(f"{path} failed to import: {type(error).__name__}: {error}") from error
     found = getattr(module, attribute, None)
     if not (isinstance(found, type) and issubclass(found, Distiller) and hasattr(found, "name")):
         there = [key for key, value in vars(module).items() if hasattr(value, "distill") and hasattr(value, "name")]
         raise DataError(f"{path} has no registered distiller called {attribute!r}; it has: {', '.join(there) or 'none (see @register)'}")
-    found.source = source
+    found.source = hashlib.sha256(text.encode()).hexdigest()[:12]
+    _texts[found.source] = text
     return found
 
 

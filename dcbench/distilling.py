@@ -127,8 +127,8 @@ def prepare(cell: Cell, workshop: Workshop) -> Distil:
         ipc=cell.ipc,
         seed=cell.seed,
         train=workshop.executor.share(train),
-        folder=cell.folder(workshop),
-        shared=workshop.out / cell.loaded.spec.dataset / "shared",
+        folder=cell.folder(workshop).absolute(),  # whoever makes it may be at work in another folder
+        shared=workshop.out.absolute() / cell.loaded.spec.dataset / "shared",
         context={"revision": cell.loaded.spec.revision, "space": train.space.fingerprint, "holdout": train.holdout},
         macs=macs,
         resume=workshop.resume,

@@ -57,6 +57,10 @@ class Machine:
             return self
         return replace(self, engine="compiled" if macs >= WORTH_COMPILING_MACS and _can_compile(self.device) else "eager")
 
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
     def take(self) -> None:
         """Make this process compute as this machine says, which decides the last bits: so many threads, no shortcuts of cuDNN's."""
         if self.device.type == "cuda":
@@ -152,29 +156,31 @@ class Machine:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
-def resolve(device: str = "auto", threads: int | None = None, precision: str = "auto", engine: str = "auto") -> Machine:
-    """The machine that these words mean here; raises DeviceError if it is not there. Sets torch's number of threads."""
+def resolve(
+    device: str = "auto", threads: int | None = None, precision: str = "auto", engine: str = "auto", *, here: bool = True
+) -> Machine:
+    """The machine that these words mean; raises DeviceError if it should be ``here`` and is not. Sets torch's number of threads."""
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise OutOfRangeError(f"threads must be 1 to {MOST_THREADS}, got {threads}")
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
     if engine not in ENGINES:
         raise UnknownNameError("engine", engine, ENGINES)
-    found = _device(device)
+    found = _device(device, here)
     chosen: Precision = "fp32" if precision == "auto" else precision  # type: ignore[assignment]
     machine = Machine(found, threads or torch.get_num_threads(), chosen, engine)  # type: ignore[arg-type]
     machine.take()
     return machine
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str, here: bool) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise UnknownNameError("device", name, ("auto", "cpu", "cuda", "cuda:0")) from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if here and device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(f"device {name!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu")
     if device.type not in ("cpu", "cuda"):
         raise DeviceError(f"device {name!r} is not supported; use cpu or cuda")

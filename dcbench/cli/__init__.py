@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "train networks on synthetic sets, ours or foreign",
     "nas": "train the architectures of a search space on synthetic sets, and compare the ranking with the truth",
     "reproduce": "one table or figure of the paper: its sets, their judgement, and what came out",
+    "check": "does a method, yours or anybody's, keep the contract?",
     "report": "tables of all records, measured beside published",
     "list": "methods, datasets, networks, protocols, presets, studies",
     "import": "another project's synthetic set as a self-describing artifact",

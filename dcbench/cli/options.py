@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +16,13 @@ from dcbench.errors import OutOfRangeError, UnknownNameError
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
     from dcbench.datasets.places import Places
+    from dcbench.executor import Executor
     from dcbench.experiment import Workshop
+    from dcbench.machine import Machine
 
 LARGEST = 2**63 - 1  # that a record holds
-EXECUTORS = ("serial",)
+EXECUTORS = ("serial", "ray")
+OF_RAY = ("address", "cpus_per_unit", "gpus_per_unit")
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -36,6 +40,9 @@ class Common:
     precision: str
     engine: str
     executor: str
+    address: str | None
+    cpus_per_unit: float | None
+    gpus_per_unit: float | None
     as_json: bool
     debug: bool
 
@@ -51,10 +58,33 @@ class Common:
         from dcbench.experiment import Workshop
         from dcbench.machine import resolve
 
+        self._check_executor()
+        machine = resolve(self.device, self.threads, self.precision, self.engine, here=self.address is None)
+        executor = self._executor(machine, console)
+        return Workshop(self.out, machine, console.progress, console.say, console.stopping, resume, elsewhere, executor=executor)
+
+    def _check_executor(self) -> None:
         if self.executor not in EXECUTORS:
             raise UnknownNameError("executor", self.executor, EXECUTORS)
-        machine = resolve(self.device, self.threads, self.precision, self.engine)
-        return Workshop(self.out, machine, console.progress, console.say, console.stopping, resume, elsewhere)
+        for name in OF_RAY:
+            if self.executor != "ray" and getattr(self, name) is not None:
+                raise OutOfRangeError(f"--{name.replace('_', '-')} {getattr(self, name)} means nothing without --executor ray")
+        if self.executor == "ray" and ":" in self.device:
+            raise OutOfRangeError(f"--device {self.device} with --executor ray: Ray chooses which one, so wanted cuda or cpu")
+
+    def _executor(self, machine: Machine, console: Console) -> Executor:
+        from dcbench.errors import ClusterError
+        from dcbench.executor import Serial
+
+        if self.executor == "serial":
+            return Serial()
+        if importlib.util.find_spec("ray") is None:
+            raise ClusterError("--executor ray needs Ray, which is not installed: pip install dcbench-distillation[ray]")
+        from dcbench.cluster import Needs, Ray
+
+        executor = Ray(Needs.of(machine, self.cpus_per_unit, self.gpus_per_unit), self.address)
+        console.say(f"ray: room for {executor.slots} units of work at a time, {machine.threads} threads each")
+        return executor
 
 
 _OPTIONS = [
@@ -68,7 +98,10 @@ _OPTIONS = [
     click.option("--threads", type=int, help="Processor threads; results depend on it."),
     click.option("--precision", default="auto", show_default=True, help="auto, fp32, bf16."),
     click.option("--engine", default="auto", show_default=True, help="auto, eager, compiled."),
-    click.option("--executor", default="serial", show_default=True, help="serial."),
+    click.option("--executor", default="serial", show_default=True, help="Who carries out the work: serial, ray."),
+    click.option("--address", help="Of a Ray cluster, auto for the one that this machine belongs to; this machine alone if not given."),
+    click.option("--cpus-per-unit", type=float, help="Processors that Ray sets apart for a unit of work; its threads if not given."),
+    click.option("--gpus-per-unit", type=float, help="GPUs likewise, such as 0.5; 1 on CUDA if not given."),
     click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
     click.option("--debug", is_flag=True, help="Show where an error came from."),
 ]

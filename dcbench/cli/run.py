@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -107,7 +107,19 @@ def _work(grid: Grid, judging: Judging, data: tuple[Common, bool], workshop: Wor
         else:
             done[ended.job.place] = ended.result
     places = [cell.folder(workshop) for cell in cells]
+    _publish_last(cells, done, workshop)
     return [done[place] for place in places if place in done], sum(place not in done for place in places)
+
+
+def _publish_last(cells: Sequence[Cell], done: Mapping[Path, Scored], workshop: Workshop) -> None:
+    """The set that each method ends with is the last of the grid, whichever was made last."""
+    from dcbench.distilling import publish
+    from dcbench.experiment import file_name
+
+    last = {cell.distiller.name: done[cell.folder(workshop)].synthetic for cell in cells if cell.folder(workshop) in done}
+    for name, synthetic in last.items():
+        if synthetic is not None:
+            publish(synthetic, workshop.out / f"{file_name(name)}.pt")
 
 
 def _cell(cell: Cell, protocol: Protocol, networks: int, workshop: Workshop) -> Steps[Scored]:

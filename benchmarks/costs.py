@@ -1,0 +1,141 @@
+"""``python -m benchmarks.costs``: what the paper's studies cost, unit by unit: measured where records tell, else from counted operations.
+
+Two cores: the median over the records in ``results/measured`` that were made in bf16 with two threads, else operations by the rate
+that ``dcbench.machine`` assumes. GPUs: operations by a rate that is a guess, nothing of it measured.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from dcbench.distiller import Distiller, build
+from dcbench.evaluator import PROTOCOLS, Protocol, evaluation_macs
+from dcbench.images import ImageSpec, Space, SyntheticSet, TestSet, TrainSet
+from dcbench.machine import MACS_PER_SECOND
+from dcbench.nas.catalogue import SPACES
+from dcbench.nas.study import draw
+from dcbench.records import EvaluationRecord, find_records
+
+MEASURED = Path(__file__).parents[1] / "results" / "measured"
+CIFAR = ImageSpec("cifar10", "0" * 12, 3, 32, tuple(map(str, range(10))))
+CORES = 2
+CPU_RATE = CORES * MACS_PER_SECOND["cpu", "bf16", "compiled"]
+GPU_RATE = MACS_PER_SECOND["cuda", "bf16", "compiled"]  # 6 % of an H100's dense bf16 peak of 4.9e14
+EIGHT = 8
+ONE_FOR_ALL = ("k-center", "dcvae", "cgan", "biggan", "gmmn")  # one network serves all budgets of a seed (run.once)
+FOR_EACH = ("dm", "datadam")
+METHODS = len((*ONE_FOR_ALL, *FOR_EACH, "random", "mmd", "herding"))  # herding sees through k-center's network
+
+
+@dataclass(frozen=True)
+class Row:
+    """Units of one kind."""
+
+    study: str
+    unit: str
+    units: int
+    macs: float  # of one
+    measured: float | None = None  # seconds of one on two cores
+
+    @property
+    def seconds(self) -> float:
+        return self.macs / CPU_RATE if self.measured is None else self.measured
+
+    def gpu_seconds(self, gpus: int) -> float:
+        """Of all units: no unit is cut in two."""
+        return -(-self.units // gpus) * self.macs / GPU_RATE
+
+
+def real(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images that take no memory, and their labels: only their number matters."""
+    return torch.zeros(1, 3, 32, 32, dtype=torch.uint8).expand(count, -1, -1, -1), torch.arange(10).repeat_interleave(count // 10)
+
+
+TRAIN = TrainSet(CIFAR, *real(50_000), Space())
+TEST = TestSet(CIFAR, *real(10_000), Space())
+
+
+@cache
+def records() -> list[EvaluationRecord]:
+    found = [stored.record for stored in find_records(MEASURED).records]
+    return [each for each in found if (each.precision, each.threads) == ("bf16", CORES)]
+
+
+def network_seconds(ipc: int, protocol: Protocol) -> float | None:
+    """The median measured network of as many epochs on as many images, after the first of its run, which is compiled."""
+    found = [
+        network.seconds
+        for record in records()
+        if record.ipc == ipc and record.protocol["epochs"] == protocol.schedule.epochs and record.engine == "compiled"
+        for network in record.networks[1:]
+    ]
+    return statistics.median(found) if found else None
+
+
+def step_seconds(distiller: Distiller, ipc: int) -> float | None:
+    made = [each.distillation for each in records() if (each.method, each.ipc) == (distiller.name, ipc)]
+    steps = [cost.step_seconds for cost in made if cost is not None and cost.step_seconds is not None]
+    return statistics.median(steps) if steps else None
+
+
+def table3() -> Iterator[Row]:
+    """Sets of three seeds by each method, and the hundred networks that judge each."""
+    protocol = PROTOCOLS["paper"]
+    for name in ONE_FOR_ALL:
+        yield Row("Table 3", f"what {name} trains, for sets of any IPC", 3, build(name, "paper").cost_macs(TRAIN, 1))
+    for ipc in (1, 10, 50):
+        for name in FOR_EACH:
+            distiller = build(name, "paper")
+            step = step_seconds(distiller, ipc)
+            seconds = None if step is None else step * getattr(distiller, "iterations", 0)
+            yield Row("Table 3", f"a set by {name}, IPC {ipc}", 3, distiller.cost_macs(TRAIN, ipc), seconds)
+        synthetic = SyntheticSet(CIFAR, torch.zeros(1, 3, 32, 32).expand(10 * ipc, -1, -1, -1), torch.arange(10).repeat(ipc), Space())
+        macs = evaluation_macs(synthetic, TEST, protocol)
+        yield Row("Table 3", f"a network, IPC {ipc}", 100 * 3 * METHODS, macs, network_seconds(ipc, protocol))
+
+
+def search(study: str, name: str, sample: int | None, proxies: int, seeds: int) -> Iterator[Row]:
+    """The mean architecture on a proxy of IPC 50, and on the whole data where the truth is trained here."""
+    space = SPACES[name]
+    drawn = draw(space, CIFAR, sample, 0)
+    mean = statistics.fmean(drawn.macs.values())
+    each = len(drawn.architectures) * seeds
+    yield Row(study, f"a network of {name} on a proxy", proxies * each, mean * (3.0 * 500 * space.protocol.schedule.epochs + 10_000))
+    if space.truth_trained:
+        yield Row(study, f"a network of {name} on the whole data", each, mean * (3.0 * 40_000 * space.protocol.truth_epochs + 20_000))
+
+
+def in_words(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86400:.1f} d"
+
+
+def main() -> None:
+    rows = [*table3(), *search("Table 4", "convnet720", None, 6, 1), *search("Table 5", "nasbench201", 100, 7, 5)]
+    print("| study | unit | units | operations of one (MAC) | one, two cores | all, two cores | all, one GPU | all, eight GPUs |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for row in [*rows, *(_total(rows, study) for study in dict.fromkeys(row.study for row in rows))]:
+        one = "" if not row.unit else f"{in_words(row.seconds)}{' (measured)' if row.measured is not None else ''}"
+        macs = f"{row.macs:.1e}" if row.unit else ""
+        print(f"| {row.study} | {row.unit or '**all**'} | {row.units} | {macs} | {one} | {_all(rows, row)} |")
+
+
+def _total(rows: list[Row], study: str) -> Row:
+    return replace(rows[0], study=study, unit="", units=sum(row.units for row in rows if row.study == study))
+
+
+def _all(rows: list[Row], row: Row) -> str:
+    summed = [row] if row.unit else [each for each in rows if each.study == row.study]
+    seconds = [sum(each.units * each.seconds for each in summed), *(sum(each.gpu_seconds(n) for each in summed) for n in (1, EIGHT))]
+    return " | ".join(map(in_words, seconds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Conformance: what every distiller must do, whichever it is, tried on tiny sets of real images in seconds.
+
+A check yields what it finds wrong; one that yields nothing has passed. The project's own tests run the checks over every registered
+method, and ``dcbench check`` over any.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from dcbench.artifact import RECIPE_KEYS
+from dcbench.distiller import Distiller, hyper_parameters
+from dcbench.trials import IPC, Candidate, content, same
+
+SEEDS_TRIED = 8  # for one that gives another set: networks of two seeds may see the same image as nearest the mean
+
+
+class NotApplicableError(Exception):
+    """A check that says nothing about this method, and why."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of one check."""
+
+    check: str
+    outcome: Literal["passed", "failed", "skipped"]
+    why: str = ""
+
+
+def verdict(name: str, candidate: Candidate) -> Verdict:
+    """What comes of the check called ``name``; whatever a stranger's method raises in it is a finding too."""
+    try:
+        if not candidate.accepted:
+            reason = candidate.distiller.refuses(next(iter(candidate.sets.values())), IPC)
+            raise NotApplicableError(f"it refuses every set that it could be tried on: {reason}")
+        found = list(CHECKS[name](candidate))
+    except NotApplicableError as reason:
+        return Verdict(name, "skipped", str(reason))
+    except Exception as error:
+        found = [f"{type(error).__name__}: {' '.join(str(error).split())}"]
+    return Verdict(name, "failed" if found else "passed", "; ".join(found)[:500])
+
+
+def _budget(candidate: Candidate) -> Iterator[str]:
+    for kind, train in candidate.accepted.items():
+        images = candidate.trial(kind).synthetic.images
+        expected = (IPC * train.spec.classes if candidate.distiller.budgeted else len(train), *train.spec.shape)
+        if tuple(images.shape) != expected:
+            yield f"images of shape {tuple(images.shape)}, wanted {expected} ({kind})"
+
+
+def _balance(candidate: Candidate) -> Iterator[str]:
+    for kind, train in candidate.accepted.items():
+        counts = torch.bincount(candidate.trial(kind).synthetic.hard_labels, minlength=train.spec.classes).tolist()
+        ipc = IPC if candidate.distiller.budgeted else len(train) // train.spec.classes
+        if counts != [ipc] * train.spec.classes:
+            yield f"{counts} images of the classes, wanted {ipc} of each ({kind})"
+
+
+def _finite(candidate: Candidate) -> Iterator[str]:
+    for kind in candidate.accepted:
+        synthetic = candidate.trial(kind).synthetic
+        for name, tensor in (("images", synthetic.images), ("labels", synthetic.labels)):
+            if not bool(tensor.isfinite().all()):
+                yield f"{name} that are not finite ({kind})"
+
+
+def _detached(candidate: Candidate) -> Iterator[str]:
+    for kind in candidate.accepted:
+        synthetic = candidate.trial(kind).synthetic
+        for name, tensor in (("images", synthetic.images), ("labels", synthetic.labels)):
+            if tensor.requires_grad or tensor.device.type != "cpu":
+                yield f"{name} on {tensor.device}{' with a gradient' * tensor.requires_grad}, wanted .detach().cpu() ({kind})"
+        if synthetic.images.dtype != torch.float32:
+            yield f"images of {synthetic.images.dtype}, wanted torch.float32 ({kind})"
+
+
+def _space(candidate: Candidate) -> Iterator[str]:
+    for kind, train in candidate.accepted.items():
+        synthetic, pixels = candidate.trial(kind).synthetic, train.images[:2] / 255
+        if synthetic.spec != train.spec or synthetic.space.kind != train.space.kind:
+            yield f"a set of {synthetic.spec.dataset} in the space {synthetic.space.kind}, wanted the training set's own ({kind})"
+        elif not torch.equal(synthetic.space.enter(pixels), train.space.enter(pixels)):
+            yield f"another space than the training set's ({kind})"
+        if not set(synthetic.recipe) <= RECIPE_KEYS:
+            yield f"a recipe with {', '.join(sorted(set(synthetic.recipe) - RECIPE_KEYS))}; it may have {', '.join(sorted(RECIPE_KEYS))}"
+
+
+def _same_seed(candidate: Candidate) -> Iterator[str]:
+    """Bit for bit, whatever state global randomness is in."""
+    for kind in candidate.accepted:
+        first = candidate.trial(kind)
+        state = torch.get_rng_state()
+        try:
+            torch.manual_seed(len(candidate.distiller.name))
+            second = candidate.repeat(kind)
+        finally:
+            torch.set_rng_state(state)
+        if not same(first.synthetic, second.synthetic):
+            yield f"two sets of the same seed differ: all randomness must come from run.generator ({kind})"
+        elif first.history != second.history:
+            yield f"two histories of the same seed differ ({kind})"
+
+
+def _other_seed(candidate: Candidate) -> Iterator[str]:
+    if not candidate.distiller.budgeted:
+        raise NotApplicableError("a reference is the same whatever the seed")
+    kind = next(iter(candidate.accepted))
+    first = candidate.trial(kind).synthetic
+    if all(same(first, candidate.trial(kind, seed).synthetic) for seed in range(1, SEEDS_TRIED + 1)):
+        yield f"the same set of {SEEDS_TRIED + 1} seeds: run.generator decides nothing"
+
+
+def _leaves_alone(candidate: Candidate) -> Iterator[str]:
+    kind, train = next(iter(candidate.accepted.items()))
+    before, state = content(train), torch.get_rng_state()
+    candidate.repeat(kind)
+    if content(train) != before:
+        yield "the training set was changed"
+    if not torch.equal(state, torch.get_rng_state()):
+        yield "torch's global randomness was drawn from: use run.generator"
+
+
+def _resumes(candidate: Candidate) -> Iterator[str]:
+    """What was done is not done again, and the end is the same in every bit."""
+    kind = next(iter(candidate.accepted))
+    undisturbed = candidate.trial(kind)
+    if undisturbed.steps < 2:
+        raise NotApplicableError("it is done in one step")
+    middle = undisturbed.steps // 2
+    for how, killed in (("killed", True), ("stopped", False)):
+        with tempfile.TemporaryDirectory() as folder:
+            resumed = candidate.interrupted(kind, middle, killed, Path(folder))
+        wanted = undisturbed.steps - middle + killed  # the step that was killed had not been saved
+        if not same(resumed.synthetic, undisturbed.synthetic) or resumed.history != undisturbed.history:
+            yield f"{how} at step {middle} and gone on with, it ends in another set: all that changes must be in run.steps' state"
+        elif resumed.steps != wanted:
+            yield f"{how} at step {middle}, it took {resumed.steps} more steps, wanted {wanted}"
+
+
+def _json(candidate: Candidate) -> Iterator[str]:
+    distiller = type(candidate.distiller)
+    for preset in ("paper", *distiller.presets):
+        made = distiller(**distiller.presets.get(preset, {}))
+        fields = asdict(made)  # type: ignore[call-overload]
+        if distiller(**json.loads(json.dumps(fields, allow_nan=False))) != made:
+            yield f"the fields of preset {preset} come back from JSON as others"
+        if distiller(**_from_words(distiller, fields)) != made:
+            yield f"the fields of preset {preset} come back from the command line as others"
+
+
+def _from_words(distiller: type[Distiller], fields: Mapping[str, Any]) -> dict[str, Any]:
+    known = hyper_parameters(distiller)
+    return {key: known[key].parse(distiller.name, str(value)) for key, value in fields.items()}
+
+
+CHECKS: Mapping[str, Callable[[Candidate], Iterator[str]]] = {
+    "budget": _budget,
+    "balance": _balance,
+    "finite": _finite,
+    "detached": _detached,
+    "space": _space,
+    "same seed, same set": _same_seed,
+    "another seed, another set": _other_seed,
+    "leaves all else alone": _leaves_alone,
+    "resumes": _resumes,
+    "hyper-parameters survive JSON": _json,
+}

@@ -1,0 +1,180 @@
+"""Every check of the contract finds the method that breaks it, and says what is wrong; what does not apply is skipped with a reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dcbench.conformance import CHECKS, verdict
+from dcbench.datasets.loading import Loaded
+from dcbench.distiller import Distiller
+from dcbench.images import Space, SyntheticSet, TrainSet
+from dcbench.machine import Machine
+from dcbench.run import Run
+from dcbench.selection import chosen_set, random_members
+from dcbench.trials import IPC, Candidate, samples
+from tests.commandline import ask, done
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+Change = Callable[[SyntheticSet, TrainSet, Run], SyntheticSet]
+STEPS = 4
+
+
+@dataclass(frozen=True)
+class Learned(Distiller):
+    """Random images with a little noise at each step; ``_change`` breaks the contract."""
+
+    strength: float = 0.1
+    name = "learned"
+    paper = None
+
+    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
+        chosen = chosen_set(train, random_members(train, ipc, run))
+        images = chosen.images.clone()
+        for step in run.steps(STEPS, {"images": images}):
+            images += self.strength * torch.randn(images.shape, generator=run.generator("noise", step))
+            run.log(step, size=float(images.norm()))
+        return self._change(replace(chosen, images=images), train, run)
+
+    def _change(self, made: SyntheticSet, train: TrainSet, run: Run) -> SyntheticSet:
+        return made
+
+
+def broken(change: Change) -> Distiller:
+    return type("Broken", (Learned,), {"_change": lambda _self, *made: change(*made)})()  # type: ignore[no-any-return]
+
+
+def spoilt(made: SyntheticSet, train: TrainSet, run: Run) -> SyntheticSet:
+    train.images[0] = 0
+    return made
+
+
+def drawn(made: SyntheticSet, train: TrainSet, run: Run) -> SyntheticSet:
+    torch.rand(1)
+    return made
+
+
+def unseeded(made: SyntheticSet, train: TrainSet, run: Run) -> SyntheticSet:
+    return replace(made, images=made.images + torch.randn(made.images.shape))
+
+
+def deaf(made: SyntheticSet, train: TrainSet, run: Run) -> SyntheticSet:
+    return chosen_set(train, torch.cat([members[:IPC] for members in train.by_class]))
+
+
+class Forgetful(Learned):
+    """Keeps nothing of its images in its checkpoints."""
+
+    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
+        chosen = chosen_set(train, random_members(train, ipc, run))
+        images = chosen.images.clone()
+        for step in run.steps(STEPS, {}):
+            images += torch.randn(images.shape, generator=run.generator("noise", step))
+        return replace(chosen, images=images)
+
+
+@dataclass(frozen=True)
+class Rounded(Learned):
+    """Its field does not come back as it was."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "strength", self.strength / 2)
+
+
+BROKEN: dict[str, tuple[Distiller, str]] = {
+    "budget": (
+        broken(lambda made, *_: replace(made, images=made.images[1:], labels=made.labels[1:])),
+        r"\(5, 1, 8, 8\), wanted \(6, 1, 8, 8\)",
+    ),
+    "balance": (broken(lambda made, *_: replace(made, labels=made.labels.clamp(max=1))), r"\[2, 4, 0\] images of the classes, wanted 2"),
+    "finite": (broken(lambda made, *_: replace(made, images=made.images / 0)), "images that are not finite"),
+    "detached": (broken(lambda made, *_: replace(made, images=made.images.clone().requires_grad_())), "with a gradient"),
+    "space": (broken(lambda made, *_: replace(made, space=Space())), "in the space raw"),
+    "same seed, same set": (broken(unseeded), "two sets of the same seed differ"),
+    "another seed, another set": (broken(deaf), "run.generator decides nothing"),
+    "leaves all else alone": (broken(drawn), "global randomness was drawn from"),
+    "resumes": (Forgetful(), "killed at step 2 and gone on with, it ends in another set"),
+    "hyper-parameters survive JSON": (Rounded(), "come back from JSON as others"),
+}
+
+
+@pytest.fixture
+def tried(digits: Loaded, machine: Machine) -> Callable[[Distiller], Candidate]:
+    """Fresh sets each time: some of these methods spoil them."""
+    return lambda distiller: Candidate(distiller, samples(digits.train), machine)
+
+
+def test_a_method_that_keeps_the_contract_passes(tried: Callable[[Distiller], Candidate]) -> None:
+    candidate = tried(Learned())
+    assert [(name, verdict(name, candidate).outcome) for name in CHECKS] == [(name, "passed") for name in CHECKS]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_each_check_finds_the_method_that_breaks_it(check: str, tried: Callable[[Distiller], Candidate]) -> None:
+    distiller, complaint = BROKEN[check]
+    found = verdict(check, tried(distiller))
+    assert found.outcome == "failed"
+    assert re.search(complaint, found.why), found.why
+
+
+def test_data_that_was_changed_is_noticed(tried: Callable[[Distiller], Candidate]) -> None:
+    assert verdict("leaves all else alone", tried(broken(spoilt))).why == "the training set was changed"
+
+
+def test_what_a_method_raises_is_a_finding(tried: Callable[[Distiller], Candidate]) -> None:
+    def raising(*_made: Any) -> SyntheticSet:
+        raise KeyError("lost")
+
+    assert verdict("budget", tried(broken(raising))).why == "KeyError: 'lost'"
+
+
+def test_what_does_not_apply_is_skipped_with_its_reason(tried: Callable[[Distiller], Candidate]) -> None:
+    class Picky(Learned):
+        def refuses(self, train: TrainSet, ipc: int) -> str:
+            return "too small"
+
+    found = verdict("budget", tried(Picky()))
+    assert (found.outcome, found.why) == ("skipped", "it refuses every set that it could be tried on: too small")
+
+
+PLUGIN = """
+from dataclasses import dataclass
+import torch
+from dcbench.distiller import Distiller, register
+from dcbench.selection import chosen_set, random_members
+
+@register("clocked")
+@dataclass(frozen=True)
+class Clocked(Distiller):
+    noise: float = 0.5
+
+    def distill(self, train, ipc, run):
+        made = chosen_set(train, random_members(train, ipc, run))
+        if self.noise:
+            made.images.add_(self.noise * torch.randn(made.images.shape))
+        return made
+"""
+
+
+def test_the_command_shows_what_passed_and_why_not(tmp_path: Path) -> None:
+    assert done("check", "random", "--json").json["passed"] is True
+    (tmp_path / "clocked.py").write_text(PLUGIN, encoding="utf-8")
+    answer = ask("check", f"{tmp_path / 'clocked.py'}:Clocked", "--json")
+    assert answer.code == 1
+    outcomes = {entry["check"]: (entry["outcome"], entry["why"]) for entry in answer.json["checks"]}
+    assert set(outcomes) == set(CHECKS)
+    failed = {check for check, (outcome, _) in outcomes.items() if outcome == "failed"}
+    assert failed == {"same seed, same set", "leaves all else alone"}
+    assert "run.generator" in outcomes["same seed, same set"][1]
+    assert done("check", f"{tmp_path / 'clocked.py'}:Clocked", "--set", "noise=0").code == 0
+
+
+def test_a_wrong_word_is_refused(tmp_path: Path) -> None:
+    assert ask("check", "randm").line == "dcbench: unknown method 'randm'; did you mean 'random'?"
+    assert ask("check", "random", "--set", "noise=1").code == 2
