@@ -78,7 +78,7 @@ WRONG_WORDS: list[tuple[tuple[str, ...], str]] = [
     (("show", "set.pt", "--out", "set.pt"), "ends in .png, got set.pt"),
     (("show", "set.png"), "ends in .png, got set.png"),
     (("report", "--format", "markdwon"), "unknown format 'markdwon'; did you mean 'markdown'?"),
-    (("report", "--format", "html"), "unknown format 'html'; known: csv, latex, markdown"),
+    (("report", "--format", "pdf"), "unknown format 'pdf'; known: csv, html, latex, markdown"),
 ]
 
 

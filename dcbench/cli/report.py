@@ -1,31 +1,34 @@
-"""``dcbench report``: tables from records."""
+"""``dcbench report``: tables, figures and the page, from records."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from dcbench.records import RecordsFound
+    from dcbench.report import Table
 
 
 @click.command("report")
 @click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True, help="Read with all folders below.")
-@click.option("--format", "fmt", default="latex", show_default=True, help="latex, markdown, csv.")
+@click.option("--format", "fmt", default="latex", show_default=True, help="latex, markdown, csv, html.")
 @click.option("--out", type=click.Path(path_type=Path), help="A folder for files; without it the tables go to standard output.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--debug", is_flag=True, help="Show where an error came from.")
 def command(results: Path, fmt: str, out: Path | None, as_json: bool, debug: bool) -> None:
-    """Tabulate every record below RESULTS, measured beside published, one table per data set and protocol."""
+    """Show every record below RESULTS, measured beside published: a table per data set and protocol, or one page of all (html)."""
     from dcbench.cli.console import Console
     from dcbench.errors import DataError, UnknownNameError
-    from dcbench.files import write_bytes
     from dcbench.records import find_records
-    from dcbench.report import FORMATS, build_tables, summary_rows, tidy_frame, write_tables
-    from dcbench.report.search_figures import search_figures
+    from dcbench.report import FORMATS, build_tables, summary_rows
     from dcbench.report.searches import search_tables
     from dcbench.studies import STUDIES
 
-    if fmt not in FORMATS:
-        raise UnknownNameError("format", fmt, FORMATS)
+    if fmt not in (*FORMATS, "html"):
+        raise UnknownNameError("format", fmt, (*FORMATS, "html"))
     found = find_records(results)
     console = Console(as_json)
     for problem in found.problems:
@@ -33,16 +36,11 @@ def command(results: Path, fmt: str, out: Path | None, as_json: bool, debug: boo
     if not (found.records or found.searches):
         raise DataError(f"no records below {results}; make some with `dcbench run`, or name another folder with --results")
     tables = [*build_tables(found.records, STUDIES["table3"]), *search_tables(found.searches)]
-    written: list[Path] = []
-    if out is not None:
-        written = [*write_tables(tables, fmt, out), *search_figures(found.searches, out / "figures")]
-        if fmt == "csv":
-            written.append(out / "records.csv")
-            write_bytes(written[-1], tidy_frame(found.records).to_csv(index=False).encode())
-        for path in written:
-            console.say(f"written: {path}")
-    elif not as_json:
-        click.echo("\n\n".join(FORMATS[fmt][1](table) for table in tables))
+    written = [] if out is None else _write(found, tables, fmt, results, out)
+    for path in written:
+        console.say(f"written: {path}")
+    if out is None and not as_json:
+        click.echo(_shown(found, tables, fmt, results))
     described = [{"name": table.name, "caption": table.caption, "rows": len(table.rows)} for table in tables]
     console.result(
         {
@@ -52,3 +50,31 @@ def command(results: Path, fmt: str, out: Path | None, as_json: bool, debug: boo
             "problems": list(found.problems),
         }
     )
+
+
+def _write(found: RecordsFound, tables: list[Table], fmt: str, results: Path, out: Path) -> list[Path]:
+    """The files of a format."""
+    from dcbench.files import write_bytes
+    from dcbench.report import tidy_frame, write_tables
+    from dcbench.report.search_figures import search_figures
+
+    if fmt == "html":
+        from dcbench.report.page import write_page
+
+        return [write_page(found, results, out)]
+    written = [*write_tables(tables, fmt, out), *search_figures(found.searches, out / "figures")]
+    if fmt == "csv":
+        written.append(out / "records.csv")
+        write_bytes(written[-1], tidy_frame(found.records).to_csv(index=False).encode())
+    return written
+
+
+def _shown(found: RecordsFound, tables: list[Table], fmt: str, results: Path) -> str:
+    """What goes to standard output where there is no folder for files."""
+    from dcbench.report import FORMATS
+
+    if fmt == "html":
+        from dcbench.report.page import to_html
+
+        return to_html(found, results)
+    return "\n\n".join(FORMATS[fmt][1](table) for table in tables)

@@ -33,7 +33,7 @@ def caption(layout: Layout) -> str:
 
 def notes(layout: Layout) -> tuple[str, ...]:
     """The signs used, and whatever sets single rows apart."""
-    writers = (_marks, _single, _sizes, _missing, _published, _foreign, _recipes, _spaces, _holdouts, _origins, _resumed)
+    writers = (_marks, _single, _sizes, _missing, _published, _differences, _foreign, _recipes, _spaces, _holdouts, _origins, _resumed)
     return tuple(note for note in (*(write(layout) for write in writers), *_warnings(layout)) if note)
 
 
@@ -96,6 +96,16 @@ def _published(layout: Layout) -> str:
     return (
         f"Published: {table.source}: {table.title}, on the original {title(table.dataset)};"
         " not pooled with, tested against or ranked with what was measured here."
+    )
+
+
+def _differences(layout: Layout) -> str:
+    if not any(map(layout.has_difference, layout.ipcs)):
+        return ""
+    return (
+        "Difference: measured less published, in points"
+        + (" [95 % t interval over the measured sets, the printed value taken as exact]" if not layout.single else "")
+        + ": what is measured here, with its data and settings, against the paper's; no test of a method."
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dcbench.report.boards import Board, Entry, in_order
 from dcbench.report.published import PUBLISHED, PublishedTable, PublishedValue
-from dcbench.report.statistics import SetsSummary, ranks
+from dcbench.report.statistics import Interval, SetsSummary, less_printed, ranks
 from dcbench.report.words import one_line, title
 from dcbench.studies import Study
 
@@ -94,6 +94,15 @@ class Layout:
     def value(self, line: Line, ipc: int | None) -> PublishedValue | None:
         """The published value that stands beside a row's measured one."""
         return self.published.value(str(ipc), line.method) if self.published is not None and line.published else None
+
+    def difference(self, row: int, ipc: int | None) -> tuple[float, Interval | None] | None:
+        """Measured less published, with its interval over sets; nothing where either is missing."""
+        measured, printed = self.measured.get((row, ipc)), self.value(self.lines[row], ipc)
+        return less_printed(measured, printed.mean) if measured is not None and printed is not None else None
+
+    def has_difference(self, ipc: int | None) -> bool:
+        """Whether the budget has a column of differences."""
+        return any(self.difference(row, ipc) is not None for row in range(len(self.lines)))
 
     @property
     def _entries(self) -> list[tuple[int, Entry]]:

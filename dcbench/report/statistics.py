@@ -54,6 +54,15 @@ class Comparison:
     paired: bool
 
 
+def less_printed(measured: SetsSummary, printed: float) -> tuple[float, Interval | None]:
+    """The measured mean less a printed one, with the interval of the measured mean over sets.
+
+    The printed value counts as exact: its deviation is over networks, and how many sets were behind it is not known.
+    """
+    interval = measured.ci95_sets
+    return measured.mean - printed, None if interval is None else (interval[0] - printed, interval[1] - printed)
+
+
 def summarise(accuracies: Sequence[float]) -> Summary:
     """Mean, standard deviation (n - 1) and 95 % t interval of one set's networks; raises OutOfRangeError if there are none."""
     if not accuracies:

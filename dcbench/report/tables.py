@@ -11,7 +11,7 @@ from dcbench.records import StoredRecord
 from dcbench.report.boards import Board, boards
 from dcbench.report.captions import caption, notes
 from dcbench.report.layout import Layout, Line, lay_out
-from dcbench.report.words import DASH, TIMES, percent, spread
+from dcbench.report.words import DASH, TIMES, percent, signed, spread
 from dcbench.studies import STUDIES, Study
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def _accuracy_table(layout: Layout) -> Table:
     for ipc in layout.ipcs:
         budget = "no budget" if ipc is None else f"IPC {ipc}"
         columns += [Column("measured", budget), Column("published", budget)] if layout.has_published(ipc) else [Column(budget)]
+        columns += [Column("difference", budget)] if layout.has_difference(ipc) else []
     rows = [_row(layout, number, line) for number, line in enumerate(layout.lines)]
     return Table(_name(layout.board), caption(layout), tuple(columns), tuple(rows), notes(layout))
 
@@ -100,6 +101,8 @@ def _row(layout: Layout, number: int, line: Line) -> tuple[Cell, ...]:
         cells.append(_measured(layout, number, ipc))
         if layout.has_published(ipc):
             cells.append(_published(layout, line, ipc))
+        if layout.has_difference(ipc):
+            cells.append(_difference(layout, number, ipc))
     return tuple(cells)
 
 
@@ -136,6 +139,17 @@ def _published(layout: Layout, line: Line, ipc: int | None) -> Cell:
     if value is None:
         return Cell(DASH)
     return Cell(spread(value.mean, value.std), figures=_figures(source="published", ipc=ipc, mean=value.mean, std_networks=value.std))
+
+
+def _difference(layout: Layout, number: int, ipc: int | None) -> Cell:
+    found = layout.difference(number, ipc)
+    if found is None:
+        return Cell(DASH)
+    value, interval = found
+    low, high = interval or (None, None)
+    detail = f"[{signed(low)}, {signed(high)}]" if low is not None and high is not None else ""
+    figures = _figures(source="difference", ipc=ipc, mean=value, ci95_sets_low=low, ci95_sets_high=high)
+    return Cell(signed(value), detail, figures=figures)
 
 
 def _figures(**known: Figure) -> Mapping[str, Figure]:

@@ -67,9 +67,22 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}".replace("-", MINUS)
 
 
+def signed(fraction: float) -> str:
+    """A difference of fractions as percentage points, with its sign."""
+    shown = percent(fraction)
+    return shown if shown.startswith(MINUS) or float(shown) == 0 else f"+{shown}"
+
+
 def spread(mean: float, std: float | None) -> str:
     """Mean and deviation in percent."""
     return percent(mean) if std is None else f"{percent(mean)} ± {percent(std)}"
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def listed(words: Iterable[str]) -> str:

@@ -1,0 +1,92 @@
+"""One evaluated set on the page: its networks, images, learning curve, provenance and warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dcbench.records import EvaluationRecord, StoredRecord
+from dcbench.report.boards import canonical
+from dcbench.report.page.album import Album
+from dcbench.report.page.beside import HISTORY_NAME, find_beside, read_history
+from dcbench.report.page.curves import curve
+from dcbench.report.page.markup import Markup, element, join
+from dcbench.report.page.scales import Scale
+from dcbench.report.page.strips import axis, strip, strip_label
+from dcbench.report.statistics import summarise
+from dcbench.report.words import counted, duration, percent, spread
+
+_ORIGINS = {"measured": "measured by the project", "yours": "your own"}
+
+
+def set_article(stored: StoredRecord, scale: Scale, album: Album) -> Markup:
+    """All that is known of the set behind one record."""
+    record = stored.record
+    figures = summarise(record.accuracies)
+    networks = [record.accuracies]
+    words = strip_label(networks, figures.mean, figures.ci95)
+    interval = "" if figures.ci95 is None else f" [{percent(figures.ci95[0])}, {percent(figures.ci95[1])}] given this set"
+    measured = f"{spread(figures.mean, figures.std)} %{interval}, {counted(figures.networks, 'network')}"
+    warnings = [element("p", element("strong", "Warning: "), warning, class_="warning") for warning in record.warnings]
+    drawing = element("div", axis(scale), strip(networks, figures.mean, figures.ci95, scale, words), class_="strip-box")
+    shown = join(album.show(stored.path, record.label), _curve(stored, album.root))
+    return element(
+        "article",
+        element("h4", _heading(record)),
+        element("p", measured),
+        *warnings,
+        drawing,
+        element("div", shown, class_="drawings") if shown else None,
+        element("details", element("summary", "Provenance"), element("dl", *_provenance(stored, album.root)), class_="provenance"),
+        class_="set",
+    )
+
+
+def _heading(record: EvaluationRecord) -> str:
+    if record.seed is None:
+        return f"Set {record.artifact_sha256[:8]}" if record.artifact_sha256 else "The data itself"
+    return f"Seed {record.seed}" + (f", networks of seed {record.evaluation_seed}" if record.evaluation_seed != record.seed else "")
+
+
+def _curve(stored: StoredRecord, root: Path) -> Markup | None:
+    path = find_beside(stored.path, HISTORY_NAME, root)
+    if path is None:
+        return None
+    points = read_history(path)
+    if isinstance(points, str):
+        return element("p", f"No learning curve: {points}.", class_="warning")
+    drawn = curve(points, f"Learning curve of {stored.record.label}")
+    return drawn and element("figure", drawn, element("figcaption", "Loss of the distillation by step"))
+
+
+def _provenance(stored: StoredRecord, root: Path) -> Iterator[Markup]:
+    place = stored.path.relative_to(root) if stored.path.is_relative_to(root) else stored.path.name
+    record, made = stored.record, stored.record.distillation
+    facts: dict[str, object] = {
+        "method": f"{record.method}, version {'unknown (made by other code)' if record.foreign else record.method_version}",
+        "paper": record.paper,
+        "preset": record.preset,
+        "fields": _pairs(record.fields),
+        "asked for by the set": _pairs(record.recipe),
+        "images": f"{record.budget_images} in space {record.space}",
+        "kept apart": record.holdout,
+        "data": f"{record.dataset}, revision {record.dataset_revision}" + (f" ({record.dataset_note})" if record.dataset_note else ""),
+        "artifact": record.artifact_hash,
+        "checksum": record.artifact_sha256,
+        "distilled": made and f"{duration(made.distill_seconds)}, {made.engine}, {made.precision}, {made.device_name}, torch {made.torch}",
+        "resumed": "on another machine or setting than it began with" if made and made.resumed_elsewhere else "",
+        "evaluated": f"{duration(record.evaluate_seconds)}, {record.engine}, {record.precision}, {record.device_name}",
+        "protocol": record.protocol_hash,
+        "versions": f"dcbench {record.versions.dcbench}, torch {record.versions.torch}, Python {record.versions.python}",
+        "code": record.code,
+        "created": record.created,
+        "origin": _ORIGINS[stored.origin],
+        "record": place,
+    }
+    for name, fact in facts.items():
+        if fact not in ("", None):
+            yield join(element("dt", name), element("dd", fact))
+
+
+def _pairs(values: object) -> str:
+    return ", ".join(f"{key}={canonical(value)}" for key, value in values.items()) if isinstance(values, dict) else ""

@@ -1,0 +1,74 @@
+"""Strip plots: every network's accuracy as a dot, a lane for each set, the mean and its interval below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dcbench.report.page.markup import Markup, element, join
+from dcbench.report.page.scales import Scale, scale_for
+from dcbench.report.statistics import Interval
+from dcbench.report.words import counted, percent
+
+WIDTH, MARGIN = 260.0, 12.0
+_LANE, _TOP, _BELOW, _FOOT = 8.0, 7.0, 11.0, 7.0
+_MOST_LANES = 6  # more sets than lanes: they share them in turn
+_AXIS = 12.0
+
+
+def strip_scale(accuracies: Iterable[float]) -> Scale:
+    """The scale that all strips of a board share."""
+    return scale_for(accuracies, WIDTH, MARGIN)
+
+
+def axis(scale: Scale) -> Markup:
+    """The scale's figures, in percent, to stand above the strips."""
+    return _drawing(14.0, "strip-axis", element("g", *_figures(scale, 10.0), aria_hidden="true"))
+
+
+def strip(sets: Sequence[Sequence[float]], mean: float, interval: Interval | None, scale: Scale, label: str) -> Markup:
+    """The drawing, with ``label`` for those who do not see it."""
+    lanes = max(1, min(len(sets), _MOST_LANES))
+    foot = _TOP + (lanes - 1) * _LANE + _BELOW
+    height = foot + _FOOT
+    dots = [
+        element("circle", cx=scale.place(accuracy), cy=_TOP + number % lanes * _LANE, r=2.6)
+        for number, networks in enumerate(sets)
+        for accuracy in networks
+    ]
+    lines = [element("line", x1=scale.place(tick), x2=scale.place(tick), y1=0, y2=height, class_="tick") for tick in scale.ticks]
+    own_axis = element("g", *_figures(scale, height + _AXIS - 3), class_="own-axis")
+    drawn = (element("g", *lines), element("g", *dots, class_="dots"), _mean(mean, interval, scale, foot), own_axis)
+    return _drawing(height, "strip", element("title", label), *drawn, label=label)
+
+
+def strip_label(sets: Sequence[Sequence[float]], mean: float, interval: Interval | None) -> str:
+    """What a strip shows, in words."""
+    networks = [accuracy for own in sets for accuracy in own]
+    counts = f"{counted(len(networks), 'network')} of {counted(len(sets), 'set')}"
+    said = f"{counts}, {percent(min(networks))} to {percent(max(networks))} %"
+    over = "sets" if len(sets) > 1 else "networks"
+    bounds = "" if interval is None else f", 95 % interval over {over} {percent(interval[0])} to {percent(interval[1])}"
+    return f"{said}; mean {percent(mean)}{bounds}"
+
+
+def _mean(mean: float, interval: Interval | None, scale: Scale, y: float) -> Markup:
+    """A diamond at the mean; bars at the ends of the interval where the scale reaches them."""
+    x = scale.place(mean)
+    diamond = element("path", d=f"M{x} {y - 4}l4 4l-4 4l-4 -4z")
+    if interval is None:
+        return element("g", diamond, class_="mean")
+    low, high = (scale.place(bound) for bound in interval)
+    ends = [
+        element("line", x1=scale.place(bound), x2=scale.place(bound), y1=y - 3.5, y2=y + 3.5) for bound in interval if scale.holds(bound)
+    ]
+    return element("g", element("line", x1=low, x2=high, y1=y, y2=y), *ends, diamond, class_="mean")
+
+
+def _figures(scale: Scale, y: float) -> list[Markup]:
+    decimals = 0 if scale.step >= 0.01 else 1
+    return [element("text", f"{100 * tick:.{decimals}f}", x=scale.place(tick), y=y) for tick in scale.ticks]
+
+
+def _drawing(height: float, kind: str, *children: Markup, label: str | None = None) -> Markup:
+    role = {"role": "img", "aria_label": label} if label is not None else {"aria_hidden": "true"}
+    return element("svg", join(*children), class_=kind, viewBox=f"0 0 {WIDTH:g} {height:g}", **role)
