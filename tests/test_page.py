@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from dcbench.report.page.scales import scale_for
 from dcbench.report.page.strips import strip, strip_scale
 from tests.fixed_records import EXAMPLE, HOSTILE, SETS, fixed, record, sets
 
-PAGE = "dcbench/report/page"
+ROOT = Path(__file__).parents[1]
 
 
 class Reader(HTMLParser):
@@ -87,7 +88,9 @@ def test_pictures_and_curves_stand_beside_their_set_and_each_picture_once(tmp_pa
     records = stored(tmp_path, sets("dm", SETS["dm"]))
     Image.new("RGB", (34, 344)).save(tmp_path / "set0" / "images.png")
     (tmp_path / "set1" / "history.csv").write_text("step,loss\n1,10\n2,5\n3,oops\n4", encoding="utf-8")
-    write_record(tmp_path / "set0" / "evaluations" / "other" / "record.json", sets("dm", SETS["dm"], augment="none")[0].record)
+    write_record(
+        tmp_path / "set0" / "evaluations" / "other" / "record.json", sets("dm", SETS["dm"], augment="none", protocol_hash="other")[0].record
+    )
     found = page([*records, *(each for each in find_records(tmp_path).records if each.record.augment == "none")], tmp_path)
     (image,) = found.all("img")
     assert str(image["src"]).startswith("data:image/png;base64,")
@@ -192,3 +195,10 @@ def test_a_long_curve_keeps_its_ends_and_extremes() -> None:
     assert kept[-1] == points[-1]
     assert points[7_777] in kept
     assert curve([(1.0, 2.0)], "x") is None
+
+
+def test_style_and_script_go_with_the_package() -> None:
+    """What package-data does not list is missing from the wheel, in silence."""
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    found = {path.name for path in (ROOT / "dcbench" / "report" / "page").iterdir() if path.is_file() and path.suffix != ".py"}
+    assert set(setuptools["package-data"]["dcbench.report.page"]) == found == {"page.css", "page.js"}

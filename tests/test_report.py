@@ -59,7 +59,7 @@ seed where the seeds are the same, else Welch's; level 0.05 after Holm's correct
 - –: no figure.
 - Published: Sajedi et al., DataDAM, ICCV 2023, supplement, Table 3: test accuracy, mean ± standard deviation over 100 ConvNets, on the \
 original CIFAR-10; not pooled with, tested against or ranked with what was measured here.
-- Difference: measured less published, in points [95 % t interval over the measured sets, the printed value taken as exact]: what is \
+- Difference: measured less published, in points [95 % t interval over the measured sets, the printed value taken as exact\\]: what is \
 measured here, with its data and settings, against the paper's; no test of a method.
 - Trained and tested in the space of the set: normalised.
 """

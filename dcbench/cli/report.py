@@ -33,7 +33,7 @@ def command(results: Path, fmt: str, out: Path | None, as_json: bool, debug: boo
     console = Console(as_json)
     for problem in found.problems:
         console.say(f"passed over: {problem}")
-    if not (found.records or found.searches):
+    if not any((found.records, found.searches, found.traces, found.embeddings)):
         raise DataError(f"no records below {results}; make some with `dcbench run`, or name another folder with --results")
     tables = [*build_tables(found.records, STUDIES["table3"]), *search_tables(found.searches)]
     written = [] if out is None else _write(found, tables, fmt, results, out)
@@ -56,16 +56,18 @@ def _write(found: RecordsFound, tables: list[Table], fmt: str, results: Path, ou
     """The files of a format."""
     from dcbench.files import write_bytes
     from dcbench.report import tidy_frame, write_tables
+    from dcbench.report.figures import write_figures
     from dcbench.report.search_figures import search_figures
 
     if fmt == "html":
         from dcbench.report.page import write_page
 
         return [write_page(found, results, out)]
-    written = [*write_tables(tables, fmt, out), *search_figures(found.searches, out / "figures")]
+    figures = out / "figures"
+    written = [*write_tables(tables, fmt, out), *search_figures(found.searches, figures), *write_figures(found, results, figures)]
     if fmt == "csv":
         written.append(out / "records.csv")
-        write_bytes(written[-1], tidy_frame(found.records).to_csv(index=False).encode())
+        write_bytes(written[-1], str(tidy_frame(found.records).to_csv(index=False, lineterminator="\n")).encode())
     return written
 
 

@@ -32,6 +32,13 @@ _TITLES = {
     "mmd": "MMD",
     "dm": "DM",
     "datadam": "DataDAM",
+    "dc": "DC",
+    "cafe": "CAFE",
+    "kip": "KIP",
+    "mtt": "MTT",
+    "alexnet": "AlexNet",
+    "vgg11": "VGG-11",
+    "resnet18": "ResNet-18",
     "whole": "Whole",
 }
 
@@ -83,6 +90,15 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def size(count: float) -> str:
+    """A number of bytes in the unit that suits it."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
 
 
 def listed(words: Iterable[str]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
-from dcbench.report.page.beside import PICTURE_NAME, find_beside, read_picture
+from dcbench.report.beside import PICTURE_NAME, find_beside, read_png, size_of
 from dcbench.report.page.markup import Markup, element
 
 MOST_BYTES = 64 * 2**20  # of all pictures together
@@ -25,16 +26,22 @@ class Album:
             return None
         if path in self._places:
             return element("p", element("a", f"Its images are shown further up: {label}", href=f"#{self._places[path]}"), class_="quiet")
-        picture = read_picture(path)
+        picture = read_png(path)
         if isinstance(picture, str):
             return element("p", f"No picture: {picture}.", class_="warning")
-        if len(picture.address) > self.left:
+        if len(picture) > self.left:
             return element("p", f"No picture: those above it fill the page already; it is in {self._named(path)}.", class_="quiet")
-        self.left -= len(picture.address)
+        self.left -= len(picture)
         self._places[path] = f"images-{len(self._places)}"
-        shown = f"Images of {label}, a class in each row"
-        image = element("img", src=picture.address, alt=shown, width=picture.width, height=picture.height, loading="lazy")
+        image = embedded(picture, f"Images of {label}, a class in each row")
         return element("figure", image, element("figcaption", "Images, a class in each row"), id=self._places[path], class_="images")
 
     def _named(self, path: Path) -> str:
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else path.name
+
+
+def embedded(png: bytes, alt: str) -> Markup:
+    """A picture that is part of the page; ``alt`` says what it shows."""
+    width, height = size_of(png)
+    address = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return element("img", src=address, alt=alt, width=width, height=height, loading="lazy")

@@ -11,8 +11,9 @@ from pathlib import Path
 from dcbench.files import write_bytes
 from dcbench.records import RecordsFound
 from dcbench.report.boards import boards, in_order
+from dcbench.report.figures import draw_plots
 from dcbench.report.layout import Layout, lay_out
-from dcbench.report.page.album import Album
+from dcbench.report.page.album import Album, embedded
 from dcbench.report.page.leaderboards import COLUMNS, leaderboard
 from dcbench.report.page.markup import Markup, element, join
 from dcbench.report.page.tables import table_section
@@ -35,12 +36,13 @@ def to_html(found: RecordsFound, root: Path) -> str:
     """The page; pictures and learning curves are looked for beside the records, below ``root``."""
     layouts = [lay_out(board, None) for board in boards(found.records, STUDIES["table3"].methods)]
     album = Album(root)
+    sections = [leaderboard(layout, album) for layout in layouts]
     body = element(
         "body",
         element("a", "Skip to the leaderboards", href="#boards", class_="skip"),
         element("header", element("h1", "Dataset distillation, compared"), element("p", _counts(found))),
         _filters(layouts) if layouts else None,
-        element("main", *_said(found, layouts), *(leaderboard(layout, album) for layout in layouts), *_searches(found), id="boards"),
+        element("main", *_said(found, layouts), *sections, *_searches(found), _plots(found, root), id="boards"),
         element("script", _own("page.js")),
     )
     return f"<!doctype html>\n{element('html', _head(), body, lang='en')}\n"
@@ -121,7 +123,7 @@ def _said(found: RecordsFound, layouts: Sequence[Layout]) -> list[Markup]:
         problems = element("ul", *(element("li", problem) for problem in found.problems))
         summary = element("summary", f"Passed over: {counted(len(found.problems), 'file')}")
         said.append(element("details", summary, problems, class_="notice warning", open=True))
-    if not (found.records or found.searches):
+    if not any((found.records, found.searches, found.traces, found.embeddings)):
         said.append(element("p", "No records.", class_="notice warning"))
     said.append(element("p", "No row fits what you chose.", class_="notice", id="nothing", hidden=True))
     return said
@@ -132,3 +134,11 @@ def _searches(found: RecordsFound) -> list[Markup]:
         return []
     sections = [table_section(table) for table in search_tables(found.searches)]
     return [element("section", element("h2", "Architecture search"), join(*sections), class_="searches")]
+
+
+def _plots(found: RecordsFound, root: Path) -> Markup | None:
+    drawings = draw_plots(found, root)
+    if not drawings:
+        return None
+    shown = [element("figure", embedded(drawing.png(), drawing.caption), element("figcaption", drawing.caption)) for drawing in drawings]
+    return element("section", element("h2", "Figures"), element("div", *shown, class_="plots"), class_="figures-of-all")

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dcbench.records import EvaluationRecord, StoredRecord
+from dcbench.report.beside import HISTORY_NAME, find_beside, read_history
 from dcbench.report.boards import canonical
 from dcbench.report.page.album import Album
-from dcbench.report.page.beside import HISTORY_NAME, find_beside, read_history
 from dcbench.report.page.curves import curve
 from dcbench.report.page.markup import Markup, element, join
 from dcbench.report.page.scales import Scale

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import math
+import struct
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-
-from dcbench.report.page.curves import Point
 
 PICTURE_NAME, HISTORY_NAME = "images.png", "history.csv"
 _MOST_PICTURE_BYTES = 8 * 2**20
 _MOST_HISTORY_BYTES = 16 * 2**20
 _MOST_PIXELS = 50_000_000
 
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture as an address that holds it; sizes in pixels."""
-
-    address: str
-    width: int
-    height: int
+Point = tuple[float, float]  # step and loss
 
 
 def find_beside(record: Path, name: str, root: Path) -> Path | None:
@@ -36,18 +26,19 @@ def find_beside(record: Path, name: str, root: Path) -> Path | None:
     folders = [record.parent]
     if record.parent.parent.name == "evaluations":
         folders.append(record.parent.parent.parent)
-    top = root.resolve()
-    for candidate in (folder / name for folder in folders):
-        try:
-            if candidate.is_file() and candidate.resolve().is_relative_to(top):
-                return candidate
-        except (OSError, RuntimeError):  # a folder that may not be read, a loop of links
-            continue
-    return None
+    return next((folder / name for folder in folders if inside(root, folder / name)), None)
 
 
-def read_picture(path: Path) -> Picture | str:
-    """The picture, or why there is none: only a whole PNG of moderate size is shown."""
+def inside(root: Path, path: Path) -> bool:
+    """Whether ``path`` is a file below ``root``, and no link that leaves it."""
+    try:
+        return path.is_file() and path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # a folder that may not be read, a loop of links
+        return False
+
+
+def read_png(path: Path) -> bytes | str:
+    """The file's bytes, or why it is not shown: only a whole PNG of moderate size is."""
     from PIL import Image
 
     try:
@@ -63,7 +54,12 @@ def read_picture(path: Path) -> Picture | str:
                 image.load()
     except Exception as error:  # a file that is no picture makes its reader raise anything
         return f"{path.name} cannot be shown: {type(error).__name__}"
-    return Picture(f"data:image/png;base64,{base64.b64encode(content).decode()}", width, height)
+    return content
+
+
+def size_of(png: bytes) -> tuple[int, int]:
+    """Width and height in pixels of a PNG that was read."""
+    return struct.unpack(">II", png[16:24])
 
 
 def read_history(path: Path) -> list[Point] | str:

@@ -1,0 +1,82 @@
+"""What a set takes to store, and the accuracy that it buys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dcbench.datasets import DATASETS
+from dcbench.records import EvaluationRecord, StoredRecord
+from dcbench.report.boards import Board, boards, in_order
+from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_points, figures_of
+from dcbench.report.figures.drawing import Drawing, look, named, panels, tidy
+from dcbench.report.frames import frame
+from dcbench.report.layout import lay_out
+from dcbench.report.words import one_line, protocol_words, size, title
+from dcbench.studies import STUDIES
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_VALUE, _REAL_VALUE, _LABEL = 4, 1, 8  # bytes: float32 of a synthetic set, a byte of real data kept whole, int64
+_FEWEST_SIZES = 2  # one size has no curve
+_COLUMNS = ("series", "ipc", "x", *FIGURES)
+
+
+def stored_bytes(record: EvaluationRecord) -> int | None:
+    """Images and hard labels of the set as its artifact holds them; nothing for data whose size is not declared here."""
+    known = DATASETS.get(record.dataset)
+    if known is None:
+        return None
+    values = int(np.prod(known.shape))
+    return record.budget_images * (values * (_REAL_VALUE if record.ipc is None else _VALUE) + _LABEL)
+
+
+def storage_drawings(records: Iterable[StoredRecord]) -> list[Drawing]:
+    """For each group that may be compared and has several budgets: accuracy against the bytes that the set takes."""
+    return [drawing for board in boards(records, STUDIES["table3"].methods) if (drawing := _drawing(board)) is not None]
+
+
+def _drawing(board: Board) -> Drawing | None:
+    data = _data(board)
+    if data["x"].nunique() < _FEWEST_SIZES:
+        return None
+    conditions = protocol_words(board.protocol, board.network, board.augment)
+    caption = (
+        f"Test accuracy against the storage of the set (images as float32, labels as int64; a set without a budget, one byte for a value)"
+        f" on {title(board.dataset)}, by protocol {one_line(str(board.protocol.get('name', '')))} ({conditions}); {INTERVALS}."
+    )
+    name = named("storage", board.dataset, str(board.protocol.get("name", "")), board.network, board.augment, board.key)
+    return Drawing(name, caption, data, lambda: _draw(data))
+
+
+def _data(board: Board) -> pd.DataFrame:
+    rows = []
+    for line in lay_out(board, None).lines:
+        for ipc in in_order(line.entry.ipcs) if line.entry is not None else []:
+            sample = next(each.record for each in board.records if each.record.ipc == ipc)
+            stored = stored_bytes(sample)
+            if stored is not None and line.entry is not None:
+                rows.append({"series": line.label, "ipc": ipc, "x": stored, **figures_of(line.entry.sets(ipc))})
+    return frame(rows, _COLUMNS)
+
+
+def _draw(data: pd.DataFrame) -> Figure:
+    figure, (panel,) = panels(1, 2.6)
+    series = list(dict.fromkeys(data["series"]))
+    for number, name in enumerate(series):
+        draw_points(panel, data[data["series"] == name], look(number, len(series)), name)
+    panel.set_xscale("log")
+    budgets = data.drop_duplicates("x").sort_values("x")
+    names = ["no budget" if ipc is None else f"IPC {ipc}" for ipc in budgets["ipc"].astype(object).where(budgets["ipc"].notna(), None)]
+    sizes = [f"{size(float(count))}\n{name}" for count, name in zip(budgets["x"], names, strict=True)]
+    panel.set_xticks(budgets["x"].astype(float), labels=sizes)
+    panel.minorticks_off()
+    panel.set_xlabel("stored")
+    panel.set_ylabel("test accuracy (%)")
+    tidy(panel)
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure

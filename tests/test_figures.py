@@ -1,0 +1,254 @@
+"""Figures from fixed records: the plotted data, that nothing else is drawn, and which records may meet in one figure."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.container import ErrorbarContainer
+from PIL import Image
+
+from dcbench.records import (
+    EmbeddingRecord,
+    RecordsFound,
+    StoredEmbedding,
+    StoredRecord,
+    StoredTrace,
+    TraceRecord,
+    find_records,
+    write_record,
+)
+from dcbench.report.figures import Drawing, draw_figures, write_figures
+from dcbench.report.figures.ablations import ablation_drawings, ablations
+from dcbench.report.figures.conditions import condition_drawings
+from dcbench.report.figures.drawing import look
+from dcbench.report.figures.embeddings import embedding_drawings
+from dcbench.report.figures.storage import storage_drawings, stored_bytes
+from dcbench.report.figures.traces import trace_drawings
+from tests.fixed_records import EXAMPLE, FOREIGN, SETS, fixed, record, sets
+
+POWER_1 = {**EXAMPLE["fields"], "power": 1.0}
+
+
+def variant(accuracies: Sequence[Sequence[float]], **fields: Any) -> list[StoredRecord]:
+    """Sets of DataDAM with some of its fields changed."""
+    return sets("datadam", accuracies, fields={**EXAMPLE["fields"], **fields}, artifact_hash=str(fields))
+
+
+def trace(method: str, seed: int = 0, **changes: Any) -> StoredTrace:
+    names = [field.name for field in dataclasses.fields(TraceRecord)]
+    points = [
+        {
+            "step": step,
+            "image": f"step-{step}.png",
+            "networks": [{"network": 0, "accuracy": 0.2 + step / 1000 + seed / 100, "loss": 0.5, "seconds": 1.0}],
+        }
+        for step in (0, 100, 250)
+    ]
+    own = {"method": method, "seed": seed, "points": points, "seconds": 1.0, "artifact_hash": f"{method} hash"}
+    value = {name: {**EXAMPLE, **own, **changes}[name] for name in names}
+    return StoredTrace(Path(f"trace-{method}-{seed}/record.json"), TraceRecord.from_json({"kind": "trace", "format_version": 1, **value}))
+
+
+def embedding(method: str, **changes: Any) -> StoredEmbedding:
+    names = [field.name for field in dataclasses.fields(EmbeddingRecord)]
+    points = [{"x": float(place), "y": -float(place), "label": place % 2, "synthetic": place > 3} for place in range(6)]
+    own: dict[str, Any] = {
+        **{"method": method, "class_names": ["cat", "dog"], "network": "resnet18", "network_seed": 0, "network_accuracy": 0.91},
+        **{"embedding_seed": 0, "settings": {"perplexity": 30.0}, "kl_divergence": 1.25, "points": points, "seconds": 1.0},
+    }
+    value = {name: {**EXAMPLE, **own, **changes}[name] for name in names}
+    return StoredEmbedding(Path("record.json"), EmbeddingRecord.from_json({"kind": "embedding", "format_version": 1, **value}))
+
+
+def plotted(drawing: Drawing) -> set[tuple[float, float]]:
+    """Every point of every series, as it stands on the axes."""
+    found: set[tuple[float, float]] = set()
+    for panel in drawing.figure().axes:
+        for container in panel.containers:
+            assert isinstance(container, ErrorbarContainer)
+            line = container.lines[0]
+            assert line is not None
+            found |= {(round(x, 6), round(y, 6)) for x, y in np.asarray(line.get_xydata(), float).tolist()}
+    return found
+
+
+def in_data(drawing: Drawing) -> set[tuple[float, float]]:
+    return {(round(float(x), 6), round(100 * float(mean), 6)) for x, mean in zip(drawing.data["x"], drawing.data["mean"], strict=True)}
+
+
+def test_a_field_that_was_varied_alone_is_found_and_drawn() -> None:
+    (drawing,) = ablation_drawings([*variant(SETS["datadam"]), *variant(SETS["dm"], power=1.0), *sets("random", SETS["random"])])
+    assert drawing.name.startswith("ablation-cifar10-datadam-power-quick-")
+    rows = drawing.data.to_dict("records")
+    assert [(row["value"], row["ipc"], row["interval_over"], row["sets"], row["networks"]) for row in rows] == [
+        ("1.0", 10, "sets", 3, 6),
+        ("4.0", 10, "sets", 3, 6),
+    ]
+    assert [row["mean"] for row in rows] == pytest.approx([0.4476667, 0.452], abs=1e-6)
+    assert rows[1]["ci95_low"] == pytest.approx(0.44542, abs=1e-4)
+    assert plotted(drawing) == in_data(drawing) == {(1.0, 44.766667), (4.0, 45.2)}
+
+
+def test_fields_varied_together_are_no_ablation() -> None:
+    assert ablations([*variant(SETS["datadam"]), *variant(SETS["dm"], power=1.0, balance=0.1)]) == []
+    assert (
+        ablations([*variant(SETS["datadam"]), *sets("datadam", SETS["dm"], space="zca", fields={**EXAMPLE["fields"], "power": 1.0})]) == []
+    )
+
+
+def test_a_cross_of_two_fields_gives_two_ablations_at_the_point_where_they_meet() -> None:
+    records = [*variant(SETS["datadam"]), *variant(SETS["dm"], power=1.0), *variant(SETS["random"], balance=0.1)]
+    assert [(each.field, len(each.groups)) for each in ablations(records)] == [("balance", 1), ("power", 1)]
+
+
+def test_words_stand_in_places_of_their_own_and_budgets_in_panels() -> None:
+    records = [stored for ipc in (1, 10) for loss in ("mse", "cosine", "mae") for stored in variant(SETS["dm"], loss=loss)]
+    records = [
+        dataclasses.replace(each, record=dataclasses.replace(each.record, ipc=1 + 9 * (place >= 9))) for place, each in enumerate(records)
+    ]
+    (drawing,) = ablation_drawings(records)
+    figure = drawing.figure()
+    assert [panel.get_title() for panel in figure.axes] == ["IPC 1", "IPC 10"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["cosine", "mae", "mse"]
+    assert plotted(drawing) == {(float(place), 44.766667) for place in range(3)}
+
+
+def test_one_set_has_the_interval_of_its_networks_and_says_so() -> None:
+    (drawing,) = ablation_drawings([*variant([(0.4, 0.42)]), *variant([(0.3,)], power=1.0)])
+    rows = drawing.data.to_dict("records")
+    assert [row["interval_over"] for row in rows] == ["networks", "networks"]
+    assert np.isnan(rows[0]["ci95_low"])
+    assert rows[1]["ci95_low"] < 0.41 < rows[1]["ci95_high"]
+    assert "interval_over" in drawing.caption
+
+
+def test_protocols_never_meet_in_an_ablation() -> None:
+    other = {**EXAMPLE["protocol"], "name": "paper"}
+    assert (
+        ablations([*variant(SETS["datadam"]), *sets("datadam", SETS["dm"], fields={**EXAMPLE["fields"], "power": 1.0}, protocol=other)])
+        == []
+    )
+
+
+def test_accuracy_against_stored_bytes() -> None:
+    (drawing,) = storage_drawings([*fixed(), *sets("dm", SETS["random"], ipc=1, budget_images=10)])
+    found = {(row["series"], row["ipc"]): row["x"] for row in drawing.data.to_dict("records")}
+    assert found == {
+        ("DM", 1): 10 * (4 * 3072 + 8),
+        ("DM", 10): 100 * (4 * 3072 + 8),
+        ("DataDAM", 10): 100 * (4 * 3072 + 8),
+        ("Random", 10): 100 * (4 * 3072 + 8),
+    }
+    assert plotted(drawing) == in_data(drawing)
+    assert stored_bytes(record("whole", [0.9], ipc=None, budget_images=50_000).record) == 50_000 * (3072 + 8)
+    assert storage_drawings(sets("dm", SETS["dm"], dataset="of a stranger")) == []
+
+
+def test_the_same_sets_under_other_augmentations_and_networks() -> None:
+    base = [*sets("dm", SETS["dm"]), *sets("datadam", SETS["datadam"])]
+    none = {"augment": "none", "protocol": {**EXAMPLE["protocol"], "augment": "none"}}
+    vgg = {"network": "vgg11", "protocol": {**EXAMPLE["protocol"], "network": "vgg11", "normalisation": "batch"}}
+    records = [*base, *sets("dm", SETS["random"], **none), *sets("dm", SETS["random"], **vgg), *sets("datadam", SETS["random"], **vgg)]
+    augmentations, networks = condition_drawings(records)
+    assert augmentations.name.startswith("augmentations-cifar10-ipc10-quick-")
+    assert [(row["series"], row["condition"]) for row in augmentations.data.to_dict("records")] == [("DM", "dsa"), ("DM", "none")]
+    assert networks.name.startswith("networks-cifar10-ipc10-quick-")
+    assert len(networks.data) == 4
+    assert plotted(networks) == in_data(networks)
+    assert "ranked within one network only" in networks.caption
+    assert condition_drawings(base) == []
+    other = {**none, "protocol": {**EXAMPLE["protocol"], "augment": "none", "epochs": 7}}
+    assert condition_drawings([*base, *sets("dm", SETS["random"], **other)]) == []
+
+
+def test_a_trace_is_drawn_over_its_steps_with_seeds_as_sets(tmp_path: Path) -> None:
+    (drawing,) = trace_drawings([trace("dm"), trace("dm", 1), trace("random")], tmp_path)
+    rows = drawing.data.to_dict("records")
+    assert [(row["series"], row["x"], row["sets"]) for row in rows] == [
+        *(("DM", step, 2) for step in (0, 100, 250)),
+        *(("Random", step, 1) for step in (0, 100, 250)),
+    ]
+    assert [row["mean"] for row in rows[:3]] == pytest.approx([0.205, 0.305, 0.455])
+    assert plotted(drawing) == in_data(drawing)
+    apart = trace_drawings([trace("dm"), trace("dm", protocol={**EXAMPLE["protocol"], "name": "paper"})], tmp_path)
+    assert len(apart) == 2
+
+
+def test_images_over_steps_are_those_whose_files_can_be_read(tmp_path: Path) -> None:
+    stored = trace("dm")
+    write_record(tmp_path / "trace" / "record.json", stored.record)
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "trace" / "step-0.png")
+    Image.new("RGB", (8, 8), "blue").save(tmp_path / "trace" / "step-250.png")
+    (tmp_path / "trace" / "step-100.png").write_bytes(b"cut short")
+    found = find_records(tmp_path)
+    images = draw_figures(found, tmp_path)[-1]
+    assert list(images.data["title"]) == ["step 0", "step 250"]
+    assert list(images.data["file"]) == ["trace/step-0.png", "trace/step-250.png"]
+    colours = [np.asarray(panel.images[0].get_array())[0, 0].tolist() for panel in images.figure().axes]
+    assert colours == [[255, 0, 0], [0, 0, 255]]
+
+
+def test_an_embedding_shows_every_image_of_each_set() -> None:
+    (drawing,) = embedding_drawings([embedding("dm"), embedding("datadam")])
+    assert len(drawing.data) == 12
+    assert list(drawing.data["series"].unique()) == ["DM", "DataDAM"]
+    figure = drawing.figure()
+    shown = {tuple(point) for scatter in figure.axes[0].collections for point in np.asarray(scatter.get_offsets()).tolist()}
+    assert shown == {(float(place), -float(place)) for place in range(6)}
+    assert "KL divergence: DM 1.25, DataDAM 1.25" in drawing.caption
+    assert len(embedding_drawings([embedding("dm"), embedding("dm", network_seed=1)])) == 2
+
+
+def test_the_images_of_all_methods_stand_side_by_side_each_picture_once(tmp_path: Path) -> None:
+    for method, colour in (("dm", "red"), ("random", "blue"), ("datadam", "red")):
+        for stored in sets(method, SETS[method]):
+            folder = tmp_path / f"{method}{stored.record.seed}"
+            write_record(folder / "evaluations" / "hash" / "record.json", stored.record)
+            Image.new("RGB", (34, 34), colour).save(folder / "images.png")
+    images = draw_figures(find_records(tmp_path), tmp_path)[-1]
+    assert images.name == "images-cifar10-ipc10-4c1f0a6b"
+    assert list(images.data["file"]) == ["random0/images.png", "dm0/images.png"]
+
+
+def test_each_figure_is_written_with_its_data_and_caption_the_same_each_time(tmp_path: Path) -> None:
+    found = RecordsFound((*variant(SETS["datadam"]), *variant(SETS["dm"], power=1.0)), (), (), (trace("dm"),), (embedding("dm"),))
+    paths = write_figures(found, tmp_path, tmp_path / "figures")
+    assert [path.suffix for path in paths] == [".pdf", ".png", ".csv", ".tex"] * 3
+    for drawing, path in zip(draw_figures(found, tmp_path), paths[2::4], strict=True):
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+        assert list(rows[0]) == list(drawing.data.columns)
+        assert len(rows) == len(drawing.data)
+    assert paths[0].read_bytes().startswith(b"%PDF")
+    with Image.open(paths[1]) as picture:
+        assert 700 < picture.width < 800  # a journal's column at 220 dots per inch
+    assert rf"\includegraphics[width=\linewidth]{{{paths[3].stem}}}" in paths[3].read_text(encoding="utf-8")
+    again = write_figures(found, tmp_path, tmp_path / "again")
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in paths]
+
+
+@pytest.mark.parametrize("count", [2, 5, 10])
+def test_series_are_told_apart_in_grey(count: int) -> None:
+    looks = [look(number, count) for number in range(count)]
+    greys = [0.299 * red + 0.587 * green + 0.114 * blue for red, green, blue in (each["color"] for each in looks)]
+    assert greys == sorted(greys)
+    assert max(greys) < 0.8  # seen on white
+    assert len({(each["marker"], each["linestyle"]) for each in looks}) == count
+
+
+def test_hostile_names_are_drawn_as_they_stand(tmp_path: Path) -> None:
+    name = "$\\frac{1}{0}$ ../../x\n<b>"
+    records = [stored for power in (1.0, 2.0) for stored in sets(name, SETS["dm"], fields={name: power}, artifact_hash=str(power))]
+    found = RecordsFound((*records, *sets("dm", SETS["dm"], **FOREIGN)), ())
+    paths = write_figures(found, tmp_path, tmp_path / "figures")
+    assert {path.parent for path in paths} == {tmp_path / "figures"}
+    assert "\\frac" not in "".join(path.read_text(encoding="utf-8") for path in paths if path.suffix == ".tex")
+
+
+def test_without_records_there_is_no_figure(tmp_path: Path) -> None:
+    assert draw_figures(RecordsFound((), ()), tmp_path) == []

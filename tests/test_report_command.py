@@ -1,0 +1,123 @@
+"""``dcbench report`` on the project's own records and on bad ones: all formats, quickly, without torch; what is bad is said."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dcbench.records import find_records, write_record
+from tests.commandline import ask, done, environment
+from tests.fixed_records import EXAMPLE, SETS, fixed, sets
+from tests.test_figures import embedding, trace
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
+MOST_SECONDS = 20
+WITHOUT_TORCH = """
+import sys
+from dcbench.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    assert "torch" not in sys.modules
+"""
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, float]]:
+    """The folder that each format left of the committed results, and how long it took."""
+    found = {}
+    for fmt in ("latex", "html"):
+        out = tmp_path_factory.mktemp(fmt)
+        begun = time.monotonic()
+        asked = ["report", "--results", str(RESULTS), "--format", fmt, "--out", str(out)]
+        command = [sys.executable, "-W", "error", "-c", WITHOUT_TORCH, *asked]
+        ran = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr
+        found[fmt] = out, time.monotonic() - begun
+    return found
+
+
+@pytest.mark.slow
+def test_the_committed_results_are_reported_in_time_and_without_torch(reported: dict[str, tuple[Path, float]]) -> None:
+    for fmt, (out, seconds) in reported.items():
+        assert any(out.iterdir())
+        assert seconds < MOST_SECONDS, fmt
+
+
+@pytest.mark.slow
+def test_every_measured_set_is_on_the_page_and_has_its_figures(reported: dict[str, tuple[Path, float]]) -> None:
+    page = (reported["html"][0] / "index.html").read_text(encoding="utf-8")
+    records = find_records(RESULTS).records
+    assert page.count('<article class="set">') == len(records)
+    pictures = {path for stored in records if (path := stored.path.parent.parent.parent / "images.png").is_file()}
+    assert page.count('a class in each row" ') == len(pictures)
+    figures = sorted(path.name for path in (reported["latex"][0] / "figures").iterdir())
+    assert len(figures) % 4 == 0
+    for name in ("storage-cifar10-quick", "images-cifar10-ipc1-", "images-cifar10-ipc10-"):
+        assert len([figure for figure in figures if figure.startswith(name)]) == 4
+
+
+def test_traces_and_embeddings_alone_are_worth_a_report(tmp_path: Path) -> None:
+    write_record(tmp_path / "results" / "a" / "record.json", trace("dm").record)
+    write_record(tmp_path / "results" / "b" / "record.json", embedding("dm").record)
+    done("report", "--results", tmp_path / "results", "--out", tmp_path / "out")
+    names = {path.name.rpartition("-")[0] for path in (tmp_path / "out" / "figures").iterdir()}
+    assert names == {"trace-cifar10-ipc10-quick", "embedding-cifar10-ipc10-resnet18"}
+    page = done("report", "--results", tmp_path / "results", "--format", "html").out
+    assert page.count("<figure>") == 2
+
+
+@pytest.mark.parametrize("fmt", ["latex", "html"])
+def test_bad_records_are_named_and_the_rest_is_reported(tmp_path: Path, fmt: str) -> None:
+    results = tmp_path / "results"
+    for number, stored in enumerate([*fixed(), *sets("dm", SETS["dm"], protocol={**EXAMPLE["protocol"], "name": "paper"})]):
+        write_record(results / str(number) / "record.json", stored.record)
+    whole = (results / "0" / "record.json").read_text(encoding="utf-8")
+    newer = json.dumps({**json.loads(whole), "format_version": 99})
+    for name, content in (("cut", whole[:200]), ("newer", newer), ("other", '{"kind": "poem"}')):
+        (results / name).mkdir()
+        (results / name / "record.json").write_text(content, encoding="utf-8")
+    answer = done("report", "--results", results, "--format", fmt, "--out", tmp_path / "out", "--json")
+    assert len(answer.json["problems"]) == 3
+    assert "format_version 99 is newer than 1, the newest that this dcbench reads; a newer dcbench is needed" in answer.err
+    assert re.search(r"passed over: .*cut/record.json is not a readable record", answer.err)
+    assert "unknown kind of record 'poem'" in answer.err
+    assert len(answer.json["tables"]) == 2
+    if fmt == "html":
+        page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+        assert page.count('<section class="board"') == 2
+        assert "Passed over: 3 files" in page
+        assert "format_version 99 is newer" in page
+
+
+@pytest.mark.parametrize("fmt", ["latex", "markdown", "csv", "html"])
+def test_no_records_are_refused_in_one_line(tmp_path: Path, fmt: str) -> None:
+    answer = ask("report", "--results", tmp_path, "--format", fmt)
+    assert answer.code == 1
+    assert "no records below" in answer.line
+
+
+def test_all_records_are_one_tidy_file_with_a_line_for_each_network(tmp_path: Path) -> None:
+    for number, stored in enumerate(fixed()):
+        write_record(tmp_path / "results" / str(number) / "record.json", stored.record)
+    done("report", "--results", tmp_path / "results", "--format", "csv", "--out", tmp_path / "out")
+    rows = list(csv.DictReader((tmp_path / "out" / "records.csv").read_text(encoding="utf-8").splitlines()))
+    assert sorted(float(row["accuracy"]) for row in rows if row["method"] == "dm") == sorted(sum(SETS["dm"], ()))
+    assert len(rows) == sum(len(networks) for method in SETS.values() for networks in method)
+
+
+def test_the_documented_frame_is_what_is_said(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "reports.md").read_text(encoding="utf-8"), re.DOTALL)
+    for number, stored in enumerate(fixed()):
+        write_record(tmp_path / "results" / str(number) / "record.json", stored.record)
+    command = [sys.executable, "-c", f"{example}\nprint(means.round(3).to_csv())"]
+    ran = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ran.stdout.split()[:3] == ["method,ipc,mean,std,count", "datadam,10,0.452,0.003,3", "dm,10,0.448,0.004,3"]
