@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -252,3 +254,16 @@ def test_hostile_names_are_drawn_as_they_stand(tmp_path: Path) -> None:
 
 def test_without_records_there_is_no_figure(tmp_path: Path) -> None:
     assert draw_figures(RecordsFound((), ()), tmp_path) == []
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.slow
+def test_the_fragments_compile_in_an_article(tmp_path: Path) -> None:
+    found = RecordsFound((*variant(SETS["datadam"]), *variant(SETS["dm"], power=1.0)), (), (), (trace("dm"),), (embedding("dm"),))
+    names = [path.name for path in write_figures(found, tmp_path, tmp_path / "figures") if path.suffix == ".tex"]
+    inputs = "\n".join(rf"\input{{figures/{name}}}" for name in names)
+    head = r"\documentclass{article}\usepackage{graphicx}\graphicspath{{figures/}}"
+    (tmp_path / "main.tex").write_text(rf"{head}\begin{{document}}{inputs}\end{{document}}", encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stdout[-2000:]

@@ -14,9 +14,10 @@ import pytest
 from scipy import stats
 
 from dcbench.errors import FileFormatError
-from dcbench.records import ArchitectureScore, SearchRecord, SearchRun, StoredSearch, Versions, find_records, write_record
+from dcbench.records import ArchitectureScore, RecordsFound, SearchRecord, SearchRun, StoredSearch, Versions, find_records, write_record
 from dcbench.report import Table, to_csv, to_latex, to_markdown
-from dcbench.report.search_figures import search_figures
+from dcbench.report.figures import write_figures
+from dcbench.report.figures.searches import search_drawings
 from dcbench.report.searches import search_boards, search_summary, search_tables
 
 README = Path(__file__).parents[1] / "results" / "README.md"
@@ -211,17 +212,22 @@ def test_few_architectures_have_no_top() -> None:
 
 
 def test_scatter_plots_are_drawn_with_their_figures(tmp_path: Path) -> None:
-    paths = search_figures(three(), tmp_path / "figures")
-    assert [path.suffix for path in paths] == [".pdf", ".png", ".csv"] * 2
-    assert paths[0].read_bytes().startswith(b"%PDF")
-    assert paths[1].read_bytes().startswith(b"\x89PNG")
+    paths = write_figures(RecordsFound((), (), tuple(three())), tmp_path, tmp_path / "figures")
+    assert [path.suffix for path in paths] == [".pdf", ".png", ".csv", ".tex"] * 2
     rows = list(csv.DictReader(paths[2].read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 3 * COUNT
     best = {entry["architecture"] for entry in rows if entry["top"] == "True" and entry["proxy"] == "DM"}
     assert best == {f"a{place}" for place in sorted(range(COUNT), key=lambda place: TRUTH[place])[-12:]}
-    assert len(paths[5].read_text(encoding="utf-8").splitlines()) == 1 + 3 * 12
-    again = search_figures(three(), tmp_path / "again")
-    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in paths]
+    assert len(paths[6].read_text(encoding="utf-8").splitlines()) == 1 + 3 * 12
+
+
+def test_every_architecture_of_a_panel_is_drawn_and_no_other() -> None:
+    everything, top = search_drawings(three())
+    for drawing in (everything, top):
+        for panel, (_, own) in zip(drawing.figure().axes, drawing.data.groupby("proxy", sort=False), strict=True):
+            shown = np.concatenate([np.asarray(scatter.get_offsets()) for scatter in panel.collections])
+            wanted = 100 * own[["proxy_accuracy", "truth"]].to_numpy(float)
+            assert sorted(map(tuple, shown.round(6).tolist())) == sorted(map(tuple, wanted.round(6).tolist()))
 
 
 def test_a_search_record_survives_the_disk_and_counts_once(tmp_path: Path) -> None:

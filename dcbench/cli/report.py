@@ -57,14 +57,12 @@ def _write(found: RecordsFound, tables: list[Table], fmt: str, results: Path, ou
     from dcbench.files import write_bytes
     from dcbench.report import tidy_frame, write_tables
     from dcbench.report.figures import write_figures
-    from dcbench.report.search_figures import search_figures
 
     if fmt == "html":
         from dcbench.report.page import write_page
 
         return [write_page(found, results, out)]
-    figures = out / "figures"
-    written = [*write_tables(tables, fmt, out), *search_figures(found.searches, figures), *write_figures(found, results, figures)]
+    written = [*write_tables(tables, fmt, out), *write_figures(found, results, out / "figures")]
     if fmt == "csv":
         written.append(out / "records.csv")
         write_bytes(written[-1], str(tidy_frame(found.records).to_csv(index=False, lineterminator="\n")).encode())

@@ -10,16 +10,18 @@ from dcbench.report.figures.conditions import condition_drawings
 from dcbench.report.figures.drawing import Drawing
 from dcbench.report.figures.embeddings import embedding_drawings
 from dcbench.report.figures.pictures import grid_drawings
+from dcbench.report.figures.searches import search_drawings
 from dcbench.report.figures.storage import storage_drawings
 from dcbench.report.figures.traces import trace_drawings
 
 
 def draw_plots(found: RecordsFound, root: Path) -> list[Drawing]:
-    """Accuracy against storage, what was varied, traces and embeddings; pictures are looked for below ``root``."""
+    """Accuracy against storage, what was varied, searches, traces and embeddings; pictures are looked for below ``root``."""
     return [
         *storage_drawings(found.records),
         *ablation_drawings(found.records),
         *condition_drawings(found.records),
+        *search_drawings(found.searches),
         *trace_drawings(found.traces, root),
         *embedding_drawings(found.embeddings),
     ]
