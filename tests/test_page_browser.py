@@ -106,7 +106,7 @@ def test_it_filters_by_data_set_budget_and_method(page: Page) -> None:
 
 
 def test_it_shows_images_curves_and_provenance(page: Page) -> None:
-    page.get_by_text("3 sets in detail").nth(1).click()
+    page.get_by_text("3 sets in detail").first.click()
     image = page.locator("img:visible").first
     image.scroll_into_view_if_needed()
     page.wait_for_function("image => image.complete && image.naturalWidth === 344", arg=image.element_handle())
