@@ -90,6 +90,7 @@ def test_bad_records_are_named_and_the_rest_is_reported(tmp_path: Path, fmt: str
     assert "format_version 99 is newer than 1, the newest that this dcbench reads; a newer dcbench is needed" in answer.err
     assert re.search(r"passed over: .*cut/record.json is not a readable record", answer.err)
     assert "unknown kind of record 'poem'" in answer.err
+    assert "2 tables: other data, protocols, networks or precisions are never ranked together" in answer.err
     assert len(answer.json["tables"]) == 2
     if fmt == "html":
         page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")

@@ -35,7 +35,10 @@ def command(results: Path, fmt: str, out: Path | None, as_json: bool, debug: boo
         console.say(f"passed over: {problem}")
     if not any((found.records, found.searches, found.traces, found.embeddings)):
         raise DataError(f"no records below {results}; make some with `dcbench run`, or name another folder with --results")
-    tables = [*build_tables(found.records, STUDIES["table3"]), *search_tables(found.searches)]
+    accuracies = build_tables(found.records, STUDIES["table3"])
+    if len(accuracies) > 1:
+        console.say(f"{len(accuracies)} tables: other data, protocols, networks or precisions are never ranked together")
+    tables = [*accuracies, *search_tables(found.searches)]
     written = [] if out is None else _write(found, tables, fmt, results, out)
     for path in written:
         console.say(f"written: {path}")
