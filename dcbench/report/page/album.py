@@ -34,7 +34,7 @@ class Album:
         self.left -= len(picture)
         self._places[path] = f"images-{len(self._places)}"
         image = embedded(picture, f"Images of {label}, a class in each row")
-        return element("figure", image, element("figcaption", "Images, a class in each row"), id=self._places[path], class_="images")
+        return element("figure", image, element("figcaption", "A class in each row"), id=self._places[path], class_="images")
 
     def _named(self, path: Path) -> str:
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else path.name
