@@ -25,6 +25,7 @@ from dcbench.records import (
     find_records,
     write_record,
 )
+from dcbench.report import build_tables
 from dcbench.report.figures import Drawing, draw_figures, write_figures
 from dcbench.report.figures.ablations import ablation_drawings, ablations
 from dcbench.report.figures.conditions import condition_drawings
@@ -119,6 +120,16 @@ def test_words_stand_in_places_of_their_own_and_budgets_in_panels() -> None:
     assert [panel.get_title() for panel in figure.axes] == ["IPC 1", "IPC 10"]
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["cosine", "mae", "mse"]
     assert plotted(drawing) == {(float(place), 44.766667) for place in range(3)}
+
+
+def test_a_field_that_came_later_is_at_its_default_where_the_record_is_silent() -> None:
+    records = [*variant(SETS["datadam"]), *variant(SETS["dm"], loss="mae"), *variant(SETS["dm"], loss="cosine")]
+    (drawing,) = ablation_drawings(records)
+    assert drawing.name.startswith("ablation-cifar10-datadam-loss-")
+    assert [(row["value"], row["x"]) for row in drawing.data.to_dict("records")] == [("default", 0.0), ("cosine", 1.0), ("mae", 2.0)]
+    assert drawing.caption.endswith("Default: the record is silent on the field, which is at its default.")
+    normed = [*variant(SETS["datadam"]), *variant(SETS["dm"], map_norm="none")]
+    assert [row[0].text for row in build_tables(normed)[0].rows] == ["DataDAM (map_norm=default)", "DataDAM (map_norm=none)"]
 
 
 def test_one_set_has_the_interval_of_its_networks_and_says_so() -> None:

@@ -13,6 +13,7 @@ from dcbench.records import EvaluationRecord, StoredRecord
 from dcbench.report.statistics import SetsSummary, summarise_sets
 
 ABSENT = "none"
+DEFAULT = "default"  # a field on which a record is silent: it came later than the method, and is at its default
 _ARTIFACT = "artifact"
 _NOT_OF_THE_PROTOCOL = ("networks", "seed", "evaluation_seed")  # how often it was carried out
 
@@ -142,7 +143,7 @@ def _varying(records: Sequence[EvaluationRecord], settings: Sequence[Mapping[str
     places = [[place for place, record in enumerate(records) if record.ipc == ipc] for ipc in {record.ipc for record in records}]
     for budget in places:
         names = {name for place in budget for name in settings[place]}
-        found |= {name for name in names if len({settings[place].get(name, ABSENT) for place in budget}) > 1}
+        found |= {name for name in names if len({settings[place].get(name, DEFAULT) for place in budget}) > 1}
     varying = sorted(found - {_ARTIFACT})
     for budget in places:  # the hash speaks only where the settings that we know leave two artifacts alike
         alike = {(_values(settings[place], varying), settings[place].get(_ARTIFACT)) for place in budget}
@@ -152,7 +153,7 @@ def _varying(records: Sequence[EvaluationRecord], settings: Sequence[Mapping[str
 
 
 def _values(settings: Mapping[str, str], names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(settings.get(name, ABSENT) for name in names)
+    return tuple(settings.get(name, DEFAULT) for name in names)
 
 
 def _settings(records: Sequence[EvaluationRecord]) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dcbench.records import EvaluationRecord, StoredRecord
-from dcbench.report.boards import Board, boards, canonical, in_order
+from dcbench.report.boards import DEFAULT, Board, boards, canonical, in_order
 from dcbench.report.figures.cases import FIGURES, INTERVALS, by_set, draw_points, figures_of, plain
 from dcbench.report.figures.drawing import COLUMN_INCHES, Drawing, look, named, panels, tidy
 from dcbench.report.frames import frame
@@ -55,10 +55,9 @@ def ablation_drawings(records: Iterable[StoredRecord]) -> list[Drawing]:
 def _groups(records: Sequence[EvaluationRecord], field: str) -> dict[tuple[int | None, str], dict[str, tuple[EvaluationRecord, ...]]]:
     found: dict[tuple[int | None, str], dict[str, tuple[EvaluationRecord, ...]]] = defaultdict(dict)
     for record in records:
-        if field in record.fields:
-            cases = found[record.ipc, canonical(_rest(record, field))]
-            value = canonical(record.fields[field])
-            cases[value] = (*cases.get(value, ()), record)
+        cases = found[record.ipc, canonical(_rest(record, field))]
+        value = canonical(record.fields.get(field, DEFAULT))
+        cases[value] = (*cases.get(value, ()), record)
     return {key: cases for key, cases in found.items() if len(cases) > 1}
 
 
@@ -71,7 +70,7 @@ def _rest(record: EvaluationRecord, field: str) -> dict[str, Any]:
 
 def ablation_data(ablation: Ablation) -> pd.DataFrame:
     """One row for each value of the field in each group; ``x`` is where it stands."""
-    values = sorted({value for cases in ablation.groups.values() for value in cases}, key=lambda value: (_number(value) or 0.0, value))
+    values = sorted({value for cases in ablation.groups.values() for value in cases}, key=_order)
     numeric = all(_number(value) is not None for value in values)
     places = {value: _number(value) if numeric else float(place) for place, value in enumerate(values)}
     names = _series([rest for _, rest in ablation.groups])
@@ -90,7 +89,9 @@ def _series(rests: Sequence[str]) -> dict[str, str]:
     read = {rest: json.loads(rest) for rest in rests}
     names = sorted({name for each in read.values() for name in each["fields"]})
     varied = [name for name in names if len({canonical(each["fields"].get(name)) for each in read.values()}) > 1]
-    said = {rest: ", ".join(f"{name}={plain(each['fields'].get(name))}" for name in varied) for rest, each in read.items()}
+    said = {
+        rest: ", ".join(f"{name}={plain(each['fields'][name])}" for name in varied if name in each["fields"]) for rest, each in read.items()
+    }
     if len(set(said.values())) < len(said):  # told apart by other settings than fields
         return {rest: f"{words}{'; ' if words else ''}{canonical(read[rest]['settings'])}" for rest, words in said.items()}
     return said
@@ -103,6 +104,8 @@ def _drawing(ablation: Ablation) -> Drawing:
         f" test accuracy by protocol {one_line(str(board.protocol.get('name', '')))}"
         f" ({protocol_words(board.protocol, board.network, board.augment)}); {INTERVALS}."
     )
+    if DEFAULT in set(data["value"]):
+        caption += f" {DEFAULT.capitalize()}: the record is silent on the field, which is at its default."
     name = named("ablation", board.dataset, ablation.method, ablation.field, str(board.protocol.get("name", "")), board.key)
     return Drawing(name, caption, data, lambda: _draw(data, ablation.field))
 
@@ -143,6 +146,11 @@ def _mark(panel: Axes, data: pd.DataFrame) -> None:
 
 def _is_numeric(data: pd.DataFrame) -> bool:
     return all(_number(str(value)) is not None for value in data["value"])
+
+
+def _order(value: str) -> tuple[bool, float, str]:
+    """The default first, then by number, then by name."""
+    return _read(value) != DEFAULT, _number(value) or 0.0, value
 
 
 def _number(value: str) -> float | None:

@@ -46,7 +46,7 @@ def labels(records: Sequence[OfASet]) -> list[str]:
         names = sorted({name for other in own for name in other.fields})
         varied = [name for name in names if len({canonical(other.fields.get(name)) for other in own}) > 1]
         parts = ["foreign"] if record.foreign else []
-        parts += [f"{name}={plain(record.fields.get(name))}" for name in varied]
+        parts += [f"{name}={plain(record.fields[name])}" for name in varied if name in record.fields]
         found.append(one_line(f"{title(record.method)} ({', '.join(parts)})" if parts else title(record.method)))
     return found
 
