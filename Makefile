@@ -13,7 +13,7 @@ demo: $(READY)      ## six methods on the built-in digits, then their table
 test: $(READY)      ## all tests
 	$(BIN)/python -m pytest
 
-test-long: $(READY) ## the tests that train generative models for minutes
+test-long: $(READY) ## the tests that take minutes: generative models, twenty kills, a thousand classes
 	$(BIN)/python -m pytest -m long
 
 check: $(READY)     ## format, lint, types, architecture

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")  # how torch says so: on a processor it has no class for it
+
 
 class DcbenchError(Exception):
     """Anything that dcbench refuses or cannot do; the command line shows its message without a traceback."""

@@ -39,6 +39,12 @@ class Workshop:
         """What units hear and say while they are carried out."""
         return Site(self.progress, self.say, self.stop)
 
+    def stoppable_progress(self, text: str, done: int, total: int) -> None:
+        """Progress of work that has no steps of ``Run``: raises KeyboardInterrupt where the user has asked to stop."""
+        self.progress(text, done, total)
+        if self.stop():
+            raise KeyboardInterrupt
+
     @contextmanager
     def alone(self, folder: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
         """Hold ``folder`` for this process. While another one is at work there, ``waiting`` is called, or it says so and can be stopped."""

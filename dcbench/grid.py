@@ -77,7 +77,7 @@ class Grid:
     def load(self, dataset: str, places: Places, workshop: Workshop) -> Loaded:
         """One of the grid's datasets in the space that the preset asks for."""
         whiten = self.zca == "on" or (self.zca == "auto" and self.preset == "paper" and dataset in WHITENED_BY_THE_PAPER)
-        return load(dataset, places, zca=whiten, holdout=self.holdout, progress=workshop.progress)
+        return load(dataset, places, zca=whiten, holdout=self.holdout, progress=workshop.stoppable_progress)
 
     def protocol_of(self, distiller: Distiller, name: str | None) -> Protocol:
         """The protocol that judges ``distiller``'s sets: ``name`` if given, else the one of the preset."""

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dcbench.errors import DeviceError, OutOfRangeError, UnknownNameError
+from dcbench.errors import OUT_OF_MEMORY, DeviceError, OutOfRangeError, UnknownNameError
 
 Precision = Literal["fp32", "bf16"]
 Engine = Literal["eager", "compiled"]
@@ -27,7 +27,6 @@ MOST_THREADS = 1024  # more than that, and the process may not get them
 WORTH_COMPILING_MACS = 3e12
 # Activation values of one layer that are worked on at a time. On a CPU, chunks that stay in cache are twice as fast.
 CHUNK_VALUES = {"cpu": 64 * 128 * 32 * 32, "cuda": 4096 * 128 * 32 * 32}
-_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 MOST_ABREAST = 32  # networks trained in one pass
 # Multiply-accumulates per second (and thread, on a CPU) of training a ConvNet: measured with AVX-512 and AMX; guessed for CUDA.
 MACS_PER_SECOND: dict[tuple[str, str, str], float] = {
@@ -141,7 +140,7 @@ class Machine:
 
     def ran_out_of_memory(self, error: RuntimeError) -> bool:
         """Whether torch raised ``error`` because it got no memory: the processor's allocator has no class of error for it."""
-        return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
+        return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
     def free(self) -> None:
         """Give back what the device's allocator keeps for later, so that pieces of another size fit."""

@@ -24,6 +24,7 @@ from dcbench.machine import Machine
 CHECKPOINT_VERSION = 1
 CHECKPOINT = "checkpoint.pt"
 HISTORY = "history.csv"
+CHECKPOINT_SHARE = 0.015  # of a run's time, at the most, goes into checkpoints, however large the images are
 Progress = Callable[[str, int, int], None]  # what is being done, how many steps are done, of how many
 
 
@@ -85,7 +86,7 @@ class Run:
     stop: Callable[[], bool] = lambda: False  # asked at every step; true: save and raise KeyboardInterrupt
     resume: bool = True
     elsewhere: bool = False  # whether a checkpoint of another machine may be gone on with
-    checkpoint_seconds: float = 30.0
+    checkpoint_seconds: float = 30.0  # between two, or more where writing one takes long; 0: after each step
     watch: Watch = unwatched  # shown the state before the first step and after each, always before a checkpoint says that it is done
     cost: Cost = field(default_factory=Cost)
     history: list[dict[str, float]] = field(default_factory=list)
@@ -117,6 +118,7 @@ class Run:
         """
         done = self._restore(name, total, state)
         saved = clock = time.monotonic()
+        pause = self.checkpoint_seconds
         self.progress(name, done, total)
         self.watch(name, done, state)
         for step in range(done, total):
@@ -126,9 +128,10 @@ class Run:
             clock = self._count_step(clock)
             self.progress(name, step + 1, total)
             stopping = self.stop()
-            if stopping or clock - saved >= self.checkpoint_seconds:
+            if stopping or clock - saved >= pause:
                 self._save(name, step + 1, total, state)
                 saved = time.monotonic()
+                pause = self.checkpoint_seconds and max(self.checkpoint_seconds, (saved - clock) / CHECKPOINT_SHARE)
             if stopping:
                 raise KeyboardInterrupt
 

@@ -77,9 +77,9 @@ def carry_out(search: Search, places: Places, workshop: Workshop) -> Done:
 def _load(dataset: str, search: Search, places: Places, workshop: Workshop) -> Loaded:
     validation = search.validation
     if validation is None:
-        everything = load(dataset, places, progress=workshop.progress)
+        everything = load(dataset, places, progress=workshop.stoppable_progress)
         validation = min(USUAL_VALIDATION, len(everything.train) // 5)
-    return load(dataset, places, holdout=validation, progress=workshop.progress)
+    return load(dataset, places, holdout=validation, progress=workshop.stoppable_progress)
 
 
 def _table(search: Search, study: Study) -> Truth | None:

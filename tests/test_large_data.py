@@ -325,6 +325,16 @@ def test_decoding_goes_on_where_it_was_stopped(squawk: Path, tmp_path: Path, ope
     assert not opened
 
 
+@pytest.mark.usefixtures("small_blocks")
+def test_asked_to_stop_decoding_stops_after_its_block(squawk: Path, cache: Path, workshop: Workshop, opened: list[Path]) -> None:
+    grid = Grid(["random"], ["imagesquawk"], [1], [0])
+    with pytest.raises(KeyboardInterrupt):
+        grid.load("imagesquawk", Places(squawk, cache), replace(workshop, stop=lambda: len(opened) >= 8))
+    assert len(opened) == 8
+    grid.load("imagesquawk", Places(squawk, cache), workshop)
+    assert len(opened) == 30  # none twice
+
+
 def flip_in_second_block(partial: Path, _journal: Path) -> None:
     content = bytearray(partial.read_bytes())
     content[128 + 5 * 3 * 128 * 128] ^= 1

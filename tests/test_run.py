@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -340,3 +341,22 @@ def test_damaged_shared_work_is_done_again(kept: Run, tmp_path: Path) -> None:
 def test_fingerprints_do_not_depend_on_the_order_of_keys() -> None:
     assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": [1, 2], "a": 1})
     assert len({fingerprint({"a": value}) for value in (1, 1.5, "1", None, True, [1])}) == 6
+
+
+@pytest.mark.parametrize(("saving", "most"), [(0.1, 0.005), (3.0, 0.02), (20.0, 0.02)])
+def test_checkpoints_take_a_small_share_of_the_time_however_long_one_takes(
+    saving: float, most: float, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    saves: list[int] = []
+
+    def save(_run: Run, _name: str, done: int, *_: object) -> None:
+        now[0] += saving
+        saves.append(done)
+
+    monkeypatch.setattr("dcbench.run.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(Run, "_save", save)
+    for _ in replace(run, folder=tmp_path).steps(20_000, {}):
+        now[0] += 1.0
+    assert len(saves) >= 10
+    assert len(saves) * saving / now[0] < most

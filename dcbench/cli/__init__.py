@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from dcbench import __version__
-from dcbench.errors import DcbenchError, OutOfRangeError, UnknownNameError
+from dcbench.errors import OUT_OF_MEMORY, DcbenchError, OutOfRangeError, UnknownNameError
 
 COMMANDS = {
     "run": "distil synthetic sets, evaluate them, store and tabulate the results",
@@ -81,7 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except DcbenchError as error:
         _fail(str(error), 1, words)
     except Exception as error:  # of a plugin, a library or ours: one line all the same, and where it came from on demand
-        _fail(f"{type(error).__name__}: {str(error)[:500]} (not foreseen; --debug shows where it came from)", 1, words)
+        _fail(_not_foreseen(error), 1, words)
+
+
+def _not_foreseen(error: Exception) -> str:
+    """Errors of memory are told by their words, for torch has no class of them on a processor, and not every command imports it."""
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)):
+        return f"out of memory ({str(error)[:200]}); what is done is kept. Try a smaller --ipc or batch, or a machine with more memory"
+    return f"{type(error).__name__}: {str(error)[:500]} (not foreseen; --debug shows where it came from)"
 
 
 def _fail(message: str, code: int, words: Sequence[str] = ()) -> None:

@@ -81,7 +81,7 @@ def _evaluate(protocols: list[Protocol], shared: Common, options: dict[str, Any]
     for distilled in sets:
         _check_data(distilled, options["dataset"])
     places = shared.places(options["download"])
-    loaded = {name: load(name, places, progress=workshop.progress) for name in sorted(names)}
+    loaded = {name: load(name, places, progress=workshop.stoppable_progress) for name in sorted(names)}
     judgements: list[Judgement] = []
     for distilled in sets:
         data = loaded[distilled.synthetic.spec.dataset]

@@ -60,7 +60,7 @@ def adopt(path: Path, target: Path, asked: tuple[Common, dict[str, Any]], worksh
     shared, options = asked
     layout = find_layout(options["layout"])
     kind = layout.space if options["space"] == "auto" else options["space"]
-    loaded = load(options["dataset"], shared.places(options["download"]), zca=kind == "zca", progress=workshop.progress)
+    loaded = load(options["dataset"], shared.places(options["download"]), zca=kind == "zca", progress=workshop.stoppable_progress)
     imported = import_set(path, layout, loaded.spec, Space() if kind == "raw" else loaded.train.space)
     for warning in imported.warnings:
         workshop.say(f"{path}: {warning}")

@@ -46,3 +46,26 @@ def test_where_nothing_can_be_cut_it_is_one_line(tmp_path: Path, monkeypatch: py
     assert answer.code == 1
     assert answer.line.startswith("dcbench: out of memory in step 1 with one image at a time (Tried to allocate 2.00 GiB)")
     assert not list(tmp_path.rglob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+    ],
+    ids=["Python's", "the processor's", "CUDA's"],
+)
+def test_anywhere_else_it_is_one_line_and_what_is_done_is_kept(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dcbench.training.Trainer._epoch", full)
+        answer = ask(*MMD, "--out", tmp_path)
+    assert answer.code == 1
+    assert answer.line.startswith("dcbench: out of memory (")
+    assert "smaller --ipc or batch" in answer.line
+    assert list(tmp_path.rglob("synthetic.pt"))
+    done(*MMD, "--out", tmp_path)
