@@ -7,7 +7,9 @@ as soon as it comes; a unit that fails for its own reasons is not repeated. Impo
 from __future__ import annotations
 
 import logging
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -98,11 +100,17 @@ def _connect(address: str | None) -> None:
     if ray.is_initialized():
         return
     local = {} if address else {"include_dashboard": False}
+    before = signal.getsignal(signal.SIGTERM)
     try:
         _knock(address or "")
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
     except (OSError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"no Ray cluster at {address!r} ({error}); start one with ray start --head, or leave --address out") from error
+        here = f"Ray cannot be started here ({error}); --executor serial needs none"
+        there = f"no Ray cluster at {address!r} ({error}); start one with ray start --head, or leave --address out"
+        raise ClusterError(there if address else here) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # Ray's own handler leaves at once
 
 
 def _knock(address: str) -> None:
@@ -134,13 +142,15 @@ class _Floor(Generic[Value]):
         self.looked = time.monotonic()
 
     def work(self) -> Iterator[Ended[Value]]:
+        """Each job as it ends; raises KeyboardInterrupt when all that was under way has stopped on demand."""
         while True:
             if not self.site.stop():
+                self._fill()
+                if not self.active:
+                    return
                 yield from self._move()
-            if not self.streams and self.site.stop():
+            elif not self.streams:
                 raise KeyboardInterrupt
-            if not self.active:
-                return
             if self.streams:
                 ready, _ = ray.wait(list(self.streams), num_returns=1, timeout=PATIENCE, fetch_local=False)
                 for stream in ready:
@@ -154,10 +164,13 @@ class _Floor(Generic[Value]):
         for active in self.active:
             active.steps.close()
 
-    def _move(self) -> Iterator[Ended[Value]]:
-        """Begin jobs and go on with those whose units have all ended; those that have ended themselves."""
+    def _fill(self) -> None:
+        """Begin jobs, as long as there is room."""
         while len(self.active) < 2 * self.executor.slots and (job := self._next_job()) is not None:
             self.active.append(_Active(job, job.begin()))
+
+    def _move(self) -> Iterator[Ended[Value]]:
+        """Go on with the jobs whose units have all ended; those that have ended themselves."""
         for active in [active for active in self.active if not active.pending]:
             outcome = self._advance(active)
             if outcome is not None:

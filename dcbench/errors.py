@@ -62,7 +62,8 @@ def brief(value: Any) -> str:
 
 def in_one_line(error: Exception) -> str:
     """What went wrong, for people: our own messages as they are, others' with their kind and the work that they came from."""
-    if isinstance(error, DcbenchError):
-        return " ".join(str(error).split())
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    return " ".join(f"{type(error).__name__}: {error}{notes}".split())
+    if isinstance(error, ClusterError):
+        return " ".join(f"{error}{notes}".split())
+    ours = isinstance(error, DcbenchError)
+    return " ".join((str(error) if ours else f"{type(error).__name__}: {error}{notes}").split())

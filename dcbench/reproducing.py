@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from dcbench.artifact import Artifact
 from dcbench.datasets.loading import Loaded
 from dcbench.datasets.places import Places
-from dcbench.distilling import distil
+from dcbench.distilling import distilling
 from dcbench.embedding import Placement, embedding_macs
-from dcbench.errors import DataError, DivergedError, MismatchError, OutOfRangeError
+from dcbench.errors import OutOfRangeError, in_one_line
 from dcbench.evaluator import Protocol
+from dcbench.executor import Job, Steps
 from dcbench.experiment import Cell, Distilled, Workshop
 from dcbench.grid import Grid
 from dcbench.nas.catalogue import find_space
@@ -23,7 +24,7 @@ from dcbench.nas.study import draw
 from dcbench.networks.base import macs
 from dcbench.networks.catalogue import build_network
 from dcbench.records import EmbeddingRecord, EvaluationRecord, SearchRecord, TraceRecord
-from dcbench.scoring import record_path, score
+from dcbench.scoring import Judgement, record_path, scoring
 from dcbench.studies import Part, Plan, Study
 from dcbench.tracing import Trace
 
@@ -44,7 +45,13 @@ class Outcome:
     traces: list[tuple[TraceRecord, Path]] = field(default_factory=list)
     embeddings: list[tuple[EmbeddingRecord, Path]] = field(default_factory=list)
     searches: list[tuple[SearchRecord, Path]] = field(default_factory=list)
+    sets: list[Path] = field(default_factory=list)
     skipped: int = 0
+
+    def add(self, other: Outcome) -> None:
+        """Take in what another part of the study came to."""
+        for name in ("evaluations", "traces", "embeddings", "searches", "sets"):
+            getattr(self, name).extend(getattr(other, name))
 
 
 @dataclass(frozen=True)
@@ -87,35 +94,36 @@ class Reproduction:
 
     def carry_out(self) -> Outcome:
         """Do all of it. A cell that cannot be done is skipped with its reason, unless it is the only one."""
-        outcome, sets = Outcome(), list[Path]()
-        cells = list(self._cells())
-        for part, cell in cells:
-            try:
-                sets += self._work(part, cell, outcome)
-            except (DataError, DivergedError, MismatchError) as error:
-                if len(cells) == 1:
-                    raise
-                self.workshop.say(f"{_label(part, cell)} skipped: {' '.join(str(error).split())}")
+        outcome = Outcome()
+        jobs = [Job(_label(part, cell), cell.folder(self.workshop), partial(self._steps, part, cell)) for part, cell in self._cells()]
+        ended = {each.job: each for each in self.workshop.executor.carry_out(jobs, self.workshop.site)}
+        for each in (ended[job] for job in jobs):
+            if isinstance(each.outcome, Exception) and len(jobs) > 1:
+                self.workshop.say(f"{each.job.label} skipped: {in_one_line(each.outcome)}")
                 outcome.skipped += 1
+            else:
+                outcome.add(each.result)
         if self.plan.search is not None:
-            outcome.searches += carry_out(self._search(sets), self.places, self.workshop)
+            outcome.searches += carry_out(self._search(outcome.sets), self.places, self.workshop)
         return outcome
 
-    def _work(self, part: Part, cell: Cell, outcome: Outcome) -> list[Path]:
-        """One cell; the path of its set."""
-        plan = self.plan
+    def _steps(self, part: Part, cell: Cell) -> Steps[Outcome]:
+        """One cell. Its set and the networks that judge it go to the executor; traces and embeddings are made here."""
+        plan, outcome = self.plan, Outcome()
         if plan.trace:
             (protocol,) = self._protocols(part, cell)
             outcome.traces.append(Trace(cell, plan.trace, protocol, self.workshop).carry_out(plan.ensemble or protocol.networks))
-            return []
-        distilled = distil(cell, self.workshop)
+            return outcome
+        distilled = yield from distilling(cell, self.workshop)
         if plan.embedding is not None:
             outcome.embeddings.append(Placement(cell, _artifact(distilled), distilled.folder, plan.embedding, self.workshop).carry_out())
         for protocol in self._protocols(part, cell):
             networks = plan.ensemble or protocol.networks
-            record = score(distilled, cell.loaded.test, protocol, cell.seed, networks, self.workshop)
+            record = yield from scoring(Judgement(distilled, cell.loaded.test, protocol, cell.seed, networks, self.workshop))
             outcome.evaluations.append((record, record_path(distilled, record), distilled.path))
-        return [] if distilled.path is None else [distilled.path]
+        if distilled.path is not None:
+            outcome.sets.append(distilled.path)
+        return outcome
 
     def _grid(self, part: Part) -> Grid:
         holdout = self.plan.search.validation if self.plan.search else 0
