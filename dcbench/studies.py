@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from dcbench.errors import UnknownNameError
 
@@ -88,6 +89,12 @@ def find_study(name: str) -> Study:
     if name not in STUDIES:
         raise UnknownNameError("study", name, STUDIES)
     return STUDIES[name]
+
+
+def comparable(method: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A record's fields as an ablation compares them: a factor that goes as far as the default's counts as the default's."""
+    own = {float(AS_FAR[value]) for value in (fields.get("loss"), fields.get("map_norm")) if value in AS_FAR}  # type: ignore[index]
+    return {**fields, "scale": 100.0} if method == "datadam" and fields.get("scale") in own else fields
 
 
 SETS = (0, 1, 2)  # seeds of distillation in the published setting, where the paper has one set

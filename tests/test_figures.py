@@ -132,6 +132,15 @@ def test_a_field_that_came_later_is_at_its_default_where_the_record_is_silent() 
     assert [row[0].text for row in build_tables(normed)[0].rows] == ["DataDAM (map_norm=default)", "DataDAM (map_norm=none)"]
 
 
+def test_a_loss_with_a_factor_of_its_own_stands_beside_the_others_and_the_caption_says_so() -> None:
+    records = [*variant(SETS["datadam"], scale=100.0), *variant(SETS["dm"], loss="mae", scale=5.0)]
+    (drawing,) = ablation_drawings(records)
+    assert drawing.name.startswith("ablation-cifar10-datadam-loss-")
+    assert [row["value"] for row in drawing.data.to_dict("records")] == ["default", "mae"]
+    assert "(scale) differs" in drawing.caption
+    assert not ablation_drawings([*variant(SETS["datadam"], scale=100.0), *variant(SETS["dm"], loss="mae", scale=7.0)])
+
+
 def test_one_set_has_the_interval_of_its_networks_and_says_so() -> None:
     (drawing,) = ablation_drawings([*variant([(0.4, 0.42)]), *variant([(0.3,)], power=1.0)])
     rows = drawing.data.to_dict("records")

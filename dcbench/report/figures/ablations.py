@@ -13,6 +13,7 @@ from dcbench.report.figures.cases import FIGURES, INTERVALS, by_set, draw_points
 from dcbench.report.figures.drawing import COLUMN_INCHES, Drawing, look, named, panels, tidy
 from dcbench.report.frames import frame
 from dcbench.report.words import one_line, protocol_words, title
+from dcbench.studies import comparable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,9 +64,15 @@ def _groups(records: Sequence[EvaluationRecord], field: str) -> dict[tuple[int |
 
 def _rest(record: EvaluationRecord, field: str) -> dict[str, Any]:
     """Whatever else decides the images."""
-    others = {name: value for name, value in record.fields.items() if name != field}
+    others = {name: value for name, value in comparable(record.method, record.fields).items() if name != field}
     made = None if record.distillation is None else record.distillation.precision
     return {"fields": others, "settings": [record.method_version, record.holdout, record.space, made]}
+
+
+def field_differs(ablation: Ablation, name: str) -> bool:
+    """Whether records that are compared differ in a field that is not the one varied."""
+    groups = ([record for own in cases.values() for record in own] for cases in ablation.groups.values())
+    return name != ablation.field and any(len({canonical(record.fields.get(name)) for record in group}) > 1 for group in groups)
 
 
 def ablation_data(ablation: Ablation) -> pd.DataFrame:
@@ -104,6 +111,8 @@ def _drawing(ablation: Ablation) -> Drawing:
         f" test accuracy by protocol {one_line(str(board.protocol.get('name', '')))}"
         f" ({protocol_words(board.protocol, board.network, board.augment)}); {INTERVALS}."
     )
+    if field_differs(ablation, "scale"):
+        caption += " The factor before the loss (scale) differs, so that each takes a first step as far as the default's."
     if DEFAULT in set(data["value"]):
         caption += f" {DEFAULT.capitalize()}: the record is silent on the field, which is at its default."
     name = named("ablation", board.dataset, ablation.method, ablation.field, str(board.protocol.get("name", "")), board.key)
