@@ -103,6 +103,7 @@ def _connect(address: str | None) -> None:
     before = signal.getsignal(signal.SIGTERM)
     try:
         _knock(address or "")
+        _speak_aside()
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
     except (OSError, RuntimeError, ValueError) as error:
         here = f"Ray cannot be started here ({error}); --executor serial needs none"
@@ -111,6 +112,14 @@ def _connect(address: str | None) -> None:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)  # Ray's own handler leaves at once
+
+
+def _speak_aside() -> None:
+    """Make Ray report dead workers on standard error: standard output is for results alone."""
+    from ray._private import worker
+
+    said = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda data, *rest, **more: said({**data, "is_err": True}, *rest, **more)
 
 
 def _knock(address: str) -> None:
@@ -212,7 +221,7 @@ class _Floor(Generic[Value]):
             del self.streams[stream]
             active.pending -= 1
         except RayError as error:
-            lost = f"{unit.label}: given up after {RETRIES + 1} attempts ({' '.join(str(error).split())[:200]})"
+            lost = f"given up after {RETRIES + 1} attempts ({' '.join(str(error).split())[:200]})"
             active.failures.append(Failure(unit, ClusterError(lost)))
         else:
             self._take(active, unit, result)

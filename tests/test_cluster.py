@@ -1,8 +1,13 @@
-"""Jobs are begun as long as there are any; where Ray is not, one is told how to get it."""
+"""Ray carries out the same work: the same sets, rows and records, also when a worker dies; what fails is said and nothing else fails."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+import signal
+import subprocess
+import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +16,189 @@ from typing import Any
 import pytest
 
 from dcbench.executor import Job, Site, Steps
-from tests.commandline import ask
+from tests.commandline import ask, dcbench
+from tests.faults.victims import PATIENCE, finish, lines, start, wait_until
 
 INSTALLED = importlib.util.find_spec("ray") is not None
 ray = pytest.mark.skipif(not INSTALLED, reason="Ray is not installed: pip install -e '.[ray]'")
+pytestmark = pytest.mark.slow
+CORES = os.cpu_count() or 1
+RAY = ("--executor", "ray", "--cpus-per-unit", str(CORES // 2 or 0.5))  # at least two units at a time, on whatever machine
+WORK = ("--networks", "6", "--epochs", "120", "--threads", "1", "--device", "cpu")
+ODD = '''
+from dataclasses import dataclass
+from pathlib import Path
+import os, signal
+from dcbench.distiller import Distiller, register
+from dcbench.selection import chosen_set, random_members
+
+
+class Riddle(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+@register("odd")
+@dataclass(frozen=True)
+class Odd(Distiller):
+    """Random, but of one seed it fails, and of another its process dies, each time."""
+
+    def distill(self, train, ipc, run):
+        if run.seed == 1:
+            raise Riddle("this", "that")
+        if run.seed == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return chosen_set(train, random_members(train, ipc, run))
+'''
+
+
+def at_work(process: subprocess.Popen[str]) -> list[int]:
+    """The workers below ``process`` that are at work on a unit."""
+    parents: dict[int, int] = {}
+    busy: list[int] = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+            if (place / "cmdline").read_bytes().startswith(b"ray::work"):
+                busy.append(int(place.name))
+        except OSError:  # gone meanwhile
+            continue
+
+    def below(number: int) -> bool:
+        return number == process.pid or (number in parents and below(parents[number]))
+
+    return [number for number in busy if below(number)]
+
+
+@pytest.fixture(autouse=True)
+def as_fast_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's workers give way to all else, unless they are told not to."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+
+
+TIMES = (
+    "seconds",
+    "created",
+    "distill_seconds",
+    "evaluate_seconds",
+    "step_seconds",
+    "epoch_seconds",
+    "compile_seconds",
+    "peak_memory_bytes",
+)
+
+
+def timeless(value: Any) -> Any:
+    """What a record says of results, without what no two runs have in common."""
+    if isinstance(value, dict):
+        return {key: timeless(entry) for key, entry in value.items() if key not in TIMES}
+    return [timeless(entry) for entry in value] if isinstance(value, list) else value
+
+
+def results(out: Path) -> dict[str, Any]:
+    """Sets as bytes, records without times, rows in no order; by their place below ``out``."""
+    found: dict[str, Any] = {}
+    for path in sorted(out.rglob("*")):
+        place = str(path.relative_to(out))
+        if path.name in ("synthetic.pt", "history.csv", "truth.csv"):
+            found[place] = path.read_bytes()
+        elif path.name == "record.json":
+            found[place] = timeless(json.loads(path.read_text(encoding="utf-8")))
+        elif path.suffix == ".jsonl":
+            rows = [timeless(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+            found[place] = sorted(json.dumps({**row, "check": None}, sort_keys=True) for row in rows)
+    return found
+
+
+GRID = ("run", "--method", "random,mmd", "--set", "iterations=40", "--ipc", "1", "--seed", "0,1", *WORK)
+
+
+@ray
+def test_a_worker_is_killed_and_the_table_is_the_serial_one(tmp_path: Path) -> None:
+    serial = dcbench(*GRID, "--out", tmp_path / "serial", "--json")
+    assert serial.code == 0, serial.err
+    process = start(*GRID, *RAY, "--out", tmp_path / "ray", "--json")
+    busy: list[int] = []
+
+    def in_the_middle() -> bool:
+        busy[:] = at_work(process) if lines(tmp_path / "ray") else []
+        return len(busy) > 1
+
+    wait_until(in_the_middle, process)
+    os.kill(busy[0], signal.SIGKILL)
+    printed, said = finish(process)
+    assert "ray: room for" in said
+    ours, theirs = (timeless(json.loads(text)) for text in (serial.out, printed))
+    assert ours["summary"] == theirs["summary"]
+    assert [run["accuracies"] for run in ours["runs"]] == [run["accuracies"] for run in theirs["runs"]]
+    assert len(results(tmp_path / "ray")) == 4 + 2 + 4 + 4  # sets, histories, records, rows
+    assert results(tmp_path / "ray") == results(tmp_path / "serial")
+
+    again = dcbench(
+        "evaluate", tmp_path / "ray" / "mmd.pt", *WORK, "--augment", "none", "--epochs", "20", *RAY, "--out", tmp_path / "ray", "--json"
+    )
+    once = dcbench(
+        "evaluate", tmp_path / "serial" / "mmd.pt", *WORK, "--augment", "none", "--epochs", "20", "--out", tmp_path / "serial", "--json"
+    )
+    assert again.code == once.code == 0, again.err + once.err
+    assert again.json["evaluations"][0]["accuracies"] == once.json["evaluations"][0]["accuracies"]
+
+
+@ray
+def test_what_fails_is_said_with_its_spec_and_the_rest_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text(ODD, encoding="utf-8")
+    words = ("run", "--method", f"{tmp_path / 'odd.py'}:Odd", "--seed", "0,1,2,3", "--networks", "1", "--epochs", "2", "--threads", "1")
+    answer = dcbench(*words, *RAY, "--out", tmp_path / "out", "--json")
+    assert answer.code == 1
+    assert [run["seed"] for run in answer.json["runs"]] == [0, 3]
+    said = answer.err.splitlines()
+    (riddle,) = [line for line in said if line.startswith("odd IPC 1 seed 1 skipped: ")]
+    assert "Riddle: this and that" in riddle
+    assert "method=odd, ipc=1, seed=1" in riddle
+    (lost,) = [line for line in said if line.startswith("odd IPC 1 seed 2 skipped: ")]
+    assert "given up after 4 attempts" in lost
+    assert "method=odd, ipc=1, seed=2" in lost
+    assert "2 skipped, for the reasons given above" in said
+
+
+@ray
+def test_a_search_ranks_as_the_serial_one(tmp_path: Path) -> None:
+    asked = ("--sample", "4", "--seed", "97", "--seeds", "2", "--validation", "100")
+    quickly = ("--preset", "quick", "--epochs", "3", "--truth-epochs", "1", "--threads", "1")
+    words = ("nas", "--proxy", "random:1,random:2", "--dataset", "digits", *asked, *quickly, "--json")
+    serial = dcbench(*words, "--out", tmp_path / "serial")
+    spread = dcbench(*words, *RAY, "--out", tmp_path / "ray")
+    assert serial.code == spread.code == 0, serial.err + spread.err
+    assert [study["spearman"] for study in spread.json["studies"]] == [study["spearman"] for study in serial.json["studies"]]
+    assert results(tmp_path / "ray") == results(tmp_path / "serial")
+    assert len(results(tmp_path / "ray")) == 3 + 1 + 2  # rows of two proxies and of the truth, the truth's table, records
+
+
+@ray
+def test_interrupted_it_keeps_what_is_done_and_goes_on(tmp_path: Path) -> None:
+    grid = ("run", "--method", "mmd", "--set", "iterations=600000", "--seed", "0,1", *WORK)
+    words: tuple[str | Path, ...] = (*grid, *RAY, "--out", tmp_path)
+    process = start(*words)
+    wait_until(lambda: sum(1 for _ in tmp_path.rglob(".lock")) >= 2, process)
+    wait_until(lambda: len(at_work(process)) >= 2, process)
+    time.sleep(3)
+    process.send_signal(signal.SIGTERM)  # as a scheduler does
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1].startswith("dcbench: stopped; what is done is kept. The same command goes on from there: dcbench run")
+    assert len(list(tmp_path.rglob("checkpoint.pt"))) == 2
+    assert not list(tmp_path.rglob("synthetic.pt"))
+
+
+@ray
+def test_a_cluster_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
+    answer = dcbench("run", "--method", "random", "--executor", "ray", "--address", "127.0.0.1:1", "--out", tmp_path)
+    assert answer.code == 1
+    assert answer.err.splitlines()[-1].startswith("dcbench: no Ray cluster at '127.0.0.1:1'")
+    more = dcbench("run", "--method", "random", "--executor", "ray", "--cpus-per-unit", "9999", "--out", tmp_path)
+    assert more.code == 1
+    assert "a unit needs 9999 processors and 0 GPUs, but the cluster has" in more.err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
 
 
 @ray
