@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -32,17 +32,22 @@ finally:
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, float]]:
-    """The folder that each format left of the committed results, and how long it took."""
+    """The folder that each format left of the committed results, and the processor's seconds: a busy machine is no failure."""
     found = {}
     for fmt in ("latex", "html"):
         out = tmp_path_factory.mktemp(fmt)
-        begun = time.monotonic()
+        begun = _children_seconds()
         asked = ["report", "--results", str(RESULTS), "--format", fmt, "--out", str(out)]
         command = [sys.executable, "-W", "error", "-c", WITHOUT_TORCH, *asked]
         ran = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stderr
-        found[fmt] = out, time.monotonic() - begun
+        found[fmt] = out, _children_seconds() - begun
     return found
+
+
+def _children_seconds() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 @pytest.mark.slow
