@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, final
 from annotated_types import Ge, MaxLen, MinLen
 
 from dcbench.records.kinds import OfASet
-from dcbench.records.values import Fraction, Name, Positive, Seconds, Text, Timestamp, Versions, Whole
+from dcbench.records.values import Fraction, Name, Seconds, Whole
 
 
 @dataclass(frozen=True)
@@ -34,22 +34,11 @@ class EmbeddingRecord(OfASet):
     network: Name
     network_seed: Whole
     network_accuracy: Fraction
-    protocol: Mapping[str, Any]
-    protocol_hash: Name
     embedding_seed: Whole
     settings: Mapping[str, Any]
     kl_divergence: Annotated[float, Ge(0)]
     points: Annotated[tuple[EmbeddedImage, ...], MinLen(1), MaxLen(100_000)]
     seconds: Seconds
-    engine: Name
-    precision: Name
-    threads: Positive
-    device: Name
-    device_name: Text
-    versions: Versions
-    code: Annotated[str, MaxLen(200)]
-    created: Timestamp
-    warnings: Annotated[tuple[Text, ...], MaxLen(1000)]
 
     @property
     def identity(self) -> tuple[object, ...]:

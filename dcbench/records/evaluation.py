@@ -8,8 +8,8 @@ from typing import Annotated, Any, ClassVar, final
 
 from annotated_types import MaxLen, MinLen
 
-from dcbench.records.kinds import OfASet
-from dcbench.records.values import Fraction, Name, Positive, Seconds, Text, Timestamp, Versions, Whole
+from dcbench.records.kinds import OfASet, RanOn
+from dcbench.records.values import Fraction, Name, Seconds, Whole
 
 
 @dataclass(frozen=True)
@@ -22,66 +22,68 @@ class NetworkScore:
     seconds: Seconds
 
 
+Scores = Annotated[tuple[NetworkScore, ...], MinLen(1), MaxLen(100_000)]
+
+
+def by_number(scores: Scores) -> tuple[float, ...]:
+    """The accuracies in the order of the networks' numbers."""
+    return tuple(score.accuracy for score in sorted(scores, key=lambda score: score.network))
+
+
+def any_twice(scores: Scores) -> bool:
+    """Whether a network has more than one score."""
+    return len({score.network for score in scores}) < len(scores)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Distillation:
+class Judged(OfASet):
+    """A record of networks that were trained on a set."""
+
+    network: Name
+    augment: Name
+    evaluation_seed: Whole
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        return (*self.which_set, self.protocol_hash, self.evaluation_seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation(RanOn):
     """What making the set took, and on what."""
 
     distill_seconds: Seconds
     step_seconds: Seconds | None
     compile_seconds: Seconds | None
     peak_memory_bytes: Whole | None
-    engine: Name
-    precision: Name
-    threads: Positive
-    device: Name
-    device_name: Text
     torch: Name
     resumed_elsewhere: bool
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class EvaluationRecord(OfASet):
+class EvaluationRecord(Judged):
     """The accuracies of networks trained on one synthetic set. ``distillation`` is null where nobody here saw the set being made."""
 
     kind: ClassVar[str] = "evaluation"
     format_version: ClassVar[int] = 1
 
-    network: Name
-    augment: Name
-    protocol: Mapping[str, Any]
-    protocol_hash: Name
-    evaluation_seed: Whole
     recipe: Mapping[str, Any]
-    networks: Annotated[tuple[NetworkScore, ...], MinLen(1), MaxLen(100_000)]
+    networks: Scores
     distillation: Distillation | None
     evaluate_seconds: Seconds
     epoch_seconds: Seconds | None
     compile_seconds: Seconds | None
     peak_memory_bytes: Whole | None
-    engine: Name
-    precision: Name
-    threads: Positive
-    device: Name
-    device_name: Text
-    versions: Versions
-    code: Annotated[str, MaxLen(200)]
-    created: Timestamp
-    warnings: Annotated[tuple[Text, ...], MaxLen(1000)]
 
     @property
     def accuracies(self) -> tuple[float, ...]:
         """One fraction per network, by the network's number."""
-        return tuple(result.accuracy for result in sorted(self.networks, key=lambda result: result.network))
-
-    @property
-    def identity(self) -> tuple[object, ...]:
-        return (*self.which_set, self.protocol_hash, self.evaluation_seed)
+        return by_number(self.networks)
 
     @property
     def worth(self) -> int:
         return len(self.networks)
 
     def refuse(self) -> str:
-        twice = len({result.network for result in self.networks}) < len(self.networks)
-        return "field networks names a network twice" if twice else ""
+        return "field networks names a network twice" if any_twice(self.networks) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,16 +12,35 @@ from typing import Annotated, Any, ClassVar, TypeVar, cast
 from annotated_types import MaxLen
 
 from dcbench.errors import FileFormatError
-from dcbench.records.values import Name, Positive, RefusedError, Text, Whole, decode, encode, shown
+from dcbench.records.values import Name, Positive, RefusedError, Text, Timestamp, Versions, Whole, decode, encode, shown
 
 _Kind = TypeVar("_Kind", bound="RecordKind")
 
 
-class RecordKind(ABC):
-    """A kind of record: a frozen dataclass, each of its fields wanted."""
+@dataclass(frozen=True, kw_only=True)
+class RanOn:
+    """What a piece of work ran on, and how."""
+
+    engine: Name
+    precision: Name
+    threads: Positive
+    device: Name
+    device_name: Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordKind(RanOn, ABC):
+    """A kind of record: a frozen dataclass, each of its fields wanted. Here: by which protocol, on what, with which code and when."""
 
     kind: ClassVar[str]
     format_version: ClassVar[int]
+
+    protocol: Mapping[str, Any]
+    protocol_hash: Name
+    versions: Versions
+    code: Annotated[str, MaxLen(200)]
+    created: Timestamp
+    warnings: Annotated[tuple[Text, ...], MaxLen(1000)]
 
     @property
     @abstractmethod
@@ -42,8 +62,10 @@ class RecordKind(ABC):
         """What is wrong though each field is right, or nothing."""
 
     def to_json(self) -> dict[str, Any]:
-        """The record as plain values that JSON can hold."""
-        return {"kind": self.kind, "format_version": self.format_version, **encode(self)}
+        """The record as plain values that JSON can hold; first what it is about, then what all kinds say."""
+        values = encode(self)
+        common = {field.name: values.pop(field.name) for field in dataclasses.fields(RecordKind)}
+        return {"kind": self.kind, "format_version": self.format_version, **values, **common}
 
     @classmethod
     def from_json(cls: type[_Kind], value: Mapping[str, Any], source: str | Path = "record") -> _Kind:
@@ -85,14 +107,17 @@ class OfASet(RecordKind):
 
     @property
     def label(self) -> str:
-        budget = "" if self.ipc is None else f", IPC {self.ipc}"
-        seed = "" if self.seed is None else f", seed {self.seed}"
-        return f"{self.method} on {self.dataset}{budget}{seed}"
+        return in_words(self.method, self.dataset, self.ipc, self.seed)
 
     @property
     def which_set(self) -> tuple[object, ...]:
         """What two records of the same set share. The artifact's hash says neither the budget nor the seed."""
         return (self.method, self.dataset, self.dataset_revision, self.ipc, self.artifact_hash, self.seed)
+
+
+def in_words(method: str, dataset: str, ipc: int | None, seed: int | None) -> str:
+    """A set in a few words; what it has not is left out."""
+    return f"{method} on {dataset}{'' if ipc is None else f', IPC {ipc}'}{'' if seed is None else f', seed {seed}'}"
 
 
 def _check_version(kind: str, newest: int, value: Mapping[str, Any]) -> None:

@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, final
 
 from annotated_types import Ge, MaxLen, MinLen
 
-from dcbench.records.kinds import RecordKind
-from dcbench.records.values import Fraction, Name, Positive, Seconds, Text, Timestamp, Versions, Whole, encode
+from dcbench.records.kinds import RecordKind, in_words
+from dcbench.records.values import Fraction, Name, Positive, Seconds, Text, Whole, encode
 
 
 @dataclass(frozen=True)
@@ -75,21 +75,10 @@ class SearchRecord(RecordKind):
     dataset_note: Text
     validation_images: Positive
     validation_seen_by_proxy: bool
-    protocol: Mapping[str, Any]
-    protocol_hash: Name
     iterations: Positive
     truth: Mapping[str, Any]
     architectures: Annotated[tuple[ArchitectureScore, ...], MinLen(1), MaxLen(100_000)]
     seconds: Seconds
-    engine: Name
-    precision: Name
-    threads: Positive
-    device: Name
-    device_name: Text
-    versions: Versions
-    code: Annotated[str, MaxLen(200)]
-    created: Timestamp
-    warnings: Annotated[tuple[Text, ...], MaxLen(1000)]
 
     @property
     def ranked(self) -> Mapping[str, tuple[float, float]]:
@@ -104,9 +93,7 @@ class SearchRecord(RecordKind):
 
     @property
     def label(self) -> str:
-        budget = "" if self.proxy_ipc is None else f", IPC {self.proxy_ipc}"
-        seed = "" if self.proxy_seed is None else f", seed {self.proxy_seed}"
-        return f"{self.proxy} on {self.dataset}{budget}{seed}, {self.space}"
+        return f"{in_words(self.proxy, self.dataset, self.proxy_ipc, self.proxy_seed)}, {self.space}"
 
     @property
     def identity(self) -> tuple[object, ...]:
