@@ -29,9 +29,7 @@ def distil(cell: Cell, workshop: Workshop) -> Distilled:
 def distilling(cell: Cell, workshop: Workshop) -> Steps[Distilled]:
     """``distil`` as the steps of a job."""
     folder = cell.folder(workshop)
-    reason = cell.distiller.refuses(cell.loaded.train, cell.ipc)
-    if reason:
-        raise MismatchError(f"{cell.distiller.name} cannot run on {cell.loaded.spec.dataset} at IPC {cell.ipc}: {reason}")
+    check_possible(cell)
     if not cell.distiller.budgeted:
         synthetic = cell.distiller.distill(cell.loaded.train, cell.ipc, Run(cell.seed, workshop.machine))
         return Distilled(synthetic, cell.provenance(workshop.machine), content_hash(synthetic), folder, None, None)
@@ -47,6 +45,13 @@ def distilling(cell: Cell, workshop: Workshop) -> Steps[Distilled]:
         cost = _cost(folder, workshop)
     publish(folder / ARTIFACT, workshop.out / f"{file_name(cell.distiller.name)}.pt")
     return Distilled(artifact.synthetic, artifact.provenance, artifact.sha256, folder, folder / ARTIFACT, cost)
+
+
+def check_possible(cell: Cell) -> None:
+    """Raises MismatchError, with the method's reason, if it cannot run there."""
+    reason = cell.distiller.refuses(cell.loaded.train, cell.ipc)
+    if reason:
+        raise MismatchError(f"{cell.distiller.name} cannot run on {cell.loaded.spec.dataset} at IPC {cell.ipc}: {reason}")
 
 
 def reopen(path: Path, workshop: Workshop) -> Distilled:
@@ -129,7 +134,7 @@ def prepare(cell: Cell, workshop: Workshop) -> Distil:
         train=workshop.executor.share(train),
         folder=cell.folder(workshop).absolute(),  # whoever makes it may be at work in another folder
         shared=workshop.out.absolute() / cell.loaded.spec.dataset / "shared",
-        context={"revision": cell.loaded.spec.revision, "space": train.space.fingerprint, "holdout": train.holdout},
+        context=cell.context,
         macs=macs,
         resume=workshop.resume,
         elsewhere=workshop.elsewhere,

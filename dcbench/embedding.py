@@ -14,18 +14,18 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dcbench.artifact import Artifact
 from dcbench.augment import augmentation
 from dcbench.errors import FileFormatError, MismatchError
 from dcbench.evaluator import Protocol, accuracy_of, all_values
-from dcbench.experiment import Cell, Workshop, in_words
+from dcbench.experiment import Cell, Distilled, Workshop, in_words
 from dcbench.machine import Machine
 from dcbench.networks.base import initialise, macs
 from dcbench.networks.catalogue import build_network
+from dcbench.provenance import circumstances, ran_on
 from dcbench.records import RECORD_NAME, EmbeddedImage, EmbeddingRecord, read_record, write_record
 from dcbench.run import Run, fingerprint
+from dcbench.scoring import about
 from dcbench.studies import Embedding
-from dcbench.tracing import circumstances, set_fields
 from dcbench.training import Schedule, Trainer, in_chunks
 
 
@@ -56,8 +56,7 @@ class Placement:
     """One finished set, to be placed among real images as ``plan`` says."""
 
     cell: Cell
-    artifact: Artifact
-    folder: Path  # of the set
+    distilled: Distilled
     plan: Embedding
     workshop: Workshop
 
@@ -70,15 +69,15 @@ class Placement:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """Of t-SNE."""
-        images = len(self.artifact.synthetic) + sum(len(rows) for rows in self._real_rows)
+        images = len(self.distilled.synthetic) + sum(len(rows) for rows in self._real_rows)
         perplexity = min(self.plan.perplexity, (images - 1) / 3)  # as van der Maaten's code bounds it
         wanted = {"perplexity": perplexity, "init": "pca", "learning_rate": "auto", "max_iter": 1000}
         return {**wanted, "real_per_class": self.plan.real_per_class, "scikit-learn": str(sklearn.__version__)}
 
     def carry_out(self) -> tuple[EmbeddingRecord, Path]:
         """The record, read if it is there, and its path."""
-        identity = {"protocol": self.asked, "settings": self.settings, "artifact": self.artifact.sha256}
-        path = self.folder / "embedding" / fingerprint(identity) / RECORD_NAME
+        identity = {"protocol": self.asked, "settings": self.settings, "artifact": self.distilled.sha256}
+        path = self.distilled.folder / "embedding" / fingerprint(identity) / RECORD_NAME
         with self.workshop.alone(path.parent):
             found = _read(path) if self.workshop.resume else None
             if found is None:
@@ -89,7 +88,7 @@ class Placement:
     def _make(self) -> EmbeddingRecord:
         features = self._trained()
         clock = time.monotonic()
-        synthetic, train = self.artifact.synthetic, self.cell.loaded.train
+        synthetic, train = self.distilled.synthetic, self.cell.loaded.train
         real = torch.cat(self._real_rows)
         rows = [
             in_chunks(features.observe, values, count, features.machine)
@@ -99,7 +98,7 @@ class Placement:
         places, divergence = self._places(torch.cat(rows))
         labels = torch.cat([train.labels[real], synthetic.hard_labels]).tolist()
         return EmbeddingRecord(
-            **set_fields(self.artifact, self.cell),
+            **about(self.distilled, self.cell.loaded.spec),
             class_names=self.cell.loaded.spec.class_names,
             network=self.plan.network,
             network_seed=0,
@@ -113,7 +112,7 @@ class Placement:
                 EmbeddedImage(x, y, label, index >= len(real)) for index, ((x, y), label) in enumerate(zip(places, labels, strict=True))
             ),
             seconds=time.monotonic() - clock,
-            **circumstances(features.machine),
+            **circumstances([ran_on(features.machine)], features.machine.precision),
             warnings=(),
         )
 
@@ -133,7 +132,7 @@ class Placement:
     def _trained(self) -> _Features:
         """The network that all embeddings of this data and protocol share; it is trained once and can be interrupted."""
         loaded, protocol, workshop = self.cell.loaded, embedding_protocol(self.plan), self.workshop
-        if self.artifact.synthetic.space.fingerprint != loaded.train.space.fingerprint:
+        if self.distilled.synthetic.space.fingerprint != loaded.train.space.fingerprint:
             raise MismatchError(f"{self.cell.label}: the set's space is not that of the real images, so no network sees both alike")
         cost = embedding_macs(self.plan, self.cell)
         machine = workshop.machine.decide(cost)
@@ -150,12 +149,11 @@ class Placement:
             weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
             return {"weights": weights, "accuracy": accuracy}
 
-        context = {"revision": loaded.spec.revision, "space": loaded.train.space.fingerprint, "holdout": loaded.train.holdout}
         run = Run(
             0,
             machine,
             shared=workshop.out / loaded.spec.dataset / "shared",
-            context=context,
+            context=self.cell.context,
             progress=lambda name, done, total: workshop.progress(f"{self.plan.network} on {loaded.spec.dataset}: {name}", done, total),
             stop=workshop.stop,
             resume=workshop.resume,

@@ -110,6 +110,12 @@ class Cell:
         """The cell in a few words, for people."""
         return set_label(self.distiller.name, self.ipc if self.distiller.budgeted else None, self.seed)
 
+    @property
+    def context(self) -> dict[str, Any]:
+        """Which training images, in which space: what shared work depends on besides its own spec."""
+        train = self.loaded.train
+        return {"revision": self.loaded.spec.revision, "space": train.space.fingerprint, "holdout": train.holdout}
+
     def identity(self, machine: Machine) -> dict[str, Any]:
         """What changes the images, besides budget and seed."""
         source = {"source": self.distiller.source} if self.distiller.source else {}
@@ -117,9 +123,7 @@ class Cell:
             "method": self.distiller.name,
             "method_version": self.distiller.version,
             "fields": recorded_fields(self.distiller),
-            "revision": self.loaded.spec.revision,
-            "space": self.loaded.train.space.fingerprint,
-            "holdout": self.loaded.train.holdout,
+            **self.context,
             "precision": machine.precision,
             **source,
         }
@@ -158,7 +162,8 @@ class Distilled:
     @property
     def label(self) -> str:
         """The set in a few words, for people."""
-        return set_label(*(self.provenance.get(key) for key in ("method", "ipc", "seed")))
+        step = self.provenance.get("step")  # of its distillation, where it was not yet the last
+        return set_label(*(self.provenance.get(key) for key in ("method", "ipc", "seed"))) + ("" if step is None else f" step {step}")
 
 
 def set_label(method: Any, ipc: Any, seed: Any) -> str:

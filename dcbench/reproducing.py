@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
-from dcbench.artifact import Artifact
 from dcbench.datasets.loading import Loaded
 from dcbench.datasets.places import Places
 from dcbench.distilling import distilling
@@ -15,7 +14,7 @@ from dcbench.embedding import Placement, embedding_macs
 from dcbench.errors import OutOfRangeError, in_one_line
 from dcbench.evaluator import Protocol
 from dcbench.executor import Job, Steps
-from dcbench.experiment import Cell, Distilled, Workshop
+from dcbench.experiment import Cell, Workshop
 from dcbench.grid import Grid
 from dcbench.nas.catalogue import find_space
 from dcbench.nas.proxies import parse_requests
@@ -108,15 +107,16 @@ class Reproduction:
         return outcome
 
     def _steps(self, part: Part, cell: Cell) -> Steps[Outcome]:
-        """One cell. Its set and the networks that judge it go to the executor; traces and embeddings are made here."""
+        """One cell. Sets and the networks that judge them go to the executor; what is traced is made here, and so are embeddings."""
         plan, outcome = self.plan, Outcome()
         if plan.trace:
             (protocol,) = self._protocols(part, cell)
-            outcome.traces.append(Trace(cell, plan.trace, protocol, self.workshop).carry_out(plan.ensemble or protocol.networks))
+            trace = Trace(cell, plan.trace, protocol, self.workshop)
+            outcome.traces.append((yield from trace.tracing(plan.ensemble or protocol.networks)))
             return outcome
         distilled = yield from distilling(cell, self.workshop)
         if plan.embedding is not None:
-            outcome.embeddings.append(Placement(cell, _artifact(distilled), distilled.folder, plan.embedding, self.workshop).carry_out())
+            outcome.embeddings.append(Placement(cell, distilled, plan.embedding, self.workshop).carry_out())
         for protocol in self._protocols(part, cell):
             networks = plan.ensemble or protocol.networks
             record = yield from scoring(Judgement(distilled, cell.loaded.test, protocol, cell.seed, networks, self.workshop))
@@ -197,7 +197,3 @@ class Reproduction:
 def _label(part: Part, cell: Cell) -> str:
     """A cell with what its part changes."""
     return " ".join([cell.label, *(f"{name}={value}" for name, value in part.fields.items())])
-
-
-def _artifact(distilled: Distilled) -> Artifact:
-    return Artifact(distilled.synthetic, distilled.provenance, distilled.sha256)

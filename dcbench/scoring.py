@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import platform
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import dcbench
 from dcbench.augment import AUGMENTATIONS
 from dcbench.datasets.catalogue import revision_note
 from dcbench.errors import MismatchError, OutOfRangeError
@@ -23,9 +17,10 @@ from dcbench.evaluator import Protocol, evaluation_macs, networks_abreast
 from dcbench.executor import Batch, Job, Steps
 from dcbench.experiment import Distilled, Workshop, in_words
 from dcbench.files import append_line, read_lines
-from dcbench.images import TestSet
+from dcbench.images import ImageSpec, TestSet
 from dcbench.networks.catalogue import NETWORKS
-from dcbench.records import RECORD_NAME, EvaluationRecord, NetworkScore, Versions, write_record
+from dcbench.provenance import circumstances
+from dcbench.records import RECORD_NAME, EvaluationRecord, NetworkScore, write_record
 from dcbench.run import fingerprint
 from dcbench.units import Networks
 
@@ -107,7 +102,7 @@ def scoring(judgement: Judgement) -> Steps[EvaluationRecord]:
         if not workshop.resume:
             for name in (LINES, RECORD_NAME):
                 (folder / name).unlink(missing_ok=True)
-        rows = yield from _train_missing(judgement)
+        rows = yield from trained(judgement)
         write_record(folder / RECORD_NAME, _record(judgement, rows))
     return _record(judgement, [row for row in rows if row["network"] < judgement.networks])
 
@@ -135,7 +130,8 @@ def _check(judgement: Judgement) -> None:
     EvaluationRecord.from_json(record.to_json() | origin, distilled.path or distilled.folder)
 
 
-def _train_missing(judgement: Judgement) -> Steps[list[Row]]:
+def trained(judgement: Judgement) -> Steps[list[Row]]:
+    """A row for each network of the set, those that were there and those that are trained now. The caller holds the folder."""
     lines, workshop = judgement.folder / LINES, judgement.workshop
     rows = {row["network"]: row for row in map(_sound, read_lines(lines)) if row and row["artifact"] == judgement.distilled.sha256}
     missing = [index for index in range(judgement.networks) if index not in rows]
@@ -183,62 +179,59 @@ def _prepare(judgement: Judgement, missing: Sequence[int], rows: Mapping[int, Ro
     return [Networks(*what, tuple(piece)) for piece in executor.pieces(missing, machine, together)]
 
 
+def about(distilled: Distilled, spec: ImageSpec) -> dict[str, Any]:
+    """What a record says of a set and of the data that it was judged on."""
+    origin, synthetic = distilled.provenance, distilled.synthetic
+    return {
+        **{key: origin.get(key, silent) for key, silent in _ORIGIN.items()},
+        "dataset": spec.dataset,
+        "dataset_revision": spec.revision,
+        "dataset_note": revision_note(spec.dataset, spec.revision),
+        "budget_images": len(synthetic),
+        "space": synthetic.space.kind,
+        "artifact_hash": origin.get("artifact_hash", distilled.sha256[:12]),
+        "artifact_sha256": distilled.sha256,
+    }
+
+
+def scores(rows: Sequence[Row]) -> tuple[NetworkScore, ...]:
+    """What a record says of each network."""
+    return tuple(NetworkScore(row["network"], row["accuracy"], row["loss"], row["seconds"]) for row in rows)
+
+
 def _record(judgement: Judgement, rows: Sequence[Row]) -> EvaluationRecord:
     distilled, test, protocol = judgement.distilled, judgement.test, judgement.asked
-    origin, synthetic = distilled.provenance, distilled.synthetic
     return EvaluationRecord(
-        **{key: origin.get(key, silent) for key, silent in _ORIGIN.items()},
-        dataset=test.spec.dataset,
-        dataset_revision=test.spec.revision,
-        dataset_note=revision_note(test.spec.dataset, test.spec.revision),
-        budget_images=len(synthetic),
-        space=synthetic.space.kind,
-        artifact_hash=origin.get("artifact_hash", distilled.sha256[:12]),
-        artifact_sha256=distilled.sha256,
+        **about(distilled, test.spec),
         network=judgement.judged.network,
         augment=judgement.judged.augment,
         protocol=protocol,
         protocol_hash=fingerprint(protocol),
         evaluation_seed=judgement.seed,
-        recipe=dict(synthetic.recipe),
-        networks=tuple(NetworkScore(row["network"], row["accuracy"], row["loss"], row["seconds"]) for row in rows),
+        recipe=dict(distilled.synthetic.recipe),
+        networks=scores(rows),
         distillation=distilled.cost,
         evaluate_seconds=sum(row["seconds"] for row in rows),
         epoch_seconds=statistics.median(row["epoch_seconds"] for row in rows),
         compile_seconds=max(row["compile_seconds"] for row in rows),
         peak_memory_bytes=max(row["peak_memory_bytes"] for row in rows),
-        engine="/".join(sorted({row["engine"] for row in rows})),
-        precision=protocol["precision"],
-        threads=rows[0]["threads"],
-        device=rows[0]["device"],
-        device_name=rows[0]["device_name"],
-        versions=Versions(dcbench.__version__, str(torch.__version__), platform.python_version()),
-        code=source_hash(),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        **circumstances(rows, protocol["precision"]),
         warnings=tuple(_warnings(judgement, rows)),
     )
+
+
+def diverged(rows: Sequence[Row]) -> Iterator[str]:
+    """A warning if some networks' loss was not finite in the end."""
+    count = sum(row["loss"] is None for row in rows)
+    if count:
+        yield f"{count} of {len(rows)} networks diverged: their loss was not finite in the end, and their accuracy counts all the same"
 
 
 def _warnings(judgement: Judgement, rows: Sequence[Row]) -> Iterator[str]:
     doubts = judgement.distilled.provenance.get("warnings")  # of an import, or of a distillation that ran out of memory
     yield from doubts if isinstance(doubts, list) else ()
-    diverged = sum(row["loss"] is None for row in rows)
-    if diverged:
-        yield f"{diverged} of {len(rows)} networks diverged: their loss was not finite in the end, and their accuracy counts all the same"
+    yield from diverged(rows)
     chance = 1 / judgement.test.spec.classes
     mean = statistics.fmean(row["accuracy"] for row in rows)
     if mean < LEAST_ABOVE_CHANCE * chance:
         yield f"chance-level accuracy ({mean:.3f}): space, labels or network are probably not what the set was made for"
-
-
-def source_hash() -> str:
-    """A hash of the project's own source, so that a record says which code made it."""
-    import dcbench.baselines
-    import dcbench.methods
-
-    digest = hashlib.sha256()
-    plugins = [*dcbench.methods.__path__, *dcbench.baselines.__path__]
-    for folder in [Path(dcbench.__file__).parent, *(Path(part).resolve() for part in plugins)]:
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]

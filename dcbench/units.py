@@ -15,6 +15,7 @@ from dcbench.executor import Handle, Site, Unit
 from dcbench.experiment import in_words
 from dcbench.images import SyntheticSet, TestSet, TrainSet
 from dcbench.machine import Machine
+from dcbench.provenance import ran_on
 from dcbench.run import Progress, Run
 
 
@@ -133,9 +134,8 @@ class Networks(Unit):
             yield self._row(result)
 
     def _row(self, result: NetworkResult) -> dict[str, Any]:
-        machine = self.machine
-        extra = {"engine": machine.engine, "threads": machine.threads, "device": machine.device.type, "device_name": machine.device_name}
-        return {**result.to_json(), **extra, "peak_memory_bytes": machine.peak_memory_bytes(), "artifact": self.artifact}
+        ended = {"peak_memory_bytes": self.machine.peak_memory_bytes(), "artifact": self.artifact}
+        return {**result.to_json(), **ran_on(self.machine), **ended}
 
 
 def means(machine: Machine) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import torch
 import dcbench
 from dcbench.errors import ClusterError, DcbenchError
 from dcbench.executor import Handle, Site, Unit
-from dcbench.scoring import source_hash
+from dcbench.provenance import source_hash
 
 Value = TypeVar("Value")
 PATIENCE = 1.0  # seconds between two words of one worker

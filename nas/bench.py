@@ -21,6 +21,7 @@ from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.space import SearchSpace
 from dcbench.networks.base import initialise
+from dcbench.provenance import ran_on
 from dcbench.run import Run, silent
 from dcbench.training import Trainer
 from dcbench.units import means
@@ -95,12 +96,8 @@ class Architecture(Unit):
             except (MemoryError, RuntimeError) as error:  # torch's own errors, out of memory among them
                 trainer = None
                 scores = {"accuracy": None, "test_accuracy": None, "loss": None, "failure": _one_line(error)}
-            yield {"architecture": self.architecture, "seed": seed, **scores, **self._where(time.monotonic() - clock)}
-
-    def _where(self, seconds: float) -> dict[str, Any]:
-        machine = self.machine
-        how = {"seconds": seconds, "engine": machine.engine, "threads": machine.threads}
-        return {**how, "device": machine.device.type, "device_name": machine.device_name}
+            ended = {"seconds": time.monotonic() - clock, **ran_on(self.machine)}
+            yield {"architecture": self.architecture, "seed": seed, **scores, **ended}
 
 
 def _one_line(error: BaseException) -> str:

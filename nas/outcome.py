@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-import torch
-
-import dcbench
 from dcbench.experiment import Workshop
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.study import Row, Rows, Study
 from dcbench.nas.truth import Truth, write_truth
-from dcbench.records import RECORD_NAME, ArchitectureScore, SearchRecord, SearchRun, Versions, write_record
+from dcbench.provenance import circumstances
+from dcbench.records import RECORD_NAME, ArchitectureScore, SearchRecord, SearchRun, write_record
 from dcbench.run import fingerprint
-from dcbench.scoring import source_hash
 
 TRUTH_NAME = "truth.csv"
 
@@ -99,14 +94,7 @@ def _record(outcome: Outcome, truth: Truth, top: float) -> SearchRecord:
         truth=dict(truth.origin),
         architectures=_scores(outcome, truth),
         seconds=sum(row["seconds"] for row in rows),
-        engine="/".join(sorted({row["engine"] for row in rows})),
-        precision=machine.precision,
-        threads=rows[0]["threads"],
-        device=rows[0]["device"],
-        device_name=rows[0]["device_name"],
-        versions=Versions(dcbench.__version__, str(torch.__version__), platform.python_version()),
-        code=source_hash(),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        **circumstances(rows, machine.precision),
         warnings=proxy.warnings,
     )
 
