@@ -98,12 +98,9 @@ def _same_seed(candidate: Candidate) -> Iterator[str]:
     """Bit for bit, whatever state global randomness is in."""
     for kind in candidate.accepted:
         first = candidate.trial(kind)
-        state = torch.get_rng_state()
-        try:
-            torch.manual_seed(len(candidate.distiller.name))
+        with torch.random.fork_rng(devices=[]):
+            torch.rand(1)  # global randomness goes on
             second = candidate.repeat(kind)
-        finally:
-            torch.set_rng_state(state)
         if not same(first.synthetic, second.synthetic):
             yield f"two sets of the same seed differ: all randomness must come from run.generator ({kind})"
         elif first.history != second.history:

@@ -235,7 +235,8 @@ def _kip(path: Path, _spec: ImageSpec) -> Foreign:
             raise FileFormatError(f"{path}: {path.stat().st_size} bytes that unpack to {unpacked}; refused as a bomb")
         with np.load(path, allow_pickle=False) as stored:
             images, labels = torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
-    except (OSError, ValueError, KeyError, TypeError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    # RuntimeError: what zipfile raises for an archive that is encrypted, or packed in a way that it does not know
+    except (OSError, ValueError, KeyError, TypeError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise FileFormatError(f"{path} is not an .npz with plain arrays images and labels ({error})") from error
     if images.ndim != 4:
         raise FileFormatError(f"{path}: images of {tuple(images.shape)}, wanted N×H×W×C")

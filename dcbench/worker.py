@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import platform
 import time
@@ -133,7 +134,8 @@ def _check(wanted: dict[str, str]) -> None:
 def _portable(error: Exception) -> Exception:
     """``error`` if it survives the way back, else another that says the same."""
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own, of a moment ago
+        pickle.dumps(error)
+        copy.copy(error)  # put together anew from its arguments, as it will be at the other end
     except Exception:
         return DcbenchError(str(error)) if isinstance(error, DcbenchError) else RuntimeError(f"{type(error).__name__}: {error}")
     return error

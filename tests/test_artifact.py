@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from dcbench.files import read_tensors, write_tensors
 from dcbench.images import ImageSpec, Space, SyntheticSet, TrainSet
 from dcbench.machine import Machine
 from dcbench.run import Run
+from tests.hostile.corpus import Executing, read_trustingly
 from tests.reference.pixels import pixels
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -158,27 +158,17 @@ def test_a_file_with_any_bytes_changed_is_refused_or_read_as_it_was(synthetic: S
         assert torch.equal(read.labels, synthetic.labels)
 
 
-class Touch:
-    """Unpickled by a trusting reader, it makes a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
-        return os.system, (f"touch {self.path}",)
-
-
 @pytest.mark.parametrize("place", ["whole", "provenance", "images", "bare pickle"])
 def test_a_hostile_file_is_refused_and_nothing_is_executed(place: str, content: dict[str, Any], tmp_path: Path) -> None:
     path, trace = tmp_path / "hostile.pt", tmp_path / "executed"
-    hostile: Any = Touch(trace) if place in ("whole", "bare pickle") else {**content, place: Touch(trace)}
+    hostile: Any = Executing(trace) if place in ("whole", "bare pickle") else {**content, place: Executing(trace)}
     if place == "bare pickle":
         path.write_bytes(pickle.dumps(hostile))
     else:
         torch.save(hostile, path)
     assert "refused unexecuted" in refusal(path)
     assert not trace.exists()
-    torch.load(path, weights_only=False) if place != "bare pickle" else pickle.loads(path.read_bytes())
+    read_trustingly(path)
     assert trace.exists()  # so the payload works where it is trusted
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from dcbench.errors import FileFormatError, UnknownNameError
 from dcbench.images import ImageSpec, Space
 from dcbench.importers import LAYOUTS, find_layout, import_set, write_imported
 from tests.commandline import ask, done
+from tests.hostile.corpus import Executing, read_trustingly
 
 SPEC = ImageSpec("three", "0" * 12, 3, 8, ("a", "b", "c"))
 NORMALISED = Space("normalised", (0.5, 0.4, 0.3), (0.2, 0.2, 0.25))
@@ -131,22 +130,16 @@ def test_doubts_are_said(tmp_path: Path) -> None:
     assert "far outside" in " ".join(imported(tmp_path / "wild.pt", "dc")[2])
 
 
-class _Payload:
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
-        return os.system, (f"touch {self.target}",)
-
-
 def test_hostile_files_are_refused_unexecuted(tmp_path: Path) -> None:
     target = tmp_path / "executed"
-    (tmp_path / "hostile.pt").write_bytes(pickle.dumps({"data": [_Payload(target)]}))
-    np.savez(tmp_path / "hostile.npz", images=np.array([_Payload(target)], dtype=object), labels=np.zeros(1))
+    (tmp_path / "hostile.pt").write_bytes(pickle.dumps({"data": [Executing(target)]}))
+    np.savez(tmp_path / "hostile.npz", images=np.array([Executing(target)], dtype=object), labels=np.zeros(1))
     for name, layout in (("hostile.pt", "dc"), ("hostile.npz", "kip")):
         with pytest.raises(FileFormatError, match=name):
             imported(tmp_path / name, layout)
     assert not target.exists()
+    read_trustingly(tmp_path / "hostile.pt")
+    assert target.exists()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ import numpy as np
 
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Decoded, Part, Progress, judged
-from dcbench.datasets.mapped import Listed, write_images
+from dcbench.datasets.listed import Listed
+from dcbench.datasets.mapped import write_images
 from dcbench.datasets.sources import Source
 from dcbench.errors import DataError, FileFormatError
 from dcbench.files import locked, read_json, write_bytes, write_json

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, final
 
 from dcbench.datasets.declaration import Dataset
+from dcbench.datasets.listed import SPLITS, Listed, class_by_class
 from dcbench.errors import DataError
-
-_SPLITS = ("train", "test")
-_LITTER = frozenset({"Thumbs.db", "desktop.ini"})  # what desktops leave behind, besides names with a leading dot
 
 
 def places(dataset: Dataset, root: Path) -> list[Path]:
@@ -20,7 +18,7 @@ def places(dataset: Dataset, root: Path) -> list[Path]:
 
 def look(dataset: Dataset, root: Path) -> FolderSource | None:
     """The image folder, if either split is there; raises DataError where a split or a class is missing."""
-    folders = {split: root / dataset.name / split for split in _SPLITS}
+    folders = {split: root / dataset.name / split for split in SPLITS}
     if not any(folder.is_dir() for folder in folders.values()):
         return None
     classes = {split: _class_folders(folder) for split, folder in folders.items()}
@@ -56,22 +54,14 @@ def _class_folders(folder: Path) -> list[str]:
     return [entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
 
 
+@final
 @dataclass(frozen=True)
-class FolderSource:
+class FolderSource(Listed):
     """The image folder of one data set."""
 
-    dataset: Dataset
-    folder: Path
     order: tuple[tuple[str, str], ...]  # folder and class name, in the order of labels
 
     kind: ClassVar[str] = "class folders"
-
-    @property
-    def description(self) -> str:
-        return f"{self.kind} in {self.folder}"
-
-    def files(self) -> tuple[Path, ...]:
-        return tuple(path for split in _SPLITS for path, _ in self.listing(split))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -79,9 +69,4 @@ class FolderSource:
 
     def listing(self, split: str) -> list[tuple[Path, int]]:
         """Class by class, files by name."""
-        return [(path, label) for label, (name, _) in enumerate(self.order) for path in images_in(self.folder / split / name)]
-
-
-def images_in(folder: Path) -> list[Path]:
-    """All files of a class folder: what is not an image there is an error later, not silently left out."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name not in _LITTER)
+        return class_by_class([self.folder / split / name for name, _ in self.order])

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,18 +26,6 @@ from dcbench.files import append_line, read_lines, write_bytes
 
 BLOCK_BYTES = 16 << 20  # of decoded images that are handled together
 _MOST_THREADS = 32
-
-
-@runtime_checkable
-class Listed(Protocol):
-    """A source of one file for each image."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """In the order of labels."""
-
-    def listing(self, split: str) -> list[tuple[Path, int]]:
-        """The files of a split with their labels."""
 
 
 def write_images(path: Path, files: list[Path], dataset: Dataset, report: tuple[Progress, str]) -> None:

@@ -10,14 +10,14 @@ from dcbench.datasets import folders, parquet, tiny_imagenet, torchvision_files,
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Decoded, Progress
 from dcbench.datasets.embedded import DigitsSource
-from dcbench.datasets.mapped import Listed
+from dcbench.datasets.listed import Listed
 from dcbench.datasets.places import Places
 from dcbench.errors import DataError, DcbenchError
 
 
 @runtime_checkable
-class Files(Protocol):
-    """Where a data set's images are."""
+class Whole(Protocol):
+    """Images that are read into memory at once."""
 
     @property
     def kind(self) -> str:
@@ -34,21 +34,11 @@ class Files(Protocol):
     def files(self) -> tuple[Path, ...]:
         """All files that it would read."""
 
-
-@runtime_checkable
-class Whole(Files, Protocol):
-    """Images that are read into memory at once."""
-
     def read(self, progress: Progress) -> Decoded:
         """Decode everything; raises DataError naming what is broken."""
 
 
-@runtime_checkable
-class OneByOne(Files, Listed, Protocol):
-    """Images in a file each, read block by block."""
-
-
-Source = Whole | OneByOne
+Source = Whole | Listed  # a listed one is read block by block
 
 _ORDER: tuple[Callable[[Dataset, Path], Source | None], ...] = (
     parquet.look,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, final
 
 from dcbench.datasets.declaration import Dataset
-from dcbench.datasets.folders import images_in
+from dcbench.datasets.listed import Listed, class_by_class, images_in
 from dcbench.errors import DataError
 
-_ANNOTATIONS = "val_annotations.txt"
+_ANNOTATIONS = "val/val_annotations.txt"
 _MOST_BYTES = 16 << 20  # of the annotations, which have less than one
 
 
@@ -40,22 +40,15 @@ def _ids(dataset: Dataset, train: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
+@final
 @dataclass(frozen=True)
-class TinyImageNetSource:
+class TinyImageNetSource(Listed):
     """The published folders."""
 
-    dataset: Dataset
-    folder: Path
     ids: tuple[str, ...]  # in the order of labels
 
     kind: ClassVar[str] = "Tiny ImageNet's folders"
-
-    @property
-    def description(self) -> str:
-        return f"{self.kind} in {self.folder}"
-
-    def files(self) -> tuple[Path, ...]:
-        return (self._annotations, *(path for split in ("train", "test") for path, _ in self.listing(split)))
+    besides: ClassVar[tuple[str, ...]] = (_ANNOTATIONS,)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -65,11 +58,11 @@ class TinyImageNetSource:
         """Class by class, files by name; the test split in the annotations' order. Raises DataError naming the line that is wrong."""
         if split == "test":
             return self._annotated()
-        return [(path, label) for label, id_ in enumerate(self.ids) for path in images_in(self.folder / "train" / id_ / "images")]
+        return class_by_class([self.folder / "train" / id_ / "images" for id_ in self.ids])
 
     @property
     def _annotations(self) -> Path:
-        return self.folder / "val" / _ANNOTATIONS
+        return self.folder / _ANNOTATIONS
 
     def _annotated(self) -> list[tuple[Path, int]]:
         labels = {id_: label for label, id_ in enumerate(self.ids)}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, final
 
 from dcbench.datasets import torchvision_files
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Progress
-from dcbench.datasets.folders import images_in
+from dcbench.datasets.listed import Listed, class_by_class
 from dcbench.errors import DataError
 
 _FOLDERS = {"train": "train", "test": "val"}
@@ -59,22 +59,14 @@ def _ids(dataset: Dataset, folder: Path, found: dict[str, frozenset[str]]) -> tu
     return wanted
 
 
+@final
 @dataclass(frozen=True)
-class WordNetFolders:
+class WordNetFolders(Listed):
     """The class folders of one data set."""
 
-    dataset: Dataset
-    folder: Path
     ids: tuple[str, ...]  # in the order of labels
 
     kind: ClassVar[str] = "ImageNet's class folders"
-
-    @property
-    def description(self) -> str:
-        return f"{self.kind} in {self.folder}"
-
-    def files(self) -> tuple[Path, ...]:
-        return tuple(path for split in _FOLDERS for path, _ in self.listing(split))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -82,4 +74,4 @@ class WordNetFolders:
 
     def listing(self, split: str) -> list[tuple[Path, int]]:
         """Class by class, files by name."""
-        return [(path, label) for label, id_ in enumerate(self.ids) for path in images_in(self.folder / _FOLDERS[split] / id_)]
+        return class_by_class([self.folder / _FOLDERS[split] / id_ for id_ in self.ids])

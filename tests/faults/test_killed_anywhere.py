@@ -1,11 +1,12 @@
 """kill -9 at moments drawn by seed in the middle of distilling, evaluating and searching: each time the same bits in the end.
 
-By default one moment of each; the count of twenty is run with ``pytest -m long -s tests/faults/test_killed_anywhere.py``.
+By default one moment of each; the count of twenty is run with ``pytest -m long --log-cli-level=INFO tests/faults/test_killed_anywhere.py``.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import random
 import signal
 import time
@@ -17,6 +18,8 @@ from typing import Any
 import pytest
 
 from tests.faults.victims import finish, left_over, start, wait_until
+
+LOG = logging.getLogger(__name__)
 
 OFTEN = "tests.faults.driver"  # a checkpoint after every step
 COMMON = ("--threads", "1", "--device", "cpu", "--engine", "eager")
@@ -102,7 +105,7 @@ def strike(job: Job, whole: Undisturbed, moments: random.Random, out: Path) -> i
 @pytest.mark.parametrize("name", JOBS)
 def test_killed_once_anywhere(name: str, tmp_path: Path) -> None:
     whole = undisturbed(JOBS[name], tmp_path / "undisturbed")
-    strike(JOBS[name], whole, random.Random(name), tmp_path / "struck")
+    assert strike(JOBS[name], whole, random.Random(name), tmp_path / "struck")
 
 
 @pytest.mark.long
@@ -111,4 +114,5 @@ def test_killed_at_twenty_moments(name: str, count: int, tmp_path: Path) -> None
     whole = undisturbed(JOBS[name], tmp_path / "undisturbed")
     moments = random.Random(f"twenty, {name}")
     tries = [strike(JOBS[name], whole, moments, tmp_path / str(index)) for index in range(count)]
-    print(f"\n{name}: {count} of {count} killed in the middle ended in the same bits ({sum(tries) - count} came too late to count)")  # noqa: T201
+    assert len(tries) == count
+    LOG.info("%s: %d of %d killed in the middle ended in the same bits (%d came too late to count)", name, count, count, sum(tries) - count)

@@ -95,7 +95,7 @@ def test_nothing_is_executed(reader: str, write: Callable[[Path, Any], None], tm
     write(path, {"data": [[Executing(trace), torch.zeros(2)]]})
     assert "refused unexecuted" in refusal(read_artifact if reader == "artifact" else foreign(reader), path)
     assert not trace.exists()
-    torch.load(path, weights_only=False) if write is as_torch else pickle.loads(path.read_bytes())
+    corpus.read_trustingly(path)
     assert trace.exists()  # so it would have, in a reader that trusts
 
 
@@ -104,6 +104,17 @@ def test_arrays_of_objects_are_not_unpickled(tmp_path: Path) -> None:
     corpus.pickled_npz(path, trace)
     assert "not an .npz with plain arrays" in refusal(foreign("kip"), path)
     assert not trace.exists()
+
+
+@pytest.mark.parametrize(("place", "value"), [(8, 1), (10, 99)], ids=["encrypted", "packed in an unknown way"])
+def test_archives_that_zipfile_cannot_unpack(place: int, value: int, tmp_path: Path) -> None:
+    """``place``: of the flags or the method of packing, in the head of the archive's first entry in its directory."""
+    path = tmp_path / "set.npz"
+    np.savez(path, images=np.zeros((2, 8, 8, 3), np.float32), labels=np.eye(2, dtype=np.float32))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + place] = value
+    path.write_bytes(content)
+    assert "not an .npz with plain arrays" in refusal(foreign("kip"), path)
 
 
 def test_a_picture_that_is_a_program_is_not_given_to_its_interpreter(tmp_path: Path) -> None:
