@@ -91,7 +91,8 @@ class _Line:
         return time.monotonic() - self.spoke >= PATIENCE
 
     def _tell(self, kind: str, words: tuple[Any, ...]) -> None:
-        self.stopping = ray.get(self.board.tell.remote(kind, words))
+        answer = self.board.tell.remote(kind, words)
+        self.stopping = answer.future().result()  # in ray.get, Ray would take this worker's processor away and begin another unit
         self.spoke = time.monotonic()
 
 
