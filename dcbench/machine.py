@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import resource
 import shutil
 import sys
@@ -27,6 +28,7 @@ MOST_THREADS = 1024  # more than that, and the process may not get them
 WORTH_COMPILING_MACS = 3e12
 # Activation values of one layer that are worked on at a time. On a CPU, chunks that stay in cache are twice as fast.
 CHUNK_VALUES = {"cpu": 64 * 128 * 32 * 32, "cuda": 4096 * 128 * 32 * 32}
+BROKEN_LIBRARY = re.compile(r"ImportError: (/\S+\.so): (?:file too short|invalid ELF header)")
 MOST_ABREAST = 32  # networks trained in one pass
 # Multiply-accumulates per second (and thread, on a CPU) of training a ConvNet: measured with AVX-512 and AMX; guessed for CUDA.
 MACS_PER_SECOND: dict[tuple[str, str, str], float] = {
@@ -92,7 +94,7 @@ class Machine:
         if self.engine != "compiled":
             return mixed_precision
         torch._dynamo.config.recompile_limit = max(1024, torch._dynamo.config.recompile_limit)  # each job's shapes count against it
-        return torch.compile(mixed_precision, dynamic=False)
+        return _mending_libraries(torch.compile(mixed_precision, dynamic=False))
 
     def estimate_seconds(self, macs: float) -> float:
         """About how long so many multiply-accumulates of convolutions take: good to a factor of two or three."""
@@ -153,6 +155,22 @@ class Machine:
             return torch.cuda.max_memory_allocated(self.device)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _mending_libraries(compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """``compiled``, compiling again what a compiler that was killed, by Ctrl-C say, left broken in torch's cache."""
+
+    def mended(*arguments: Any) -> Any:
+        while True:
+            try:
+                return compiled(*arguments)
+            except RuntimeError as error:
+                broken = BROKEN_LIBRARY.search(str(error))
+                if broken is None:
+                    raise
+                Path(broken[1]).unlink()
+
+    return mended
 
 
 def resolve(

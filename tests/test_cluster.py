@@ -175,6 +175,20 @@ def test_a_search_ranks_as_the_serial_one(tmp_path: Path) -> None:
 
 
 @ray
+def test_with_room_for_one_unit_no_second_one_is_begun(tmp_path: Path) -> None:
+    """Ray gives a worker's processor to another unit as soon as it waits for Ray, as one does that asks whether to stop."""
+    process = start("run", "--method", "random", *WORK, "--executor", "ray", "--cpus-per-unit", str(CORES), "--out", tmp_path, "--json")
+    seen: list[int] = []
+    while process.poll() is None:
+        seen.append(len(at_work(process)))
+        time.sleep(0.05)
+    _, said = finish(process)
+    assert "ray: room for 1 units of work at a time" in said
+    assert len(lines(tmp_path)) == 6
+    assert max(seen) == 1
+
+
+@ray
 def test_interrupted_it_keeps_what_is_done_and_goes_on(tmp_path: Path) -> None:
     grid = ("run", "--method", "mmd", "--set", "iterations=600000", "--seed", "0,1", *WORK)
     words: tuple[str | Path, ...] = (*grid, *RAY, "--out", tmp_path)
