@@ -7,6 +7,7 @@ as soon as it comes; a unit that fails for its own reasons is not repeated. Impo
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import socket
 import threading
@@ -16,12 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, final
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from dcbench.errors import ClusterError, OutOfRangeError, StorageError
-from dcbench.executor import Ended, Executor, Failure, Handle, Job, Site, Steps, Unit
+from dcbench.executor import PATIENCE, Ended, Executor, Failure, Handle, Job, Site, Steps, Unit
 from dcbench.machine import Machine
-from dcbench.worker import PATIENCE, Board, End, Stored, versions, work
+from dcbench.worker import Board, End, Stored, versions, work
 
 Value = TypeVar("Value")
 RETRIES = 3  # of a unit whose worker died
@@ -38,7 +39,7 @@ class Needs:
 
     def __post_init__(self) -> None:
         for name, value in (("processors", self.cpus), ("GPUs", self.gpus)):
-            if value < 0 or (value > 1 and value != int(value)):
+            if not math.isfinite(value) or value < 0 or (value > 1 and value != int(value)):
                 raise OutOfRangeError(f"the {name} of a unit must be a fraction of one or a whole number, got {value:g}")
         if not self.cpus and not self.gpus:
             raise OutOfRangeError("a unit must need some part of a processor or of a GPU, got 0 of both")
@@ -49,13 +50,15 @@ class Needs:
         return cls(machine.threads if cpus is None else cpus, float(machine.on_gpu) if gpus is None else gpus)
 
     def slots(self) -> int:
-        """How many units fit into the cluster at once; raises ClusterError if not even one does."""
-        there = ray.cluster_resources()
-        fit = [there.get(name, 0.0) / wanted for name, wanted in (("CPU", self.cpus), ("GPU", self.gpus)) if wanted]
-        if min(fit) < 1:
-            has = f"{there.get('CPU', 0):g} processors and {there.get('GPU', 0):g} GPUs"
-            raise ClusterError(f"a unit needs {self.cpus:g} processors and {self.gpus:g} GPUs, but the cluster has {has}")
-        return int(min(fit))
+        """How many units fit onto the cluster's nodes at once, each onto one; raises ClusterError if not even one does."""
+        wanted = {name: count for name, count in (("CPU", self.cpus), ("GPU", self.gpus)) if count}
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        fit = sum(int(min(node.get(name, 0.0) / count for name, count in wanted.items())) for node in nodes)
+        if not fit:
+            most = [max((node.get(name, 0.0) for node in nodes), default=0.0) for name in ("CPU", "GPU")]
+            has = f"{most[0]:g} processors and {most[1]:g} GPUs at the most"
+            raise ClusterError(f"a unit needs {self.cpus:g} processors and {self.gpus:g} GPUs, but a node of the cluster has {has}")
+        return fit
 
 
 @final
@@ -77,11 +80,11 @@ class Ray(Executor):
             while len(self._shared) >= SHARED_AT_ONCE:
                 self._shared.pop(next(iter(self._shared)))  # its units keep what they need
             self._shared[id(value)] = (value, Stored(ray.put(value)))  # the value is kept, so that its id stays its own
+        self._shared[id(value)] = self._shared.pop(id(value))  # the last to be given up
         return self._shared[id(value)][1]
 
-    def pieces(self, items: Sequence[Value], machine: Machine, together: int = 1) -> list[Sequence[Value]]:
-        wanted = self.slots if machine.engine == "compiled" else PIECES_PER_SLOT * self.slots
-        size = -(-len(items) // (wanted * together)) * together
+    def pieces(self, items: Sequence[Value], machine: Machine) -> list[Sequence[Value]]:
+        size = -(-len(items) // (self.slots if machine.engine == "compiled" else PIECES_PER_SLOT * self.slots))
         return [items[start : start + size] for start in range(0, len(items), max(1, size))]
 
     def carry_out(self, jobs: Iterable[Job[Value]], site: Site) -> Iterator[Ended[Value]]:
@@ -164,6 +167,8 @@ class _Floor(Generic[Value]):
                 ready, _ = ray.wait(list(self.streams), num_returns=1, timeout=PATIENCE, fetch_local=False)
                 for stream in ready:
                     self._hear(stream)
+            elif self.active:
+                time.sleep(PATIENCE)  # each of them waits for another process
             self._look()
 
     def clear(self) -> None:
@@ -181,6 +186,8 @@ class _Floor(Generic[Value]):
     def _move(self) -> Iterator[Ended[Value]]:
         """Go on with the jobs whose units have all ended; those that have ended themselves."""
         for active in [active for active in self.active if not active.pending]:
+            if self.site.stop():
+                return
             outcome = self._advance(active)
             if outcome is not None:
                 self.active.remove(active)
@@ -206,6 +213,11 @@ class _Floor(Generic[Value]):
             return Ended(active.job, ended.value)
         except StorageError:
             raise
+        except KeyboardInterrupt:
+            if not self.site.stop():
+                raise
+            self.active.remove(active)  # computing of its own was stopped; units under way end as they do
+            return None
         except Exception as error:
             return Ended(active.job, error)
         active.keep, active.pending, active.failures = batch.keep, len(batch.units), []
@@ -220,6 +232,9 @@ class _Floor(Generic[Value]):
         except StopIteration:
             del self.streams[stream]
             active.pending -= 1
+        except RayTaskError as error:  # not of the unit itself, whose own errors come in an ``End``
+            failed = " ".join(str(error.cause).split())[:200]
+            active.failures.append(Failure(unit, ClusterError(f"a worker could not carry it out ({failed})")))
         except RayError as error:
             lost = f"given up after {RETRIES + 1} attempts ({' '.join(str(error).split())[:200]})"
             active.failures.append(Failure(unit, ClusterError(lost)))

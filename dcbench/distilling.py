@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dcbench.artifact import Artifact, read_artifact, write_artifact
 from dcbench.errors import FileFormatError, MismatchError
-from dcbench.executor import Batch, Job, Steps
+from dcbench.executor import Batch, Steps
 from dcbench.experiment import Cell, Distilled, Workshop, file_name
 from dcbench.files import write_bytes, write_json
 from dcbench.images import SyntheticSet
@@ -21,13 +21,11 @@ COST = "distillation.json"
 PICTURE = "images.png"
 
 
-def distil(cell: Cell, workshop: Workshop) -> Distilled:
-    """The cell's synthetic set. Raises MismatchError if the method cannot run there, DivergedError if its loss is not finite."""
-    return workshop.executor.finish(Job(cell.label, cell.folder(workshop), lambda: distilling(cell, workshop)), workshop.site)
-
-
 def distilling(cell: Cell, workshop: Workshop) -> Steps[Distilled]:
-    """``distil`` as the steps of a job."""
+    """The steps of a job to the cell's synthetic set.
+
+    They raise MismatchError if the method cannot run there, DivergedError if its loss is not finite.
+    """
     folder = cell.folder(workshop)
     check_possible(cell)
     if not cell.distiller.budgeted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -159,7 +159,7 @@ class Placement:
             resume=workshop.resume,
             elsewhere=workshop.elsewhere,
         )
-        kept = run.once("embedding-network", {**self.asked, **asdict(self.plan)}, build)
+        kept = run.once("embedding-network", self.asked, build)
         network.load_state_dict(kept["weights"])
         machine.settle(network)
         network.eval()

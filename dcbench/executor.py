@@ -6,6 +6,7 @@ same results. A job says which units it needs, keeps their results as they come,
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from dcbench.run import Progress, silent
 
 Value = TypeVar("Value")
 Shared_co = TypeVar("Shared_co", covariant=True)
+PATIENCE = 1.0  # seconds between two questions of whoever waits
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,8 @@ class Executor(ABC):
         """A handle by which units reach ``value`` wherever they are carried out."""
 
     @abstractmethod
-    def pieces(self, items: Sequence[Value], machine: Machine, together: int = 1) -> list[Sequence[Value]]:
-        """``items`` in as many pieces as are worth a unit each; ``together`` of them cost no more than one."""
+    def pieces(self, items: Sequence[Value], machine: Machine) -> list[Sequence[Value]]:
+        """``items`` in as many pieces as are worth a unit each."""
 
     @abstractmethod
     def carry_out(self, jobs: Iterable[Job[Value]], site: Site) -> Iterator[Ended[Value]]:
@@ -144,7 +146,7 @@ class Serial(Executor):
     def share(self, value: Value) -> Handle[Value]:
         return Here(value)
 
-    def pieces(self, items: Sequence[Value], machine: Machine, together: int = 1) -> list[Sequence[Value]]:
+    def pieces(self, items: Sequence[Value], machine: Machine) -> list[Sequence[Value]]:
         return [items] if items else []
 
     def carry_out(self, jobs: Iterable[Job[Value]], site: Site) -> Iterator[Ended[Value]]:
@@ -168,11 +170,19 @@ def _through(steps: Steps[Value], site: Site) -> Value:
             return ended.value  # type: ignore[no-any-return]
         failures = []
         try:
+            if not batch.units:
+                _wait(site)
             for unit in batch.units:
                 failures += _carried_out(unit, batch.keep, site)
         except BaseException:
             steps.close()  # gives back what the job holds
             raise
+
+
+def _wait(site: Site) -> None:
+    if site.stop():
+        raise KeyboardInterrupt
+    time.sleep(PATIENCE)
 
 
 def _carried_out(unit: Unit, keep: Callable[[Any], None], site: Site) -> list[Failure]:

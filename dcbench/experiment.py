@@ -46,37 +46,43 @@ class Workshop:
             raise KeyboardInterrupt
 
     @contextmanager
-    def alone(self, folder: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-        """Hold ``folder`` for this process. While another one is at work there, ``waiting`` is called, or it says so and can be stopped."""
-        with locked(folder, waiting or self._patience(folder)):
-            for left in folder.glob(".*.*"):  # files that a killed process had not finished writing
-                left.unlink(missing_ok=True)
+    def alone(self, folder: Path) -> Iterator[None]:
+        """Hold ``folder`` for this process. While another one is at work there, it says so and can be stopped."""
+        tell = self._telling(folder)
+
+        def waiting() -> None:
+            tell()
+            if self.stop():
+                raise KeyboardInterrupt
+
+        with locked(folder, waiting):
+            _tidy(folder)
             yield
 
     def hold(self, folder: Path) -> Steps[ExitStack]:
         """``alone`` as steps of a job, which let other jobs go on meanwhile: two processes may each wait for what the other holds."""
-        wait = self._patience(folder)
+        tell = self._telling(folder)
         held = ExitStack()
         while True:
             try:
-                held.enter_context(self.alone(folder, _give_way))
+                held.enter_context(locked(folder, _give_way, patience=0))
             except _BusyError:
-                wait()
+                tell()
                 yield Batch((), _nothing)
             else:
+                _tidy(folder)
                 return held
 
-    def _patience(self, folder: Path) -> Callable[[], None]:
-        told: list[Path] = []
+    def _telling(self, folder: Path) -> Callable[[], None]:
+        """Says once that another process is at work there."""
+        untold = [f"waiting for another process that is at work in {folder}"]
+        return lambda: self.say(untold.pop()) if untold else None
 
-        def waiting() -> None:
-            if not told:
-                self.say(f"waiting for another process that is at work in {folder}")
-            told.append(folder)
-            if self.stop():
-                raise KeyboardInterrupt
 
-        return waiting
+def _tidy(folder: Path) -> None:
+    """Remove files that a killed process had not finished writing."""
+    for left in folder.glob(".*.*"):
+        left.unlink(missing_ok=True)
 
 
 class _BusyError(Exception):

@@ -161,11 +161,11 @@ def _check_archive(path: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold ``folder`` for one process; while another has it, ``waiting`` is called every second, and may raise."""
+def locked(folder: Path, waiting: Callable[[], None] = lambda: None, patience: float = 1.0) -> Iterator[None]:
+    """Hold ``folder`` for one process; while another has it, ``waiting`` is called every ``patience`` seconds, and may raise."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=1)
+        lock = FileLock(folder / ".lock", timeout=patience)
         while not _acquired(lock):
             waiting()
     except OSError as error:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +40,15 @@ def circumstances(rows: Sequence[Mapping[str, Any]], precision: str) -> dict[str
     }
 
 
-def source_hash() -> str:
-    """A hash of the project's own source, so that a record says which code made it."""
-    import dcbench.baselines
-    import dcbench.methods
+@cache
+def source_hash(package: Path = Path(dcbench.__file__).parent) -> str:
+    """A hash of the project's own source as it was when first asked for, so that a record says which code made it.
 
+    The same whether methods, baselines and nas are links, as in the repository, or folders, as in a wheel.
+    """
     digest = hashlib.sha256()
-    plugins = [*dcbench.methods.__path__, *dcbench.baselines.__path__]
-    for folder in [Path(dcbench.__file__).parent, *(Path(part).resolve() for part in plugins)]:
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(path.read_bytes())
+    for folder, below, names in os.walk(package, followlinks=True):
+        below.sort()
+        for name in sorted(name for name in names if name.endswith(".py")):
+            digest.update((Path(folder) / name).read_bytes())
     return digest.hexdigest()[:12]

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from dcbench.augment import AUGMENTATIONS
 from dcbench.datasets.catalogue import revision_note
 from dcbench.errors import MismatchError, OutOfRangeError
 from dcbench.evaluator import Protocol, evaluation_macs, networks_abreast
-from dcbench.executor import Batch, Job, Steps
+from dcbench.executor import Batch, Steps
 from dcbench.experiment import Distilled, Workshop, in_words
 from dcbench.files import append_line, read_lines
 from dcbench.images import ImageSpec, TestSet
@@ -84,18 +85,11 @@ class Judgement:
         return _evaluation_folder(self.distilled, fingerprint(self.asked), self.seed)
 
 
-def score(distilled: Distilled, test: TestSet, protocol: Protocol, seed: int, networks: int, workshop: Workshop) -> EvaluationRecord:
-    """Train those that are missing of the first ``networks`` and write the record of all that there are.
-
-    Returns the record of the first ``networks`` alone: what a command says does not depend on what was done before it.
-    """
-    judgement = Judgement(distilled, test, protocol, seed, networks, workshop)
-    job = Job(distilled.label, judgement.folder, lambda: scoring(judgement))
-    return workshop.executor.finish(job, workshop.site)
-
-
 def scoring(judgement: Judgement) -> Steps[EvaluationRecord]:
-    """``score`` as the steps of a job."""
+    """The steps of a job that trains what is missing of the networks wanted and writes the record of all that there are.
+
+    They lead to the record of those wanted alone: what a command says does not depend on what was done before it.
+    """
     _check(judgement)
     folder, workshop = judgement.folder, judgement.workshop
     with (yield from workshop.hold(folder)):
@@ -108,7 +102,7 @@ def scoring(judgement: Judgement) -> Steps[EvaluationRecord]:
 
 
 def record_path(distilled: Distilled, record: EvaluationRecord) -> Path:
-    """Where ``score`` wrote the record."""
+    """Where ``scoring`` wrote the record."""
     return _evaluation_folder(distilled, record.protocol_hash, record.evaluation_seed) / RECORD_NAME
 
 
@@ -175,8 +169,9 @@ def _prepare(judgement: Judgement, missing: Sequence[int], rows: Mapping[int, Ro
     executor = workshop.executor
     synthetic, images = executor.share(distilled.synthetic), executor.share(test)
     what = (distilled.label, machine, distilled.sha256, synthetic, images, judgement.judged, judgement.seed)
-    together = networks_abreast(distilled.synthetic, judgement.judged, machine)
-    return [Networks(*what, tuple(piece)) for piece in executor.pieces(missing, machine, together)]
+    abreast = networks_abreast(distilled.synthetic, judgement.judged, machine)
+    passes = [tuple(group) for _, group in groupby(missing, lambda index: index // abreast)]  # each trained in one
+    return [Networks(*what, tuple(chain(*piece))) for piece in executor.pieces(passes, machine)]
 
 
 def about(distilled: Distilled, spec: ImageSpec) -> dict[str, Any]:

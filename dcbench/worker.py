@@ -16,11 +16,10 @@ import torch
 
 import dcbench
 from dcbench.errors import ClusterError, DcbenchError
-from dcbench.executor import Handle, Site, Unit
+from dcbench.executor import PATIENCE, Handle, Site, Unit
 from dcbench.provenance import source_hash
 
 Value = TypeVar("Value")
-PATIENCE = 1.0  # seconds between two words of one worker
 News = list[tuple[str, tuple[Any, ...]]]
 
 
@@ -69,7 +68,7 @@ class Board:
 
 @dataclass
 class _Line:
-    """A worker's line to the board, used at most once a second but for messages."""
+    """A worker's line to the board, used at most once in ``PATIENCE`` but for messages."""
 
     board: Any
     stopping: bool = False

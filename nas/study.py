@@ -159,13 +159,8 @@ def announce(study: Study, proxies: Sequence[Proxy], workshop: Workshop) -> floa
     return sum(seconds)
 
 
-def train_on(study: Study, proxy: Proxy, workshop: Workshop) -> Rows:
-    """Train what is missing of the study on ``proxy``; raises DataError where every architecture failed."""
-    return workshop.executor.finish(job(study, proxy, workshop), workshop.site)
-
-
 def job(study: Study, proxy: Proxy, workshop: Workshop) -> Job[Rows]:
-    """``train_on`` as a job."""
+    """Trains what is missing of the study on ``proxy``; fails with DataError where every architecture failed."""
     return Job(proxy.label, study.folder(proxy, workshop), lambda: _training(study, proxy, workshop))
 
 

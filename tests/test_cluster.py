@@ -15,14 +15,19 @@ from typing import Any
 
 import pytest
 
+from dcbench.errors import ClusterError, OutOfRangeError
 from dcbench.executor import Job, Site, Steps
 from tests.commandline import ask, dcbench
-from tests.faults.victims import PATIENCE, finish, lines, start, wait_until
+from tests.faults.victims import PATIENCE, finish, lines, start, steps_of_each, wait_until
 
 INSTALLED = importlib.util.find_spec("ray") is not None
 ray = pytest.mark.skipif(not INSTALLED, reason="Ray is not installed: pip install -e '.[ray]'")
 pytestmark = pytest.mark.slow
-CORES = os.cpu_count() or 1
+CORES = 1
+if INSTALLED:
+    from ray._private.utils import get_num_cpus
+
+    CORES = int(get_num_cpus(override_docker_cpu_warning=True))  # in a container, those that it may use
 RAY = ("--executor", "ray", "--cpus-per-unit", str(CORES // 2 or 0.5))  # at least two units at a time, on whatever machine
 WORK = ("--networks", "6", "--epochs", "120", "--threads", "1", "--device", "cpu")
 ODD = '''
@@ -192,15 +197,21 @@ def test_with_room_for_one_unit_no_second_one_is_begun(tmp_path: Path) -> None:
 def test_interrupted_it_keeps_what_is_done_and_goes_on(tmp_path: Path) -> None:
     grid = ("run", "--method", "mmd", "--set", "iterations=600000", "--seed", "0,1", *WORK)
     words: tuple[str | Path, ...] = (*grid, *RAY, "--out", tmp_path)
-    process = start(*words)
-    wait_until(lambda: sum(1 for _ in tmp_path.rglob(".lock")) >= 2, process)
-    wait_until(lambda: len(at_work(process)) >= 2, process)
-    time.sleep(3)
-    process.send_signal(signal.SIGTERM)  # as a scheduler does
-    _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130, err
-    assert err.splitlines()[-1].startswith("dcbench: stopped; what is done is kept. The same command goes on from there: dcbench run")
-    assert len(list(tmp_path.rglob("checkpoint.pt"))) == 2
+    done = [0, 0]
+
+    def both_are_further() -> bool:
+        now = steps_of_each(tmp_path)
+        return len(now) == 2 and now[0] > done[0] and now[1] > done[1]
+
+    for _ in range(2):
+        process = start(*words, driver="tests.faults.driver")  # which keeps each step
+        wait_until(both_are_further, process)
+        process.send_signal(signal.SIGTERM)  # as a scheduler does
+        _, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 130, err
+        assert err.splitlines()[-1].startswith("dcbench: stopped; what is done is kept. The same command goes on from there:")
+        assert both_are_further()
+        done = steps_of_each(tmp_path)
     assert not list(tmp_path.rglob("synthetic.pt"))
 
 
@@ -211,7 +222,7 @@ def test_a_cluster_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None
     assert answer.err.splitlines()[-1].startswith("dcbench: no Ray cluster at '127.0.0.1:1'")
     more = dcbench("run", "--method", "random", "--executor", "ray", "--cpus-per-unit", "9999", "--out", tmp_path)
     assert more.code == 1
-    assert "a unit needs 9999 processors and 0 GPUs, but the cluster has" in more.err.splitlines()[-1]
+    assert "a unit needs 9999 processors and 0 GPUs, but a node of the cluster has" in more.err.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -228,6 +239,51 @@ def test_jobs_that_have_nothing_left_to_do_make_room_for_the_next() -> None:
     jobs = [Job(str(number), Path(str(number % 4)), partial(finished, number)) for number in range(5)]
     floor: Any = _Floor(SimpleNamespace(slots=1), iter(jobs), Site())  # type: ignore[arg-type]
     assert sorted(ended.result for ended in floor.work()) == [0, 1, 2, 3, 4]
+
+
+@ray
+@pytest.mark.usefixtures("unchecked")
+def test_a_job_that_computes_itself_is_stopped_without_those_under_way() -> None:
+    """A trace distils in its own steps; the other jobs' units are still to end."""
+    from dcbench.cluster import _Floor
+
+    asked: list[str] = []
+
+    def computing() -> Steps[int]:
+        asked.append("to stop")
+        raise KeyboardInterrupt
+        yield
+
+    floor: Any = _Floor(SimpleNamespace(slots=1), iter([Job("trace", Path("a"), computing)]), Site(stop=lambda: bool(asked)))  # type: ignore[arg-type]
+    floor._fill()
+    assert list(floor._move()) == []
+    assert floor.active == []
+    with pytest.raises(KeyboardInterrupt):
+        list(floor.work())
+
+
+@ray
+@pytest.mark.parametrize(("cpus", "gpus", "slots"), [(1, 0, 4), (2, 0, 1), (3, 0, 1), (0.5, 0.5, 2), (0, 1, 1)])
+def test_a_unit_has_to_fit_onto_one_node(monkeypatch: pytest.MonkeyPatch, cpus: float, gpus: float, slots: int) -> None:
+    from dcbench.cluster import Needs
+
+    nodes = [{"CPU": 1.0}, {"CPU": 3.0, "GPU": 1.0}, {"memory": 9.0}]
+    gone = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
+    monkeypatch.setattr("ray.nodes", lambda: [gone, *({"Alive": True, "Resources": each} for each in nodes)])
+    assert Needs(cpus, gpus).slots() == slots
+    with pytest.raises(
+        ClusterError, match="needs 4 processors and 0 GPUs, but a node of the cluster has 3 processors and 1 GPUs at the most"
+    ):
+        Needs(4, 0).slots()
+
+
+@ray
+@pytest.mark.parametrize("count", [-1.0, 1.5, float("inf"), float("nan")])
+def test_no_part_of_a_processor_is_none(count: float) -> None:
+    from dcbench.cluster import Needs
+
+    with pytest.raises(OutOfRangeError, match="the processors of a unit must be a fraction of one or a whole number"):
+        Needs(count, 0)
 
 
 def test_without_ray_one_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

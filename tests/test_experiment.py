@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,18 +10,21 @@ from typing import Any
 
 import pytest
 
+import dcbench
 from dcbench.datasets.loading import Loaded
 from dcbench.datasets.places import Places
 from dcbench.distiller import Distiller, build
-from dcbench.distilling import distil, publish, reopen
+from dcbench.distilling import publish, reopen
 from dcbench.errors import MismatchError, OutOfRangeError
 from dcbench.evaluator import PROTOCOLS
 from dcbench.experiment import Cell, Workshop, file_name, in_words, set_label
 from dcbench.grid import Grid
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.machine import Machine
+from dcbench.provenance import source_hash
 from dcbench.run import Run
-from dcbench.scoring import record_path, score
+from dcbench.scoring import record_path
+from tests.carried_out import distil, score
 
 
 @pytest.fixture
@@ -187,3 +191,14 @@ def test_data_of_a_grid_are_looked_for_first(workshop: Workshop, tmp_path: Path)
     missing = Grid(["random"], ["digits", "cifar10"], [1], [0]).cells(Places(tmp_path / "nowhere", tmp_path / "cache"), workshop)
     with pytest.raises(Exception, match="cifar10 was not found"):
         next(missing)
+
+
+def test_the_source_has_one_hash_however_it_is_laid_out(tmp_path: Path) -> None:
+    package = Path(dcbench.__file__).parent
+    copy = tmp_path / "dcbench"
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))  # folders in place of links, as in a wheel
+    assert source_hash.__wrapped__(copy) == source_hash.__wrapped__(package)
+    for part in ("nas", "methods", "baselines", "records"):
+        (copy / part / "__init__.py").write_text("# changed", encoding="utf-8")
+        assert source_hash.__wrapped__(copy) != source_hash.__wrapped__(package)
+        shutil.copyfile(package / part / "__init__.py", copy / part / "__init__.py")

@@ -30,7 +30,7 @@ from dcbench.nas.outcome import Outcome, store, trained_truth
 from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import make_proxies, open_artifacts, parse_requests, whole
 from dcbench.nas.space import SearchSpace
-from dcbench.nas.study import ROWS_NAME, Drawn, Study, draw, train_on
+from dcbench.nas.study import ROWS_NAME, Drawn, Study, draw
 from dcbench.nas.truth import Truth
 from dcbench.networks.base import Network
 from dcbench.networks.convnet import ConvNet
@@ -38,6 +38,7 @@ from dcbench.records import SearchRecord, read_record
 from dcbench.run import Run
 from dcbench.selection import chosen_set, random_members
 from dcbench.training import Schedule, Trainer
+from tests.carried_out import train_on
 
 CHEAP = ("--sample", "6", "--seed", "97")  # six shallow ConvNets
 QUICK = ("--preset", "quick", "--epochs", "3", "--truth-epochs", "1", "--threads", "1", "--device", "cpu", "--validation", "100")

@@ -45,12 +45,18 @@ def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> 
 
 def steps_done(out: Path) -> int:
     """Steps in the one checkpoint below ``out``, 0 where there is none."""
-    for path in out.rglob("checkpoint.pt"):
+    return next(iter(steps_of_each(out)), 0)
+
+
+def steps_of_each(out: Path) -> list[int]:
+    """Steps in each checkpoint below ``out``, by its place."""
+    found: list[int] = []
+    for path in sorted(out.rglob("checkpoint.pt")):
         try:
-            return int(read_tensors(path)["done"])
+            found.append(int(read_tensors(path)["done"]))
         except FileFormatError:  # gone meanwhile
-            return 0
-    return 0
+            found.append(0)
+    return found
 
 
 def lines(out: Path) -> list[dict[str, Any]]:

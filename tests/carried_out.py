@@ -1,0 +1,29 @@
+"""Single jobs, carried out in this process."""
+
+from __future__ import annotations
+
+from dcbench.distilling import distilling
+from dcbench.evaluator import Protocol
+from dcbench.executor import Job
+from dcbench.experiment import Cell, Distilled, Workshop
+from dcbench.images import TestSet
+from dcbench.nas.proxies import Proxy
+from dcbench.nas.study import Rows, Study, job
+from dcbench.records import EvaluationRecord
+from dcbench.scoring import Judgement, scoring
+
+
+def distil(cell: Cell, workshop: Workshop) -> Distilled:
+    """The cell's synthetic set."""
+    return workshop.executor.finish(Job(cell.label, cell.folder(workshop), lambda: distilling(cell, workshop)), workshop.site)
+
+
+def score(distilled: Distilled, test: TestSet, protocol: Protocol, seed: int, networks: int, workshop: Workshop) -> EvaluationRecord:
+    """The record of the set's first ``networks``."""
+    judgement = Judgement(distilled, test, protocol, seed, networks, workshop)
+    return workshop.executor.finish(Job(distilled.label, judgement.folder, lambda: scoring(judgement)), workshop.site)
+
+
+def train_on(study: Study, proxy: Proxy, workshop: Workshop) -> Rows:
+    """What the study trains on ``proxy``."""
+    return workshop.executor.finish(job(study, proxy, workshop), workshop.site)
