@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, final
 
@@ -47,3 +48,6 @@ class Herding(Distiller):
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
         return FeatureNetwork(self.feature_epochs, self.feature_lr).cost_macs(train)
+
+    def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
+        return FeatureNetwork(self.feature_epochs, self.feature_lr).shared_macs(train)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, final
 
@@ -33,3 +34,6 @@ class KCenter(Distiller):
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
         return FeatureNetwork(self.feature_epochs, self.feature_lr).cost_macs(train)
+
+    def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
+        return FeatureNetwork(self.feature_epochs, self.feature_lr).shared_macs(train)

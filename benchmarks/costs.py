@@ -21,6 +21,7 @@ from dcbench.machine import MACS_PER_SECOND
 from dcbench.nas.catalogue import SPACES
 from dcbench.nas.study import draw
 from dcbench.records import EvaluationRecord, find_records
+from dcbench.studies import STUDIES, Part
 
 MEASURED = Path(__file__).parents[1] / "results" / "measured"
 CIFAR = ImageSpec("cifar10", "0" * 12, 3, 32, tuple(map(str, range(10))))
@@ -28,9 +29,7 @@ CORES = 2
 CPU_RATE = CORES * MACS_PER_SECOND["cpu", "bf16", "compiled"]
 GPU_RATE = MACS_PER_SECOND["cuda", "bf16", "compiled"]  # 6 % of an H100's dense bf16 peak of 4.9e14
 EIGHT = 8
-ONE_FOR_ALL = ("k-center", "dcvae", "cgan", "biggan", "gmmn")  # one network serves all budgets of a seed (run.once)
-FOR_EACH = ("dm", "datadam")
-METHODS = len((*ONE_FOR_ALL, *FOR_EACH, "random", "mmd", "herding"))  # herding sees through k-center's network
+LEAST_MACS = 1e12  # of a set that has a row of its own: seconds
 
 
 @dataclass(frozen=True)
@@ -84,31 +83,48 @@ def step_seconds(distiller: Distiller, ipc: int) -> float | None:
     return statistics.median(steps) if steps else None
 
 
+def part_rows(study: str, part: Part, counted: set[str]) -> Iterator[Row]:
+    """The sets of one part, each seed one unit; work that serves several of them is a unit of its own, ``counted`` once."""
+    for ipc in part.ipcs:
+        for name in part.methods:
+            distiller = build(name, "paper")
+            shared = distiller.shared_macs(TRAIN, ipc)
+            for work in shared.keys() - counted:
+                yield Row(study, f"what {name} trains, for sets of any IPC", len(part.seeds), shared[work])
+            counted.update(shared)
+            own, step = distiller.cost_macs(TRAIN, ipc) - sum(shared.values()), step_seconds(distiller, ipc)
+            if own > LEAST_MACS:
+                seconds = None if step is None else step * getattr(distiller, "iterations", 0)
+                yield Row(study, f"a set by {name}, IPC {ipc}", len(part.seeds), own, seconds)
+
+
 def table3() -> Iterator[Row]:
     """Sets of three seeds by each method, and the hundred networks that judge each."""
-    protocol = PROTOCOLS["paper"]
-    for name in ONE_FOR_ALL:
-        yield Row("Table 3", f"what {name} trains, for sets of any IPC", 3, build(name, "paper").cost_macs(TRAIN, 1))
-    for ipc in (1, 10, 50):
-        for name in FOR_EACH:
-            distiller = build(name, "paper")
-            step = step_seconds(distiller, ipc)
-            seconds = None if step is None else step * getattr(distiller, "iterations", 0)
-            yield Row("Table 3", f"a set by {name}, IPC {ipc}", 3, distiller.cost_macs(TRAIN, ipc), seconds)
-        synthetic = SyntheticSet(CIFAR, torch.zeros(1, 3, 32, 32).expand(10 * ipc, -1, -1, -1), torch.arange(10).repeat(ipc), Space())
-        macs = evaluation_macs(synthetic, TEST, protocol)
-        yield Row("Table 3", f"a network, IPC {ipc}", 100 * 3 * METHODS, macs, network_seconds(ipc, protocol))
+    protocol, counted = PROTOCOLS["paper"], set[str]()
+    for part in STUDIES["table3"].plan("paper").parts:
+        yield from part_rows("Table 3", part, counted)
+        for ipc in part.ipcs:
+            images = torch.zeros(1, 3, 32, 32).expand(10 * ipc, -1, -1, -1)
+            macs = evaluation_macs(SyntheticSet(CIFAR, images, torch.arange(10).repeat(ipc), Space()), TEST, protocol)
+            units = protocol.networks * len(part.seeds) * len(part.methods)
+            yield Row("Table 3", f"a network, IPC {ipc}", units, macs, network_seconds(ipc, protocol))
 
 
-def search(study: str, name: str, sample: int | None, proxies: int, seeds: int) -> Iterator[Row]:
-    """The mean architecture on a proxy of IPC 50, and on the whole data where the truth is trained here."""
-    space = SPACES[name]
-    drawn = draw(space, CIFAR, sample, 0)
-    mean = statistics.fmean(drawn.macs.values())
-    each = len(drawn.architectures) * seeds
-    yield Row(study, f"a network of {name} on a proxy", proxies * each, mean * (3.0 * 500 * space.protocol.schedule.epochs + 10_000))
-    if space.truth_trained:
-        yield Row(study, f"a network of {name} on the whole data", each, mean * (3.0 * 40_000 * space.protocol.truth_epochs + 20_000))
+def search(study: str, name: str) -> Iterator[Row]:
+    """The sets, and the mean architecture on a proxy and on the whole data, which is also the truth where that is trained here."""
+    plan = STUDIES[name].plan("paper")
+    assert plan.search is not None
+    space, sought, proxies = SPACES[plan.search.space], plan.search, 0
+    drawn = draw(space, CIFAR, sought.sample, 0)
+    mean, each = statistics.fmean(drawn.macs.values()), len(drawn.architectures) * sought.seeds
+    for part in plan.parts:
+        yield from part_rows(study, part, set())
+        proxies += len(part.methods) * len(part.ipcs) * len(part.seeds)
+    proxies += len(sought.proxies) - 1  # all but the whole data
+    images, schedule = plan.parts[0].ipcs[0] * len(CIFAR.class_names), space.protocol.schedule
+    yield Row(study, f"a network of {space.name} on a proxy", proxies * each, mean * (3.0 * images * schedule.epochs + sought.validation))
+    seen = 3.0 * (len(TRAIN) - sought.validation) * space.protocol.truth_epochs + sought.validation + len(TEST)
+    yield Row(study, f"a network of {space.name} on the whole data", each, mean * seen)
 
 
 def in_words(seconds: float) -> str:
@@ -118,7 +134,7 @@ def in_words(seconds: float) -> str:
 
 
 def main() -> None:
-    rows = [*table3(), *search("Table 4", "convnet720", None, 6, 1), *search("Table 5", "nasbench201", 100, 7, 5)]
+    rows = [*table3(), *search("Table 4", "table4"), *search("Table 5", "table5")]
     print("| study | unit | units | operations of one (MAC) | one, two cores | all, two cores | all, one GPU | all, eight GPUs |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for row in [*rows, *(_total(rows, study) for study in dict.fromkeys(row.study for row in rows))]:

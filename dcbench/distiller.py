@@ -55,6 +55,10 @@ class Distiller(ABC):
         """About how many multiply-accumulates ``distill`` takes, for the estimate and the choice of engine; 0 if next to nothing."""
         return 0.0
 
+    def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
+        """What of ``cost_macs`` goes into work that is done once for several sets of a seed (``run.once``), by what identifies it."""
+        return {}
+
     def refuses(self, train: TrainSet, ipc: int) -> str:
         """Why this method cannot run on this data and budget, or nothing if it can."""
         return ""

@@ -6,7 +6,7 @@ Generators work on values in [-1, 1]; the images enter the training set's space 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -49,10 +49,17 @@ class Generative(Distiller):
     def fit(self, train: TrainSet, run: Run) -> nn.Module:
         """The trained sampler, on the run's device."""
 
+    @property
+    def trained_by(self) -> dict[str, Any]:
+        """The fields that the training depends on."""
+        return {key: value for key, value in asdict(self).items() if key not in self.sampling}
+
+    def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
+        return {f"{self.name} {self.trained_by}": self.cost_macs(train, ipc)}
+
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)
-        fields = {key: value for key, value in asdict(self).items() if key not in self.sampling}
-        trained = run.once(self.name, {**fields, "version": self.version}, lambda part: self._trained(train, part))
+        trained = run.once(self.name, {**self.trained_by, "version": self.version}, lambda part: self._trained(train, part))
         run.cost.seconds += trained["seconds"]  # done once, but what each of its sets rests on
         run.history.extend(trained["history"])
         network = begin("sampler", lambda: self.sampler(train.spec), run)

@@ -7,7 +7,7 @@ SGD on the images. A method says what is seen (``describe``) and how far apart t
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
@@ -73,13 +73,16 @@ class FeatureMatching(Distiller):
         return self.lr if self.lr is not None else (1.0 if ipc <= 50 else 10.0)
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
-        choosing = FeatureNetwork().cost_macs(train) if self.init == "k-center" else 0.0
+        choosing = sum(self.shared_macs(train, ipc).values())
         if not self.observes:
             return choosing
         network = build_network(self.network, train.spec, self.normalisation)
         real = sum(min(self.real_batch, len(members)) for members in train.by_class)
         per_step = real + 3 * ipc * train.spec.classes  # forward; forward and backward
         return choosing + self.iterations * per_step * macs(network, train.spec.shape)
+
+    def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
+        return FeatureNetwork().shared_macs(train) if self.init == "k-center" else {}
 
 
 class MatchingStep:

@@ -79,9 +79,9 @@ class Reproduction:
 
     def estimate(self) -> list[Piece]:
         """The pieces of the whole study, whatever of it is done already; from operations counted, good to a factor of three."""
-        pieces = []
+        pieces, counted = [], set[tuple[int, str]]()
         for part, cell in self._cells():
-            distilled = cell.distiller.cost_macs(cell.loaded.train, cell.ipc)
+            distilled = _distilling_macs(cell, counted)
             judged = sum(self._judging_macs(cell, protocol) for protocol in self._protocols(part, cell))
             pieces.append(Piece(_label(part, cell), self._seconds(distilled) + self._seconds(judged)))
         if self.plan.embedding is not None:
@@ -192,6 +192,15 @@ class Reproduction:
 
     def _seconds(self, operations: float) -> float:
         return self.workshop.machine.decide(operations).estimate_seconds(operations)
+
+
+def _distilling_macs(cell: Cell, counted: set[tuple[int, str]]) -> float:
+    """Multiply-accumulates of making the cell's set, without the work shared with other sets that is ``counted`` already; adds its own."""
+    what = (cell.loaded.train, cell.ipc)
+    shared = {(cell.seed, name): operations for name, operations in cell.distiller.shared_macs(*what).items()}
+    spared = sum(operations for work, operations in shared.items() if work in counted)
+    counted.update(shared)
+    return cell.distiller.cost_macs(*what) - spared
 
 
 def _label(part: Part, cell: Cell) -> str:

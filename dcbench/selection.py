@@ -30,6 +30,10 @@ class FeatureNetwork:
         """Multiply-accumulates of training it and of one look at every image."""
         return (3.0 * self.epochs + 1) * len(train) * macs(build_network("convnet", train.spec), train.spec.shape)
 
+    def shared_macs(self, train: TrainSet) -> dict[str, float]:
+        """``cost_macs`` by what identifies this network."""
+        return {str(self): self.cost_macs(train)}
+
     def features(self, train: TrainSet, run: Run) -> Float[Tensor, "n d"]:
         """The features of every training image, on the CPU. Trained once per dataset and seed (``run.once``)."""
         network = build_network("convnet", train.spec)

@@ -18,6 +18,7 @@ from dcbench.evaluator import PROTOCOLS
 from dcbench.experiment import Cell, Workshop
 from dcbench.machine import Machine
 from dcbench.records import find_records
+from dcbench.reproducing import _distilling_macs
 from dcbench.run import Run
 from dcbench.studies import STUDIES
 from dcbench.tracing import Trace
@@ -54,6 +55,20 @@ def test_what_it_costs_is_said_and_nothing_else_is_done(tmp_path: Path) -> None:
     assert value["estimate_seconds"] == pytest.approx(sum(piece["seconds"] for piece in value["pieces"]))
     assert value["estimate_seconds"] > 0
     assert not (tmp_path / "out").exists()
+
+
+def test_work_that_several_sets_share_is_counted_once(digits: Loaded) -> None:
+    counted: set[tuple[int, str]] = set()
+
+    def macs(method: str, ipc: int, seed: int) -> float:
+        return _distilling_macs(Cell(build(method, "quick"), "quick", digits, ipc, seed), counted)
+
+    alone = build("k-center", "quick").cost_macs(digits.train, 1)
+    assert alone > 0
+    asked = [("k-center", 1, 0), ("k-center", 10, 0), ("herding", 1, 0), ("k-center", 1, 1)]
+    assert [macs(*each) for each in asked] == [alone, 0.0, 0.0, alone]  # herding sees through k-center's network
+    assert macs("cgan", 1, 0) > macs("cgan", 10, 0) == 0.0
+    assert macs("dm", 1, 0) == macs("dm", 1, 0) > 0
 
 
 def test_a_trace_holds_the_sets_that_shorter_distillations_make(tmp_path: Path, machine: Machine, digits: Loaded) -> None:
