@@ -25,7 +25,7 @@ from dcbench.records import (
     find_records,
     write_record,
 )
-from dcbench.report import build_tables
+from dcbench.report import build_tables, variants
 from dcbench.report.figures import Drawing, draw_figures, write_figures
 from dcbench.report.figures.ablations import ablation_drawings, ablations
 from dcbench.report.figures.conditions import condition_drawings
@@ -132,13 +132,27 @@ def test_a_field_that_came_later_is_at_its_default_where_the_record_is_silent() 
     assert [row[0].text for row in build_tables(normed)[0].rows] == ["DataDAM (map_norm=default)", "DataDAM (map_norm=none)"]
 
 
-def test_a_loss_with_a_factor_of_its_own_stands_beside_the_others_and_the_caption_says_so() -> None:
-    records = [*variant(SETS["datadam"], scale=100.0), *variant(SETS["dm"], loss="mae", scale=5.0)]
-    (drawing,) = ablation_drawings(records)
+def test_a_loss_with_a_factor_of_its_own_stands_beside_the_others_and_the_axis_says_so() -> None:
+    default, as_far = variant(SETS["datadam"], scale=100.0), variant(SETS["dm"], loss="mae", scale=5.0)
+    (drawing,) = ablation_drawings([*default, *as_far])
     assert drawing.name.startswith("ablation-cifar10-datadam-loss-")
-    assert [row["value"] for row in drawing.data.to_dict("records")] == ["default", "mae"]
-    assert "(scale) differs" in drawing.caption
-    assert not ablation_drawings([*variant(SETS["datadam"], scale=100.0), *variant(SETS["dm"], loss="mae", scale=7.0)])
+    assert [row["value"] for row in drawing.data.to_dict("records")] == ["default", "mae (scale 5)"]
+    assert "Where a scale is said" in drawing.caption
+    assert not ablation_drawings([*default, *variant(SETS["dm"], loss="mae", scale=7.0)])
+
+
+def test_a_loss_with_its_own_factor_and_with_the_default_s_are_two_points() -> None:
+    as_far, literal = variant([(0.42,)] * 3, loss="mae", scale=5.0), variant([(0.12,)] * 3, loss="mae", scale=100.0)
+    loss, scale = ablation_drawings([*variant(SETS["datadam"], scale=100.0), *as_far, *literal])
+    assert [(row["value"], row["sets"]) for row in loss.data.to_dict("records")] == [("default", 3), ("mae", 3), ("mae (scale 5)", 3)]
+    assert list(loss.data["mean"]) == pytest.approx([0.452, 0.12, 0.42])
+    assert [row["value"] for row in scale.data.to_dict("records")] == ["5.0", "100.0"]
+    assert [each.field for each in ablations([*as_far, *literal])] == ["scale"]
+
+
+def test_fields_of_any_value_are_drawn() -> None:
+    (drawing,) = ablation_drawings([*variant(SETS["dm"], loss=["a"]), *variant(SETS["dm"], loss={"b": [1]})])
+    assert list(drawing.data["value"]) == ['["a"]', '{"b":[1]}']
 
 
 def test_one_set_has_the_interval_of_its_networks_and_says_so() -> None:
@@ -187,6 +201,45 @@ def test_the_same_sets_under_other_augmentations_and_networks() -> None:
     assert condition_drawings(base) == []
     other = {**none, "protocol": {**EXAMPLE["protocol"], "augment": "none", "epochs": 7}}
     assert condition_drawings([*base, *sets("dm", SETS["random"], **other)]) == []
+
+
+def test_sets_made_in_other_ways_are_series_of_their_own() -> None:
+    none: dict[str, Any] = {"augment": "none", "protocol": {**EXAMPLE["protocol"], "augment": "none"}}
+    zca: dict[str, Any] = {"space": "zca", "artifact_hash": "whitened"}
+    records = [
+        stored
+        for seen in (dict[str, Any](), none)
+        for stored in (
+            *sets("dm", [(0.42,)] * 3, **seen),
+            *sets("dm", [(0.12,)] * 3, **seen, **zca),
+            record("dm", [0.3], **seen, **FOREIGN),
+        )
+    ]
+    (drawing,) = condition_drawings(records)
+    found = {(row["series"], row["condition"]): round(row["mean"], 6) for row in drawing.data.to_dict("records")}
+    expected = {"DM (space=normalised)": 0.42, "DM (space=zca)": 0.12, "DM (foreign)": 0.3}
+    assert found == {(series, condition): mean for series, mean in expected.items() for condition in ("dsa", "none")}
+    (over_steps,) = trace_drawings([trace("dm"), trace("dm", 0, **zca)], Path())
+    assert set(over_steps.data["series"]) == {"DM (space=normalised)", "DM (space=zca)"}
+
+
+def test_long_names_that_begin_alike_are_series_of_their_own() -> None:
+    traces = [trace("dm", 0, fields={"note": "x" * 200 + ending}, artifact_hash=ending) for ending in "ab"]
+    (drawing,) = trace_drawings(traces, Path())
+    assert drawing.data["series"].nunique() == 2
+    assert set(drawing.data["sets"]) == {1}
+
+
+def test_many_records_of_one_method_are_named_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def counted(value: object) -> str:
+        asked.append(value)
+        return str(value)
+
+    monkeypatch.setattr(variants, "canonical", counted)
+    variants.labels([record("dm", [0.4], fields={"a": 1, "b": float(number)}).record for number in range(50)])
+    assert len(asked) <= 3 * 50
 
 
 def test_a_trace_is_drawn_over_its_steps_with_seeds_as_sets(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,13 +139,27 @@ def test_an_ablation_s_sets_differ_in_one_field_when_they_are_compared(name: str
     for field in STUDIES[name].varies.split("; "):
         parts = [part for part in STUDIES[name].plan("quick").parts if field in part.fields]
         recorded = [recorded_fields(build("datadam", "quick", part.fields)) for part in parts]
-        compared = [comparable("datadam", fields) for fields in recorded]
+        compared = [comparable("datadam", fields, field) for fields in recorded]
         assert len({str(fields.get(field)) for fields in compared}) == len(parts)
         rests = [{key: value for key, value in fields.items() if key != field} for fields in compared]
         assert all(rest == rests[0] for rest in rests)
-    assert comparable("datadam", {"loss": "mae", "scale": 50.0})["scale"] == 50.0
-    assert comparable("datadam", {"scale": 5.0})["scale"] == 5.0
-    assert comparable("dm", {"scale": 5.0}) == {"scale": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "varied", "scale"),
+    [
+        ("datadam", {"loss": "mae", "scale": 5.0}, "loss", 100.0),
+        ("datadam", {"loss": "mae", "scale": 5.0}, "power", 5.0),
+        ("datadam", {"loss": "mae", "scale": 50.0}, "loss", 50.0),
+        ("datadam", {"scale": 5.0}, "loss", 5.0),
+        ("datadam", {"loss": ["mae"], "scale": 5.0}, "loss", 5.0),
+        ("dm", {"loss": "mae", "scale": 5.0}, "loss", 5.0),
+    ],
+)
+def test_a_factor_counts_as_the_default_s_only_where_it_was_chosen_to(
+    method: str, fields: dict[str, Any], varied: str, scale: float
+) -> None:
+    assert comparable(method, fields, varied)["scale"] == scale
 
 
 def test_published_plans_have_the_published_budgets() -> None:

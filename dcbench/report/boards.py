@@ -11,11 +11,10 @@ from typing import Any
 
 from dcbench.records import EvaluationRecord, StoredRecord
 from dcbench.report.statistics import SetsSummary, summarise_sets
+from dcbench.report.variants import by_set, common_preset, row_label, variants_of
+from dcbench.report.words import canonical
 
-ABSENT = "none"
-DEFAULT = "default"  # a field on which a record is silent: it came later than the method, and is at its default
-_ARTIFACT = "artifact"
-_NOT_OF_THE_PROTOCOL = ("networks", "seed", "evaluation_seed")  # how often it was carried out
+_HOW_OFTEN = ("networks", "seed", "evaluation_seed")  # a protocol was carried out
 
 
 @dataclass(frozen=True)
@@ -28,22 +27,22 @@ class Entry:
     records: tuple[StoredRecord, ...]
 
     @property
+    def label(self) -> str:
+        """The method's title and what tells this row from the method's others."""
+        return row_label(self.method, self.foreign, self.variant)
+
+    @property
     def preset(self) -> str:
         """The preset of all records, or nothing if there is none or more than one."""
-        presets = {stored.record.preset for stored in self.records}
-        return (presets.pop() or "") if len(presets) == 1 else ""
+        return common_preset([stored.record for stored in self.records])
 
     @property
     def ipcs(self) -> frozenset[int | None]:
         return frozenset(stored.record.ipc for stored in self.records)
 
     def sets(self, ipc: int | None) -> dict[Hashable, tuple[float, ...]]:
-        """The networks' accuracies of each set: by the seed that made it, or by the content of a foreign one."""
-        found: dict[Hashable, tuple[float, ...]] = {}
-        for record in (stored.record for stored in self.records if stored.record.ipc == ipc):
-            key: Hashable = record.artifact_sha256 if record.foreign or record.seed is None else record.seed
-            found[key] = found.get(key, ()) + record.accuracies
-        return dict(sorted(found.items(), key=lambda item: (str(type(item[0])), item[0])))
+        """The networks' accuracies of each set."""
+        return by_set(stored.record for stored in self.records if stored.record.ipc == ipc)
 
     def summary(self, ipc: int | None) -> SetsSummary:
         """The figures of one cell."""
@@ -104,78 +103,35 @@ def summary_rows(records: Iterable[StoredRecord]) -> list[dict[str, Any]]:
     return rows
 
 
+def compared_protocol(protocol: Mapping[str, Any], without: Sequence[str] = ()) -> dict[str, Any]:
+    """What records that are compared share of their protocols, but for the settings in ``without``."""
+    return {key: value for key, value in protocol.items() if key not in (*_HOW_OFTEN, *without)}
+
+
 def _shared(record: EvaluationRecord) -> str:
-    protocol = {key: value for key, value in record.protocol.items() if key not in _NOT_OF_THE_PROTOCOL}
+    protocol = compared_protocol(record.protocol)
     return canonical([record.dataset, record.dataset_revision, protocol, record.network, record.augment])
 
 
 def _board(shared: str, members: Sequence[StoredRecord], order: Sequence[str]) -> Board:
     dataset, revision, protocol, network, augment = json.loads(shared)
-    by_method: dict[tuple[str, bool], list[StoredRecord]] = defaultdict(list)
-    for stored in members:
-        by_method[stored.record.method, stored.record.foreign].append(stored)
-    entries = [entry for (method, foreign), own in by_method.items() for entry in _entries(method, foreign, own)]
-    place = {method: index for index, method in enumerate(order)}
-
-    def rank(entry: Entry) -> tuple[Any, ...]:
-        return place.get(entry.method, len(place)), entry.method, entry.foreign, entry.preset != "paper", canonical(entry.variant)
-
     key = hashlib.sha256(shared.encode()).hexdigest()[:8]
-    return Board(key, dataset, revision, protocol, network, augment, tuple(members), tuple(sorted(entries, key=rank)))
+    return Board(key, dataset, revision, protocol, network, augment, tuple(members), tuple(entries(members, order)))
 
 
 def _board_order(board: Board) -> tuple[str, ...]:
     return board.dataset, str(board.protocol.get("name", "")), board.network, board.augment, board.revision, board.key
 
 
-def _entries(method: str, foreign: bool, members: Sequence[StoredRecord]) -> list[Entry]:
-    settings = _settings([stored.record for stored in members])
-    varying = _varying([stored.record for stored in members], settings)
-    groups: dict[tuple[str, ...], list[StoredRecord]] = defaultdict(list)
-    for stored, own in zip(members, settings, strict=True):
-        groups[_values(own, varying)].append(stored)
-    return _named_by_preset([Entry(method, foreign, dict(zip(varying, key, strict=True)), tuple(own)) for key, own in groups.items()])
+def entries(records: Sequence[StoredRecord], order: Sequence[str] = ()) -> list[Entry]:
+    """The records as rows, methods in ``order`` first, then by name."""
+    groups: dict[tuple[str, bool, tuple[tuple[str, str], ...]], list[StoredRecord]] = defaultdict(list)
+    for stored, variant in zip(records, variants_of([stored.record for stored in records]), strict=True):
+        groups[stored.record.method, stored.record.foreign, tuple(variant.items())].append(stored)
+    place = {method: index for index, method in enumerate(order)}
 
+    def rank(entry: Entry) -> tuple[Any, ...]:
+        return place.get(entry.method, len(place)), entry.method, entry.foreign, entry.preset != "paper", canonical(entry.variant)
 
-def _varying(records: Sequence[EvaluationRecord], settings: Sequence[Mapping[str, str]]) -> list[str]:
-    """The settings that tell two sets of one budget apart. One that differs between budgets only is the method's own schedule."""
-    found: set[str] = set()
-    places = [[place for place, record in enumerate(records) if record.ipc == ipc] for ipc in {record.ipc for record in records}]
-    for budget in places:
-        names = {name for place in budget for name in settings[place]}
-        found |= {name for name in names if len({settings[place].get(name, DEFAULT) for place in budget}) > 1}
-    varying = sorted(found - {_ARTIFACT})
-    for budget in places:  # the hash speaks only where the settings that we know leave two artifacts alike
-        alike = {(_values(settings[place], varying), settings[place].get(_ARTIFACT)) for place in budget}
-        if len({values for values, _ in alike}) < len(alike):
-            return [*varying, _ARTIFACT]
-    return varying
-
-
-def _values(settings: Mapping[str, str], names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(settings.get(name, DEFAULT) for name in names)
-
-
-def _settings(records: Sequence[EvaluationRecord]) -> list[dict[str, str]]:
-    """What decides the images of each record's set, besides the data, the budget and the seed."""
-    precisions = {record.artifact_hash: record.distillation.precision for record in records if record.distillation is not None}
-    found = []
-    for record in records:
-        own = {name: value if isinstance(value, str) else canonical(value) for name, value in record.fields.items()}
-        own |= {"method version": str(record.method_version), "part kept apart": record.holdout or ABSENT, "space": record.space}
-        own |= {"distilled in": precisions.get(record.artifact_hash, ABSENT)}
-        found.append(own if record.foreign else own | {_ARTIFACT: record.artifact_hash})
-    return found
-
-
-def _named_by_preset(entries: list[Entry]) -> list[Entry]:
-    """Where each variant is a preset of its own, the preset's name says it all."""
-    presets = [entry.preset for entry in entries]
-    if len(entries) == 1 or "" in presets or len(set(presets)) < len(presets):
-        return entries
-    return [Entry(entry.method, entry.foreign, {"preset": entry.preset}, entry.records) for entry in entries]
-
-
-def canonical(value: object) -> str:
-    """JSON that is the same for the same value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    found = [Entry(method, foreign, dict(variant), tuple(own)) for (method, foreign, variant), own in groups.items()]
+    return sorted(found, key=rank)

@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from dcbench.records import EvaluationRecord
-from dcbench.report.boards import canonical
 from dcbench.report.layout import Layout, Line
 from dcbench.report.statistics import SIGNIFICANCE
-from dcbench.report.words import DASH, TIMES, counted, listed, one_line, protocol_words, title
+from dcbench.report.words import DASH, TIMES, canonical, counted, listed, one_line, protocol_words, title
 
 _MOST_WARNINGS = 5
 

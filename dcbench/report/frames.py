@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dcbench.records import StoredRecord
-from dcbench.report.boards import canonical
+from dcbench.report.words import canonical
 
 
 def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import numpy as np
 from dcbench.report.boards import Board, Entry, in_order
 from dcbench.report.published import PUBLISHED, PublishedTable, PublishedValue
 from dcbench.report.statistics import Interval, SetsSummary, less_printed, ranks
-from dcbench.report.words import one_line, title
+from dcbench.report.words import title
 from dcbench.studies import Study
 
 _FEWEST_TO_RANK = 2
@@ -27,13 +27,8 @@ class Line:
 
     @property
     def label(self) -> str:
-        """The method's title and what tells this row from the method's others."""
-        entry = self.entry
-        if entry is None:
-            return title(self.method)
-        parts = ["foreign"] if entry.foreign else []
-        parts += [f"{name}={value}" for name, value in entry.variant.items()]
-        return one_line(f"{title(self.method)} ({', '.join(parts)})" if parts else title(self.method))
+        """The entry's label, or the title of a method that was not measured."""
+        return title(self.method) if self.entry is None else self.entry.label
 
 
 @dataclass(frozen=True)

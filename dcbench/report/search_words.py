@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from dcbench.nas.correlation import FEWEST, RankFigures
 from dcbench.records import SearchRecord, StoredSearch
-from dcbench.report.boards import canonical
 from dcbench.report.published import PublishedTable
-from dcbench.report.words import DASH, counted, listed, one_line, protocol_words, title
+from dcbench.report.words import DASH, canonical, counted, listed, one_line, protocol_words, title
 
 PRINTED_ARCHITECTURES = {"convnet720": 720, "nasbench201": 100}
 PRINTED_IPC = 50

@@ -13,11 +13,10 @@ from typing import Any
 
 from dcbench.nas.correlation import Estimate, RankFigures, difference, judge, top_members
 from dcbench.records import SearchRecord, StoredSearch
-from dcbench.report.boards import canonical
 from dcbench.report.published import PUBLISHED, PublishedTable
 from dcbench.report.search_words import REFERENCE, search_caption, search_notes
 from dcbench.report.tables import Cell, Column, Table
-from dcbench.report.words import DASH, MINUS, one_line, percent, title
+from dcbench.report.words import DASH, MINUS, canonical, one_line, percent, title
 
 PUBLISHED_OF = {"convnet720": "table4", "nasbench201": "table5"}
 _MEGABYTE = 1e6

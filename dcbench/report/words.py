@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
-
-from dcbench.report.boards import canonical
 
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -69,6 +68,16 @@ def one_line(text: str, longest: int = _LONGEST) -> str:
     return joined if len(joined) <= longest else f"{joined[: longest - 3]}..."
 
 
+def canonical(value: object) -> str:
+    """JSON that is the same for the same value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def plain(value: object) -> str:
+    """A value as people write it: JSON, but words without marks."""
+    return one_line(value if isinstance(value, str) else canonical(value))
+
+
 def percent(fraction: float) -> str:
     """A fraction as percent with one decimal."""
     return f"{100 * fraction:.1f}".replace("-", MINUS)
@@ -120,21 +129,17 @@ def protocol_words(protocol: Mapping[str, Any], network: str, augment: str) -> s
     settings |= {"network": title(network), "augment": title(augment)}
     said_of = {"lr": _decay({key: settings.get(key) for key in _DECAY})}
     stated = {key: phrase for key, phrase in _PHRASES.items() if settings.get(key) is not None}
-    phrases = [phrase.format(_value(settings[key])) + said_of.get(key, "") for key, phrase in stated.items()]
+    phrases = [phrase.format(plain(settings[key])) + said_of.get(key, "") for key, phrase in stated.items()]
     said = {"name", "version", *_PHRASES, *_DECAY}
     rest = {key: value for key, value in sorted(settings.items()) if value is not None and key not in said}
-    return ", ".join([*phrases, *(f"{one_line(key).replace('_', ' ')} {_value(value)}" for key, value in rest.items())])
+    return ", ".join([*phrases, *(f"{one_line(key).replace('_', ' ')} {plain(value)}" for key, value in rest.items())])
 
 
 def _decay(decay: Mapping[str, Any]) -> str:
-    factor = f"{TIMES}{_value(decay['decay'])}"
+    factor = f"{TIMES}{plain(decay['decay'])}"
     if decay["decay_every"] is not None:
-        return f" ({factor} every {_value(decay['decay_every'])} epochs)"
+        return f" ({factor} every {plain(decay['decay_every'])} epochs)"
     if decay["decay_after"] is not None:
         momentum = " with fresh momentum" if decay["fresh_momentum"] else ""
-        return f" ({factor} after epoch {_value(decay['decay_after'])}{momentum})"
+        return f" ({factor} after epoch {plain(decay['decay_after'])}{momentum})"
     return " (along a cosine to zero)" if decay["decay"] == 0 else ""
-
-
-def _value(value: object) -> str:
-    return one_line(value if isinstance(value, str) else canonical(value))

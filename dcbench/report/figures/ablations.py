@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from dcbench.records import EvaluationRecord, StoredRecord
-from dcbench.report.boards import DEFAULT, Board, boards, canonical, in_order
-from dcbench.report.figures.cases import FIGURES, INTERVALS, by_set, draw_points, figures_of, plain
+from dcbench.report.boards import Board, boards, in_order
+from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_points, figures_of
 from dcbench.report.figures.drawing import COLUMN_INCHES, Drawing, look, named, panels, tidy
 from dcbench.report.frames import frame
-from dcbench.report.words import one_line, protocol_words, title
+from dcbench.report.variants import DEFAULT, by_set, settings_of
+from dcbench.report.words import canonical, one_line, plain, protocol_words, title
 from dcbench.studies import comparable
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS = ("ipc", "series", "value", "x", *FIGURES)
+_SCALE = " (scale "
 _WIDE = 8  # numbers whose ends differ by this factor stand on a logarithmic axis
 
 
@@ -55,24 +58,28 @@ def ablation_drawings(records: Iterable[StoredRecord]) -> list[Drawing]:
 
 def _groups(records: Sequence[EvaluationRecord], field: str) -> dict[tuple[int | None, str], dict[str, tuple[EvaluationRecord, ...]]]:
     found: dict[tuple[int | None, str], dict[str, tuple[EvaluationRecord, ...]]] = defaultdict(dict)
-    for record in records:
-        cases = found[record.ipc, canonical(_rest(record, field))]
-        value = canonical(record.fields.get(field, DEFAULT))
+    for record, rest in zip(records, _rests(records, field), strict=True):
+        cases, value = found[record.ipc, rest], _value(record, field)
         cases[value] = (*cases.get(value, ()), record)
-    return {key: cases for key, cases in found.items() if len(cases) > 1}
+    return {key: cases for key, cases in found.items() if len({_own(record, field) for own in cases.values() for record in own}) > 1}
 
 
-def _rest(record: EvaluationRecord, field: str) -> dict[str, Any]:
-    """Whatever else decides the images."""
-    others = {name: value for name, value in comparable(record.method, record.fields).items() if name != field}
-    made = None if record.distillation is None else record.distillation.precision
-    return {"fields": others, "settings": [record.method_version, record.holdout, record.space, made]}
+def _rests(records: Sequence[EvaluationRecord], field: str) -> list[str]:
+    """Whatever else decides each record's images, as JSON."""
+    compared = [comparable(record.method, record.fields, field) for record in records]
+    others = [{name: value for name, value in fields.items() if name != field} for fields in compared]
+    return [canonical(own) for own in settings_of([replace(record, fields=rest) for record, rest in zip(records, others, strict=True)])]
 
 
-def field_differs(ablation: Ablation, name: str) -> bool:
-    """Whether records that are compared differ in a field that is not the one varied."""
-    groups = ([record for own in cases.values() for record in own] for cases in ablation.groups.values())
-    return name != ablation.field and any(len({canonical(record.fields.get(name)) for record in group}) > 1 for group in groups)
+def _own(record: EvaluationRecord, field: str) -> str:
+    return canonical(record.fields.get(field, DEFAULT))
+
+
+def _value(record: EvaluationRecord, field: str) -> str:
+    """The field's value as JSON; with its factor, where that counts as the default's: the same value may stand there with the default's."""
+    if comparable(record.method, record.fields, field) is record.fields:
+        return _own(record, field)
+    return canonical(f"{record.fields[field]}{_SCALE}{record.fields['scale']:g})")
 
 
 def ablation_data(ablation: Ablation) -> pd.DataFrame:
@@ -90,18 +97,11 @@ def ablation_data(ablation: Ablation) -> pd.DataFrame:
 
 
 def _series(rests: Sequence[str]) -> dict[str, str]:
-    """What tells the groups apart besides the budget; fields that all groups share are not said."""
-    import json
-
-    read = {rest: json.loads(rest) for rest in rests}
-    names = sorted({name for each in read.values() for name in each["fields"]})
-    varied = [name for name in names if len({canonical(each["fields"].get(name)) for each in read.values()}) > 1]
-    said = {
-        rest: ", ".join(f"{name}={plain(each['fields'][name])}" for name in varied if name in each["fields"]) for rest, each in read.items()
-    }
-    if len(set(said.values())) < len(said):  # told apart by other settings than fields
-        return {rest: f"{words}{'; ' if words else ''}{canonical(read[rest]['settings'])}" for rest, words in said.items()}
-    return said
+    """What tells the groups apart besides the budget; settings that all groups share are not said."""
+    read: dict[str, dict[str, str]] = {rest: json.loads(rest) for rest in rests}
+    names = sorted({name for each in read.values() for name in each})
+    varied = [name for name in names if len({each.get(name) for each in read.values()}) > 1]
+    return {rest: ", ".join(f"{name}={plain(each[name])}" for name in varied if name in each) for rest, each in read.items()}
 
 
 def _drawing(ablation: Ablation) -> Drawing:
@@ -111,8 +111,8 @@ def _drawing(ablation: Ablation) -> Drawing:
         f" test accuracy by protocol {one_line(str(board.protocol.get('name', '')))}"
         f" ({protocol_words(board.protocol, board.network, board.augment)}); {INTERVALS}."
     )
-    if field_differs(ablation, "scale"):
-        caption += " The factor before the loss (scale) differs, so that each takes a first step as far as the default's."
+    if any(_SCALE in value for value in data["value"]):
+        caption += " Where a scale is said, the factor before the loss is one with which the first step goes as far as the default's."
     if DEFAULT in set(data["value"]):
         caption += f" {DEFAULT.capitalize()}: the record is silent on the field, which is at its default."
     name = named("ablation", board.dataset, ablation.method, ablation.field, str(board.protocol.get("name", "")), board.key)
@@ -159,7 +159,7 @@ def _is_numeric(data: pd.DataFrame) -> bool:
 
 def _order(value: str) -> tuple[bool, float, str]:
     """The default first, then by number, then by name."""
-    return _read(value) != DEFAULT, _number(value) or 0.0, value
+    return _read(value) != DEFAULT, _number(value) or 0.0, _read(value)
 
 
 def _number(value: str) -> float | None:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from dcbench.records import EvaluationRecord, StoredRecord
-from dcbench.report.boards import canonical
-from dcbench.report.figures.cases import FIGURES, INTERVALS, by_set, draw_points, figures_of, labels
-from dcbench.report.figures.drawing import Drawing, look, named, panels, tidy
+from dcbench.report.boards import compared_protocol
+from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_series, figures_of
+from dcbench.report.figures.drawing import Drawing, named, panels
 from dcbench.report.frames import frame
-from dcbench.report.words import one_line, title
+from dcbench.report.variants import by_set, labels
+from dcbench.report.words import canonical, one_line, title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,6 @@ Condition = Literal["augment", "network"]
 _COLUMNS = ("series", "condition", "x", *FIGURES)
 _TOLD_BY: dict[Condition, tuple[str, ...]] = {"augment": ("augment",), "network": ("network", "normalisation", "augment")}
 _ORDER = ("none", "autoaugment", "randaugment", "dsa", "convnet", "alexnet", "vgg11", "resnet18")
-_COUNTS = ("networks", "seed", "evaluation_seed")
 _SPREAD = 0.12  # between series at one place, so that bars do not cover each other
 
 
@@ -55,7 +55,7 @@ def condition_drawings(records: Iterable[StoredRecord]) -> list[Drawing]:
 
 
 def _shared(record: EvaluationRecord, condition: Condition) -> str:
-    protocol = {name: value for name, value in record.protocol.items() if name not in (*_TOLD_BY[condition], *_COUNTS)}
+    protocol = compared_protocol(record.protocol, without=_TOLD_BY[condition])
     other = record.network if condition == "augment" else record.augment
     return canonical([record.dataset, record.dataset_revision, record.ipc, protocol, other])
 
@@ -108,14 +108,9 @@ def _drawing(comparison: Comparison) -> Drawing:
 
 def _draw(data: pd.DataFrame, what: str) -> Figure:
     figure, (panel,) = panels(1, 2.5)
-    series = list(dict.fromkeys(data["series"]))
-    for number, name in enumerate(series):
-        draw_points(panel, data[data["series"] == name], look(number, len(series)) | {"linestyle": "none"}, name)
+    draw_series(figure, panel, data, 2, joined=False)
     values = sorted(dict.fromkeys(data["condition"]), key=_place)
     panel.set_xticks(range(len(values)), labels=[title(value) for value in values])
     panel.set_xlim(-0.5, len(values) - 0.5)
     panel.set_xlabel(f"{what} in evaluation")
-    panel.set_ylabel("test accuracy (%)")
-    tidy(panel)
-    figure.legend(loc="outside lower center", ncols=2)
     return figure

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from dcbench.records import EmbeddingRecord, StoredEmbedding
-from dcbench.report.boards import canonical
-from dcbench.report.figures.cases import labels
 from dcbench.report.figures.drawing import COLUMN_INCHES, PAGE_INCHES, Drawing, named, panels
 from dcbench.report.frames import frame
-from dcbench.report.words import one_line, percent, title
+from dcbench.report.variants import labels, numbered
+from dcbench.report.words import canonical, one_line, percent, title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,10 +45,11 @@ def embedding_data(records: Sequence[EmbeddingRecord]) -> pd.DataFrame:
 
 
 def _labels(records: Sequence[EmbeddingRecord]) -> list[str]:
-    """Sets of one method are told apart by their seeds, or else by their places."""
+    """Sets that were made alike are told apart by their seeds, or else by numbers."""
     found = labels(records)
-    found = [f"{label}, seed {record.seed}" if found.count(label) > 1 else label for label, record in zip(found, records, strict=True)]
-    return [f"{label} ({number})" if found.count(label) > 1 else label for number, label in enumerate(found, 1)]
+    return numbered(
+        [f"{label}, seed {record.seed}" if found.count(label) > 1 else label for label, record in zip(found, records, strict=True)]
+    )
 
 
 def _drawing(key: str, records: Sequence[EmbeddingRecord]) -> Drawing:

@@ -10,8 +10,8 @@ import numpy as np
 from dcbench.datasets import DATASETS
 from dcbench.records import EvaluationRecord, StoredRecord
 from dcbench.report.boards import Board, boards, in_order
-from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_points, figures_of
-from dcbench.report.figures.drawing import Drawing, look, named, panels, tidy
+from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_series, figures_of
+from dcbench.report.figures.drawing import Drawing, named, panels
 from dcbench.report.frames import frame
 from dcbench.report.layout import lay_out
 from dcbench.report.words import one_line, protocol_words, size, title
@@ -66,9 +66,7 @@ def _data(board: Board) -> pd.DataFrame:
 
 def _draw(data: pd.DataFrame) -> Figure:
     figure, (panel,) = panels(1, 2.6)
-    series = list(dict.fromkeys(data["series"]))
-    for number, name in enumerate(series):
-        draw_points(panel, data[data["series"] == name], look(number, len(series)), name)
+    draw_series(figure, panel, data, 3)
     panel.set_xscale("log")
     budgets = data.drop_duplicates("x").sort_values("x")
     names = ["no budget" if ipc is None else f"IPC {ipc}" for ipc in budgets["ipc"].astype(object).where(budgets["ipc"].notna(), None)]
@@ -76,7 +74,4 @@ def _draw(data: pd.DataFrame) -> Figure:
     panel.set_xticks(budgets["x"].astype(float), labels=sizes)
     panel.minorticks_off()
     panel.set_xlabel("stored")
-    panel.set_ylabel("test accuracy (%)")
-    tidy(panel)
-    figure.legend(loc="outside lower center", ncols=3)
     return figure

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcbench.records import StoredTrace, TraceRecord
-from dcbench.report.boards import canonical
-from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_points, figures_of, labels
-from dcbench.report.figures.drawing import Drawing, look, named, panels, tidy
+from dcbench.report.boards import compared_protocol
+from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_series, figures_of
+from dcbench.report.figures.drawing import Drawing, named, panels
 from dcbench.report.figures.pictures import Shown, pictures_drawing
 from dcbench.report.frames import frame
-from dcbench.report.words import one_line, protocol_words, title
+from dcbench.report.variants import labels, one_set
+from dcbench.report.words import canonical, one_line, protocol_words, title
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 _COLUMNS = ("series", "x", *FIGURES)
-_COUNTS = ("networks", "seed", "evaluation_seed")
 _MOST_PICTURES = 6
 
 
@@ -38,17 +38,17 @@ def trace_drawings(traces: Iterable[StoredTrace], root: Path) -> list[Drawing]:
 
 
 def trace_data(records: Sequence[TraceRecord]) -> pd.DataFrame:
-    """One row for each method and step, over the seeds that have it."""
+    """One row for each method and step, over the sets that have it."""
     cells: dict[tuple[str, int], dict[Hashable, tuple[float, ...]]] = defaultdict(dict)
     for record, label in zip(records, labels(records), strict=True):
         for point in record.points:
             own = cells[label, point.step]
-            own[record.seed] = own.get(record.seed, ()) + point.accuracies
+            own[one_set(record)] = own.get(one_set(record), ()) + point.accuracies
     return frame([{"series": label, "x": step, **figures_of(sets)} for (label, step), sets in sorted(cells.items())], _COLUMNS)
 
 
 def _shared(record: TraceRecord) -> str:
-    protocol = {name: value for name, value in record.protocol.items() if name not in _COUNTS}
+    protocol = compared_protocol(record.protocol)
     return canonical([record.dataset, record.dataset_revision, record.ipc, protocol, record.network, record.augment])
 
 
@@ -67,13 +67,8 @@ def _accuracy_drawing(key: str, records: Sequence[TraceRecord]) -> Drawing:
 
 def _draw(data: pd.DataFrame) -> Figure:
     figure, (panel,) = panels(1, 2.4)
-    series = list(dict.fromkeys(data["series"]))
-    for number, name in enumerate(series):
-        draw_points(panel, data[data["series"] == name], look(number, len(series)), name)
+    draw_series(figure, panel, data, 2)
     panel.set_xlabel("steps of the distillation")
-    panel.set_ylabel("test accuracy (%)")
-    tidy(panel)
-    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from dcbench.records import EvaluationRecord, StoredRecord
 from dcbench.report.beside import HISTORY_NAME, find_beside, read_history
-from dcbench.report.boards import canonical
 from dcbench.report.page.album import Album
 from dcbench.report.page.curves import curve
 from dcbench.report.page.markup import Markup, element, join
 from dcbench.report.page.scales import Scale
 from dcbench.report.page.strips import axis, strip, strip_label
 from dcbench.report.statistics import summarise
-from dcbench.report.words import counted, duration, percent, spread
+from dcbench.report.words import canonical, counted, duration, percent, spread
 
 _ORIGINS = {"measured": "measured by the project", "yours": "your own"}
 

@@ -1,0 +1,111 @@
+"""How sets of one method that were made in different ways are told apart, and what counts as one set."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+from dcbench.records import EvaluationRecord
+from dcbench.records.kinds import OfASet
+from dcbench.report.words import canonical, one_line, title
+
+ABSENT = "none"
+DEFAULT = "default"  # a field on which a record is silent: it came later than the method, and is at its default
+
+
+def labels(records: Sequence[OfASet]) -> list[str]:
+    """What each record's row would be called, were these the records of one table; rows of the same name get numbers."""
+    variants = variants_of(records)
+    rows = [(record.method, record.foreign, tuple(variant.items())) for record, variant in zip(records, variants, strict=True)]
+    different = list(dict.fromkeys(rows))
+    names = numbered([row_label(method, foreign, dict(variant)) for method, foreign, variant in different])
+    named = dict(zip(different, names, strict=True))
+    return [named[row] for row in rows]
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """The names, with numbers behind those that are the same."""
+    return [f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name for place, name in enumerate(names)]
+
+
+def row_label(method: str, foreign: bool, variant: Mapping[str, str]) -> str:
+    """The method's title and what tells this row from the method's others."""
+    parts = ["foreign"] if foreign else []
+    parts += [f"{name}={value}" for name, value in variant.items()]
+    return one_line(f"{title(method)} ({', '.join(parts)})" if parts else title(method))
+
+
+def variants_of(records: Sequence[OfASet]) -> list[dict[str, str]]:
+    """For each record what tells its set from those of its method that were made in another way."""
+    places: dict[tuple[str, bool], list[int]] = defaultdict(list)
+    for place, record in enumerate(records):
+        places[record.method, record.foreign].append(place)
+    found: dict[int, dict[str, str]] = {}
+    for own in places.values():
+        found |= zip(own, _of_one_method([records[place] for place in own]), strict=True)
+    return [found[place] for place in range(len(records))]
+
+
+def _of_one_method(records: Sequence[OfASet]) -> list[dict[str, str]]:
+    settings = settings_of(records)
+    names = _varying(records, settings)
+    found = [{name: own.get(name, DEFAULT) for name in names} for own in settings]
+    alike = [(record.ipc, *own.values()) for record, own in zip(records, found, strict=True)]
+    apart = {(*own, "" if record.foreign else record.artifact_hash) for record, own in zip(records, alike, strict=True)}
+    if len(set(alike)) < len(apart):  # the hash speaks only where the settings that we know leave two artifacts alike
+        found = [own | {"artifact": record.artifact_hash} for record, own in zip(records, found, strict=True)]
+    return _named_by_preset(records, found)
+
+
+def _varying(records: Sequence[OfASet], settings: Sequence[Mapping[str, str]]) -> list[str]:
+    """The settings that tell two sets of one budget apart. One that differs between budgets only is the method's own schedule."""
+    budgets: dict[int | None, list[Mapping[str, str]]] = defaultdict(list)
+    for record, own in zip(records, settings, strict=True):
+        budgets[record.ipc].append(own)
+    names = {name for own in settings for name in own}
+    return sorted(name for name in names if any(len({own.get(name, DEFAULT) for own in budget}) > 1 for budget in budgets.values()))
+
+
+def settings_of(records: Sequence[OfASet]) -> list[dict[str, str]]:
+    """What decides the images of each record's set, as far as it is known, besides the data, the budget and the seed."""
+    made = {
+        record.artifact_hash: record.distillation.precision
+        for record in records
+        if isinstance(record, EvaluationRecord) and record.distillation is not None
+    }
+    found = []
+    for record in records:
+        own = {name: value if isinstance(value, str) else canonical(value) for name, value in record.fields.items()}
+        own |= {"method version": str(record.method_version), "part kept apart": record.holdout or ABSENT, "space": record.space}
+        found.append(own | {"distilled in": made.get(record.artifact_hash, ABSENT)})
+    return found
+
+
+def _named_by_preset(records: Sequence[OfASet], variants: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Where each variant is a preset of its own, the preset's name says it all."""
+    groups: dict[str, list[OfASet]] = defaultdict(list)
+    for record, variant in zip(records, variants, strict=True):
+        groups[canonical(variant)].append(record)
+    presets = {common_preset(own) for own in groups.values()}
+    if len(groups) == 1 or "" in presets or len(presets) < len(groups):
+        return variants
+    return [{"preset": str(record.preset)} for record in records]
+
+
+def common_preset(records: Sequence[OfASet]) -> str:
+    """The preset of all records, or nothing if there is none or more than one."""
+    presets = {record.preset for record in records}
+    return (presets.pop() or "") if len(presets) == 1 else ""
+
+
+def one_set(record: OfASet) -> Hashable:
+    """What tells a set from others that were made alike: the seed that made it, or the content of a foreign one."""
+    return record.artifact_sha256 if record.foreign or record.seed is None else record.seed
+
+
+def by_set(records: Iterable[EvaluationRecord]) -> dict[Hashable, tuple[float, ...]]:
+    """The networks' accuracies of each set, of records that were made alike."""
+    found: dict[Hashable, tuple[float, ...]] = defaultdict(tuple)
+    for record in records:
+        found[one_set(record)] += record.accuracies
+    return dict(sorted(found.items(), key=lambda item: (str(type(item[0])), item[0])))
