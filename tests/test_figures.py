@@ -186,6 +186,13 @@ def test_accuracy_against_stored_bytes() -> None:
     assert storage_drawings(sets("dm", SETS["dm"], dataset="of a stranger")) == []
 
 
+def test_a_set_is_drawn_at_the_bytes_of_its_own_images() -> None:
+    larger = record("idc", [0.5], budget_images=400, **FOREIGN)
+    (drawing,) = storage_drawings([*sets("dm", SETS["dm"]), larger, *sets("dm", SETS["random"], ipc=1, budget_images=10)])
+    found = {(row["series"], row["ipc"]): row["x"] for row in drawing.data.to_dict("records")}
+    assert found["idc (foreign)", 10] == 4 * found["DM", 10] == 400 * (4 * 3072 + 8)
+
+
 def test_the_same_sets_under_other_augmentations_and_networks() -> None:
     base = [*sets("dm", SETS["dm"]), *sets("datadam", SETS["datadam"])]
     none = {"augment": "none", "protocol": {**EXAMPLE["protocol"], "augment": "none"}}
@@ -280,15 +287,25 @@ def test_an_embedding_shows_every_image_of_each_set() -> None:
     assert len(embedding_drawings([embedding("dm"), embedding("dm", network_seed=1)])) == 2
 
 
-def test_the_images_of_all_methods_stand_side_by_side_each_picture_once(tmp_path: Path) -> None:
-    for method, colour in (("dm", "red"), ("random", "blue"), ("datadam", "red")):
-        for stored in sets(method, SETS[method]):
-            folder = tmp_path / f"{method}{stored.record.seed}"
+def test_the_images_of_all_methods_stand_side_by_side_the_same_picture_once_with_all_its_titles(tmp_path: Path) -> None:
+    precisely = {**EXAMPLE["distillation"], "precision": "fp32"}
+    other: dict[str, Any] = {"protocol": {**EXAMPLE["protocol"], "precision": "fp32"}, "artifact_hash": "c", "distillation": precisely}
+    made = [("dm", "red", {}), ("random", "blue", {}), ("datadam", "red", {}), ("dm", "green", other)]
+    for number, (method, colour, changes) in enumerate(made):
+        for stored in sets(method, SETS[method], **changes):
+            folder = tmp_path / f"{method}{number}-{stored.record.seed}"
             write_record(folder / "evaluations" / "hash" / "record.json", stored.record)
             Image.new("RGB", (34, 34), colour).save(folder / "images.png")
     images = draw_figures(find_records(tmp_path), tmp_path)[-1]
     assert images.name == "images-cifar10-ipc10-4c1f0a6b"
-    assert list(images.data["file"]) == ["random0/images.png", "dm0/images.png"]
+    assert list(zip(images.data["title"], images.data["file"], strict=True)) == [
+        ("Random", "random1-0/images.png"),
+        ("DM (distilled in=bf16)", "dm0-0/images.png"),
+        ("DM (distilled in=fp32)", "dm3-0/images.png"),
+        ("DataDAM", "datadam2-0/images.png"),
+    ]
+    titles = [panel.get_title().replace("\n", " ") for panel in images.figure().axes if panel.get_title()]
+    assert titles == ["Random", "DM (distilled in=bf16), DataDAM", "DM (distilled in=fp32)"]
 
 
 def test_each_figure_is_written_with_its_data_and_caption_the_same_each_time(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from dcbench.records import StoredRecord
 from dcbench.report.beside import PICTURE_NAME, find_beside, inside, read_png
-from dcbench.report.boards import boards, in_order
+from dcbench.report.boards import entries
 from dcbench.report.figures.drawing import COLUMN_INCHES, PAGE_INCHES, Drawing, named
 from dcbench.report.frames import frame
-from dcbench.report.layout import lay_out
 from dcbench.report.words import title
 from dcbench.studies import STUDIES
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _IN_ROW = 4
+_FONT_SIZE, _LETTER_INCHES, _MOST_LINES = 7, 0.06, 8  # of titles; about how wide a letter is
 _COLUMNS = ("title", "file", "sha256")
 
 
@@ -36,20 +37,20 @@ class Shown:
 
 def grid_drawings(records: Iterable[StoredRecord], root: Path) -> list[Drawing]:
     """For each data set and budget the images of every method that has a picture; one set of each, that of the lowest seed."""
-    found: dict[tuple[str, str, int | None], dict[Path, str]] = defaultdict(dict)
-    for board in boards(records, STUDIES["table3"].methods):
-        for line in lay_out(board, None).lines:
-            for ipc in in_order(line.entry.ipcs) if line.entry is not None else []:
-                path = _first_picture([stored for stored in line.entry.records if stored.record.ipc == ipc] if line.entry else [], root)
-                if path is not None:
-                    found[board.dataset, board.revision, ipc].setdefault(path, line.label)
+    groups: dict[tuple[str, str, int | None], list[StoredRecord]] = defaultdict(list)
+    for stored in records:
+        groups[stored.record.dataset, stored.record.dataset_revision, stored.record.ipc].append(stored)
     drawn = []
-    for (dataset, revision, ipc), pictures in found.items():
+    for (dataset, revision, ipc), members in sorted(
+        groups.items(), key=lambda group: (*group[0][:2], group[0][2] is None, group[0][2] or 0)
+    ):
+        rows = entries(members, STUDIES["table3"].methods)  # whatever judged them: the same set has the same images
+        found = [(entry.label, _first_picture(entry.records, root)) for entry in rows]
         budget = "without a budget" if ipc is None else f"at IPC {ipc}"
-        how = "a class in each row, in pixel space, whitening undone; the lowest seed of each method"
-        caption = f"Images on {title(dataset)} {budget}: {how}."
+        how = "a class in each row, in pixel space, whitening undone; the lowest seed of each method; the same picture once"
         name = named("images", dataset, f"ipc{ipc}" if ipc else "whole", revision[:8])
-        drawing = pictures_drawing(name, caption, [Shown(label, path) for path, label in pictures.items()], root)
+        shown = [Shown(label, path) for label, path in found if path is not None]
+        drawing = pictures_drawing(name, f"Images on {title(dataset)} {budget}: {how}.", shown, root)
         drawn += [drawing] if drawing is not None else []
     return drawn
 
@@ -60,17 +61,19 @@ def _first_picture(records: Sequence[StoredRecord], root: Path) -> Path | None:
 
 
 def pictures_drawing(name: str, caption: str, shown: Sequence[Shown], root: Path) -> Drawing | None:
-    """The different pictures that can be read, in rows; nothing if there are none. The data are the files' names and checksums."""
-    read: dict[bytes, Shown] = {}  # the same picture once
-    for each in shown:
-        content = read_png(each.path) if inside(root, each.path) else ""
-        if isinstance(content, bytes):
-            read.setdefault(content, each)
+    """The pictures that can be read, in rows; nothing if there are none. The same picture stands once, below all its titles.
+
+    The data are every picture's title, its file's name and checksum.
+    """
+    read = [(each, content) for each in shown if inside(root, each.path) and isinstance(content := read_png(each.path), bytes)]
     if not read:
         return None
-    rows = [(each.title, str(each.path.relative_to(root)), hashlib.sha256(content).hexdigest()) for content, each in read.items()]
+    titles: dict[bytes, list[str]] = defaultdict(list)
+    for each, content in read:
+        titles[content].append(each.title)
+    rows = [(each.title, str(each.path.relative_to(root)), hashlib.sha256(content).hexdigest()) for each, content in read]
     data = frame([dict(zip(_COLUMNS, row, strict=True)) for row in rows], _COLUMNS)
-    return Drawing(name, caption, data, lambda: _draw([(each.title, content) for content, each in read.items()]))
+    return Drawing(name, caption, data, lambda: _draw([(", ".join(own), content) for content, own in titles.items()]))
 
 
 def _draw(pictures: Sequence[tuple[str, bytes]]) -> Figure:
@@ -82,12 +85,17 @@ def _draw(pictures: Sequence[tuple[str, bytes]]) -> Figure:
     columns = min(len(pictures), _IN_ROW if tall <= 2 else 3 * _IN_ROW)
     rows = -(-len(pictures) // columns)
     width = PAGE_INCHES if columns > 2 else COLUMN_INCHES
-    height = min(9.0, rows * (0.25 + min(tall, 3.0) * width / columns))
+    titles = [
+        textwrap.fill(words, max(10, int(width / columns / _LETTER_INCHES)), max_lines=_MOST_LINES, placeholder="...")
+        for words, _ in pictures
+    ]
+    lines = max(words.count("\n") + 1 for words in titles)
+    height = min(9.0, rows * (0.13 + 0.12 * lines + min(tall, 3.0) * width / columns))
     figure = Figure(figsize=(width, height), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flat
-    for panel, (words, _), image in zip(panels, pictures, images, strict=False):
+    for panel, words, image in zip(panels, titles, images, strict=False):
         panel.imshow(image, interpolation="nearest")
-        panel.set_title(words, fontsize=7)
+        panel.set_title(words, fontsize=_FONT_SIZE)
     for panel in figure.axes:
         panel.set_axis_off()
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,11 @@ import numpy as np
 
 from dcbench.datasets import DATASETS
 from dcbench.records import EvaluationRecord, StoredRecord
-from dcbench.report.boards import Board, boards, in_order
+from dcbench.report.boards import Board, boards
 from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_series, figures_of
 from dcbench.report.figures.drawing import Drawing, named, panels
 from dcbench.report.frames import frame
-from dcbench.report.layout import lay_out
+from dcbench.report.variants import by_set, numbered
 from dcbench.report.words import one_line, protocol_words, size, title
 from dcbench.studies import STUDIES
 
@@ -27,7 +28,10 @@ _COLUMNS = ("series", "ipc", "x", *FIGURES)
 
 
 def stored_bytes(record: EvaluationRecord) -> int | None:
-    """Images and hard labels of the set as its artifact holds them; nothing for data whose size is not declared here."""
+    """Images as the artifact holds them, with a class for each: records do not say which sets have soft labels.
+
+    Nothing for data whose size is not declared here.
+    """
     known = DATASETS.get(record.dataset)
     if known is None:
         return None
@@ -46,7 +50,8 @@ def _drawing(board: Board) -> Drawing | None:
         return None
     conditions = protocol_words(board.protocol, board.network, board.augment)
     caption = (
-        f"Test accuracy against the storage of the set (images as float32, labels as int64; a set without a budget, one byte for a value)"
+        "Test accuracy against the storage of the set"
+        " (images as float32 and a class for each as int64; a set without a budget, one byte for a value)"
         f" on {title(board.dataset)}, by protocol {one_line(str(board.protocol.get('name', '')))} ({conditions}); {INTERVALS}."
     )
     name = named("storage", board.dataset, str(board.protocol.get("name", "")), board.network, board.augment, board.key)
@@ -55,12 +60,14 @@ def _drawing(board: Board) -> Drawing | None:
 
 def _data(board: Board) -> pd.DataFrame:
     rows = []
-    for line in lay_out(board, None).lines:
-        for ipc in in_order(line.entry.ipcs) if line.entry is not None else []:
-            sample = next(each.record for each in board.records if each.record.ipc == ipc)
-            stored = stored_bytes(sample)
-            if stored is not None and line.entry is not None:
-                rows.append({"series": line.label, "ipc": ipc, "x": stored, **figures_of(line.entry.sets(ipc))})
+    for entry, name in zip(board.entries, numbered([entry.label for entry in board.entries]), strict=True):
+        sizes: dict[tuple[int | None, int], list[EvaluationRecord]] = defaultdict(list)
+        for record in (each.record for each in entry.records):
+            stored = stored_bytes(record)
+            if stored is not None:
+                sizes[record.ipc, stored].append(record)
+        in_order = sorted(sizes.items(), key=lambda size: size[0][1])
+        rows += [{"series": name, "ipc": ipc, "x": stored, **figures_of(by_set(own))} for (ipc, stored), own in in_order]
     return frame(rows, _COLUMNS)
 
 
