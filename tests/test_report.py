@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import re
+import runpy
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -18,13 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcbench.errors import StorageError, UnknownNameError
-from dcbench.records import StoredRecord
+from dcbench.records import StoredRecord, write_record
 from dcbench.report import Table, build_tables, summary_rows, tidy_frame, to_csv, to_latex, to_markdown, write_tables
 from dcbench.report.escapes import latex, markdown
 from dcbench.report.published import PUBLISHED
 from dcbench.studies import STUDIES
 from tests.fixed_records import EXAMPLE, FOREIGN, HOSTILE, SETS, fixed, record, sets
 
+ROOT = Path(__file__).parents[1]
 SMALL = dataclasses.replace(STUDIES["table3"], methods=("random", "mmd", "dm", "datadam"), ipcs=(1, 10))
 
 
@@ -305,6 +307,22 @@ def test_the_tidy_frame_has_a_row_for_each_network() -> None:
     assert str(found["seed"].dtype) == "Int64"
     assert found["accuracy"].dtype == float
     assert list(found.columns) == list(tidy_frame([]).columns)
+
+
+def test_the_frame_s_example_averages_as_the_tables_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    precisely: dict[str, Any] = {"protocol": {**EXAMPLE["protocol"], "precision": "fp32"}, "protocol_hash": "fp32"}
+    distilled = {"artifact_hash": "fp32", "distillation": {**EXAMPLE["distillation"], "precision": "fp32"}}
+    foreign = [record("dm", [own], **{**FOREIGN, "artifact_sha256": str(own), "artifact_hash": str(own)}) for own in (0.5, 0.7)]
+    measured = [*fixed(), *sets("dm", SETS["random"], **precisely), *sets("dm", SETS["datadam"], **precisely, **distilled), *foreign]
+    for place, stored in enumerate(measured):
+        write_record(tmp_path / "results" / str(place) / "record.json", stored.record)
+    monkeypatch.chdir(tmp_path)
+    code = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    (tmp_path / "example.py").write_text(code, encoding="utf-8")
+    found = runpy.run_path(str(tmp_path / "example.py"))["means"].reset_index().to_dict("records")
+    expected = [(row["method"], row["sets"], round(row["mean"], 9)) for row in summary_rows(measured)]
+    assert sorted((row["method"], row["count"], round(row["mean"], 9)) for row in found) == sorted(expected)
+    assert len(expected) == 6
 
 
 def test_tables_are_written_whole(tmp_path: Path) -> None:
