@@ -92,16 +92,18 @@ class Reproduction:
         return pieces + self._search_pieces()
 
     def carry_out(self) -> Outcome:
-        """Do all of it. A cell that cannot be done is skipped with its reason, unless it is the only one."""
+        """Do all of it. A cell that cannot be done is skipped, and its reason said as it ends, unless it is the only one."""
         outcome = Outcome()
         jobs = [Job(_label(part, cell), cell.folder(self.workshop), partial(self._steps, part, cell)) for part, cell in self._cells()]
-        ended = {each.job: each for each in self.workshop.executor.carry_out(jobs, self.workshop.site)}
-        for each in (ended[job] for job in jobs):
-            if isinstance(each.outcome, Exception) and len(jobs) > 1:
-                self.workshop.say(f"{each.job.label} skipped: {in_one_line(each.outcome)}")
+        done: dict[Job[Outcome], Outcome] = {}
+        for ended in self.workshop.executor.carry_out(jobs, self.workshop.site):
+            if isinstance(ended.outcome, Exception) and len(jobs) > 1:
+                self.workshop.say(f"{ended.job.label} skipped: {in_one_line(ended.outcome)}")
                 outcome.skipped += 1
             else:
-                outcome.add(each.result)
+                done[ended.job] = ended.result
+        for job in filter(done.__contains__, jobs):  # in the plan's order, whichever ended first
+            outcome.add(done[job])
         if self.plan.search is not None:
             outcome.searches += carry_out(self._search(outcome.sets), self.places, self.workshop)
         return outcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import gc
 import json
 import os
 import pty
@@ -12,13 +13,20 @@ import struct
 import subprocess
 import sys
 import termios
+import weakref
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from dcbench import grid
 from dcbench.artifact import read_artifact
+from dcbench.datasets.loading import Loaded, load
+from dcbench.datasets.places import Places
+from dcbench.errors import MismatchError
+from dcbench.executor import Ended, Job, Serial, Site
 from dcbench.records import read_distillation, read_record
 from tests.commandline import MMD, QUICKLY, RANDOM, RUN_FIELDS, Answer, ask, dcbench, done, environment, rows
 
@@ -234,6 +242,27 @@ def test_a_cell_that_cannot_be_done_does_not_stop_the_others(tmp_path: Path) -> 
     assert "random IPC 200 seed 0 skipped: ipc 200 asked, but class '8' of digits has 139 images" in answer.err
     nothing = ask(*RANDOM, "--ipc", "200,201", "--out", tmp_path, "--json")
     assert (nothing.code, nothing.json) == (1, {"runs": [], "summary": []})
+
+
+def test_a_data_set_is_let_go_when_its_cells_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[weakref.ref[Loaded]] = []
+    alive: list[int] = []
+
+    def counted(_name: str, where: Places, **_options: Any) -> Loaded:
+        value = load("digits", where)
+        loaded.append(weakref.ref(value))
+        return value
+
+    def begun(_serial: Serial, jobs: Iterable[Job[Any]], _site: Site) -> Iterator[Ended[Any]]:
+        for job in jobs:
+            yield Ended(job, MismatchError("not today"))
+            gc.collect()
+            alive.append(sum(each() is not None for each in loaded))
+
+    monkeypatch.setattr(grid, "load", counted)
+    monkeypatch.setattr(Serial, "carry_out", begun)
+    ask(*RANDOM, "--dataset", "digits,mnist", "--ipc", "1,2", "--out", tmp_path)
+    assert alive == [1, 1, 1, 1]
 
 
 def test_json_keeps_standard_output_to_itself(out: Path) -> None:

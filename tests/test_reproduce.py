@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ import torch
 
 from dcbench.artifact import read_artifact
 from dcbench.datasets.loading import Loaded
+from dcbench.datasets.places import Places
 from dcbench.distiller import build
 from dcbench.errors import MismatchError
 from dcbench.evaluator import PROTOCOLS
+from dcbench.executor import Ended, Job, Serial, Site
 from dcbench.experiment import Cell, Workshop
 from dcbench.machine import Machine
 from dcbench.records import find_records
-from dcbench.reproducing import _distilling_macs
+from dcbench.reproducing import Outcome, Reproduction, _distilling_macs
 from dcbench.run import Run
 from dcbench.studies import STUDIES
 from dcbench.tracing import Trace
@@ -45,6 +48,29 @@ def test_an_ablation_shows_what_it_varies(tmp_path: Path) -> None:
     assert [row[1] for row in rows] == ["0.1", "0.2"]
     assert {stored.record.augment for stored in find_records(tmp_path).records} == {"none"}
     assert "here from the beginning (fp32, 1 threads)" in answer.err
+
+
+def test_why_a_cell_is_skipped_is_said_as_it_ends(tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(_serial: Serial, jobs: Sequence[Job[Any]], _site: Site) -> Iterator[Ended[Any]]:
+        yield Ended(jobs[0], MismatchError("not today"))
+        raise KeyboardInterrupt
+
+    said: list[str] = []
+    monkeypatch.setattr(Serial, "carry_out", stopped)
+    study = Reproduction(SMALL["small-ablation"], "quick", Places(None, tmp_path / "cache"), Workshop(tmp_path, machine, say=said.append))
+    with pytest.raises(KeyboardInterrupt):
+        study.carry_out()
+    assert said == ["mmd IPC 1 seed 0 iterations=40 real_batch=8 init=noise lr=0.1 skipped: not today"]
+
+
+def test_what_comes_out_stands_in_the_plan_s_order(tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def backwards(_serial: Serial, jobs: Sequence[Job[Any]], _site: Site) -> Iterator[Ended[Any]]:
+        yield from (Ended(job, Outcome(sets=[job.place])) for job in reversed(jobs))
+
+    monkeypatch.setattr(Serial, "carry_out", backwards)
+    study = Reproduction(SMALL["small-ablation"], "quick", Places(None, tmp_path / "cache"), Workshop(tmp_path, machine))
+    places = [cell.folder(study.workshop) for _, cell in study._cells()]
+    assert study.carry_out().sets == places
 
 
 def test_what_it_costs_is_said_and_nothing_else_is_done(tmp_path: Path) -> None:

@@ -91,14 +91,14 @@ def _work(grid: Grid, judging: Judging, data: tuple[Common, bool], workshop: Wor
     from dcbench.executor import Job
 
     shared, download = data
-    cells: list[Cell] = []
+    wanted: list[tuple[Path, str]] = []  # folder and method of each cell, and not its data: one data set after the other fits in memory
 
     def jobs() -> Iterator[Job[Scored]]:
         for cell in grid.cells(shared.places(download), workshop):
-            cells.append(cell)
+            wanted.append((cell.folder(workshop), cell.distiller.name))
             protocol = grid.protocol_of(cell.distiller, shared.protocol).with_options(judging.network, judging.epochs, judging.augment)
             networks = judging.networks or protocol.networks
-            yield Job(cell.label, cell.folder(workshop), partial(_cell, cell, protocol, networks, workshop))
+            yield Job(cell.label, wanted[-1][0], partial(_cell, cell, protocol, networks, workshop))
 
     done: dict[Path, Scored] = {}
     for ended in workshop.executor.carry_out(jobs(), workshop.site):
@@ -106,17 +106,16 @@ def _work(grid: Grid, judging: Judging, data: tuple[Common, bool], workshop: Wor
             workshop.say(f"{ended.job.label} skipped: {in_one_line(ended.outcome)}")
         else:
             done[ended.job.place] = ended.result
-    places = [cell.folder(workshop) for cell in cells]
-    _publish_last(cells, done, workshop)
-    return [done[place] for place in places if place in done], sum(place not in done for place in places)
+    _publish_last(wanted, done, workshop)
+    return [done[place] for place, _ in wanted if place in done], sum(place not in done for place, _ in wanted)
 
 
-def _publish_last(cells: Sequence[Cell], done: Mapping[Path, Scored], workshop: Workshop) -> None:
+def _publish_last(wanted: Sequence[tuple[Path, str]], done: Mapping[Path, Scored], workshop: Workshop) -> None:
     """The set that each method ends with is the last of the grid, whichever was made last."""
     from dcbench.distilling import publish
     from dcbench.experiment import file_name
 
-    last = {cell.distiller.name: done[cell.folder(workshop)].synthetic for cell in cells if cell.folder(workshop) in done}
+    last = {method: done[place].synthetic for place, method in wanted if place in done}
     for name, synthetic in last.items():
         if synthetic is not None:
             publish(synthetic, workshop.out / f"{file_name(name)}.pt")
