@@ -13,7 +13,6 @@ from typing import Any
 from dcbench.errors import UnknownNameError
 
 Fields = Mapping[str, str]  # a method's fields as words, as ``--set`` has them
-PRESETS = ("paper", "quick")
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,6 @@ class Study:
     methods: tuple[str, ...]  # in the order of the table's rows
     dataset: str
     ipcs: tuple[int, ...]
-    seeds: tuple[int, ...]
     published: str = ""  # a name in dcbench.report.published, where numbers are printed
     varies: str = "method"
     plans: Mapping[str, Plan] = field(default_factory=dict)
@@ -114,7 +112,7 @@ def _table3() -> Study:
         "quick": Plan((Part(("random", "mmd", "dm", "datadam"), (1, 10)),), ensemble=FEW),
     }
     title = "DataDAM beside coresets, generative models and matching methods"
-    return Study("table3", title, methods, "cifar10", (1, 10, 50), SETS, "table3", "method and IPC", plans)
+    return Study("table3", title, methods, "cifar10", (1, 10, 50), "table3", "method and IPC", plans)
 
 
 def _ablation(name: str, title: str, varies: str, changes: Sequence[Fields], ipc: int = 10) -> Study:
@@ -123,7 +121,7 @@ def _ablation(name: str, title: str, varies: str, changes: Sequence[Fields], ipc
         "paper": Plan(tuple(Part(("datadam",), (ipc,), SETS, change) for change in changes)),
         "quick": Plan(tuple(Part(("datadam",), (10,), (0,), {**SHORT, **change}) for change in changes), ensemble=FEW),
     }
-    return Study(name, title, ("datadam",), "cifar10", (ipc,), SETS, "", varies, plans)
+    return Study(name, title, ("datadam",), "cifar10", (ipc,), "", varies, plans)
 
 
 def _trace(name: str, title: str) -> Study:
@@ -135,7 +133,7 @@ def _trace(name: str, title: str) -> Study:
         ),
         "quick": Plan((Part(("datadam",), (10,), (0,), {**SHORT, **noise}),), ensemble=2, trace=(0, 10, 25, 50, 100)),
     }
-    return Study(name, title, ("datadam",), "cifar10", (50,), (0,), "", "step of the distillation", plans)
+    return Study(name, title, ("datadam",), "cifar10", (50,), "", "step of the distillation", plans)
 
 
 def _augmentations() -> Study:
@@ -145,7 +143,7 @@ def _augmentations() -> Study:
         "quick": Plan((Part(("datadam",), (10,), (0,), SHORT, augments=augments),), ensemble=FEW),
     }
     title = "DataDAM under other augmentations in evaluation, drawn for each image"
-    return Study("fig4", title, ("datadam",), "cifar10", (10,), SETS, "", "augmentation in evaluation", plans)
+    return Study("fig4", title, ("datadam",), "cifar10", (10,), "", "augmentation in evaluation", plans)
 
 
 def _search(name: str, title: str, published: str = "") -> Study:
@@ -156,7 +154,7 @@ def _search(name: str, title: str, published: str = "") -> Study:
         "paper": Plan((Part(COMPARED[1:], (50,)),), search=Search("convnet720", builtins, validation=10_000)),
         "quick": Plan((Part(("dm", "datadam"), (10,), (0,), SHORT),), search=quick, dataset="digits"),
     }
-    return Study(name, title, COMPARED, "cifar10", (50,), (0,), published, "proxy", plans)
+    return Study(name, title, COMPARED, "cifar10", (50,), published, "proxy", plans)
 
 
 def _nasbench() -> Study:
@@ -168,7 +166,7 @@ def _nasbench() -> Study:
         "quick": Plan((Part(("datadam",), (10,), (0,), SHORT),), search=quick),
     }
     title = "Proxies for 100 architectures of NAS-Bench-201 (needs the benchmark's accuracies: --truth FILE)"
-    return Study("table5", title, methods, "cifar10", (50,), (0,), "table5", "proxy", plans)
+    return Study("table5", title, methods, "cifar10", (50,), "table5", "proxy", plans)
 
 
 def _embedding() -> Study:
@@ -181,7 +179,7 @@ def _embedding() -> Study:
         ),
     }
     title = "t-SNE of real and synthetic images by their features in a trained ResNet-18"
-    return Study("fig9", title, methods, "cifar10", (50,), (0,), "", "method", plans)
+    return Study("fig9", title, methods, "cifar10", (50,), "", "method", plans)
 
 
 def _architectures() -> Study:
@@ -191,7 +189,7 @@ def _architectures() -> Study:
         "quick": Plan(tuple(Part(("datadam",), (10,), (0,), {**SHORT, "network": name}, names) for name in names), ensemble=1),
     }
     title = "Sets distilled with one network, judged by others"
-    return Study("fig10", title, ("datadam",), "cifar10", (50,), SETS, "", "network of the distillation and of the evaluation", plans)
+    return Study("fig10", title, ("datadam",), "cifar10", (50,), "", "network of the distillation and of the evaluation", plans)
 
 
 def _each(field_name: str, *values: str) -> list[Fields]:

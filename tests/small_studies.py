@@ -17,7 +17,7 @@ FIELDS = {"iterations": str(STEPS), "real_batch": "8", "init": "noise"}
 
 
 def _study(name: str, plan: Plan) -> Study:
-    return Study(name, f"a small {name}", ("mmd",), "digits", (1,), (0,), plans={"quick": plan})
+    return Study(name, f"a small {name}", ("mmd",), "digits", (1,), plans={"quick": plan})
 
 
 SMALL: Mapping[str, Study] = {

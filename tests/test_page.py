@@ -164,6 +164,17 @@ def test_one_network_of_one_set_is_shown_without_an_interval() -> None:
     assert str(found.all("svg", "strip")[0]["aria-label"]) == "1 network of 1 set, 40.0 to 40.0 %; mean 40.0"
 
 
+def test_the_data_itself_is_called_so() -> None:
+    found = page([record("whole", [0.8], ipc=None, seed=0, evaluation_seed=1), record("dm", [0.4])])
+    assert {"The data itself, networks of seed 1", "Seed 0"} <= set(found.words)
+
+
+def test_a_copied_set_does_not_hide_how_long_it_took() -> None:
+    seen = record("dm", [0.4])
+    copied = record("dm", [0.41], evaluation_seed=1, distillation=None)
+    assert [own["data-value"] for own in page([seen, copied]).all("td", "time")] == ["201.5"]
+
+
 def test_markup_escapes_all_but_markup() -> None:
     made = element("p", "<b>", element("i", "&"), title='"x"', hidden=True, lang=None)
     assert made == '<p title="&quot;x&quot;" hidden>&lt;b&gt;<i>&amp;</i></p>'

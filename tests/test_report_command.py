@@ -118,12 +118,3 @@ def test_all_records_are_one_tidy_file_with_a_line_for_each_network(tmp_path: Pa
     rows = list(csv.DictReader((tmp_path / "out" / "records.csv").read_text(encoding="utf-8").splitlines()))
     assert sorted(float(row["accuracy"]) for row in rows if row["method"] == "dm") == sorted(sum(SETS["dm"], ()))
     assert len(rows) == sum(len(networks) for method in SETS.values() for networks in method)
-
-
-def test_the_documented_frame_is_what_is_said(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "reports.md").read_text(encoding="utf-8"), re.DOTALL)
-    for number, stored in enumerate(fixed()):
-        write_record(tmp_path / "results" / str(number) / "record.json", stored.record)
-    command = [sys.executable, "-c", f"{example}\nprint(means.round(3).to_csv())"]
-    ran = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert ran.stdout.split()[:3] == ["method,ipc,mean,std,count", "datadam,10,0.452,0.003,3", "dm,10,0.448,0.004,3"]

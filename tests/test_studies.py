@@ -19,10 +19,11 @@ from dcbench.grid import Grid
 from dcbench.machine import Machine
 from dcbench.networks.catalogue import NETWORKS
 from dcbench.reproducing import Reproduction
-from dcbench.studies import PRESETS, STUDIES, Plan, Study, comparable, find_study
+from dcbench.studies import STUDIES, Plan, Study, comparable, find_study
 
 ROOT = Path(__file__).parents[1]
 NAMES = ["table3", "table4", "table5", *(f"fig{number}" for number in range(1, 14))]
+PRESETS = ("paper", "quick")
 PLANS = [(name, preset) for name in NAMES for preset in PRESETS]
 
 

@@ -43,12 +43,16 @@ class Layout:
     @cached_property
     def measured(self) -> Mapping[tuple[int, int | None], SetsSummary]:
         """The figures of each cell that has any, by the row's number and the budget."""
-        return {(row, ipc): entry.summary(ipc) for row, entry in self._entries for ipc in entry.ipcs}
+        return {(row, ipc): entry.summary(ipc) for row, entry in self.entries.items() for ipc in entry.ipcs}
 
     @cached_property
     def networks(self) -> Mapping[tuple[int, int | None], tuple[int, int]]:
         """The fewest and the most networks that a set of each cell has."""
-        sizes = {(row, ipc): [len(networks) for networks in entry.sets(ipc).values()] for row, entry in self._entries for ipc in entry.ipcs}
+        sizes = {
+            (row, ipc): [len(networks) for networks in entry.sets(ipc).values()]
+            for row, entry in self.entries.items()
+            for ipc in entry.ipcs
+        }
         return {place: (min(counts), max(counts)) for place, counts in sizes.items()}
 
     @cached_property
@@ -58,7 +62,7 @@ class Layout:
         for ipc in self.ipcs:
             column = {
                 row: {key: float(np.mean(networks)) for key, networks in entry.sets(ipc).items()}
-                for row, entry in self._entries
+                for row, entry in self.entries.items()
                 if ipc in entry.ipcs
             }
             if len(column) >= _FEWEST_TO_RANK:
@@ -99,9 +103,10 @@ class Layout:
         """Whether the budget has a column of differences."""
         return any(self.difference(row, ipc) is not None for row in range(len(self.lines)))
 
-    @property
-    def _entries(self) -> list[tuple[int, Entry]]:
-        return [(row, line.entry) for row, line in enumerate(self.lines) if line.entry is not None]
+    @cached_property
+    def entries(self) -> Mapping[int, Entry]:
+        """What was measured, by the row's number."""
+        return {row: line.entry for row, line in enumerate(self.lines) if line.entry is not None}
 
 
 def lay_out(board: Board, study: Study | None) -> Layout:

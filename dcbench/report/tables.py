@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from dcbench.records import StoredRecord
-from dcbench.report.boards import Board, boards
+from dcbench.report.boards import boards
 from dcbench.report.captions import caption, notes
 from dcbench.report.layout import Layout, Line, lay_out
-from dcbench.report.words import DASH, TIMES, percent, signed, spread
+from dcbench.report.words import DASH, TIMES, named, percent, signed, spread
 from dcbench.studies import STUDIES, Study
 
 if TYPE_CHECKING:
@@ -86,13 +85,9 @@ def _accuracy_table(layout: Layout) -> Table:
         columns += [Column("measured", budget), Column("published", budget)] if layout.has_published(ipc) else [Column(budget)]
         columns += [Column("difference", budget)] if layout.has_difference(ipc) else []
     rows = [_row(layout, number, line) for number, line in enumerate(layout.lines)]
-    return Table(_name(layout.board), caption(layout), tuple(columns), tuple(rows), notes(layout))
-
-
-def _name(board: Board) -> str:
-    parts = (board.dataset, str(board.protocol.get("name", "")), board.network, board.augment)
-    words = [re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40] for part in parts]
-    return "-".join([*filter(None, words), board.key])
+    board = layout.board
+    name = named(board.dataset, str(board.protocol.get("name", "")), board.network, board.augment, board.key)
+    return Table(name, caption(layout), tuple(columns), tuple(rows), notes(layout))
 
 
 def _row(layout: Layout, number: int, line: Line) -> tuple[Cell, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -76,6 +77,11 @@ def canonical(value: object) -> str:
 def plain(value: object) -> str:
     """A value as people write it: JSON, but words without marks."""
     return one_line(value if isinstance(value, str) else canonical(value))
+
+
+def named(*parts: str) -> str:
+    """The parts as a file's name: small letters, figures and hyphens."""
+    return "-".join(filter(None, (re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40] for part in parts)))
 
 
 def percent(fraction: float) -> str:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from dcbench.records import EvaluationRecord, StoredRecord
 from dcbench.report.boards import Board, boards, in_order
 from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_points, figures_of
-from dcbench.report.figures.drawing import COLUMN_INCHES, Drawing, look, named, panels, tidy
+from dcbench.report.figures.drawing import COLUMN_INCHES, Drawing, look, panels, tidy
 from dcbench.report.frames import frame
 from dcbench.report.variants import DEFAULT, by_set, settings_of
-from dcbench.report.words import canonical, one_line, plain, protocol_words, title
+from dcbench.report.words import canonical, named, one_line, plain, protocol_words, title
 from dcbench.studies import comparable
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Literal
 from dcbench.records import EvaluationRecord, StoredRecord
 from dcbench.report.boards import compared_protocol
 from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_series, figures_of
-from dcbench.report.figures.drawing import Drawing, named, panels
+from dcbench.report.figures.drawing import Drawing, panels
 from dcbench.report.frames import frame
 from dcbench.report.variants import by_set, labels
-from dcbench.report.words import canonical, one_line, title
+from dcbench.report.words import canonical, named, one_line, title
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,11 +74,6 @@ class Drawing:
             r"\end{figure}",
         ]
         return "\n".join(lines) + "\n"
-
-
-def named(*parts: str) -> str:
-    """The parts as a file's name: small letters, figures and hyphens."""
-    return "-".join(filter(None, (re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40] for part in parts)))
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from dcbench.records import EmbeddingRecord, StoredEmbedding
-from dcbench.report.figures.drawing import COLUMN_INCHES, PAGE_INCHES, Drawing, named, panels
+from dcbench.report.figures.drawing import COLUMN_INCHES, PAGE_INCHES, Drawing, panels
 from dcbench.report.frames import frame
 from dcbench.report.variants import labels, numbered
-from dcbench.report.words import canonical, one_line, percent, title
+from dcbench.report.words import canonical, named, one_line, percent, title
 
 if TYPE_CHECKING:
     import pandas as pd

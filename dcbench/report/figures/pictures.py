@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from dcbench.records import StoredRecord
 from dcbench.report.beside import PICTURE_NAME, find_beside, inside, read_png
 from dcbench.report.boards import entries
-from dcbench.report.figures.drawing import COLUMN_INCHES, PAGE_INCHES, Drawing, named
+from dcbench.report.figures.drawing import COLUMN_INCHES, PAGE_INCHES, Drawing
 from dcbench.report.frames import frame
-from dcbench.report.words import title
+from dcbench.report.words import named, title
 from dcbench.studies import STUDIES
 
 if TYPE_CHECKING:

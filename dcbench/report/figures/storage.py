@@ -12,10 +12,10 @@ from dcbench.datasets import DATASETS
 from dcbench.records import EvaluationRecord, StoredRecord
 from dcbench.report.boards import Board, boards
 from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_series, figures_of
-from dcbench.report.figures.drawing import Drawing, named, panels
+from dcbench.report.figures.drawing import Drawing, panels
 from dcbench.report.frames import frame
 from dcbench.report.variants import by_set, numbered
-from dcbench.report.words import one_line, protocol_words, size, title
+from dcbench.report.words import named, one_line, protocol_words, size, title
 from dcbench.studies import STUDIES
 
 if TYPE_CHECKING:

@@ -15,16 +15,15 @@ _WIDE = 20.0  # a loss that falls by more than this factor is drawn on a logarit
 
 
 def curve(points: Sequence[Point], label: str) -> Markup | None:
-    """The curve of at least two points, or nothing. A long one is thinned: of each stretch its lowest and highest point stay."""
-    known = [(step, loss) for step, loss in points if math.isfinite(step) and math.isfinite(loss)]
-    if len(known) < 2 or known[0][0] == known[-1][0]:
+    """The curve of at least two finite points, or nothing. A long one is thinned: of each stretch its lowest and highest stay."""
+    if len(points) < 2 or points[0][0] == points[-1][0]:
         return None
-    losses = [loss for _, loss in known]
+    losses = [loss for _, loss in points]
     low, high = min(losses), max(losses)
     logarithmic = low > 0 and high / low > _WIDE
-    drawn = thinned(known)
-    path = "M" + "L".join(f"{_across(step, known)} {_down(loss, low, high, logarithmic)}" for step, loss in drawn)
-    said = f"{label}: loss from {_short(losses[0])} at step {known[0][0]:g} to {_short(losses[-1])} at step {known[-1][0]:g}"
+    drawn = thinned(points)
+    path = "M" + "L".join(f"{_across(step, points)} {_down(loss, low, high, logarithmic)}" for step, loss in drawn)
+    said = f"{label}: loss from {_short(losses[0])} at step {points[0][0]:g} to {_short(losses[-1])} at step {points[-1][0]:g}"
     bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
     return element(
         "svg",
@@ -33,9 +32,9 @@ def curve(points: Sequence[Point], label: str) -> Markup | None:
         element("path", d=path, class_="line"),
         element("text", _short(high), x=_LEFT - 5, y=_TOP + 4, class_="end"),
         element("text", _short(low), x=_LEFT - 5, y=bottom + 1, class_="end"),
-        element("text", f"{known[0][0]:g}", x=_LEFT, y=_HEIGHT - 7),
+        element("text", f"{points[0][0]:g}", x=_LEFT, y=_HEIGHT - 7),
         element("text", f"step{', logarithmic loss' if logarithmic else ''}", x=(_LEFT + right) / 2, y=_HEIGHT - 7, class_="middle"),
-        element("text", f"{known[-1][0]:g}", x=right, y=_HEIGHT - 7, class_="end"),
+        element("text", f"{points[-1][0]:g}", x=right, y=_HEIGHT - 7, class_="end"),
         class_="curve",
         viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}",
         role="img",

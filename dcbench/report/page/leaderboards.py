@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dcbench.records import StoredRecord
+from dcbench.report.boards import Entry
 from dcbench.report.captions import caption, notes
 from dcbench.report.layout import Layout, Line
 from dcbench.report.page.album import Album
@@ -38,6 +39,7 @@ class _Row:
     number: int
     ipc: int | None
     scale: Scale
+    budget_scale: Scale  # of all methods at this budget: finer than that of the whole board
 
     @property
     def line(self) -> Line:
@@ -48,28 +50,26 @@ class _Row:
         return self.layout.measured[self.number, self.ipc]
 
     @property
-    def budget_scale(self) -> Scale:
-        """Of all methods at this budget: finer than that of the whole board."""
-        records = (stored.record for stored in self.layout.board.records if stored.record.ipc == self.ipc)
-        return strip_scale(accuracy for record in records for accuracy in record.accuracies)
+    def entry(self) -> Entry:
+        return self.layout.entries[self.number]
 
     @property
     def records(self) -> list[StoredRecord]:
-        entry = self.line.entry
-        found = [stored for stored in entry.records if stored.record.ipc == self.ipc] if entry is not None else []
+        found = [stored for stored in self.entry.records if stored.record.ipc == self.ipc]
         return sorted(found, key=lambda stored: (stored.record.seed or 0, stored.record.evaluation_seed, str(stored.path)))
 
     @property
     def networks(self) -> list[tuple[float, ...]]:
         """The accuracies of each set."""
-        return list(self.line.entry.sets(self.ipc).values()) if self.line.entry is not None else []
+        return list(self.entry.sets(self.ipc).values())
 
 
 def leaderboard(layout: Layout, album: Album) -> Markup:
     """The section of one board: its conditions, its rows, what is said below it."""
     board = layout.board
-    scale = strip_scale(accuracy for stored in board.records for accuracy in stored.record.accuracies)
-    rows = [_Row(layout, number, ipc, scale) for ipc in layout.ipcs for number in _by_mean(layout, ipc)]
+    scale = _scale(board.records)
+    budgets = {ipc: _scale([stored for stored in board.records if stored.record.ipc == ipc]) for ipc in board.ipcs}
+    rows = [_Row(layout, number, ipc, scale, own) for ipc, own in budgets.items() for number in _by_mean(layout, ipc)]
     name = one_line(f"{title(board.dataset)}, protocol {board.protocol.get('name', 'without a name')}")
     conditions = [title(board.network), f"augmentation {title(board.augment)}", str(board.protocol.get("precision", ""))]
     said = element("small", ", ".join(filter(None, map(one_line, conditions))))
@@ -82,9 +82,12 @@ def leaderboard(layout: Layout, album: Album) -> Markup:
         _table(rows, scale, name, album),
         element("ul", *(element("li", note) for note in notes(layout)), class_="notes"),
         class_="board",
-        data_dataset=board.dataset,
         aria_labelledby=f"board-{board.key}",
     )
+
+
+def _scale(records: Sequence[StoredRecord]) -> Scale:
+    return strip_scale(accuracy for stored in records for accuracy in stored.record.accuracies)
 
 
 def _by_mean(layout: Layout, ipc: int | None) -> list[int]:
@@ -115,7 +118,7 @@ def _body(row: _Row, album: Album) -> Markup:
     words = strip_label(row.networks, figures.mean, _interval(row))
     cells = [
         _cell("rank", DASH if rank is None else str(rank), rank),
-        element("th", row.line.label, scope="row", class_="method", data_value=row.line.label.lower()),
+        element("th", row.entry.label, scope="row", class_="method", data_value=row.entry.label.lower()),
         _cell("ipc", "none" if ipc is None else str(ipc), ipc),
         _cell("accuracy", join(accuracy, _bounds(figures.ci95_sets)), figures.mean),
         _cell("networks", strip(row.networks, figures.mean, _interval(row), row.scale, words), None),
@@ -157,9 +160,9 @@ def _sizes(row: _Row) -> str:
 
 def _seconds(records: Sequence[StoredRecord]) -> float | None:
     """The mean over the sets whose making was seen."""
-    known = {stored.record.artifact_sha256: stored.record.distillation for stored in records}
-    seconds = [made.distill_seconds for made in known.values() if made is not None]
-    return sum(seconds) / len(seconds) if seconds else None
+    made = [(stored.record.artifact_sha256, stored.record.distillation) for stored in records]
+    seconds = {sha256: known.distill_seconds for sha256, known in made if known is not None}
+    return sum(seconds.values()) / len(seconds) if seconds else None
 
 
 def _told(records: Sequence[StoredRecord]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _MOST_TICKS = 6
-_STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25)
+_STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,10 @@ def scale_for(accuracies: Iterable[float], width: float, margin: float) -> Scale
     """The narrowest scale with round ends that holds all ``accuracies`` and has few ticks."""
     found = list(accuracies)
     least, most = min(found), max(found)
-    for step in _STEPS:
-        low, high = math.floor(least / step + 1e-9) * step, math.ceil(most / step - 1e-9) * step
-        high = high if high > low else low + step
-        if round((high - low) / step) < _MOST_TICKS:
-            return Scale(low, high, step, width, margin)
-    return Scale(0.0, 1.0, 0.25, width, margin)
+    scales = (_with_step(step, least, most, width, margin) for step in _STEPS)
+    return next(scale for scale in scales if len(scale.ticks) <= _MOST_TICKS)  # the widest step fits whatever lies between 0 and 1
+
+
+def _with_step(step: float, least: float, most: float, width: float, margin: float) -> Scale:
+    low, high = math.floor(least / step + 1e-9) * step, math.ceil(most / step - 1e-9) * step
+    return Scale(low, high if high > low else low + step, step, width, margin)

@@ -42,8 +42,10 @@ def set_article(stored: StoredRecord, scale: Scale, album: Album) -> Markup:
 
 
 def _heading(record: EvaluationRecord) -> str:
+    if record.ipc is None and not record.foreign:
+        return f"The data itself, networks of seed {record.evaluation_seed}"
     if record.seed is None:
-        return f"Set {record.artifact_sha256[:8]}" if record.artifact_sha256 else "The data itself"
+        return f"Set {record.artifact_sha256[:8]}"
     return f"Seed {record.seed}" + (f", networks of seed {record.evaluation_seed}" if record.evaluation_seed != record.seed else "")
 
 
