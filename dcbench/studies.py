@@ -1,7 +1,8 @@
 """The tables and figures of the paper as declared grids of runs: what each varies, at which budget, and on which scale.
 
-A study has two plans: ``paper`` is the published setting, ``quick`` the same comparison in minutes to tens of minutes on two cores, with
-fewer steps, fewer networks and one set each. What a plan costs follows from its operations and is told by ``dcbench reproduce``.
+A study has two plans: ``paper`` is the published setting, ``quick`` a part of it in minutes to tens of minutes on two cores, with fewer
+steps, fewer networks, one set each and in some studies fewer methods. What a plan costs follows from its operations and is told by
+``dcbench reproduce``.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def comparable(method: str, fields: Mapping[str, Any], varied: str) -> Mapping[s
     return fields if as_far is None or fields.get("scale") != float(as_far) else {**fields, "scale": 100.0}
 
 
-SETS = (0, 1, 2)  # seeds of distillation in the published setting, where the paper has one set
+SETS = (0, 1, 2)  # seeds of distillation in plans with three sets of each kind; the paper has one
 SHORT: Fields = {"iterations": "100", "real_batch": "64"}  # a learned set in about a minute on two cores
 FEW = 3  # networks of a quick plan
 # The factor before the loss was chosen for squared errors of normalised maps, and the paper prints none. These take a first step as far as

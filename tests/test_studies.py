@@ -173,6 +173,23 @@ def test_published_plans_have_the_published_budgets() -> None:
     assert all(search and search.validation == 10_000 for search in searches.values())
 
 
+def test_plans_are_what_the_page_says_of_the_presets() -> None:
+    def methods(name: str, preset: str) -> list[str]:
+        return [method for part in STUDIES[name].plan(preset).parts for method in part.methods]
+
+    in_threes = {name for name in NAMES if any(part.seeds == (0, 1, 2) for part in STUDIES[name].plan("paper").parts)}
+    assert in_threes == {"table3", "fig1", "fig4", "fig5", "fig6", "fig10", "fig11", "fig12", "fig13"}
+    quick = [part for name in NAMES for part in STUDIES[name].plan("quick").parts if part.methods != ("random",)]
+    assert [part.methods for part in quick if dict(part.fields).get("iterations") != "100"] == [("random", "mmd", "dm", "datadam")]
+    assert len(methods("table3", "paper")) == 10
+    assert {name: (methods(name, "quick"), len(methods(name, "paper"))) for name in ("table4", "fig7", "fig8", "table5", "fig9")} == {
+        **dict.fromkeys(("table4", "fig7", "fig8"), (["dm", "datadam"], 4)),
+        **{"table5": (["datadam"], 6), "fig9": (["random", "dm", "datadam"], 5)},
+    }
+    searches = [STUDIES[name].plan(preset).search for name in ("table4", "table5") for preset in PRESETS]
+    assert [search and search.sample for search in searches] == [None, 20, 100, 10]
+
+
 def test_a_quick_plan_has_one_set_of_each_and_few_networks() -> None:
     plans: list[Plan] = [study.plan("quick") for study in STUDIES.values()]
     assert all(part.seeds == (0,) for plan in plans for part in plan.parts)

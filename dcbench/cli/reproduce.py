@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> None:
     """Carry out STUDY, one of the paper's tables and figures (dcbench list shows them), and show what came out.
 
-    Presets: paper, the published setting; quick, the same comparison in minutes to tens of minutes on two cores.
+    Presets: paper, the published setting; quick, a part of it in minutes to tens of minutes on two cores.
     """
     from dcbench.cli.console import Console
     from dcbench.errors import OutOfRangeError
