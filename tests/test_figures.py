@@ -150,6 +150,13 @@ def test_a_loss_with_its_own_factor_and_with_the_default_s_are_two_points() -> N
     assert [each.field for each in ablations([*as_far, *literal])] == ["scale"]
 
 
+def test_artifacts_that_no_known_setting_tells_apart_are_points_of_their_own() -> None:
+    twins = [*sets("datadam", [(0.4,)], fields=POWER_1, artifact_hash="a"), *sets("datadam", [(0.2,)], fields=POWER_1, artifact_hash="b")]
+    (drawing,) = ablation_drawings([*variant(SETS["datadam"]), *twins])
+    found = {row["value"]: (row["sets"], round(row["mean"], 3)) for row in drawing.data.to_dict("records")}
+    assert found == {"4.0": (3, 0.452), "1.0 (artifact a)": (1, 0.4), "1.0 (artifact b)": (1, 0.2)}
+
+
 def test_fields_of_any_value_are_drawn() -> None:
     (drawing,) = ablation_drawings([*variant(SETS["dm"], loss=["a"]), *variant(SETS["dm"], loss={"b": [1]})])
     assert list(drawing.data["value"]) == ['["a"]', '{"b":[1]}']

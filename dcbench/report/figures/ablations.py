@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -57,11 +57,20 @@ def ablation_drawings(records: Iterable[StoredRecord]) -> list[Drawing]:
 
 
 def _groups(records: Sequence[EvaluationRecord], field: str) -> dict[tuple[int | None, str], dict[str, tuple[EvaluationRecord, ...]]]:
-    found: dict[tuple[int | None, str], dict[str, tuple[EvaluationRecord, ...]]] = defaultdict(dict)
+    found: dict[tuple[int | None, str], dict[tuple[str, str], list[EvaluationRecord]]] = defaultdict(lambda: defaultdict(list))
     for record, rest in zip(records, _rests(records, field), strict=True):
-        cases, value = found[record.ipc, rest], _value(record, field)
-        cases[value] = (*cases.get(value, ()), record)
-    return {key: cases for key, cases in found.items() if len({_own(record, field) for own in cases.values() for record in own}) > 1}
+        found[record.ipc, rest][_value(record, field), record.artifact_hash].append(record)
+    varied = {key: cases for key, cases in found.items() if len({_own(record, field) for own in cases.values() for record in own}) > 1}
+    return {key: _by_value(cases) for key, cases in varied.items()}
+
+
+def _by_value(cases: Mapping[tuple[str, str], Sequence[EvaluationRecord]]) -> dict[str, tuple[EvaluationRecord, ...]]:
+    """The cases by their values; the hash speaks where one value has several artifacts that nothing else tells apart."""
+    artifacts = Counter(value for value, _ in cases)
+    return {
+        value if artifacts[value] == 1 else canonical(f"{_read(value)} (artifact {made})"): tuple(own)
+        for (value, made), own in cases.items()
+    }
 
 
 def _rests(records: Sequence[EvaluationRecord], field: str) -> list[str]:
