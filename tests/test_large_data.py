@@ -211,6 +211,24 @@ def test_a_class_that_is_missing_is_named(tmp_path: Path, cache: Path) -> None:
     assert f"{tmp_path / 'imagewoof2' / 'val'} lacks {ids[4]} (1 such classes of imagewoof)" in message
 
 
+@pytest.mark.parametrize(
+    ("name", "folder"), [("imagenette", "imagenette2"), ("imagewoof", "imagewoof"), ("tinyimagenet", "tiny-imagenet-200")]
+)
+@pytest.mark.parametrize(("there", "missing"), [("train", "val"), ("val", "train")])
+def test_a_split_that_is_missing_is_named(name: str, folder: str, there: str, missing: str, tmp_path: Path, cache: Path) -> None:
+    (tmp_path / folder / there).mkdir(parents=True)
+    message = refused(name, Places(tmp_path, cache))
+    assert message.startswith(str(tmp_path / folder / missing))
+    assert "is missing, though its sibling is there; complete the copy" in message
+
+
+def test_an_image_folder_is_not_taken_for_imagenet_s(tmp_path: Path, cache: Path) -> None:
+    """It has the data set's own name, and ``test`` where ImageNet has ``val``."""
+    wordnet_tree(tmp_path / "imagewoof", find("imagewoof").wordnet_ids, test=1)
+    (tmp_path / "imagewoof" / "val").rename(tmp_path / "imagewoof" / "test")
+    assert load("imagewoof", Places(tmp_path, cache)).source == f"class folders in {tmp_path / 'imagewoof'}"
+
+
 def test_validation_images_without_class_folders_are_refused_with_what_to_do(tmp_path: Path, cache: Path) -> None:
     wordnet_tree(tmp_path / "imagenet", ("n01440764",), test=0)
     jpeg(tmp_path / "imagenet" / "val" / "ILSVRC2012_val_00000001.JPEG", np.zeros((9, 9, 3), np.uint8))
@@ -228,7 +246,9 @@ def test_nothing_found_says_where_and_offers_no_download_that_there_is_not(tmp_p
     assert str(tmp_path / "imagenet" / "train") in message
     assert "--download" not in message
     assert "--download" in refused("imagenette", Places(tmp_path, cache))
-    assert "torchvision has no archive of it" in refused("imagewoof", Places(tmp_path, cache, download=True))
+    for name, folder in (("imagewoof", "imagewoof2"), ("tinyimagenet", "tiny-imagenet-200")):
+        asked = refused(name, Places(tmp_path, cache, download=True))
+        assert f"torchvision has no archive of it; put {tmp_path / folder} there" in asked
 
 
 def test_the_published_archive_is_unpacked(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,21 +325,23 @@ def whole(root: Path, cache: Path) -> Loaded:
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_decoding_goes_on_where_it_was_stopped(squawk: Path, tmp_path: Path, opened: list[Path]) -> None:
+@pytest.mark.parametrize(("split", "images"), [("train", 12), ("test", 8)])
+def test_decoding_goes_on_where_it_was_stopped(split: str, images: int, squawk: Path, tmp_path: Path, opened: list[Path]) -> None:
     undisturbed = whole(squawk, tmp_path / "one")
     assert len(opened) == 30
     opened.clear()
 
     def stopping(text: str, done: int, total: int) -> None:
-        if done == 12:
+        if text.endswith(split) and done == images:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         load("imagesquawk", Places(squawk, tmp_path / "two"), progress=stopping)
-    assert len(set(opened)) == 12
+    stopped_after = len(set(opened))
+    assert stopped_after == images + 20 * (split == "test")
     opened.clear()
     loaded = whole(squawk, tmp_path / "two")
-    assert len(opened) == 18  # none was decoded twice
+    assert len(opened) == 30 - stopped_after  # none was decoded twice
     assert loaded.spec.revision == undisturbed.spec.revision
     assert torch.equal(loaded.train.images, undisturbed.train.images)
     assert not [path for path in (tmp_path / "two").rglob("*") if path.suffix in (".partial", ".blocks")]

@@ -19,7 +19,7 @@ import numpy as np
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Decoded, Part, Progress, judged
 from dcbench.datasets.listed import Listed
-from dcbench.datasets.mapped import write_images
+from dcbench.datasets.mapped import settled, write_images
 from dcbench.datasets.sources import Source
 from dcbench.errors import DataError, FileFormatError
 from dcbench.files import locked, read_json, write_bytes, write_json
@@ -100,6 +100,8 @@ def _write(folder: Path, kept: Kept, source: Source) -> None:
                 checksums[path.name] = _file_checksum(path)
     index = {"revision": kept.revision, "class_names": kept.decoded.class_names, "source": source.description, "sha256": checksums}
     write_json(folder / _INDEX, index | {"index_sha256": _checksum(index)})
+    for split in _SPLITS:
+        settled(folder / f"{split}-images.npy")
 
 
 def _read(folder: Path) -> Kept | None:

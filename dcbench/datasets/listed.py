@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from dcbench.datasets.declaration import Dataset
+from dcbench.errors import DataError
 
 SPLITS = ("train", "test")
 _LITTER = frozenset({"Thumbs.db", "desktop.ini"})  # what desktops leave behind, besides names with a leading dot
@@ -40,6 +41,19 @@ class Listed(ABC):
     @abstractmethod
     def listing(self, split: str) -> list[tuple[Path, int]]:
         """The files of a split with their labels."""
+
+
+def published(dataset: Dataset, folder: Path) -> bool:
+    """Whether ``folder`` holds ``train`` and ``val``; raises DataError where it holds one of them, and is no image folder.
+
+    An image folder has the data set's own name, and ``test`` beside ``train``.
+    """
+    missing = [name for name in ("train", "val") if not (folder / name).is_dir()]
+    own = folder.name == dataset.name
+    if len(missing) == 1 and not (own and (folder / "test").is_dir()):
+        instead = " (or test)" if own and missing == ["val"] else ""
+        raise DataError(f"{folder / missing[0]}{instead} is missing, though its sibling is there; complete the copy")
+    return not missing
 
 
 def class_by_class(folders: list[Path]) -> list[tuple[Path, int]]:

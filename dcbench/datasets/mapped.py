@@ -31,7 +31,8 @@ _MOST_THREADS = 32
 def write_images(path: Path, files: list[Path], dataset: Dataset, report: tuple[Progress, str]) -> None:
     """Decode ``files`` into the ``.npy`` file ``path``, telling ``report`` (a Progress and its text) after each block.
 
-    Goes on where a stopped process was. Raises DataError naming the file that is broken, StorageError where ``path`` cannot be written.
+    Goes on where a stopped process was, also where that had finished this file and not ``settled`` it. Raises DataError naming the
+    file that is broken, StorageError where ``path`` cannot be written.
     """
     blocks = _Blocks(path, dataset, tuple(files))
     progress, text = report
@@ -43,11 +44,19 @@ def write_images(path: Path, files: list[Path], dataset: Dataset, report: tuple[
                 blocks.write(stream, number, images)
                 progress(text, blocks.images_in(number + 1), len(files))
         os.replace(blocks.partial, path)
-        blocks.journal.unlink(missing_ok=True)
     except StorageError:
         raise
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}; what is decoded so far is kept") from error
+
+
+def settled(path: Path) -> None:
+    """Forget how ``path`` was written: from now on its reader knows the checksum of the whole."""
+    _journal(path).unlink(missing_ok=True)
+
+
+def _journal(path: Path) -> Path:
+    return path.with_name(f"{path.name}.blocks")
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class _Blocks:
 
     @property
     def journal(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.blocks")
+        return _journal(self.path)
 
     @property
     def size(self) -> int:
@@ -82,6 +91,8 @@ class _Blocks:
     def opened(self) -> BinaryIO:
         """The file, with the header of an array of all images at its beginning."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.journal.exists() and self.path.exists() and not self.partial.exists():  # finished, and not settled
+            os.replace(self.path, self.partial)
         stream = self.partial.open("r+b" if self.partial.exists() else "w+b")
         np.lib.format.write_array_header_1_0(
             stream, {"descr": "|u1", "fortran_order": False, "shape": (len(self.files), *self.dataset.shape)}

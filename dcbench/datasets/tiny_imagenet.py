@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar, final
 
 from dcbench.datasets.declaration import Dataset
-from dcbench.datasets.listed import Listed, class_by_class, images_in
+from dcbench.datasets.listed import Listed, class_by_class, images_in, published
 from dcbench.errors import DataError
 
 _ANNOTATIONS = "val/val_annotations.txt"
@@ -24,16 +24,14 @@ def places(dataset: Dataset, root: Path) -> list[Path]:
 
 
 def look(dataset: Dataset, root: Path) -> TinyImageNetSource | None:
-    """The first folder with a ``val``; raises DataError where a class or the annotations are missing."""
-    for val in places(dataset, root):
-        if val.is_dir():
-            return TinyImageNetSource(dataset, val.parent, _ids(dataset, val.parent / "train"))
+    """The first folder with ``train`` and ``val``; raises DataError where one of them or a class is missing."""
+    for folder in (val.parent for val in places(dataset, root)):
+        if published(dataset, folder):
+            return TinyImageNetSource(dataset, folder, _ids(dataset, folder / "train"))
     return None
 
 
 def _ids(dataset: Dataset, train: Path) -> tuple[str, ...]:
-    if not train.is_dir():
-        raise DataError(f"{train} is missing, though its sibling is there; complete the copy")
     found = sorted(entry.name for entry in train.iterdir() if (entry / "images").is_dir())
     if len(found) != dataset.classes:
         raise DataError(f"{train} holds {len(found)} classes with a folder called images; {dataset.name} has {dataset.classes}")

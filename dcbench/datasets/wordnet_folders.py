@@ -10,7 +10,7 @@ from typing import ClassVar, final
 from dcbench.datasets import torchvision_files
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Progress
-from dcbench.datasets.listed import Listed, class_by_class
+from dcbench.datasets.listed import Listed, class_by_class, published
 from dcbench.errors import DataError
 
 _FOLDERS = {"train": "train", "test": "val"}
@@ -24,18 +24,18 @@ def places(dataset: Dataset, root: Path) -> list[Path]:
 
 
 def look(dataset: Dataset, root: Path) -> WordNetFolders | None:
-    """The first folder with ``train`` and ``val``; raises DataError where a class is missing from either."""
-    for train in places(dataset, root):
-        if train.is_dir() and (train.parent / "val").is_dir():
-            found = {split: _class_folders(train.parent / name) for split, name in _FOLDERS.items()}
-            return WordNetFolders(dataset, train.parent, _ids(dataset, train.parent, found))
+    """The first folder with ``train`` and ``val``; raises DataError where one of them or a class is missing."""
+    for folder in (train.parent for train in places(dataset, root)):
+        if published(dataset, folder):
+            found = {split: _class_folders(folder / name) for split, name in _FOLDERS.items()}
+            return WordNetFolders(dataset, folder, _ids(dataset, folder, found))
     return None
 
 
 def fetch(dataset: Dataset, root: Path, progress: Progress) -> WordNetFolders | None:
     """Let torchvision download and unpack the published archive; raises DataError where it has none."""
     if not dataset.torchvision_class:
-        raise DataError(f"{dataset.name} cannot be fetched: torchvision has no archive of it; put {places(dataset, root)[0].parent} there")
+        raise DataError(f"{dataset.name} cannot be fetched: torchvision has no archive of it; put {root / dataset.folders[0]} there")
     torchvision_files.download(dataset, root, progress, size=_DOWNLOADED_SIZE)
     return look(dataset, root)
 
