@@ -17,7 +17,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from dcbench.artifact import read_artifact, write_artifact
 from dcbench.errors import DcbenchError, FileFormatError
@@ -117,13 +117,23 @@ def test_archives_that_zipfile_cannot_unpack(place: int, value: int, tmp_path: P
     assert "not an .npz with plain arrays" in refusal(foreign("kip"), path)
 
 
-def test_a_picture_that_is_a_program_is_not_given_to_its_interpreter(tmp_path: Path) -> None:
-    """PostScript under the name of a PNG: Pillow would start Ghostscript."""
+def test_a_picture_that_is_a_program_is_not_given_to_its_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostScript under the name of a PNG: Pillow would start Ghostscript, which need not be there for this to be seen."""
+    started: list[object] = []
+
+    def interpreter(*arguments: object, **_named: object) -> None:
+        started.append(arguments)
+        raise OSError("not started here")
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", interpreter)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "0.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nquit\n")
     with pytest.raises(FileFormatError, match=r"0\.png is not a readable image"):
         import_set(tmp_path, find_layout("folder"), SPEC, RAW)
+    assert not started
+    with Image.open(tmp_path / "a" / "0.png") as trusted, pytest.raises(OSError, match="not started here"):
+        trusted.load()  # so it would have been, in a reader that trusts
 
 
 def test_a_picture_of_ten_billion_pixels_is_refused_by_its_head(tmp_path: Path) -> None:
