@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -10,9 +11,13 @@ import pytest
 
 from dcbench import __version__
 from dcbench.cli import COMMANDS
+from dcbench.distiller import registered
+from dcbench.studies import STUDIES
 from tests.commandline import ask, environment
 
 MOST_SECONDS = 0.5
+PRESETS_OF_METHODS = {"paper", *(preset for method in registered().values() for preset in method.presets)}
+PRESETS_OF_STUDIES = {preset for study in STUDIES.values() for preset in study.plans}
 LOADED = """
 import sys
 from dcbench.cli import main
@@ -49,6 +54,13 @@ def test_help_loads_nothing_heavy(words: tuple[str, ...]) -> None:
 def test_a_report_does_not_need_torch(tmp_path_factory: pytest.TempPathFactory) -> None:
     _, heavy = loaded_by("report", "--results", str(tmp_path_factory.mktemp("empty")))
     assert "torch" not in heavy
+
+
+@pytest.mark.parametrize(("command", "presets"), [("run", PRESETS_OF_METHODS), ("reproduce", PRESETS_OF_STUDIES)])
+def test_help_names_the_presets_that_there_are(command: str, presets: set[str]) -> None:
+    said = re.search(r"--preset (.*?)--", " ".join(ask(command, "--help").out.split()))
+    assert said is not None
+    assert presets == PRESETS_OF_METHODS & {word.strip(":;,.") for word in said[1].split()}
 
 
 def test_no_arguments_give_help() -> None:

@@ -175,6 +175,39 @@ def test_the_command_shows_what_passed_and_why_not(tmp_path: Path) -> None:
     assert done("check", f"{tmp_path / 'clocked.py'}:Clocked", "--set", "noise=0").code == 0
 
 
+SPOILING = """
+from dataclasses import dataclass
+
+from dcbench.baselines.random_subset import RandomSubset
+from dcbench.distiller import Distiller, register
+
+
+@register("spoiling")
+@dataclass(frozen=True)
+class Spoiling(Distiller):
+    def distill(self, train, ipc, run):
+        made = RandomSubset().distill(train, ipc, run)
+        train.labels.zero_()
+        return made
+"""
+
+
+def test_what_one_method_does_to_its_images_the_next_does_not_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though they are loaded, and their whitening fitted, once."""
+    made: list[TrainSet] = []
+
+    def counted(digits: TrainSet) -> dict[str, TrainSet]:
+        made.append(digits)
+        return samples(digits)
+
+    monkeypatch.setattr("dcbench.trials.samples", counted)
+    (tmp_path / "spoiling.py").write_text(SPOILING, encoding="utf-8")
+    answer = ask("check", f"{tmp_path / 'spoiling.py'}:Spoiling", "random", "--json")
+    failed = {entry["method"] for entry in answer.json["checks"] if entry["outcome"] == "failed"}
+    assert failed == {"spoiling"}
+    assert len(made) == 1
+
+
 def test_a_wrong_word_is_refused(tmp_path: Path) -> None:
     assert ask("check", "randm").line == "dcbench: unknown method 'randm'; did you mean 'random'?"
     assert ask("check", "random", "--set", "noise=1").code == 2

@@ -179,7 +179,6 @@ def test_words_that_are_wrong_are_refused_before_anything_is_done(tmp_path: Path
     for words, said in (
         (("tabel3",), "did you mean 'table3'"),
         (("fig1", "--preset", "quik"), "did you mean 'quick'"),
-        (("fig1", "--protocol", "lineage"), "a study has the protocol of its preset"),
     ):
         answer = ask("reproduce", *words, "--out", tmp_path / "out")
         assert answer.code == 2

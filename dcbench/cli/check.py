@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.options import Common, common
+from dcbench.cli.options import Hardware, hardware, places, speaking
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
     from dcbench.conformance import Verdict
     from dcbench.distiller import Distiller
+    from dcbench.machine import Machine
 
 
 @click.command("check")
 @click.argument("names", nargs=-1, required=True)
 @click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="A field, where the method would otherwise take too long.")
-@common
-def command(shared: Common, names: tuple[str, ...], settings: tuple[str, ...]) -> None:
+@hardware
+@speaking
+def command(hardware: Hardware, as_json: bool, names: tuple[str, ...], settings: tuple[str, ...]) -> None:
     """Try the methods NAMES (or ./file.py:Class) on tiny sets of real digits and show what of the contract they keep."""
     from dcbench.cli.console import Console
 
     methods = _methods(names, settings)
-    with Console(shared.as_json) as console:
-        found = {name: _check(distiller, shared, console) for name, distiller in methods.items()}
+    with Console(as_json) as console:
+        found = _check(methods, hardware.machine(), console)
     for name, verdicts in found.items():
         _show(console, name, verdicts)
     failed = any(verdict.outcome == "failed" for verdicts in found.values() for verdict in verdicts)
@@ -54,19 +58,22 @@ def _methods(names: tuple[str, ...], settings: tuple[str, ...]) -> dict[str, Dis
     return found
 
 
-def _check(distiller: Distiller, shared: Common, console: Console) -> list[Verdict]:
+def _check(methods: Mapping[str, Distiller], machine: Machine, console: Console) -> dict[str, list[Verdict]]:
+    """Each method's verdicts, each on sets of its own: it may spoil them."""
     from dcbench.conformance import CHECKS, verdict
     from dcbench.datasets.loading import load
     from dcbench.trials import Candidate, samples
 
-    machine = shared.workshop(console).machine.decide(0.0)
-    candidate = Candidate(distiller, samples(load("digits", shared.places()).train), machine)
-    verdicts = []
-    for done, name in enumerate(CHECKS):
-        console.progress(f"{distiller.name}: checks", done, len(CHECKS))
-        verdicts.append(verdict(name, candidate))
-    console.progress(f"{distiller.name}: checks", len(CHECKS), len(CHECKS))
-    return verdicts
+    sets = samples(load("digits", places(None)).train)
+    found: dict[str, list[Verdict]] = {}
+    for name, distiller in methods.items():
+        candidate = Candidate(distiller, deepcopy(sets), machine.decide(0.0))
+        found[name] = []
+        for done, check in enumerate(CHECKS):
+            console.stoppable_progress(f"{name}: checks", done, len(CHECKS))
+            found[name].append(verdict(check, candidate))
+        console.progress(f"{name}: checks", len(CHECKS), len(CHECKS))
+    return found
 
 
 def _show(console: Console, name: str, verdicts: list[Verdict]) -> None:

@@ -80,6 +80,12 @@ class Console:
         else:
             self._tell(text, done, total)
 
+    def stoppable_progress(self, text: str, done: int, total: int) -> None:
+        """``progress`` of work that does not ask by itself: raises KeyboardInterrupt where the user has asked to stop."""
+        self.progress(text, done, total)
+        if self.stopping():
+            raise KeyboardInterrupt
+
     def _draw(self, text: str, done: int, total: int) -> None:
         if text not in self._tasks:
             self._tasks[text] = self._bars.add_task(text, total=total, completed=done)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.options import LARGEST, CommaList, Common, common, within
+from dcbench.cli.options import LARGEST, CommaList, Common, common, protocol, within
 
 if TYPE_CHECKING:
+    from dcbench.cli.importing import Foreign
     from dcbench.cli.results import Scored
     from dcbench.datasets.loading import Loaded
     from dcbench.evaluator import Protocol
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=int, help="Of each network, if not the protocol's.")
 @click.option("--augment", type=CommaList(), default=None, help="One or several of dsa, autoaugment, randaugment, none.")
 @click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
-@common
+@protocol()
+@common("The protocol of this name, as --protocol.")
 def command(shared: Common, **options: Any) -> None:
     """Train networks on the synthetic sets PATHS and show what they score."""
     from dcbench.cli.console import Console
@@ -49,19 +51,18 @@ def command(shared: Common, **options: Any) -> None:
 
 
 def _protocols(shared: Common, options: dict[str, Any]) -> list[Protocol]:
-    from dcbench.cli.importing import check_words
     from dcbench.cli.run import Judging
     from dcbench.datasets.catalogue import find
     from dcbench.errors import UnknownNameError
     from dcbench.evaluator import PROTOCOLS, find_protocol
 
     if options["layout"] is not None:
-        check_words(options["layout"], options["dataset"], options["space"])
+        _foreign(options).check()
     elif options["dataset"] is not None:
         find(options["dataset"])
     if shared.preset not in PROTOCOLS:
         raise UnknownNameError("preset", shared.preset, PROTOCOLS)
-    base = find_protocol(shared.protocol or shared.preset)
+    base = find_protocol(options["protocol"] or shared.preset)
     protocols = []
     for network in options["networks_named"] or [None]:
         for augment in options["augment"] or [None]:
@@ -104,14 +105,19 @@ def _scored(distilled: Distilled, record: EvaluationRecord) -> Scored:
 
 def _own(path: Path, shared: Common, options: dict[str, Any], workshop: Workshop) -> Path:
     """The path of our artifact: as given, or that of the artifact which a foreign set becomes."""
-    from dcbench.cli.importing import adopt
     from dcbench.experiment import file_name
 
     if options["layout"] is None:
         return path
     target: Path = workshop.out / options["dataset"] / "imported" / f"{options['layout']}-{file_name(path.stem)}.pt"
-    adopt(path, target, (shared, options), workshop)
+    _foreign(options).adopt(path, target, shared.places(options["download"]), workshop)
     return target
+
+
+def _foreign(options: dict[str, Any]) -> Foreign:
+    from dcbench.cli.importing import Foreign
+
+    return Foreign(*(options[key] for key in ("layout", "dataset", "space", "name")))
 
 
 def _check_data(distilled: Distilled, asked: str | None) -> None:

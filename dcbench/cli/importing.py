@@ -2,17 +2,68 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import click
 
-from dcbench.cli.options import Common, common
+from dcbench.cli.options import data_root, out, places, speaking
 
 if TYPE_CHECKING:
-    from dcbench.experiment import Workshop
+    from dcbench.datasets.places import Places
 
 SPACES = ("auto", "raw", "normalised", "zca")
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """Who hears of the work, and may stop it."""
+
+    def say(self, message: str, /) -> None:
+        """A line for people."""
+
+    def stoppable_progress(self, text: str, done: int, total: int) -> None:
+        """Raises KeyboardInterrupt where the user has asked to stop."""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """What the user says of a set in another project's layout."""
+
+    layout: str
+    dataset: str | None
+    space: str
+    name: str | None
+
+    def check(self) -> None:
+        """Raises UnknownNameError or OutOfRangeError if the words are wrong by themselves."""
+        from dcbench.datasets.catalogue import find
+        from dcbench.errors import OutOfRangeError, UnknownNameError
+        from dcbench.importers import find_layout
+
+        find_layout(self.layout)
+        if self.space not in SPACES:
+            raise UnknownNameError("space", self.space, SPACES)
+        if self.dataset is None:
+            raise OutOfRangeError(f"a set in the layout {self.layout} does not say what its images are of: name it with --dataset")
+        find(self.dataset)
+
+    def adopt(self, path: Path, target: Path, where: Places, listener: Listener) -> tuple[str, ...]:
+        """Write the set ``path`` as the artifact ``target``; returns and says what looks wrong with it."""
+        from dcbench.datasets.loading import load
+        from dcbench.images import Space
+        from dcbench.importers import find_layout, import_set, write_imported
+
+        assert self.dataset is not None  # noqa: S101 - checked
+        layout = find_layout(self.layout)
+        kind = layout.space if self.space == "auto" else self.space
+        loaded = load(self.dataset, where, zca=kind == "zca", progress=listener.stoppable_progress)
+        imported = import_set(path, layout, loaded.spec, Space() if kind == "raw" else loaded.train.space)
+        for warning in imported.warnings:
+            listener.say(f"{path}: {warning}")
+        write_imported(target, imported, self.name or layout.name)
+        return imported.warnings
 
 
 @click.command("import")
@@ -23,46 +74,17 @@ SPACES = ("auto", "raw", "normalised", "zca")
 @click.option("--name", help="The method's name in tables; the layout's if not given.")
 @click.option("--to", "target", type=click.Path(path_type=Path), help="The artifact's file; OUT/NAME.pt if not given.")
 @click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
-@common
-def command(shared: Common, **options: Any) -> None:
+@data_root
+@out
+@speaking
+def command(path: Path, target: Path | None, as_json: bool, **options: Any) -> None:
     """Read the foreign set PATH and write it as a self-describing artifact, doubting aloud what looks wrong."""
     from dcbench.cli.console import Console
 
-    check_words(options["layout"], options["dataset"], options["space"])
-    with Console(shared.as_json) as console:
-        name = options["name"] or options["layout"]
-        target = options["target"] or shared.out / f"{name}.pt"
-        warnings = adopt(options["path"], target, (shared, options), shared.workshop(console))
-    console.say(f"written: {target}")
-    console.result({"artifact": str(target), "warnings": list(warnings)})
-
-
-def check_words(layout: str, dataset: str | None, space: str) -> None:
-    """Raises UnknownNameError or OutOfRangeError if the words are wrong by themselves."""
-    from dcbench.datasets.catalogue import find
-    from dcbench.errors import OutOfRangeError, UnknownNameError
-    from dcbench.importers import find_layout
-
-    find_layout(layout)
-    if space not in SPACES:
-        raise UnknownNameError("space", space, SPACES)
-    if dataset is None:
-        raise OutOfRangeError(f"a set in the layout {layout} does not say what its images are of: name it with --dataset")
-    find(dataset)
-
-
-def adopt(path: Path, target: Path, asked: tuple[Common, dict[str, Any]], workshop: Workshop) -> tuple[str, ...]:
-    """Write the foreign set ``path`` as the artifact ``target``; returns and says what looks wrong with it."""
-    from dcbench.datasets.loading import load
-    from dcbench.images import Space
-    from dcbench.importers import find_layout, import_set, write_imported
-
-    shared, options = asked
-    layout = find_layout(options["layout"])
-    kind = layout.space if options["space"] == "auto" else options["space"]
-    loaded = load(options["dataset"], shared.places(options["download"]), zca=kind == "zca", progress=workshop.stoppable_progress)
-    imported = import_set(path, layout, loaded.spec, Space() if kind == "raw" else loaded.train.space)
-    for warning in imported.warnings:
-        workshop.say(f"{path}: {warning}")
-    write_imported(target, imported, options["name"] or layout.name)
-    return imported.warnings
+    foreign = Foreign(*(options[key] for key in ("layout", "dataset", "space", "name")))
+    foreign.check()
+    with Console(as_json) as console:
+        written = target or options["out"] / f"{foreign.name or foreign.layout}.pt"
+        warnings = foreign.adopt(path, written, places(options["data_root"], options["download"]), console)
+    console.say(f"written: {written}")
+    console.result({"artifact": str(written), "warnings": list(warnings)})

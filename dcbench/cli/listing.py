@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
+from dcbench.cli.options import speaking
+
 
 @click.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-@click.option("--debug", is_flag=True, help="Show where an error came from.")
-def command(as_json: bool, debug: bool) -> None:
+@speaking
+def command(as_json: bool) -> None:
     """Show methods with their fields, data sets, networks, protocols and presets."""
     from dcbench.cli.console import Console
     from dcbench.datasets.catalogue import DATASETS

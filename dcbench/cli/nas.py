@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.options import CommaList, Common, common, within
+from dcbench.cli.options import CommaList, Common, common, protocol, within
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Table
@@ -34,7 +34,8 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
 @click.option("--dataset", help="The artifacts' own if not given.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draw, of random's images and of the networks.")
 @click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
-@common
+@protocol("search-SPACE, search-SPACE-quick")
+@common("Which protocol networks are trained by: paper, released (the same here), quick.")
 def command(shared: Common, **options: Any) -> None:
     """Train every architecture of a search space on each proxy and compare their ranking with that of the whole data."""
     from dcbench.cli.console import Console
@@ -65,10 +66,10 @@ def _search(shared: Common, options: dict[str, Any]) -> Search:
     for name, least in _COUNTS.items():
         within(f"--{name.replace('_', '-')}", options[name], least)
     space = find_space(options["space"])
-    protocol = space.protocol_named(shared.protocol, shared.preset).with_epochs(options["epochs"], options["truth_epochs"])
+    chosen = space.protocol_named(options["protocol"], shared.preset).with_epochs(options["epochs"], options["truth_epochs"])
     proxies = parse_requests([word for words in options["proxies"] for word in words])
     names = ("dataset", "sample", "seeds", "seed", "validation", "top", "truth", "truth_column")
-    return Search(proxies, space, protocol, **{name: options[name] for name in names})
+    return Search(proxies, space, chosen, **{name: options[name] for name in names})
 
 
 def search_table(records: Sequence[SearchRecord]) -> Table:

@@ -1,13 +1,14 @@
-"""Options that several commands share, and what they mean to the harness."""
+"""Options that several commands share, in groups, and what they mean to the harness."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,55 +25,47 @@ LARGEST = 2**63 - 1  # that a record holds
 EXECUTORS = ("serial", "ray")
 OF_RAY = ("address", "cpus_per_unit", "gpus_per_unit")
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+_Command = Callable[..., Any]
+_Decorator = Callable[[_Command], _Command]
 
 
 @dataclass(frozen=True)
-class Common:
-    """The options of every command that computes."""
+class Hardware:
+    """What computes."""
 
-    preset: str
-    protocol: str | None
-    data_root: Path
-    out: Path
     device: str
     threads: int | None
     precision: str
     engine: str
+
+    def machine(self, here: bool = True) -> Machine:
+        """Raises DeviceError, UnknownNameError, OutOfRangeError."""
+        from dcbench.machine import resolve
+
+        return resolve(self.device, self.threads, self.precision, self.engine, here=here)
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who carries the work out."""
+
     executor: str
     address: str | None
     cpus_per_unit: float | None
     gpus_per_unit: float | None
-    as_json: bool
-    debug: bool
 
-    def places(self, download: bool = False) -> Places:
-        """Where data and its cache are."""
-        from dcbench.datasets.places import Places
-
-        home = os.environ.get("DCBENCH_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dcbench"
-        return Places(self.data_root, Path(home), download)
-
-    def workshop(self, console: Console, *, resume: bool = True, elsewhere: bool = False) -> Workshop:
-        """The machine and folder that the options ask for; raises DeviceError, UnknownNameError."""
-        from dcbench.experiment import Workshop
-        from dcbench.machine import resolve
-
-        self._check_executor()
-        machine = resolve(self.device, self.threads, self.precision, self.engine, here=self.address is None)
-        executor = self._executor(machine, console)
-        return Workshop(self.out, machine, console.progress, console.say, console.stopping, resume, elsewhere, executor=executor)
-
-    def _check_executor(self) -> None:
+    def check(self, hardware: Hardware) -> None:
+        """Raises UnknownNameError or OutOfRangeError if the words do not go together."""
         if self.executor not in EXECUTORS:
             raise UnknownNameError("executor", self.executor, EXECUTORS)
         for name in OF_RAY:
             if self.executor != "ray" and getattr(self, name) is not None:
                 raise OutOfRangeError(f"--{name.replace('_', '-')} {getattr(self, name)} means nothing without --executor ray")
-        if self.executor == "ray" and ":" in self.device:
-            raise OutOfRangeError(f"--device {self.device} with --executor ray: Ray chooses which one, so wanted cuda or cpu")
+        if self.executor == "ray" and ":" in hardware.device:
+            raise OutOfRangeError(f"--device {hardware.device} with --executor ray: Ray chooses which one, so wanted cuda or cpu")
 
-    def _executor(self, machine: Machine, console: Console) -> Executor:
+    def hired(self, machine: Machine, console: Console) -> Executor:
+        """Raises ClusterError where there is no Ray, or not the cluster that was asked for."""
         from dcbench.errors import ClusterError
         from dcbench.executor import Serial
 
@@ -87,39 +80,103 @@ class Common:
         return executor
 
 
-_OPTIONS = [
-    click.option("--preset", default="paper", show_default=True, help="Named settings of methods and protocol: paper, released, quick."),
-    click.option("--protocol", help="Evaluation protocol, if not the preset's: paper, lineage, released, quick."),
-    click.option(
-        "--data-root", type=click.Path(path_type=Path), envvar="DCBENCH_DATA", default="data", help="Where data is [DCBENCH_DATA]."
-    ),
-    click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="Where results go."),
+@dataclass(frozen=True)
+class Common:
+    """The options of every command that distils or trains networks."""
+
+    preset: str
+    data_root: Path
+    out: Path
+    hardware: Hardware
+    crew: Crew
+    as_json: bool
+
+    def places(self, download: bool = False) -> Places:
+        """Where data and its cache are."""
+        return places(self.data_root, download)
+
+    def workshop(self, console: Console, *, resume: bool = True, elsewhere: bool = False) -> Workshop:
+        """The machine and folder that the options ask for; raises what ``Hardware`` and ``Crew`` do."""
+        from dcbench.experiment import Workshop
+
+        self.crew.check(self.hardware)
+        machine = self.hardware.machine(here=self.crew.address is None)
+        executor = self.crew.hired(machine, console)
+        return Workshop(self.out, machine, console.progress, console.say, console.stopping, resume, elsewhere, executor=executor)
+
+
+def places(data_root: Path | None, download: bool = False) -> Places:
+    """Where data and its cache are."""
+    from dcbench.datasets.places import Places
+
+    home = os.environ.get("DCBENCH_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dcbench"
+    return Places(data_root, Path(home), download)
+
+
+def protocol(known: str = "paper, lineage, released, quick; whole, whole-quick for whole data") -> _Decorator:
+    """``--protocol`` of a command that takes the ``known``."""
+    return click.option("--protocol", help=f"Evaluation protocol, if not the preset's: {known}.")
+
+
+data_root = click.option(
+    "--data-root", type=click.Path(path_type=Path), envvar="DCBENCH_DATA", default="data", help="Where data is [DCBENCH_DATA]."
+)
+out = click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="Where results go.")
+_HARDWARE = (
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1."),
     click.option("--threads", type=int, help="Processor threads; results depend on it."),
     click.option("--precision", default="auto", show_default=True, help="auto, fp32, bf16."),
     click.option("--engine", default="auto", show_default=True, help="auto, eager, compiled."),
+)
+_CREW = (
     click.option("--executor", default="serial", show_default=True, help="Who carries out the work: serial, ray."),
     click.option("--address", help="Of a Ray cluster, auto for the one that this machine belongs to; this machine alone if not given."),
     click.option("--cpus-per-unit", type=float, help="Processors that Ray sets apart for a unit of work; its threads if not given."),
     click.option("--gpus-per-unit", type=float, help="GPUs likewise, such as 0.5; 1 on CUDA if not given."),
+)
+_SPEAKING = (
     click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
-    click.option("--debug", is_flag=True, help="Show where an error came from."),
-]
+    click.option("--debug", is_flag=True, expose_value=False, help="Show where an error came from."),
+)
 
 
-def common(command: _Command) -> _Command:
-    """Add the shared options to a command, which gets them as one ``Common``."""
+def hardware(command: _Command) -> _Command:
+    """Add the options of the machine to a command, which gets them as one ``Hardware``."""
+    return _with(_HARDWARE, _gathered("hardware", Hardware, command))
 
-    def gathered(**options: Any) -> Any:
-        names = Common.__dataclass_fields__
-        shared = Common(**{name: options.pop(name) for name in names})
-        return command(shared, **options)
 
-    gathered.__doc__, gathered.__name__ = command.__doc__, command.__name__
-    gathered.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    for option in reversed(_OPTIONS):
-        gathered = option(gathered)
-    return gathered  # type: ignore[return-value]
+def speaking(command: _Command) -> _Command:
+    """Add to a command how it answers; it gets ``as_json``."""
+    return _with(_SPEAKING, command)
+
+
+def common(presets: str) -> _Decorator:
+    """Add the options of commands that distil or train, which get them as one ``Common``; ``presets`` says what --preset may be."""
+    preset = click.option("--preset", default="paper", show_default=True, help=presets)
+
+    def add(command: _Command) -> _Command:
+        shared = speaking(_gathered("shared", Common, command))
+        shared = hardware(_with(_CREW, _gathered("crew", Crew, shared)))
+        return _with((preset, data_root, out), shared)
+
+    return add
+
+
+def _with(options: Sequence[_Decorator], command: _Command) -> _Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _gathered(name: str, kind: type, command: _Command) -> _Command:
+    """``command`` with the options that are fields of ``kind`` as one argument called ``name``."""
+
+    @functools.wraps(command)
+    def gathering(**options: Any) -> Any:
+        own = {field.name: options.pop(field.name) for field in fields(kind)}
+        return command(**options, **{name: kind(**own)})
+
+    return gathering
 
 
 class CommaList(click.ParamType):  # type: ignore[type-arg]

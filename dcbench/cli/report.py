@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dcbench.cli.options import speaking
+
 if TYPE_CHECKING:
     from dcbench.records import RecordsFound
     from dcbench.report import Table
@@ -16,9 +18,8 @@ if TYPE_CHECKING:
 @click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True, help="Read with all folders below.")
 @click.option("--format", "fmt", default="latex", show_default=True, help="latex, markdown, csv, html.")
 @click.option("--out", type=click.Path(path_type=Path), help="A folder for files; without it the tables go to standard output.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-@click.option("--debug", is_flag=True, help="Show where an error came from.")
-def command(results: Path, fmt: str, out: Path | None, as_json: bool, debug: bool) -> None:
+@speaking
+def command(results: Path, fmt: str, out: Path | None, as_json: bool) -> None:
     """Show every record below RESULTS, measured beside published: a table per data set and protocol, or one page of all (html)."""
     from dcbench.cli.console import Console
     from dcbench.errors import DataError, UnknownNameError

@@ -24,21 +24,15 @@ if TYPE_CHECKING:
 @click.option("--truth-column", help="Its column, if not the usual one.")
 @click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
 @click.option("--no-resume", is_flag=True, help="Start again, forgetting what an earlier run left.")
-@common
+@common("Named settings of the study: paper, the published ones; quick, a part of it in minutes to tens of minutes on two cores.")
 def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> None:
-    """Carry out STUDY, one of the paper's tables and figures (dcbench list shows them), and show what came out.
-
-    Presets: paper, the published setting; quick, a part of it in minutes to tens of minutes on two cores.
-    """
+    """Carry out STUDY, one of the paper's tables and figures (dcbench list shows them), and show what came out."""
     from dcbench.cli.console import Console
-    from dcbench.errors import OutOfRangeError
     from dcbench.reproducing import Reproduction
     from dcbench.studies import find_study
 
     study = find_study(name)
     study.plan(shared.preset)
-    if shared.protocol is not None:
-        raise OutOfRangeError(f"--protocol {shared.protocol!r}: a study has the protocol of its preset; use dcbench run to choose one")
     with Console(shared.as_json) as console:
         workshop = shared.workshop(console, resume=not options["no_resume"])
         truth = (options["truth"], options["truth_column"])

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.options import CommaList, Common, common, within
+from dcbench.cli.options import CommaList, Common, common, protocol, within
 from dcbench.errors import in_one_line
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
     from dcbench.cli.results import Scored
+    from dcbench.datasets.places import Places
     from dcbench.evaluator import Protocol
     from dcbench.executor import Steps
     from dcbench.experiment import Cell, Workshop
@@ -61,7 +62,8 @@ class Judging:
 @click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
 @click.option("--no-resume", is_flag=True, help="Start again, forgetting what an earlier run left.")
 @click.option("--resume-elsewhere", is_flag=True, help="Go on with a checkpoint of another machine; the record will say so.")
-@common
+@protocol()
+@common("Named settings: paper, released, quick, two-cores (dcbench list says which method has which), or a protocol's name.")
 def command(shared: Common, **options: Any) -> None:
     """Distil synthetic sets, train networks on them, store and show what they score."""
     from dcbench.cli.console import Console
@@ -76,27 +78,27 @@ def command(shared: Common, **options: Any) -> None:
         settings=parse_settings(options["settings"]),
     )
     for distiller in grid.distillers().values():
-        grid.protocol_of(distiller, shared.protocol)
+        grid.protocol_of(distiller, options["protocol"])
     with Console(shared.as_json) as console:
         workshop = shared.workshop(console, resume=not options["no_resume"], elsewhere=options["resume_elsewhere"])
-        done, skipped = _work(grid, judging, (shared, options["download"]), workshop)
+        done, skipped = _work(grid, judging, (shared.places(options["download"]), options["protocol"]), workshop)
     _show(console, done, shared)
     if skipped:
         console.say(f"{skipped} skipped, for the reasons given above")
         raise click.exceptions.Exit(1)
 
 
-def _work(grid: Grid, judging: Judging, data: tuple[Common, bool], workshop: Workshop) -> tuple[list[Scored], int]:
+def _work(grid: Grid, judging: Judging, asked: tuple[Places, str | None], workshop: Workshop) -> tuple[list[Scored], int]:
     """The cells, in the grid's order. One that cannot be done is skipped with its reason, unless it is the only one."""
     from dcbench.executor import Job
 
-    shared, download = data
+    places, protocol_named = asked
     wanted: list[tuple[Path, str]] = []  # folder and method of each cell, and not its data: one data set after the other fits in memory
 
     def jobs() -> Iterator[Job[Scored]]:
-        for cell in grid.cells(shared.places(download), workshop):
+        for cell in grid.cells(places, workshop):
             wanted.append((cell.folder(workshop), cell.distiller.name))
-            protocol = grid.protocol_of(cell.distiller, shared.protocol).with_options(judging.network, judging.epochs, judging.augment)
+            protocol = grid.protocol_of(cell.distiller, protocol_named).with_options(judging.network, judging.epochs, judging.augment)
             networks = judging.networks or protocol.networks
             yield Job(cell.label, wanted[-1][0], partial(_cell, cell, protocol, networks, workshop))
 

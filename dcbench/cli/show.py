@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcbench.cli.options import speaking
+
 if TYPE_CHECKING:
     from dcbench.artifact import Artifact
 
@@ -14,9 +16,8 @@ if TYPE_CHECKING:
 @click.command("show")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="The picture's file; beside the artifact, ending in .png, if not given.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-@click.option("--debug", is_flag=True, help="Show where an error came from.")
-def command(path: Path, out: Path | None, as_json: bool, debug: bool) -> None:
+@speaking
+def command(path: Path, out: Path | None, as_json: bool) -> None:
     """Describe the artifact PATH and draw its images, a row per class, whitening undone."""
     from dcbench.cli.console import Console
     from dcbench.errors import OutOfRangeError
