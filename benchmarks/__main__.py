@@ -1,4 +1,4 @@
-"""``make bench``: times, ratios, peaks and growth; written to a JSON file and printed as tables.
+"""``make bench``: times, ratios, peaks and growth, a line for each case; with ``--out`` also in a JSON file that names the machine.
 
 ``python -m benchmarks [step epoch test limit growth memory] [--out FILE] [--repeats N]``
 """

@@ -1,4 +1,4 @@
-"""The README keeps its word: its example is complete, and its commands are ones that there are."""
+"""The README and the pages beside it keep their word: the example is complete, and commands and options are ones that there are."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from dcbench.cli import COMMANDS, cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHELL = "".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
-WORDS = [line.split("#")[0].split() for line in re.findall(r"^dcbench .*$", SHELL, re.MULTILINE)]
+PAGES = [path for pattern in ("*.md", "docs/*.md", "examples/*/README.md", "results/README.md") for path in sorted(ROOT.glob(pattern))]
+
+
+def commands_in(text: str) -> list[list[str]]:
+    """The words of each ``dcbench`` command: of the lines of blocks for a shell, and of what stands in running text."""
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+    lines = re.findall(r"^dcbench .*$", blocks, re.MULTILINE) + re.findall(r"`(dcbench [a-z][^`]+)`", text)
+    return [line.split("#")[0].split() for line in lines]
 
 
 def test_the_example_method_is_complete(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     (tmp_path / "blends.py").write_text(example, encoding="utf-8")
-    (asked,) = [words for words in WORDS if words[1] == "run" and "./blends.py:Blends" in words]
+    (asked,) = [words for words in commands_in(README) if words[1] == "run" and "./blends.py:Blends" in words]
     quickly = ["--networks", "1", "--epochs", "5", "--out", "out", "--json"]
     ran = subprocess.run([sys.executable, "-m", *asked, *quickly], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
@@ -30,11 +36,22 @@ def test_the_example_method_is_complete(tmp_path: Path) -> None:
     assert run["mean"] > 0.3  # ten classes: far above chance
 
 
-@pytest.mark.parametrize("words", WORDS, ids=" ".join)
-def test_documented_commands_exist(words: list[str]) -> None:
-    name, options = words[1], {word for word in words if word.startswith("--")}
-    assert name in COMMANDS
+def options_of(name: str) -> set[str]:
     command = cli.get_command(cli.make_context("dcbench", ["list"], resilient_parsing=True), name)
     assert command is not None
-    known = {option for parameter in command.params for option in parameter.opts}
-    assert options <= known
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_documented_commands_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for words in commands_in(text):
+        assert words[1] in COMMANDS, words
+        assert {word for word in words if word.startswith("--")} <= options_of(words[1]), words
+    alone = set(re.findall(r"`(--[a-z-]+)", text))
+    assert alone <= set().union(*map(options_of, COMMANDS))
+
+
+def test_commands_are_found_in_blocks_and_in_lines() -> None:
+    text = "```sh\ndcbench run --method dm  # one\nmake demo\n```\nSay `dcbench list`, or `dcbench` alone, or `dcbench --help`.\n"
+    assert commands_in(text) == [["dcbench", "run", "--method", "dm"], ["dcbench", "list"]]
