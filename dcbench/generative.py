@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -110,7 +110,7 @@ class RealImages:
     """The training images as values in [-1, 1], drawn with replacement, so that no order need be kept."""
 
     def __init__(self, train: TrainSet, run: Run, flips: bool = False) -> None:
-        self.train = replace(train, images=run.machine.hold(train.images))
+        self.train = train.held_on(run.machine.device)
         self.run, self.flips = run, flips
 
     def at(self, indices: Int64[Tensor, " k"]) -> Values:

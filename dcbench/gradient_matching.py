@@ -116,7 +116,7 @@ class MatchedNetwork:
 
     def __init__(self, method: GradientMatching, train: TrainSet, run: Run) -> None:
         self.method, self.run = method, run
-        self.train = replace(train, images=run.machine.hold(train.images))
+        self.train = train.held_on(run.machine.device)
         self.dsa = DSA(flips=train.spec.flips) if method.augments else None
         network = build_network(method.network, train.spec, method.normalisation)
         self.network = network

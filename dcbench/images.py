@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -157,6 +157,11 @@ class TrainSet(_RealSet):
 
     def values(self, indices: Int64[Tensor, " k"] | slice) -> Float[Tensor, "k channels size size"]:
         return _RealSet.values(self, indices) if self._whitened is None else self._whitened[indices]
+
+    def held_on(self, device: torch.device) -> TrainSet:
+        """This set with its images where batches are drawn from them: itself, with what it has whitened, if they are there already."""
+        images = self.images.to(device)
+        return self if images is self.images else replace(self, images=images)
 
     def draw(self, label: int, count: int, generator: torch.Generator) -> Int64[Tensor, " k"]:
         """Indices of ``count`` different images of class ``label``, or of all it has if it has fewer."""

@@ -107,10 +107,6 @@ class Machine:
             return value.to(self.device, memory_format=torch.channels_last)
         return value.to(self.device)
 
-    def hold(self, images: Tensor) -> Tensor:
-        """A whole set's images where batches are drawn from them: on the device, if that is not the processor itself."""
-        return images if self.device.type == "cpu" else images.to(self.device)
-
     def settle(self, network: nn.Module) -> nn.Module:
         """``network`` on this machine's device, in the layout that convolutions like best."""
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -91,7 +91,7 @@ class MatchingStep:
     def __init__(self, method: FeatureMatching, train: TrainSet, ipc: int, run: Run) -> None:
         self.method, self.ipc, self.run = method, ipc, run
         self.halvings = 0  # of what is handled at a time, because memory ran out
-        self.train = replace(train, images=run.machine.hold(train.images))
+        self.train = train.held_on(run.machine.device)
         self.dsa = DSA(flips=train.spec.flips)
         self.network = build_network(method.network, train.spec, method.normalisation)
         self.network.requires_grad_(False)

@@ -55,7 +55,7 @@ class Experts:
 
     def __init__(self, method: Recorded, train: TrainSet, ipc: int, run: Run) -> None:
         self.method, self.run = method, run
-        self.train = replace(train, images=run.machine.hold(train.images))
+        self.train = train.held_on(run.machine.device)
         self.max_start, self.epochs = method.setting(ipc).max_start_epoch, method.snapshots(ipc) - 1
         self.size = method.shared_bytes(train, ipc)
         self.trainer = Trainer(build_network(method.network, train.spec, method.normalisation), run.machine)

@@ -106,7 +106,7 @@ class AlignedNetwork:
 
     def __init__(self, method: CAFE, train: TrainSet, labels: Tensor, run: Run) -> None:
         self.method, self.labels, self.run = method, labels, run
-        self.train = replace(train, images=run.machine.hold(train.images))
+        self.train = train.held_on(run.machine.device)
         self.dsa = DSA(flips=train.spec.flips)
         network = build_network(method.network, train.spec, method.normalisation)
         self.network = network
