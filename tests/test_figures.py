@@ -129,7 +129,7 @@ def test_a_field_that_came_later_is_at_its_default_where_the_record_is_silent() 
     assert [(row["value"], row["x"]) for row in drawing.data.to_dict("records")] == [("default", 0.0), ("cosine", 1.0), ("mae", 2.0)]
     assert drawing.caption.endswith("Default: the record is silent on the field, which is at its default.")
     normed = [*variant(SETS["datadam"]), *variant(SETS["dm"], map_norm="none")]
-    assert [row[0].text for row in build_tables(normed)[0].rows] == ["DataDAM (map_norm=default)", "DataDAM (map_norm=none)"]
+    assert [row[0].text for row in build_tables(normed)[0].rows] == ["DataDAM (published)", "DataDAM", "DataDAM (map_norm=none)"]
 
 
 def test_a_loss_with_a_factor_of_its_own_stands_beside_the_others_and_the_axis_says_so() -> None:

@@ -228,14 +228,16 @@ def test_each_budget_is_marked_on_its_own() -> None:
 def test_settings_of_one_method_have_rows_of_their_own() -> None:
     other = {**EXAMPLE["fields"], "power": 1.0}
     table = only([*sets("datadam", SETS["datadam"]), *sets("datadam", SETS["dm"], fields=other, artifact_hash="b")])
-    assert list(cells(table)) == ["DataDAM (power=1.0)", "DataDAM (power=4.0)"]
-    assert [row[2].text for row in table.rows] == ["54.2 ± 0.8", "\N{EN DASH}"]
+    assert list(cells(table)) == ["DataDAM (published)", "DataDAM (power=1.0)", "DataDAM (power=4.0)"]
+    assert [row[2].text for row in table.rows] == ["54.2 ± 0.8", "\N{EN DASH}", "\N{EN DASH}"]
+    assert not any("difference" in column.full_title for column in table.columns)  # to neither: whose settings were printed?
 
 
 def test_presets_of_one_method_are_told_apart_by_name() -> None:
     other = {"fields": {**EXAMPLE["fields"], "power": 1.0, "iterations": 8000}, "preset": "paper", "artifact_hash": "b"}
     table = only([*sets("datadam", SETS["datadam"]), *sets("datadam", SETS["dm"], **other)])
     assert list(cells(table)) == ["DataDAM (preset=paper)", "DataDAM (preset=quick)"]
+    assert [row[2].text for row in table.rows] == ["54.2 ± 0.8", "\N{EN DASH}"]
 
 
 def test_a_schedule_over_budgets_is_one_setting() -> None:

@@ -131,7 +131,8 @@ def entries(records: Sequence[StoredRecord], order: Sequence[str] = ()) -> list[
     place = {method: index for index, method in enumerate(order)}
 
     def rank(entry: Entry) -> tuple[Any, ...]:
-        return place.get(entry.method, len(place)), entry.method, entry.foreign, entry.preset != "paper", canonical(entry.variant)
+        variant = (entry.preset != "paper", bool(entry.variant), canonical(entry.variant))
+        return place.get(entry.method, len(place)), entry.method, entry.foreign, *variant
 
     found = [Entry(method, foreign, dict(variant), tuple(own)) for (method, foreign, variant), own in groups.items()]
     return sorted(found, key=rank)

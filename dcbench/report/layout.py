@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 
 import numpy as np
 
@@ -23,12 +24,8 @@ class Line:
 
     method: str
     entry: Entry | None
-    published: bool  # a method's published values stand in the first of its rows alone
-
-    @property
-    def label(self) -> str:
-        """The entry's label, or the title of a method that was not measured."""
-        return title(self.method) if self.entry is None else self.entry.label
+    published: bool  # a method's published values stand in one of its rows alone
+    label: str
 
 
 @dataclass(frozen=True)
@@ -113,20 +110,28 @@ def lay_out(board: Board, study: Study | None) -> Layout:
     """The rows and columns of ``board``; with a ``study`` of its dataset, all that the study declares."""
     own = study if study is not None and study.dataset == board.dataset else None
     ipcs = in_order({*board.ipcs, *(own.ipcs if own else ())})
-    lines = _lines(board, own.methods if own else ())
-    return Layout(board, tuple(lines), tuple(ipcs), _published(board, own))
+    published = _published(board, own)
+    return Layout(board, tuple(_lines(board, own.methods if own else (), published)), tuple(ipcs), published)
 
 
-def _lines(board: Board, declared: Sequence[str]) -> list[Line]:
+def _lines(board: Board, declared: Sequence[str], published: PublishedTable | None) -> list[Line]:
     present = {entry.method for entry in board.entries}
-    lines = [Line(method, None, True) for method in declared if method not in present]
-    seen: set[str] = set()
-    for entry in board.entries:
-        first = entry.method not in seen and not entry.foreign
-        seen |= {entry.method} if first else set()
-        lines.append(Line(entry.method, entry, first))
+    lines = [Line(method, None, True, title(method)) for method in declared if method not in present]
+    for method, of_the_method in groupby(board.entries, lambda entry: entry.method):
+        entries = list(of_the_method)
+        beside = _beside_published(entries)
+        if beside is None and published is not None and published.knows(method):
+            lines.append(Line(method, None, True, f"{title(method)} (published)"))
+        lines += [Line(method, entry, entry is beside, entry.label) for entry in entries]
     place = {method: index for index, method in enumerate(declared)}
     return sorted(lines, key=lambda line: place.get(line.method, len(place)))  # stable: what the study does not know keeps its order
+
+
+def _beside_published(entries: Sequence[Entry]) -> Entry | None:
+    """Where a method's published values stand: beside the only row of its own, or of those the one with the paper's settings."""
+    own = [entry for entry in entries if not entry.foreign]
+    papers = own if len(own) == 1 else [entry for entry in own if entry.preset == "paper"]
+    return papers[0] if len(papers) == 1 else None
 
 
 def _published(board: Board, study: Study | None) -> PublishedTable | None:

@@ -60,6 +60,10 @@ class PublishedTable:
     methods: Mapping[str, str]  # our name of each column: the printed one
     rows: tuple[PublishedRow, ...]
 
+    def knows(self, method: str) -> bool:
+        """Whether any value of the method is printed."""
+        return any(method in row.values for row in self.rows)
+
     def value(self, row: str, method: str) -> PublishedValue | None:
         """The printed value, or nothing where the table has none."""
         values = next((candidate.values for candidate in self.rows if candidate.name == row), {})

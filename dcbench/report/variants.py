@@ -49,8 +49,8 @@ def variants_of(records: Sequence[OfASet]) -> list[dict[str, str]]:
 def _of_one_method(records: Sequence[OfASet]) -> list[dict[str, str]]:
     settings = settings_of(records)
     names = _varying(records, settings)
-    found = [{name: own.get(name, DEFAULT) for name in names} for own in settings]
-    alike = [(record.ipc, *own.values()) for record, own in zip(records, found, strict=True)]
+    found = [{name: own[name] for name in names if name in own} for own in settings]  # silent where a set has no such field
+    alike = [(record.ipc, *own.items()) for record, own in zip(records, found, strict=True)]
     apart = {(*own, "" if record.foreign else record.artifact_hash) for record, own in zip(records, alike, strict=True)}
     if len(set(alike)) < len(apart):  # the hash speaks only where the settings that we know leave two artifacts alike
         found = [own | {"artifact": record.artifact_hash} for record, own in zip(records, found, strict=True)]
