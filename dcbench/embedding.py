@@ -15,9 +15,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dcbench.augment import augmentation
+from dcbench.durations import in_words
 from dcbench.errors import FileFormatError, MismatchError
 from dcbench.evaluator import Protocol, accuracy_of, all_values
-from dcbench.experiment import Cell, Distilled, Workshop, in_words
+from dcbench.experiment import Cell, Distilled, Workshop
 from dcbench.machine import Machine
 from dcbench.networks.base import initialise, macs
 from dcbench.networks.catalogue import build_network

@@ -180,10 +180,3 @@ def set_label(method: Any, ipc: Any, seed: Any) -> str:
 def file_name(name: str) -> str:
     """A name, whoever chose it, as that of a single file or folder."""
     return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)[:60] or "unnamed"
-
-
-def in_words(seconds: float) -> str:
-    """A time as people say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

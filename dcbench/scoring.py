@@ -13,10 +13,11 @@ from typing import Any
 
 from dcbench.augment import AUGMENTATIONS
 from dcbench.datasets.catalogue import revision_note
+from dcbench.durations import in_words
 from dcbench.errors import MismatchError, OutOfRangeError
 from dcbench.evaluator import Protocol, evaluation_macs, networks_abreast
 from dcbench.executor import Batch, Steps
-from dcbench.experiment import Distilled, Workshop, in_words
+from dcbench.experiment import Distilled, Workshop
 from dcbench.files import append_line, read_lines
 from dcbench.images import ImageSpec, TestSet
 from dcbench.networks.catalogue import NETWORKS

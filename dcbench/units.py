@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, final
 
 from dcbench.distiller import Distiller
+from dcbench.durations import in_words
 from dcbench.errors import DivergedError
 from dcbench.evaluator import NetworkResult, Protocol, evaluate
 from dcbench.executor import Handle, Site, Unit
-from dcbench.experiment import in_words
 from dcbench.images import SyntheticSet, TestSet, TrainSet
 from dcbench.machine import Machine
 from dcbench.provenance import ran_on

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from dcbench.datasets.loading import Loaded
+from dcbench.durations import in_words
 from dcbench.errors import DataError, OutOfRangeError
 from dcbench.executor import Batch, Job, Steps
-from dcbench.experiment import Workshop, file_name, in_words
+from dcbench.experiment import Workshop, file_name
 from dcbench.files import append_line, read_lines
 from dcbench.images import ImageSpec, TestSet
 from dcbench.machine import Machine

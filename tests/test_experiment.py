@@ -15,9 +15,10 @@ from dcbench.datasets.loading import Loaded
 from dcbench.datasets.places import Places
 from dcbench.distiller import Distiller, build
 from dcbench.distilling import publish, reopen
+from dcbench.durations import in_words
 from dcbench.errors import MismatchError, OutOfRangeError
 from dcbench.evaluator import PROTOCOLS
-from dcbench.experiment import Cell, Workshop, file_name, in_words, set_label
+from dcbench.experiment import Cell, Workshop, file_name, set_label
 from dcbench.grid import Grid
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.machine import Machine
@@ -167,7 +168,7 @@ def test_names_as_files(name: str, file: str) -> None:
     assert file_name(name) == file
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h")])
+@pytest.mark.parametrize(("seconds", "words"), [(0.0, "0 s"), (0.4, "0.4 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h")])
 def test_times_in_words(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
 

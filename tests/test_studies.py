@@ -12,9 +12,10 @@ from dcbench.datasets.catalogue import DATASETS
 from dcbench.datasets.loading import Loaded
 from dcbench.datasets.places import Places
 from dcbench.distiller import build, find, hyper_parameters, recorded_fields
+from dcbench.durations import in_words
 from dcbench.errors import OutOfRangeError, UnknownNameError
 from dcbench.evaluator import PROTOCOLS
-from dcbench.experiment import Workshop, in_words
+from dcbench.experiment import Workshop
 from dcbench.grid import Grid
 from dcbench.machine import Machine
 from dcbench.networks.catalogue import NETWORKS

@@ -147,7 +147,7 @@ def _accuracies(records: Sequence[EvaluationRecord]) -> dict[str, list[str]]:
 
 
 def _times(records: Sequence[EvaluationRecord]) -> dict[str, list[str]]:
-    from dcbench.experiment import in_words
+    from dcbench.durations import in_words
 
     made = [record.distillation for record in records]
     return {

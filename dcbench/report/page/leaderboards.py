@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dcbench.durations import in_words
 from dcbench.records import StoredRecord
 from dcbench.report.boards import Entry
 from dcbench.report.captions import caption, notes
@@ -15,7 +16,7 @@ from dcbench.report.page.scales import Scale
 from dcbench.report.page.sets import set_article
 from dcbench.report.page.strips import axis, strip, strip_label, strip_scale
 from dcbench.report.statistics import Interval, SetsSummary, summarise
-from dcbench.report.words import DASH, TIMES, counted, duration, one_line, percent, signed, spread, title
+from dcbench.report.words import DASH, TIMES, counted, one_line, percent, signed, spread, title
 
 COLUMNS: Mapping[str, tuple[str, str]] = {  # key: head, and the direction in which it is first sorted
     "rank": ("Rank", "ascending"),
@@ -125,7 +126,7 @@ def _body(row: _Row, album: Album) -> Markup:
         _cell("published", DASH if printed is None else spread(printed.mean, printed.std), printed and printed.mean),
         _cell("difference", DASH if difference is None else _difference(*difference), difference and difference[0]),
         _cell("sets", f"{figures.sets}{TIMES}{_sizes(row)}", figures.sets),
-        _cell("time", DASH if seconds is None else duration(seconds), seconds),
+        _cell("time", DASH if seconds is None else in_words(seconds), seconds),
     ]
     articles = [set_article(stored, row.budget_scale, album) for stored in row.records]
     summary = element("summary", f"{_told(row.records)} in detail")

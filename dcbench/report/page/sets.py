@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from dcbench.durations import in_words
 from dcbench.records import EvaluationRecord, StoredRecord
 from dcbench.report.beside import HISTORY_NAME, find_beside, read_history
 from dcbench.report.page.album import Album
@@ -13,7 +14,7 @@ from dcbench.report.page.markup import Markup, element, join
 from dcbench.report.page.scales import Scale
 from dcbench.report.page.strips import axis, strip, strip_label
 from dcbench.report.statistics import summarise
-from dcbench.report.words import canonical, counted, duration, percent, spread
+from dcbench.report.words import canonical, counted, percent, spread
 
 _ORIGINS = {"measured": "measured by the project", "yours": "your own"}
 
@@ -74,9 +75,9 @@ def _provenance(stored: StoredRecord, root: Path) -> Iterator[Markup]:
         "data": f"{record.dataset}, revision {record.dataset_revision}" + (f" ({record.dataset_note})" if record.dataset_note else ""),
         "artifact": record.artifact_hash,
         "checksum": record.artifact_sha256,
-        "distilled": made and f"{duration(made.distill_seconds)}, {made.engine}, {made.precision}, {made.device_name}, torch {made.torch}",
+        "distilled": made and f"{in_words(made.distill_seconds)}, {made.engine}, {made.precision}, {made.device_name}, torch {made.torch}",
         "resumed": "on another machine or setting than it began with" if made and made.resumed_elsewhere else "",
-        "evaluated": f"{duration(record.evaluate_seconds)}, {record.engine}, {record.precision}, {record.device_name}",
+        "evaluated": f"{in_words(record.evaluate_seconds)}, {record.engine}, {record.precision}, {record.device_name}",
         "protocol": record.protocol_hash,
         "versions": f"dcbench {record.versions.dcbench}, torch {record.versions.torch}, Python {record.versions.python}",
         "code": record.code,
