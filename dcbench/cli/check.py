@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.options import Hardware, hardware, places, speaking
+from dcbench.cli.options import CREW, Hardware, hardware, places, speaking, unneeded
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="A field, where the method would otherwise take too long.")
 @hardware
 @speaking
+@unneeded("preset", "protocol", "data-root", "out", "seed", *CREW)
 def command(hardware: Hardware, as_json: bool, names: tuple[str, ...], settings: tuple[str, ...]) -> None:
     """Try the methods NAMES (or ./file.py:Class) on tiny sets of real digits and show what of the contract they keep."""
     from dcbench.cli.console import Console

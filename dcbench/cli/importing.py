@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import click
 
-from dcbench.cli.options import data_root, out, places, speaking
+from dcbench.cli.options import CREW, Hardware, data_root, hardware, out, places, speaking, unneeded
 
 if TYPE_CHECKING:
     from dcbench.datasets.places import Places
@@ -76,14 +76,17 @@ class Foreign:
 @click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
 @data_root
 @out
+@hardware
 @speaking
-def command(path: Path, target: Path | None, as_json: bool, **options: Any) -> None:
+@unneeded("preset", "protocol", "seed", *CREW)
+def command(path: Path, target: Path | None, hardware: Hardware, as_json: bool, **options: Any) -> None:
     """Read the foreign set PATH and write it as a self-describing artifact, doubting aloud what looks wrong."""
     from dcbench.cli.console import Console
 
     foreign = Foreign(*(options[key] for key in ("layout", "dataset", "space", "name")))
     foreign.check()
     with Console(as_json) as console:
+        hardware.machine()  # the threads that fit a whitening
         written = target or options["out"] / f"{foreign.name or foreign.layout}.pt"
         warnings = foreign.adopt(path, written, places(options["data_root"], options["download"]), console)
     console.say(f"written: {written}")

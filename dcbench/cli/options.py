@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,6 +160,40 @@ def common(presets: str) -> _Decorator:
         return _with((preset, data_root, out), shared)
 
     return add
+
+
+def unneeded(*names: str) -> _Decorator:
+    """Add options that every command takes, so that the same words fit all, where this one has no use for them.
+
+    Their words are checked, and its help is silent about them.
+    """
+    return lambda command: _with([_unneeded(name) for name in names], command)
+
+
+def _unneeded(name: str) -> _Decorator:
+    def check(_context: click.Context, _option: click.Parameter, value: str | None) -> None:
+        if value is not None and name in _KNOWN and value not in (known := _KNOWN[name]()):
+            raise UnknownNameError(name, value, known)
+
+    kind = float if name.endswith("per-unit") else Path if name in ("out", "data-root") else str
+    return click.option(f"--{name}", type=kind, hidden=True, expose_value=False, callback=check)
+
+
+def _presets() -> Collection[str]:
+    from dcbench.distiller import registered
+    from dcbench.evaluator import PROTOCOLS
+
+    return sorted({"paper", *PROTOCOLS, *(preset for method in registered().values() for preset in method.presets)})
+
+
+def _protocols() -> Collection[str]:
+    from dcbench.evaluator import PROTOCOLS
+
+    return PROTOCOLS
+
+
+_KNOWN: Mapping[str, Callable[[], Collection[str]]] = {"preset": _presets, "protocol": _protocols, "executor": lambda: EXECUTORS}
+CREW = ("executor", *(name.replace("_", "-") for name in OF_RAY))
 
 
 def _with(options: Sequence[_Decorator], command: _Command) -> _Command:
