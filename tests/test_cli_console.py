@@ -48,14 +48,15 @@ def test_names_are_shown_as_they_are_and_figures_stand_below_each_other(
 def test_where_there_is_no_terminal_progress_is_told_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clock = iter([0.0, 10.0, 40.0, 41.0, 400.0])
+    clock = iter([0.0, 10.0, 40.0, 41.0, 400.0, 401.0, 5000.0, 5040.0])
     monkeypatch.setattr("dcbench.cli.console.time.monotonic", lambda: next(clock))
     console = Console()
-    for done in (10, 20, 50, 51, 60):
+    for done in (10, 20, 50, 51, 60, 100, 0, 50):  # the last two of another set of the same name
         console.progress("dm IPC 1 seed 0: distill", done, 100)
     assert capsys.readouterr().err.splitlines() == [
         "dm IPC 1 seed 0: distill: 50 of 100, 50 s left",
         "dm IPC 1 seed 0: distill: 60 of 100, about 5 min left",
+        "dm IPC 1 seed 0: distill: 50 of 100, 40 s left",
     ]
 
 

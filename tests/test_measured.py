@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from dcbench.records import StoredRecord, find_records
 from dcbench.report import build_tables, to_markdown
+from dcbench.report.figures.ablations import ablation_drawings
+from dcbench.report.figures.conditions import condition_drawings
+from dcbench.report.figures.traces import trace_drawings
 from dcbench.report.statistics import compare, summarise_sets
 
 ROOT = Path(__file__).parents[1]
 MEASURED = find_records(ROOT / "results" / "measured")
+STUDIES = ROOT / "results" / "measured" / "studies"
 QUICK = [
     stored
     for stored in MEASURED.records
     if (stored.record.protocol["name"], stored.record.dataset, stored.record.precision) == ("quick", "cifar10", "bf16")
+    and STUDIES not in stored.path.parents
 ]
 
 
@@ -59,3 +67,34 @@ def test_records_are_whole(stored: StoredRecord) -> None:
     assert record.dataset_note == "JPEG-75"
     assert [result.network for result in record.networks] == list(range(5))
     assert summarise_sets([record.accuracies]).mean == pytest.approx(sum(record.accuracies) / 5)
+
+
+def said(row: Mapping[Any, Any]) -> str:
+    """A mean with its interval, where there is more than one network, as the page has it."""
+    mean, low, high = (None if pd.isna(row[name]) else f"{100 * row[name]:.1f}" for name in ("mean", "ci95_low", "ci95_high"))
+    return f"{mean} [{low}, {high}]" if low else f"{mean}"
+
+
+def figures_of_the_studies() -> Iterator[tuple[str, str]]:
+    """Each accuracy that the report draws of the studies, as (what was varied, its row on the page)."""
+    found = find_records(STUDIES)
+    for drawing in ablation_drawings(found.records):
+        if "-network-" not in drawing.name:  # stands in the table over networks
+            yield from ((drawing.name, f"| {row['value']} | {said(row)} |") for row in drawing.data.to_dict("records"))
+    for drawing in condition_drawings(found.records):
+        if drawing.name.startswith("augmentations"):
+            yield from ((drawing.name, f"| {row['condition']} | {said(row)} |") for row in drawing.data.to_dict("records"))
+        else:
+            for series, rows in drawing.data.groupby("series"):
+                accuracies = " | ".join(f"{100 * mean:.1f}" for mean in rows.sort_values("x")["mean"])
+                yield drawing.name, f"| {series} | {accuracies} |"
+    for drawing in trace_drawings(found.traces, STUDIES):
+        if drawing.name.startswith("trace"):
+            yield from ((drawing.name, f"| {row['x']} | {said(row)} |") for row in drawing.data.to_dict("records"))
+
+
+def test_the_page_of_the_studies_shows_what_the_records_hold() -> None:
+    page = (ROOT / "docs" / "measured-studies.md").read_text(encoding="utf-8")
+    rows = list(figures_of_the_studies())
+    assert len(rows) >= 20
+    assert [(name, row) for name, row in rows if row not in page] == []

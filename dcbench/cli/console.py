@@ -96,13 +96,13 @@ class Console:
     def _tell(self, text: str, done: int, total: int) -> None:
         now = time.monotonic()
         begun, said, first = self._spoke.setdefault(text, (now, now, done))
-        if now - said < QUIET_SECONDS or done <= first:
-            return
-        left = (now - begun) / (done - first) * (total - done)
-        self._spoke[text] = (begun, now, first)
-        self.say(
-            f"{text}: {done} of {total}, about {left / 60:.0f} min left" if left > 90 else f"{text}: {done} of {total}, {left:.0f} s left"
-        )
+        if now - said >= QUIET_SECONDS and done > first:
+            self._spoke[text] = (begun, now, first)
+            left = (now - begun) / (done - first) * (total - done)
+            words = f"about {left / 60:.0f} min left" if left > 90 else f"{left:.0f} s left"
+            self.say(f"{text}: {done} of {total}, {words}")
+        if done >= total:
+            del self._spoke[text]  # the next work of this name has a time of its own
 
     def say(self, message: str) -> None:
         """A line for people."""
