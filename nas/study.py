@@ -180,10 +180,12 @@ def _training(study: Study, proxy: Proxy, workshop: Workshop) -> Steps[Rows]:
                 workshop.say(f"{row['architecture']}, seed {row['seed']}, on {proxy.label}: {row['failure']}")
             workshop.progress(bar, len(rows), total)
 
-        workshop.progress(bar, len(rows), total)
-        failures = yield Batch(list(_units(study, proxy, workshop, rows)), keep)
-        for failure in failures:
-            failure.raise_error()
+        units = list(_units(study, proxy, workshop, rows))
+        if units:
+            workshop.progress(bar, len(rows), total)
+            failures = yield Batch(units, keep)
+            for failure in failures:
+                failure.raise_error()
     if all(row["accuracy"] is None for row in rows.values()):
         first = next(iter(rows.values()))
         raise DataError(f"every architecture failed on {proxy.label}, first {first['architecture']}: {first['failure']}")
