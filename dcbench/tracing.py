@@ -16,7 +16,7 @@ from dcbench.artifact import read_artifact, write_artifact
 from dcbench.distilling import check_possible, prepare
 from dcbench.errors import FileFormatError, MismatchError
 from dcbench.evaluator import Protocol
-from dcbench.executor import Job, Steps
+from dcbench.executor import Steps
 from dcbench.experiment import Cell, Distilled, Workshop
 from dcbench.files import read_json, write_bytes, write_json
 from dcbench.images import SyntheticSet
@@ -58,12 +58,11 @@ class Trace:
         """A snapshot, or its picture."""
         return self.folder / f"step-{step:06d}.{ending}"
 
-    def carry_out(self, networks: int) -> tuple[TraceRecord, Path]:
-        """Do what is missing, write the record and return it with its path. Goes on after an interruption where it was."""
-        return self.workshop.executor.finish(Job(self.cell.label, self.folder, lambda: self.tracing(networks)), self.workshop.site)
-
     def tracing(self, networks: int) -> Steps[tuple[TraceRecord, Path]]:
-        """``carry_out`` as the steps of a job. The set is made in this process, which looks at it meanwhile."""
+        """The steps of a job that does what is missing and writes the record; they lead to it and its path.
+
+        The set is made in this process, which looks at it meanwhile.
+        """
         check_possible(self.cell)
         with (yield from self.workshop.hold(self.folder)):
             if not self.workshop.resume:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from dcbench.distilling import distilling
 from dcbench.evaluator import Protocol
 from dcbench.executor import Job
@@ -9,8 +11,9 @@ from dcbench.experiment import Cell, Distilled, Workshop
 from dcbench.images import TestSet
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.study import Rows, Study, job
-from dcbench.records import EvaluationRecord
+from dcbench.records import EvaluationRecord, TraceRecord
 from dcbench.scoring import Judgement, scoring
+from dcbench.tracing import Trace
 
 
 def distil(cell: Cell, workshop: Workshop) -> Distilled:
@@ -22,6 +25,12 @@ def score(distilled: Distilled, test: TestSet, protocol: Protocol, seed: int, ne
     """The record of the set's first ``networks``."""
     judgement = Judgement(distilled, test, protocol, seed, networks, workshop)
     return workshop.executor.finish(Job(distilled.label, judgement.folder, lambda: scoring(judgement)), workshop.site)
+
+
+def traced(trace: Trace, networks: int) -> tuple[TraceRecord, Path]:
+    """The trace's record and its path."""
+    job = Job(trace.cell.label, trace.folder, lambda: trace.tracing(networks))
+    return trace.workshop.executor.finish(job, trace.workshop.site)
 
 
 def train_on(study: Study, proxy: Proxy, workshop: Workshop) -> Rows:

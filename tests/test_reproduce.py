@@ -25,6 +25,7 @@ from dcbench.reproducing import Outcome, Reproduction, _distilling_macs
 from dcbench.run import Run
 from dcbench.studies import STUDIES
 from dcbench.tracing import Trace
+from tests.carried_out import traced
 from tests.commandline import Answer, ask, done
 from tests.faults.victims import finish, left_over, start, wait_until
 from tests.small_studies import FIELDS, SHORT, SMALL, STEPS
@@ -118,9 +119,9 @@ def test_a_trace_holds_the_sets_that_shorter_distillations_make(tmp_path: Path, 
 def test_a_finished_trace_is_not_made_again_but_gets_more_networks(tmp_path: Path, machine: Machine, digits: Loaded) -> None:
     cell = Cell(build("mmd", "quick", {**FIELDS, "iterations": "4"}), "quick", digits, 1, 0)
     trace = Trace(cell, (0, 4), SHORT, Workshop(tmp_path, machine))
-    first, path = trace.carry_out(1)
+    first, path = traced(trace, 1)
     snapshot = (path.parent / "step-000004.pt").stat().st_mtime_ns
-    more, _ = Trace(cell, (0, 4), SHORT, Workshop(tmp_path, machine)).carry_out(2)
+    more, _ = traced(Trace(cell, (0, 4), SHORT, Workshop(tmp_path, machine)), 2)
     assert (path.parent / "step-000004.pt").stat().st_mtime_ns == snapshot
     assert [point.networks[0] for point in more.points] == [point.networks[0] for point in first.points]  # seconds and all
     assert [len(point.networks) for point in more.points] == [2, 2]
@@ -129,9 +130,9 @@ def test_a_finished_trace_is_not_made_again_but_gets_more_networks(tmp_path: Pat
 def test_a_damaged_snapshot_is_made_again(tmp_path: Path, machine: Machine, digits: Loaded) -> None:
     cell = Cell(build("mmd", "quick", {**FIELDS, "iterations": "4"}), "quick", digits, 1, 0)
     trace = Trace(cell, (0, 2, 4), SHORT, Workshop(tmp_path, machine))
-    before, path = trace.carry_out(1)
+    before, path = traced(trace, 1)
     (path.parent / "step-000002.pt").write_bytes(b"nothing")
-    after, _ = trace.carry_out(1)
+    after, _ = traced(trace, 1)
     assert [point.accuracies for point in after.points] == [point.accuracies for point in before.points]
     assert read_artifact(path.parent / "step-000002.pt").provenance["step"] == 2
 

@@ -117,7 +117,7 @@ def _own(path: Path, shared: Common, options: dict[str, Any], workshop: Workshop
 def _foreign(options: dict[str, Any]) -> Foreign:
     from dcbench.cli.importing import Foreign
 
-    return Foreign(*(options[key] for key in ("layout", "dataset", "space", "name")))
+    return Foreign.of(options)
 
 
 def _check_data(distilled: Distilled, asked: str | None) -> None:

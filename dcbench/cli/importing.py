@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -35,6 +36,11 @@ class Foreign:
     dataset: str | None
     space: str
     name: str | None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Foreign:
+        """What the command's ``options`` say of it."""
+        return cls(*(options[field.name] for field in fields(cls)))
 
     def check(self) -> None:
         """Raises UnknownNameError or OutOfRangeError if the words are wrong by themselves."""
@@ -83,7 +89,7 @@ def command(path: Path, target: Path | None, hardware: Hardware, as_json: bool, 
     """Read the foreign set PATH and write it as a self-describing artifact, doubting aloud what looks wrong."""
     from dcbench.cli.console import Console
 
-    foreign = Foreign(*(options[key] for key in ("layout", "dataset", "space", "name")))
+    foreign = Foreign.of(options)
     foreign.check()
     with Console(as_json) as console:
         hardware.machine()  # the threads that fit a whitening

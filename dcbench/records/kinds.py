@@ -107,7 +107,7 @@ class OfASet(RecordKind):
 
     @property
     def label(self) -> str:
-        return in_words(self.method, self.dataset, self.ipc, self.seed)
+        return set_in_words(self.method, self.dataset, self.ipc, self.seed)
 
     @property
     def which_set(self) -> tuple[object, ...]:
@@ -115,7 +115,7 @@ class OfASet(RecordKind):
         return (self.method, self.dataset, self.dataset_revision, self.ipc, self.artifact_hash, self.seed)
 
 
-def in_words(method: str, dataset: str, ipc: int | None, seed: int | None) -> str:
+def set_in_words(method: str, dataset: str, ipc: int | None, seed: int | None) -> str:
     """A set in a few words; what it has not is left out."""
     return f"{method} on {dataset}{'' if ipc is None else f', IPC {ipc}'}{'' if seed is None else f', seed {seed}'}"
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, final
 
 from annotated_types import Ge, MaxLen, MinLen
 
-from dcbench.records.kinds import RecordKind, in_words
+from dcbench.records.kinds import RecordKind, set_in_words
 from dcbench.records.values import Fraction, Name, Positive, Seconds, Text, Whole, encode
 
 
@@ -93,7 +93,7 @@ class SearchRecord(RecordKind):
 
     @property
     def label(self) -> str:
-        return f"{in_words(self.proxy, self.dataset, self.proxy_ipc, self.proxy_seed)}, {self.space}"
+        return f"{set_in_words(self.proxy, self.dataset, self.proxy_ipc, self.proxy_seed)}, {self.space}"
 
     @property
     def identity(self) -> tuple[object, ...]:
