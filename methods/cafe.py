@@ -116,7 +116,9 @@ class AlignedNetwork:
         def sums(images: Tensor) -> tuple[Tensor, ...]:
             """What each layer sees, summed over the images; then the last features of each image."""
             seen = network.observe(images)
-            return (*(layer.float().flatten(1).sum(0) for layer in (*seen.taps, seen.features)), seen.features.float())
+            # Channels last, as they lie in memory: their order does not matter here, and to change it costs as much as the network.
+            layers = (layer.movedim(1, -1).flatten(1) for layer in (*seen.taps, seen.features))
+            return (*(layer.float().sum(0) for layer in layers), seen.features.float())
 
         self._sums = run.machine.accelerate(sums)
 
