@@ -68,6 +68,7 @@ def _record(outcome: Outcome, truth: Truth, top: float) -> SearchRecord:
         space_fields=dict(study.space.fields),
         space_size=len(study.space.identifiers()),
         excluded=study.drawn.excluded,
+        match=study.drawn.match,
         sample=study.sample,
         search_seed=study.seed,
         seeds=study.seeds,

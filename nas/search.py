@@ -14,7 +14,7 @@ from dcbench.nas.outcome import Outcome, store, trained_truth
 from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import Proxy, Request, make_proxies, open_artifacts, whole
 from dcbench.nas.space import SearchSpace
-from dcbench.nas.study import Rows, Study, announce, draw, job
+from dcbench.nas.study import Rows, Study, announce, draw, job, matching
 from dcbench.nas.truth import Truth, read_truth
 from dcbench.records import SearchRecord
 from dcbench.run import Run
@@ -31,6 +31,7 @@ class Search:
     space: SearchSpace
     protocol: SearchProtocol
     dataset: str | None = None  # the first artifact's own, if none is named
+    match: Sequence[str] = ()  # patterns of the names that architectures are drawn among; all if there are none
     sample: int | None = None
     seeds: int = 1
     seed: int = 0
@@ -47,9 +48,12 @@ class Search:
                 raise OutOfRangeError(f"{name} must be at least {least}, got {value}")
         if not 0 < self.top <= 1:
             raise OutOfRangeError(f"top must be a share above 0 and at most 1, got {self.top}")
-        size = len(self.space.identifiers())
+        size = len(matching(self.space, self.match))
         if self.sample is not None and not 1 <= self.sample <= size:
-            raise OutOfRangeError(f"a sample of {self.sample} architectures was asked; {self.space.name} has {size}, wanted 1 to {size}")
+            fitting = " that match" if self.match else ""
+            raise OutOfRangeError(
+                f"a sample of {self.sample} architectures was asked; {self.space.name} has {size}{fitting}, wanted 1 to {size}"
+            )
         if self.truth is None and not self.space.truth_trained:
             raise OutOfRangeError(f"the truth of {self.space.name} is not trained here; give --truth FILE: {self.space.truth_help}")
         if self.truth is None and self.truth_column is not None:
@@ -60,7 +64,7 @@ def carry_out(search: Search, places: Places, workshop: Workshop) -> Done:
     """Train what is missing and write a record for each proxy, in their order. Checks all input before it trains anything."""
     dataset, artifacts = open_artifacts(search.proxies, search.dataset)
     loaded = _load(dataset, search, places, workshop)
-    drawn = draw(search.space, loaded.spec, search.sample, search.seed)
+    drawn = draw(search.space, loaded.spec, search.sample, search.seed, search.match)
     study = Study(search.space, loaded, search.protocol, drawn, search.sample, search.seeds, search.seed)
     proxies = make_proxies(search.proxies, artifacts, loaded, Run(search.seed, workshop.machine))
     truth = _table(search, study)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -40,25 +41,36 @@ class Drawn:
     architectures: tuple[str, ...]
     excluded: tuple[str, ...]
     macs: Mapping[str, float]  # of one image
+    match: tuple[str, ...] = ()  # the patterns that they were drawn among, if not among all
 
 
-def draw(space: SearchSpace, spec: ImageSpec, sample: int | None, seed: int) -> Drawn:
-    """``sample`` architectures, all if it is None: the first of one seeded order, so that a larger sample holds a smaller one.
+def matching(space: SearchSpace, patterns: Sequence[str]) -> tuple[str, ...]:
+    """The identifiers that one of the shell ``patterns`` fits, all if there are none; raises OutOfRangeError where a pattern fits none."""
+    identifiers = space.identifiers()
+    fitting = [{name for name in identifiers if fnmatchcase(name, pattern)} for pattern in patterns]
+    for pattern, found in zip(patterns, fitting, strict=True):
+        if not found:
+            raise OutOfRangeError(f"no architecture of {space.name} matches {pattern!r:.120}; they are named like {identifiers[0]}")
+    return tuple(name for name in identifiers if not patterns or any(name in found for found in fitting))
+
+
+def draw(space: SearchSpace, spec: ImageSpec, sample: int | None, seed: int, match: Sequence[str] = ()) -> Drawn:
+    """``sample`` of those that ``match``, all if it is None: the first of one seeded order, so that a larger sample holds a smaller one.
 
     Trained in this order, the time left is told from a fair part of them. Raises DataError where so many are not possible at this
-    resolution.
+    resolution, OutOfRangeError where a pattern fits none.
     """
-    identifiers = space.identifiers()
+    identifiers = matching(space, match)
     excluded = tuple(name for name in identifiers if space.refuses(name, spec))
     possible = [name for name in identifiers if name not in set(excluded)]
     if sample is not None and sample > len(possible):
         raise DataError(
             f"a sample of {sample} architectures was asked, but only {len(possible)} of {space.name} are possible at "
-            f"{spec.size}×{spec.size}; choose a smaller --sample"
+            f"{spec.size}×{spec.size}{' and match ' + ','.join(match) if match else ''}; choose a smaller --sample"
         )
     order = np.random.RandomState(seed).permutation(len(possible))[:sample]
     chosen = tuple(possible[place] for place in order)
-    return Drawn(chosen, excluded, {name: space.macs(name, spec) for name in chosen})
+    return Drawn(chosen, excluded, {name: space.macs(name, spec) for name in chosen}, tuple(match))
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,6 +43,7 @@ def search(proxy: str, accuracies: Sequence[float], **changes: Any) -> StoredSea
         "space_fields": {},
         "space_size": 720,
         "excluded": (),
+        "match": (),
         "sample": 60,
         "search_seed": 0,
         "seeds": 2,
@@ -114,6 +115,10 @@ def test_measured_stands_beside_published() -> None:
 
 
 def test_the_conditions_are_said() -> None:
+    (drawn_among, *_) = search_tables([search("dm", noisy(1, 0.1), match=("*-w32-*", "*-w64-*"))])
+    assert "60 of the 720 architectures of convnet720, drawn with seed 0 among those named *-w32-* and *-w64-*," in drawn_among.caption
+    (all_of_them, *_) = search_tables([search("dm", noisy(1, 0.1), match=("*-w32-*",), sample=None)])
+    assert "60 of the 720 architectures of convnet720, all those named *-w32-*," in all_of_them.caption
     seen = search("dm", noisy(3, 0.08), validation_seen_by_proxy=True, warnings=("looks odd",))
     table = search_tables([*three()[:2], seen])[0]
     for words in (
@@ -228,6 +233,14 @@ def test_every_architecture_of_a_panel_is_drawn_and_no_other() -> None:
             shown = np.concatenate([np.asarray(scatter.get_offsets()) for scatter in panel.collections])
             wanted = 100 * own[["proxy_accuracy", "truth"]].to_numpy(float)
             assert sorted(map(tuple, shown.round(6).tolist())) == sorted(map(tuple, wanted.round(6).tolist()))
+
+
+def test_a_record_from_before_patterns_meant_all_architectures() -> None:
+    value = search("dm", noisy(1, 0.1)).record.to_json()
+    older = {key: entry for key, entry in value.items() if key != "match"}
+    assert SearchRecord.from_json({**older, "format_version": 1}).to_json() == value
+    with pytest.raises(FileFormatError, match="field match is missing"):
+        SearchRecord.from_json(older)
 
 
 def test_a_search_record_survives_the_disk_and_counts_once(tmp_path: Path) -> None:

@@ -173,6 +173,18 @@ def test_a_larger_sample_trains_only_what_is_new(command: Command, truth_of_all:
     assert len(lines_of(tmp_path / "out", "random")) == 8
 
 
+def test_architectures_are_drawn_among_those_that_match(command: Command, truth_of_all: Path, held: Loaded) -> None:
+    words = ("--proxy", "random:1", "--dataset", "digits", "--truth", truth_of_all, *QUICK, "--sample", "4", "--json")
+    code, printed, said = command(*words, "--match", "d1-w32-*-none-*,d1-w64-*-none-*")
+    assert code == 0, said
+    record = record_of(json.loads(printed)["studies"][0])
+    assert record.match == ("d1-w32-*-none-*", "d1-w64-*-none-*")
+    assert all(re.fullmatch(r"d1-w(32|64)-[a-z-]+-none-[a-z]+", score.architecture) for score in record.architectures)
+    assert record.excluded == ()  # one pooling is possible at 8×8
+    chosen = draw(SPACES["convnet720"], held.spec, 4, 0, record.match).architectures
+    assert sorted(chosen) == [score.architecture for score in record.architectures]
+
+
 @pytest.fixture(scope="module")
 def truth_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A made-up truth of all 720."""
@@ -247,6 +259,21 @@ BAD: Mapping[str, tuple[tuple[str, ...], int, str]] = {
     "more than there are": (("--proxy", "random:500", "--dataset", "digits"), 1, "ipc 500 asked, but class"),
     "empty sample": (("--proxy", "{apart}", "--sample", "0"), 2, "--sample must be at least 1, got 0"),
     "sample above the space": (("--proxy", "{apart}", "--sample", "721"), 2, "a sample of 721 architectures was asked; convnet720 has 720"),
+    "sample above the matching": (
+        ("--proxy", "{apart}", "--sample", "19", "--match", "d1-w32-*-none-*,d1-w64-*-none-*"),
+        2,
+        "a sample of 19 architectures was asked; convnet720 has 18 that match, wanted 1 to 18",
+    ),
+    "sample above the possible and matching": (
+        ("--proxy", "{apart}", "--sample", "16", "--match", "d4-w32-*"),
+        1,
+        r"only 15 of convnet720 are possible at 8×8 and match d4-w32-\*",
+    ),
+    "a pattern that fits none": (
+        ("--proxy", "{apart}", "--match", "w32"),
+        2,
+        "no architecture of convnet720 matches 'w32'; .* like d1-w32",
+    ),
     "sample above the possible": (("--proxy", "{apart}", "--sample", "601"), 1, "only 600 of convnet720 are possible at 8×8"),
     "no top": (("--proxy", "{apart}", "--top", "0"), 2, "top must be a share above 0 and at most 1, got 0.0"),
     "not a top": (("--proxy", "{apart}", "--top", "nan"), 2, "top must be a share above 0 and at most 1, got nan"),

@@ -23,6 +23,7 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
     "--proxy", "proxies", type=CommaList(), multiple=True, required=True, help="An artifact, random[:IPC], early-stopping, whole; several."
 )
 @click.option("--space", default="convnet720", show_default=True, help="convnet720, nasbench201.")
+@click.option("--match", type=CommaList(), help="Draw among names that fit a pattern, as '*-w32-*,*-w64-*'; several.")
 @click.option("--sample", type=int, help="Architectures to draw by seed; all if not given.")
 @click.option("--seeds", type=int, default=1, show_default=True, help="Networks of each architecture, of proxies and truth alike.")
 @click.option("--epochs", type=int, help="On a proxy, if not the protocol's.")
@@ -69,7 +70,7 @@ def _search(shared: Common, options: dict[str, Any]) -> Search:
     chosen = space.protocol_named(options["protocol"], shared.preset).with_epochs(options["epochs"], options["truth_epochs"])
     proxies = parse_requests([word for words in options["proxies"] for word in words])
     names = ("dataset", "sample", "seeds", "seed", "validation", "top", "truth", "truth_column")
-    return Search(proxies, space, chosen, **{name: options[name] for name in names})
+    return Search(proxies, space, chosen, match=options["match"] or (), **{name: options[name] for name in names})
 
 
 def search_table(records: Sequence[SearchRecord]) -> Table:

@@ -34,6 +34,7 @@ class RecordKind(RanOn, ABC):
 
     kind: ClassVar[str]
     format_version: ClassVar[int]
+    added: ClassVar[Mapping[str, tuple[int, Any]]] = {}  # fields that came later: the version that brought each, and what it was before
 
     protocol: Mapping[str, Any]
     protocol_hash: Name
@@ -71,8 +72,10 @@ class RecordKind(RanOn, ABC):
     def from_json(cls: type[_Kind], value: Mapping[str, Any], source: str | Path = "record") -> _Kind:
         """The inverse of ``to_json``; raises FileFormatError naming ``source`` and the field that is wrong."""
         try:
-            _check_version(cls.kind, cls.format_version, value)
-            record = cast(_Kind, decode(cls, {key: entry for key, entry in value.items() if key not in ("kind", "format_version")}, ""))
+            version = _checked_version(cls.kind, cls.format_version, value)
+            before = {name: meant for name, (since, meant) in cls.added.items() if version < since}
+            own = {key: entry for key, entry in value.items() if key not in ("kind", "format_version")}
+            record = cast(_Kind, decode(cls, before | own, ""))
             if record.refuse():
                 raise RefusedError(record.refuse())
         except RefusedError as refusal:
@@ -120,7 +123,7 @@ def set_in_words(method: str, dataset: str, ipc: int | None, seed: int | None) -
     return f"{method} on {dataset}{'' if ipc is None else f', IPC {ipc}'}{'' if seed is None else f', seed {seed}'}"
 
 
-def _check_version(kind: str, newest: int, value: Mapping[str, Any]) -> None:
+def _checked_version(kind: str, newest: int, value: Mapping[str, Any]) -> int:
     if value.get("kind") != kind:
         raise RefusedError(f"kind is {shown(value.get('kind'))}, wanted {kind!r}")
     version = value.get("format_version")
@@ -130,3 +133,4 @@ def _check_version(kind: str, newest: int, value: Mapping[str, Any]) -> None:
         raise RefusedError(
             f"format_version {version} is newer than {newest}, the newest that this dcbench reads; a newer dcbench is needed"
         )
+    return version

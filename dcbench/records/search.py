@@ -49,12 +49,14 @@ class SearchRecord(RecordKind):
     """What one proxy makes of a search space: accuracies of architectures trained on it, beside the truth."""
 
     kind: ClassVar[str] = "search"
-    format_version: ClassVar[int] = 1
+    format_version: ClassVar[int] = 2
+    added: ClassVar[Mapping[str, tuple[int, Any]]] = {"match": (2, [])}
 
     space: Name
     space_fields: Mapping[str, Any]
     space_size: Positive
     excluded: Annotated[tuple[Name, ...], MaxLen(100_000)]
+    match: Annotated[tuple[Name, ...], MaxLen(1000)]
     sample: Positive | None
     search_seed: Whole
     seeds: Positive
@@ -98,7 +100,7 @@ class SearchRecord(RecordKind):
     @property
     def identity(self) -> tuple[object, ...]:
         plain = encode(self)
-        names = ("space", "space_fields", "sample", "search_seed", "seeds", "dataset", "dataset_revision", "validation_images")
+        names = ("space", "space_fields", "match", "sample", "search_seed", "seeds", "dataset", "dataset_revision", "validation_images")
         searched = json.dumps([plain[name] for name in (*names, "truth", "proxy", "proxy_hash")], sort_keys=True)
         return (searched, self.protocol_hash, tuple(sorted(score.architecture for score in self.architectures)))
 
