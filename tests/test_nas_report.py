@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,17 @@ def test_every_architecture_of_a_panel_is_drawn_and_no_other() -> None:
             shown = np.concatenate([np.asarray(scatter.get_offsets()) for scatter in panel.collections])
             wanted = 100 * own[["proxy_accuracy", "truth"]].to_numpy(float)
             assert sorted(map(tuple, shown.round(6).tolist())) == sorted(map(tuple, wanted.round(6).tolist()))
+
+
+def test_no_words_of_a_scatter_plot_lie_on_others() -> None:
+    for drawing in search_drawings(three()):
+        figure = drawing.figure()
+        figure.draw_without_rendering()
+        axis, (legend,) = figure.get_supxlabel(), figure.legends
+        words = [*(text for text in figure.texts if text.get_text()), legend, *(panel.title for panel in figure.axes)]
+        assert axis == "accuracy on validation images, trained on the proxy (%)"
+        boxes = [each.get_window_extent() for each in words]
+        assert not any(first.overlaps(second) for first, second in combinations(boxes, 2))
 
 
 def test_a_record_from_before_patterns_meant_all_architectures() -> None:

@@ -65,7 +65,7 @@ def _draw(board: SearchBoard, points: pd.DataFrame, only_top: bool) -> Figure:
         panel.set_axis_off()
     handles, _ = figure.axes[0].get_legend_handles_labels()
     names = ["the others", f"top {100 * board.first.top:g} % by truth"]
-    figure.legend(handles[::-1], names[::-1], loc="outside lower center", ncols=2)
+    figure.legend(handles[::-1], names[::-1], loc="outside upper center", ncols=2)
     figure.supxlabel("accuracy on validation images, trained on the proxy (%)", fontsize="medium")
     figure.supylabel("truth: test accuracy (%)", fontsize="medium")
     return figure
