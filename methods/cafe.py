@@ -93,9 +93,9 @@ class CAFE(Distiller):
         return self.lr * 0.5**halvings
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
-        """Of loops that end as soon as they may."""
-        classes, turns = train.spec.classes, min(self.window, self.most_outer)
-        epochs = min(self.window, self.most_inner)
+        """Of loops that end about where they were seen to: after twice the window the outer one, an epoch late the inner one."""
+        classes, turns = train.spec.classes, min(2 * self.window, self.most_outer)
+        epochs = min(self.window + 1, self.most_inner)
         matching = classes * (min(self.real_batch, len(train)) + 4 * ipc + self.query)
         per_network = turns * (matching + epochs * classes * (3 * ipc + self.query))
         return self.iterations * per_network * macs(build_network(self.network, train.spec, self.normalisation), train.spec.shape)
