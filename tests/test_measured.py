@@ -14,6 +14,7 @@ from dcbench.report import build_tables, to_markdown
 from dcbench.report.figures.ablations import ablation_drawings
 from dcbench.report.figures.conditions import condition_drawings
 from dcbench.report.figures.traces import trace_drawings
+from dcbench.report.searches import search_tables
 from dcbench.report.statistics import compare, summarise_sets
 
 ROOT = Path(__file__).parents[1]
@@ -98,3 +99,18 @@ def test_the_page_of_the_studies_shows_what_the_records_hold() -> None:
     rows = list(figures_of_the_studies())
     assert len(rows) >= 20
     assert [(name, row) for name, row in rows if row not in page] == []
+
+
+def test_the_page_of_searches_shows_what_the_records_hold() -> None:
+    page = (ROOT / "docs" / "search.md").read_text(encoding="utf-8").splitlines()
+    tables = [table for table in search_tables(MEASURED.searches) if table.columns[0].title == "figure"]
+    names, held = set(), set()
+    for table in tables:
+        places = [place for place, column in enumerate(table.columns) if column.full_title.endswith("measured")]
+        for name, *cells in table.rows:
+            shown = " | ".join(f"{cells[place - 1].text} {cells[place - 1].detail}".strip() for place in places)
+            names.add(f"| {name.text} |")
+            held.add(f"| {name.text} | {shown} |")
+    on_page = [line for line in page if any(line.startswith(name) for name in names)]
+    assert len(on_page) >= 6 * len(tables) > 0
+    assert [line for line in on_page if line not in held] == []
