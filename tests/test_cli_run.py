@@ -123,7 +123,8 @@ def test_the_files_of_a_run(whole_run: tuple[Path, Answer]) -> None:
 
 def test_finished_work_is_not_done_twice(out: Path) -> None:
     def state() -> list[tuple[int, bytes]]:
-        return [(path.stat().st_mtime_ns, path.read_bytes()) for name in ("synthetic.pt", "networks.jsonl") for path in out.rglob(name)]
+        names = ("synthetic.pt", "networks.jsonl", "record.json")
+        return [(path.stat().st_mtime_ns, path.read_bytes()) for name in names for path in out.rglob(name)]
 
     before = state()
     (out / "mmd.pt").unlink()

@@ -280,6 +280,20 @@ def test_records_are_found_in_order_and_labelled(tmp_path: Path, example: dict[s
     assert found.problems == ()
 
 
+def test_a_record_that_says_the_same_stays_as_it_was(tmp_path: Path, example: dict[str, Any]) -> None:
+    path = store(tmp_path, example)
+    before = path.read_bytes()
+    later = {**example, "created": "2027-02-01T00:00:00", "code": "another", "versions": {**example["versions"], "dcbench": "9"}}
+    write_record(path, EvaluationRecord.from_json(later))
+    assert path.read_bytes() == before
+    other = {**later, "networks": example["networks"][:1]}
+    write_record(path, EvaluationRecord.from_json(other))
+    assert json.loads(path.read_text(encoding="utf-8")) == other
+    path.write_bytes(b"{")
+    write_record(path, EvaluationRecord.from_json(later))
+    assert json.loads(path.read_text(encoding="utf-8")) == later
+
+
 def test_the_same_measurement_counts_once(tmp_path: Path, example: dict[str, Any]) -> None:
     one = {**example, "networks": example["networks"][:1]}
     store(tmp_path / "a", one)

@@ -56,10 +56,28 @@ class RecordsFound:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write ``record`` whole or not at all; raises FileFormatError if it could not be read back, StorageError if the disk refuses."""
+    """Write ``record`` whole or not at all; raises FileFormatError if it could not be read back, StorageError if the disk refuses.
+
+    One that is there and says the same stays: what it says of when, and by which code, is true of what was measured.
+    """
     value = record.to_json()
     type(record).from_json(value, f"record meant for {path}")
-    write_json(path, value)
+    if _measured(value) != _there(path):
+        write_json(path, value)
+
+
+def _there(path: Path) -> Mapping[str, Any] | None:
+    """What the record at ``path`` measured; None if there is none that can be read."""
+    try:
+        return _measured(read_record(path).to_json())
+    except FileFormatError:
+        return None
+
+
+def _measured(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A record's values as JSON holds them, without when and by which code they were measured."""
+    plain: Mapping[str, Any] = json.loads(json.dumps(value))
+    return {key: entry for key, entry in plain.items() if key not in ("created", "code", "versions")}
 
 
 def read_record(path: Path) -> Record:
