@@ -1,6 +1,6 @@
 """``make bench``: times, ratios, peaks and growth, a line for each case; with ``--out`` also in a JSON file that names the machine.
 
-``python -m benchmarks [step epoch test limit growth memory] [--out FILE] [--repeats N]``
+``python -m benchmarks [step epoch test limit growth memory architectures] [--out FILE] [--repeats N]``
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import plain
+from benchmarks.architectures import bench_architectures, one_architecture
 from benchmarks.memory import bench_memory, one_peak
 from dcbench.augment import DSA
 from dcbench.distiller import build
@@ -204,6 +205,7 @@ BENCHES: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
     "limit": bench_limit,
     "growth": bench_growth,
     "memory": bench_memory,
+    "architectures": bench_architectures,
 }
 
 
@@ -219,6 +221,9 @@ def main() -> None:
         return
     if asked.what == ["one-peak"]:
         print(json.dumps(one_peak(asked.case, stand_in(per_class=600))))
+        return
+    if asked.what == ["one-architecture"]:
+        print(json.dumps(one_architecture(asked.case, asked.repeats, stand_in().spec, list(machines().values())[-1])))
         return
     machine = resolve(engine="compiled")
     rows = []
@@ -238,6 +243,9 @@ def _line(row: dict[str, Any]) -> str:
         f"{name} {value['median'] * 1e3:.1f} ms" + (f" ({base / value['median']:.1f}x)" if base and name != "plain" else "")
         for name, value in figures.items()
     ]
+    if "compile_seconds" in row:
+        paid = "never paid" if row["epochs_to_pay"] is None else f"paid after {row['epochs_to_pay']:.0f} epochs"
+        parts.append(f"compiling {row['compile_seconds']:.0f} s, {paid}")
     if "peak_memory_bytes" in row:
         parts.append(f"peak {row['peak_memory_bytes'] / 2**30:.2f} GiB, {row['beyond_the_images_bytes'] / 2**30:.2f} beyond the images")
     return f"{row['what']}: " + ", ".join(parts)
