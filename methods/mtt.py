@@ -78,17 +78,11 @@ class MTT(Distiller):
     network: str = "convnet"
     normalisation: PerImageNormalisation = "instance"
 
-    # Epochs of 20 batches, so that six experts take minutes; three of them are about as far as ten steps of the student go.
+    # Epochs of 20 batches, so that six experts take minutes; three are about as far as ten steps go, few enough to hold at once.
     presets = {
-        "quick": {
-            "iterations": 300,
-            "experts": 6,
-            "expert_epochs": 3,
-            "expert_images": 5120,
-            "max_start_epoch": 2,
-            "student_steps": 10,
-            "lr": 300.0,
-        }
+        "quick": {"iterations": 300, "lr": 300.0}
+        | {"experts": 6, "expert_epochs": 3, "expert_images": 5120, "max_start_epoch": 2}
+        | {"student_steps": 10, "student_batch": 20, "unroll": True}
     }
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
