@@ -265,8 +265,13 @@ def test_the_published_archive_is_unpacked(tmp_path: Path, cache: Path, monkeypa
     url = Imagenette._ARCHIVES["320px"][0]
     monkeypatch.setitem(Imagenette._ARCHIVES, "320px", (url, md5))
     refused("imagenette", Places(tmp_path / "data", cache))
+    killed = tmp_path / "data" / "imagenette.unpacking" / "imagenette2-320"  # as it is when unpacking was killed in the last class
+    shutil.copytree(tmp_path / "made" / "imagenette2-320", killed)
+    next((killed / "train" / ids[-1]).iterdir()).unlink()
     loaded = load("imagenette", Places(tmp_path / "data", cache, download=True))
     assert len(loaded.train) == 20
+    assert sorted(path.name for path in (tmp_path / "data").iterdir() if path.name[0] != ".") == ["imagenette2-320", archive.name]
+    assert hashlib.md5(archive.read_bytes()).hexdigest() == md5  # noqa: S324
     assert load("imagenette", Places(tmp_path / "data", cache)).spec.revision == loaded.spec.revision
 
 

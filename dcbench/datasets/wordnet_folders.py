@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, final
@@ -11,7 +12,8 @@ from dcbench.datasets import torchvision_files
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Progress
 from dcbench.datasets.listed import Listed, class_by_class, published
-from dcbench.errors import DataError
+from dcbench.errors import DataError, StorageError
+from dcbench.files import locked
 
 _FOLDERS = {"train": "train", "test": "val"}
 _WORDNET_ID = re.compile(r"n\d{8}")
@@ -36,7 +38,29 @@ def fetch(dataset: Dataset, root: Path, progress: Progress) -> WordNetFolders | 
     """Let torchvision download and unpack the published archive; raises DataError where it has none."""
     if not dataset.torchvision_class:
         raise DataError(f"{dataset.name} cannot be fetched: torchvision has no archive of it; put {root / dataset.folders[0]} there")
-    torchvision_files.download(dataset, root, progress, size=_DOWNLOADED_SIZE)
+    with locked(root):
+        return look(dataset, root) or _unpacked(dataset, root, progress)
+
+
+def _unpacked(dataset: Dataset, root: Path, progress: Progress) -> WordNetFolders | None:
+    """The archive's folders, whole or not at all: torchvision takes a folder that is there for a whole one, so it gets one aside."""
+    aside = root / f"{dataset.name}.unpacking"
+    try:
+        for left_over in aside.glob("*/"):  # what was being unpacked when an earlier process was killed
+            shutil.rmtree(left_over)
+        aside.mkdir(exist_ok=True)
+        for archive in (root / f"{name}.tgz" for name in dataset.folders):
+            if archive.is_file() and not (aside / archive.name).exists():
+                (aside / archive.name).symlink_to(archive.absolute())
+        torchvision_files.download(dataset, aside, progress, size=_DOWNLOADED_SIZE)
+        for fetched in aside.iterdir():
+            if fetched.name in dataset.folders or (fetched.suffix == ".tgz" and not fetched.is_symlink()):
+                fetched.rename(root / fetched.name)
+        shutil.rmtree(aside)
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"cannot write {aside}: {error.strerror or error}; choose another --data-root") from error
     return look(dataset, root)
 
 
