@@ -210,7 +210,7 @@ def _units(study: Study, proxy: Proxy, workshop: Workshop, done: Rows) -> Iterat
     bench = workshop.executor.share(Bench(study.space, study.loaded.spec, proxy, study.judged(proxy), study.validation, tested))
     for architecture in study.drawn.architectures:
         missing = tuple(seed for seed in range(study.seeds) if (architecture, seed) not in done)
-        # By operations counted, as for any job; that compiling each architecture pays at this threshold is still to be measured.
+        # By operations counted, as for any job: on a proxy no architecture was seen to repay its compiling (docs/speed.md).
         machine = workshop.machine.decide(study.macs(architecture, proxy) * study.seeds)
         seeds = [missing] if machine.engine == "compiled" and missing else [(seed,) for seed in missing]
         label = f"{study.space.name} on {proxy.label}"
