@@ -31,6 +31,7 @@ from dcbench.report.figures.ablations import ablation_drawings, ablations
 from dcbench.report.figures.conditions import condition_drawings
 from dcbench.report.figures.drawing import look
 from dcbench.report.figures.embeddings import embedding_drawings
+from dcbench.report.figures.pictures import Shown, pictures_drawing
 from dcbench.report.figures.storage import storage_drawings, stored_bytes
 from dcbench.report.figures.traces import trace_drawings
 from tests.fixed_records import EXAMPLE, FOREIGN, SETS, fixed, record, sets
@@ -313,6 +314,23 @@ def test_the_images_of_all_methods_stand_side_by_side_the_same_picture_once_with
     ]
     titles = [panel.get_title().replace("\n", " ") for panel in images.figure().axes if panel.get_title()]
     assert titles == ["Random", "DM (distilled in=bf16), DataDAM", "DM (distilled in=fp32)"]
+
+
+@pytest.mark.parametrize("count", [1, 4, 15, 35])
+def test_pictures_stay_large_under_long_titles_on_one_page(count: int, tmp_path: Path) -> None:
+    for number in range(count):
+        Image.new("RGB", (34, 34), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    words = "DataDAM (balance=0.01, init=random, iterations=100, network=convnet, power=4.0)"
+    drawing = pictures_drawing(
+        "many", "Many.", [Shown(f"{number} {words}", tmp_path / f"{number}.png") for number in range(count)], tmp_path
+    )
+    assert drawing is not None
+    figure = drawing.figure()
+    figure.draw_without_rendering()
+    assert figure.get_figheight() <= 9.0
+    shown = [panel.get_window_extent().width / figure.dpi for panel in figure.axes if panel.images]
+    assert len(shown) == count
+    assert min(shown) > 0.75  # inches
 
 
 def test_each_figure_is_written_with_its_data_and_caption_the_same_each_time(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from dcbench.studies import STUDIES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_IN_ROW = 4
-_FONT_SIZE, _LETTER_INCHES, _MOST_LINES = 7, 0.06, 8  # of titles; about how wide a letter is
+_IN_ROW, _MOST_INCHES = 4, 9.0  # at least, where there are as many; of height
+_FONT_SIZE, _LETTER_INCHES, _FEWEST_LETTERS, _MOST_LINES = 7, 0.06, 16, 8  # of titles; about how wide a letter is; in a line
 _COLUMNS = ("title", "file", "sha256")
 
 
@@ -81,17 +81,9 @@ def _draw(pictures: Sequence[tuple[str, bytes]]) -> Figure:
     from PIL import Image
 
     images = [Image.open(io.BytesIO(content)).convert("RGB") for _, content in pictures]
-    tall = max(image.height / image.width for image in images)
-    columns = min(len(pictures), _IN_ROW if tall <= 2 else 3 * _IN_ROW)
-    rows = -(-len(pictures) // columns)
-    width = PAGE_INCHES if columns > 2 else COLUMN_INCHES
-    titles = [
-        textwrap.fill(words, max(10, int(width / columns / _LETTER_INCHES)), max_lines=_MOST_LINES, placeholder="...")
-        for words, _ in pictures
-    ]
-    lines = max(words.count("\n") + 1 for words in titles)
-    height = min(9.0, rows * (0.13 + 0.12 * lines + min(tall, 3.0) * width / columns))
-    figure = Figure(figsize=(width, height), layout="constrained")
+    tall = min(3.0, max(image.height / image.width for image in images))
+    columns, rows, titles, height = _arranged([words for words, _ in pictures], tall)
+    figure = Figure(figsize=(_width(columns), height), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flat
     for panel, words, image in zip(panels, titles, images, strict=False):
         panel.imshow(image, interpolation="nearest")
@@ -99,3 +91,22 @@ def _draw(pictures: Sequence[tuple[str, bytes]]) -> Figure:
     for panel in figure.axes:
         panel.set_axis_off()
     return figure
+
+
+def _arranged(words: Sequence[str], tall: float) -> tuple[int, int, list[str], float]:
+    """Columns, rows, titles in lines and inches of height: as many in a row as make the pictures largest on one page."""
+    fewest = min(len(words), _IN_ROW if tall <= 2 else 3 * _IN_ROW)
+    found = []
+    most = min(len(words), int(PAGE_INCHES / (_FEWEST_LETTERS * _LETTER_INCHES)))  # more would tear the titles' words
+    for columns in range(fewest, max(fewest, most) + 1):
+        letters = max(10, int(_width(columns) / columns / _LETTER_INCHES))
+        titles = [textwrap.fill(each, letters, max_lines=_MOST_LINES, placeholder="...") for each in words]
+        rows, lines = -(-len(words) // columns), max(each.count("\n") + 1 for each in titles)
+        above, side = 0.13 + 0.12 * lines, _width(columns) / columns
+        room = _MOST_INCHES / rows - above  # for a picture's height
+        found.append((min(side, room / tall), -columns, (columns, rows, titles, rows * (above + min(tall * side, room)))))
+    return max(found, key=lambda each: each[:2])[2]
+
+
+def _width(columns: int) -> float:
+    return PAGE_INCHES if columns > 2 else COLUMN_INCHES
