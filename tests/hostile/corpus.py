@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import zipfile
@@ -37,9 +38,21 @@ class Executing:
         return os.system, (f"touch {self.trace}",)
 
 
+class Trusting(pickle.Unpickler):
+    """Builds whatever a pickle asks for; tensors' storages, whose numbers stand beside it in torch's archives, are left empty."""
+
+    def persistent_load(self, pid: Any) -> Any:
+        return torch.storage.TypedStorage(pid[-1], dtype=torch.float32, _internal=True)
+
+
 def read_trustingly(path: Path) -> None:
     """What a reader that trusts does with a file that the test has just written itself: the proof that the file is hostile."""
-    torch.load(path, weights_only=False) if zipfile.is_zipfile(path) else pickle.loads(path.read_bytes())
+    content = path.read_bytes()
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            (pickled,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
+            content = archive.read(pickled)
+    Trusting(io.BytesIO(content)).load()
 
 
 class Claiming(pickle.Pickler):
