@@ -52,11 +52,14 @@ class Machine:
     precision: Precision
     engine: Engine | Literal["auto"] = "auto"
 
-    def decide(self, macs: float) -> Machine:
-        """This machine with ``engine`` chosen for a job of so many multiply-accumulates: from the job alone, not from timing."""
+    def decide(self, macs: float, worth: float = WORTH_COMPILING_MACS) -> Machine:
+        """This machine with ``engine`` chosen for a job of so many multiply-accumulates, from the job alone, not from timing.
+
+        Compiled are jobs of at least ``worth`` of them: as many as a network of this kind must be trained for to repay its compiling.
+        """
         if self.engine != "auto":
             return self
-        return replace(self, engine="compiled" if macs >= WORTH_COMPILING_MACS and _can_compile(self.device) else "eager")
+        return replace(self, engine="compiled" if macs >= worth and _can_compile(self.device) else "eager")
 
     @property
     def on_gpu(self) -> bool:

@@ -9,6 +9,7 @@ from typing import cast, final, get_args
 
 from dcbench.errors import OutOfRangeError
 from dcbench.images import ImageSpec
+from dcbench.machine import WORTH_COMPILING_MACS
 from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.space import SearchSpace
 from dcbench.networks.convnet import Activation, ConvNet, Normalisation, Pooling
@@ -89,6 +90,10 @@ class ConvNet720(SearchSpace):
     def twin(self, identifier: str) -> str:
         found = parse(identifier)
         return str(replace(found, activation="relu", normalisation="none", pooling="none" if found.pooling == "none" else "max"))
+
+    def worth_compiling(self, identifier: str) -> float:
+        """Instance normalisation, slow in eager code, repays it early."""
+        return WORTH_COMPILING_MACS if parse(identifier).normalisation == "instance" else super().worth_compiling(identifier)
 
     def truth_column(self, dataset: str) -> str:
         return "test_accuracy"

@@ -17,6 +17,9 @@ from dcbench.networks.base import Network, macs
 
 PRESETS = ("paper", "released", "quick")
 
+# Most architectures gain little by being compiled, cells of many small parts nothing, and each is compiled anew (docs/speed.md).
+SELDOM_WORTH_COMPILING_MACS = 5e13
+
 
 class SearchSpace(ABC):
     """A frozen dataclass whose fields change every network of the space; an architecture is known by its identifier."""
@@ -47,6 +50,10 @@ class SearchSpace(ABC):
     @abstractmethod
     def truth_column(self, dataset: str) -> str:
         """The column of a table of truths that holds the test accuracy on ``dataset``."""
+
+    def worth_compiling(self, identifier: str) -> float:
+        """The multiply-accumulates of training from which it pays to compile the architecture."""
+        return SELDOM_WORTH_COMPILING_MACS
 
     def protocol_named(self, name: str | None, preset: str) -> SearchProtocol:
         """The protocol called ``name``, or else the preset's; raises UnknownNameError."""

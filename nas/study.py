@@ -129,6 +129,10 @@ class Study:
         name = f"{file_name(proxy.name)}-{fingerprint(self.identity(proxy, workshop.machine))}"
         return workshop.out / self.loaded.spec.dataset / "search" / self.space.name / name
 
+    def on(self, machine: Machine, architecture: str, proxy: Proxy) -> Machine:
+        """``machine`` with the engine that suits the architecture's networks, all seeds of it together."""
+        return machine.decide(self.macs(architecture, proxy) * self.seeds, self.space.worth_compiling(architecture))
+
     def macs(self, architecture: str, proxy: Proxy) -> float:
         """Multiply-accumulates of one network: training (forward and backward), validation, and the test where there is one."""
         trained = 3.0 * proxy.images_per_epoch * self.judged(proxy).schedule.epochs
@@ -154,8 +158,7 @@ def estimate_seconds(study: Study, proxy: Proxy, workshop: Workshop) -> float:
     done = finished(study, proxy, workshop)
     total = 0.0
     for architecture, _ in (pair for pair in study.pairs if pair not in done):
-        macs = study.macs(architecture, proxy)
-        total += workshop.machine.decide(macs * study.seeds).estimate_seconds(macs)
+        total += study.on(workshop.machine, architecture, proxy).estimate_seconds(study.macs(architecture, proxy))
     return total
 
 
@@ -210,8 +213,7 @@ def _units(study: Study, proxy: Proxy, workshop: Workshop, done: Rows) -> Iterat
     bench = workshop.executor.share(Bench(study.space, study.loaded.spec, proxy, study.judged(proxy), study.validation, tested))
     for architecture in study.drawn.architectures:
         missing = tuple(seed for seed in range(study.seeds) if (architecture, seed) not in done)
-        # By operations counted, as for any job: on a proxy no architecture was seen to repay its compiling (docs/speed.md).
-        machine = workshop.machine.decide(study.macs(architecture, proxy) * study.seeds)
+        machine = study.on(workshop.machine, architecture, proxy)
         seeds = [missing] if machine.engine == "compiled" and missing else [(seed,) for seed in missing]
         label = f"{study.space.name} on {proxy.label}"
         yield from (Architecture(label, machine, bench, architecture, several, study.seed) for several in seeds)

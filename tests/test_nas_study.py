@@ -459,6 +459,24 @@ def test_what_changes_an_accuracy_changes_the_folder(held: Loaded, digits: Loade
     assert same.folder(first, workshop) == study.folder(first, workshop)
 
 
+def test_only_what_repays_it_is_compiled(held: Loaded, machine: Machine) -> None:
+    space = SPACES["convnet720"]
+    names = ("d4-w128-relu-instance-none", "d4-w128-relu-group-none")
+    drawn = Drawn(names, (), dict.fromkeys(names, 1e8))
+    free, proxy = replace(machine, engine="auto"), whole(held)
+
+    def engines(images: float, seeds: int = 1) -> list[str]:
+        """Of both, where a truth is trained for about so many images, with as many operations for each."""
+        protocol = space.protocol.with_epochs(None, max(1, round(images / len(held.train))))
+        study = Study(space, held, protocol, drawn, 2, seeds, 0)
+        return [study.on(free, name, proxy).engine for name in names]
+
+    assert engines(5e3) == ["eager", "eager"]  # 1.5e12
+    assert engines(2e4) == ["compiled", "eager"]  # 6e12
+    assert engines(2e4, seeds=9) == ["compiled", "compiled"]  # one compiled network serves all seeds
+    assert engines(2e5) == ["compiled", "compiled"]  # 6e13
+
+
 def test_a_torn_line_is_trained_again(held: Loaded, machine: Machine, tmp_path: Path) -> None:
     study, workshop = replace(rough_study(held), drawn=Drawn(("fine",), (), {"fine": 1.0})), Workshop(tmp_path, machine)
     (proxy,) = make_proxies(parse_requests(["random:2"]), {}, held, Run(0, machine))
