@@ -7,6 +7,7 @@ import http.client
 import sys
 import urllib.error
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -46,17 +47,25 @@ def download(dataset: Dataset, base: Path, progress: Progress, **words: str) -> 
     ``words``: what its class is told besides. Raises DataError where that fails, StorageError where ``base`` cannot be written.
     """
     progress(f"downloading {dataset.name}", 0, 1)
+    with writing(base):
+        try:
+            with locked(base), contextlib.redirect_stdout(sys.stderr):
+                _published(dataset)(base, download=True, **words)
+        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, RuntimeError, EOFError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise DataError(f"the download of {dataset.name} to {base} failed ({reason}); try again, or fetch it elsewhere") from error
+    progress(f"downloading {dataset.name}", 1, 1)
+
+
+@contextlib.contextmanager
+def writing(base: Path) -> Iterator[None]:
+    """Where the disk refuses, StorageError says what cannot be written and what to do."""
     try:
-        with locked(base), contextlib.redirect_stdout(sys.stderr):
-            _published(dataset)(base, download=True, **words)
-    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, RuntimeError, EOFError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"the download of {dataset.name} to {base} failed ({reason}); try again, or fetch it elsewhere") from error
+        yield
     except StorageError:
         raise
     except OSError as error:
         raise StorageError(f"cannot write {base}: {error.strerror or error}; choose another --data-root") from error
-    progress(f"downloading {dataset.name}", 1, 1)
 
 
 def _published(dataset: Dataset) -> Any:

@@ -12,7 +12,7 @@ from dcbench.datasets import torchvision_files
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Progress
 from dcbench.datasets.listed import Listed, class_by_class, published
-from dcbench.errors import DataError, StorageError
+from dcbench.errors import DataError
 from dcbench.files import locked
 
 _FOLDERS = {"train": "train", "test": "val"}
@@ -45,7 +45,7 @@ def fetch(dataset: Dataset, root: Path, progress: Progress) -> WordNetFolders | 
 def _unpacked(dataset: Dataset, root: Path, progress: Progress) -> WordNetFolders | None:
     """The archive's folders, whole or not at all: torchvision takes a folder that is there for a whole one, so it gets one aside."""
     aside = root / f"{dataset.name}.unpacking"
-    try:
+    with torchvision_files.writing(aside):
         for left_over in aside.glob("*/"):  # what was being unpacked when an earlier process was killed
             shutil.rmtree(left_over)
         aside.mkdir(exist_ok=True)
@@ -57,10 +57,6 @@ def _unpacked(dataset: Dataset, root: Path, progress: Progress) -> WordNetFolder
             if fetched.name in dataset.folders or (fetched.suffix == ".tgz" and not fetched.is_symlink()):
                 fetched.rename(root / fetched.name)
         shutil.rmtree(aside)
-    except StorageError:
-        raise
-    except OSError as error:
-        raise StorageError(f"cannot write {aside}: {error.strerror or error}; choose another --data-root") from error
     return look(dataset, root)
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, cast
 
@@ -61,23 +61,18 @@ def write_record(path: Path, record: Record) -> None:
     One that is there and says the same stays: what it says of when, and by which code, is true of what was measured.
     """
     value = record.to_json()
-    type(record).from_json(value, f"record meant for {path}")
-    if _measured(value) != _there(path):
+    readable = type(record).from_json(value, f"record meant for {path}")
+    if not _stands(path, readable):
         write_json(path, value)
 
 
-def _there(path: Path) -> Mapping[str, Any] | None:
-    """What the record at ``path`` measured; None if there is none that can be read."""
+def _stands(path: Path, record: Record) -> bool:
+    """Whether the record at ``path`` measured the same, whenever and by whichever code."""
     try:
-        return _measured(read_record(path).to_json())
+        there = read_record(path)
     except FileFormatError:
-        return None
-
-
-def _measured(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A record's values as JSON holds them, without when and by which code they were measured."""
-    plain: Mapping[str, Any] = json.loads(json.dumps(value))
-    return {key: entry for key, entry in plain.items() if key not in ("created", "code", "versions")}
+        return False
+    return replace(there, created=record.created, code=record.code, versions=record.versions) == record
 
 
 def read_record(path: Path) -> Record:

@@ -37,8 +37,11 @@ def _drawn(record: SearchRecord) -> str:
     space, count = f"architectures of {record.space}{f' ({settings})' if settings else ''}", len(record.architectures)
     if count == record.space_size:
         return f"all {count} {space}"
-    among = f"those named {listed(map(one_line, record.match))}" if record.match else "those possible at this resolution"
-    drawn = f"drawn with seed {record.search_seed}{f' among {among}' if record.match else ''}" if record.sample else f"all {among}"
+    named = f"those named {listed(map(one_line, record.match))}" if record.match else ""
+    if record.sample:
+        drawn = f"drawn with seed {record.search_seed}{named and f' among {named}'}"
+    else:
+        drawn = f"all {named or 'those possible at this resolution'}"
     return f"{count} of the {record.space_size} {space}, {drawn}"
 
 

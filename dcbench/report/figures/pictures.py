@@ -82,10 +82,10 @@ def _draw(pictures: Sequence[tuple[str, bytes]]) -> Figure:
 
     images = [Image.open(io.BytesIO(content)).convert("RGB") for _, content in pictures]
     tall = min(3.0, max(image.height / image.width for image in images))
-    columns, rows, titles, height = _arranged([words for words, _ in pictures], tall)
-    figure = Figure(figsize=(_width(columns), height), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).flat
-    for panel, words, image in zip(panels, titles, images, strict=False):
+    laid = _arranged([words for words, _ in pictures], tall)
+    figure = Figure(figsize=(_width(laid.columns), laid.height), layout="constrained")
+    panels = figure.subplots(laid.rows, laid.columns, squeeze=False).flat
+    for panel, words, image in zip(panels, laid.titles, images, strict=False):
         panel.imshow(image, interpolation="nearest")
         panel.set_title(words, fontsize=_FONT_SIZE)
     for panel in figure.axes:
@@ -93,19 +93,33 @@ def _draw(pictures: Sequence[tuple[str, bytes]]) -> Figure:
     return figure
 
 
-def _arranged(words: Sequence[str], tall: float) -> tuple[int, int, list[str], float]:
-    """Columns, rows, titles in lines and inches of height: as many in a row as make the pictures largest on one page."""
+@dataclass(frozen=True)
+class _Arrangement:
+    """Pictures in rows on one page, lengths in inches."""
+
+    columns: int
+    rows: int
+    titles: tuple[str, ...]  # in lines
+    side: float  # of a picture's width
+    height: float  # of the page
+
+
+def _arranged(words: Sequence[str], tall: float) -> _Arrangement:
+    """As many in a row as make the pictures largest, as few as do; ``tall``: a picture's height by its width."""
     fewest = min(len(words), _IN_ROW if tall <= 2 else 3 * _IN_ROW)
-    found = []
     most = min(len(words), int(PAGE_INCHES / (_FEWEST_LETTERS * _LETTER_INCHES)))  # more would tear the titles' words
-    for columns in range(fewest, max(fewest, most) + 1):
-        letters = max(10, int(_width(columns) / columns / _LETTER_INCHES))
-        titles = [textwrap.fill(each, letters, max_lines=_MOST_LINES, placeholder="...") for each in words]
-        rows, lines = -(-len(words) // columns), max(each.count("\n") + 1 for each in titles)
-        above, side = 0.13 + 0.12 * lines, _width(columns) / columns
-        room = _MOST_INCHES / rows - above  # for a picture's height
-        found.append((min(side, room / tall), -columns, (columns, rows, titles, rows * (above + min(tall * side, room)))))
-    return max(found, key=lambda each: each[:2])[2]
+    arrangements = [_in_columns(columns, words, tall) for columns in range(fewest, max(fewest, most) + 1)]
+    return max(arrangements, key=lambda laid: (laid.side, -laid.columns))
+
+
+def _in_columns(columns: int, words: Sequence[str], tall: float) -> _Arrangement:
+    letters = max(10, int(_width(columns) / columns / _LETTER_INCHES))
+    titles = tuple(textwrap.fill(each, letters, max_lines=_MOST_LINES, placeholder="...") for each in words)
+    rows, lines = -(-len(words) // columns), max(each.count("\n") + 1 for each in titles)
+    above = 0.13 + 0.12 * lines
+    room = _MOST_INCHES / rows - above  # for a picture's height
+    side = _width(columns) / columns
+    return _Arrangement(columns, rows, titles, min(side, room / tall), rows * (above + min(tall * side, room)))
 
 
 def _width(columns: int) -> float:
