@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -23,6 +19,7 @@ from torch import Tensor
 from benchmarks import plain
 from benchmarks.architectures import bench_architectures, one_architecture
 from benchmarks.memory import bench_memory, one_peak
+from benchmarks.timing import alternating, apart
 from dcbench.augment import DSA
 from dcbench.distiller import build
 from dcbench.evaluator import PROTOCOLS
@@ -52,20 +49,6 @@ def machines() -> dict[str, Machine]:
     if multiplies_bf16_natively(compiled.device):
         chosen["bf16"] = replace(compiled, precision="bf16")
     return chosen
-
-
-def alternating(contenders: dict[str, Callable[[], Any]], repeats: int, warm_up: int = 2) -> dict[str, dict[str, float]]:
-    """Seconds of each contender, one after the other, round after round: median, least and most, after a warm-up."""
-    for contender in contenders.values():
-        for _ in range(warm_up):
-            contender()
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(repeats):
-        for name, contender in contenders.items():
-            begun = time.perf_counter()
-            contender()
-            seconds[name].append(time.perf_counter() - begun)
-    return {name: {"median": statistics.median(row), "least": min(row), "most": max(row)} for name, row in seconds.items()}
 
 
 def engine_step(method: str, train: TrainSet, ipc: int, machine: Machine, real_batch: int = 256) -> Callable[[], float]:
@@ -181,9 +164,7 @@ def bench_growth(repeats: int) -> Iterator[dict[str, Any]]:
     cases = [(classes, 32, 1) for classes in (10, 20, 50, 100)]
     cases += [(10, size, 1) for size in (64, 128)] + [(10, 32, ipc) for ipc in (10, 50, 200)]
     for classes, size, ipc in cases:
-        words = [sys.executable, "-m", "benchmarks", "one-step", "--case", f"{classes},{size},{ipc}", "--repeats", str(repeats)]
-        finished = subprocess.run(words, capture_output=True, text=True, check=True)
-        yield json.loads(finished.stdout.splitlines()[-1])
+        yield apart("one-step", f"{classes},{size},{ipc}", repeats)
 
 
 def one_step(case: str, repeats: int) -> dict[str, Any]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 
+from benchmarks.timing import alternating, apart, seconds_of
 from dcbench.augment import DSA
 from dcbench.images import ImageSpec
 from dcbench.machine import Machine
@@ -35,11 +32,9 @@ CASES = (
 
 def bench_architectures(repeats: int) -> Iterator[dict[str, Any]]:
     """One figure for each of ``CASES``."""
-    fresh = os.environ | {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}  # as for an architecture that was never seen
+    fresh = {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}  # as for an architecture that was never seen
     for place in range(len(CASES)):
-        words = [sys.executable, "-m", "benchmarks", "one-architecture", "--case", str(place), "--repeats", str(repeats)]
-        finished = subprocess.run(words, capture_output=True, text=True, check=True, env=fresh)
-        yield json.loads(finished.stdout.splitlines()[-1])
+        yield apart("one-architecture", str(place), repeats, fresh)
 
 
 def one_architecture(case: str, repeats: int, spec: ImageSpec, machine: Machine) -> dict[str, Any]:
@@ -51,25 +46,24 @@ def one_architecture(case: str, repeats: int, spec: ImageSpec, machine: Machine)
     schedule, augment = replace(protocol.schedule, epochs=1), DSA()
     trainers = {engine: Trainer(SPACES[space].build(name, spec), replace(machine, engine=engine)) for engine in ("eager", "compiled")}
 
-    def seconds(engine: str, *, validated: bool = False) -> float:
-        trainer, begun = trainers[engine], time.perf_counter()
+    def epoch(trainer: Trainer) -> None:
         trainer.train(images.__getitem__, labels, schedule, run, augment)
-        if validated:
-            trainer.network.eval()
-            trainer.predict(shown)
-            trainer.network.train()
-        return time.perf_counter() - begun
 
-    first: dict[str, float] = {}
+    def validated(trainer: Trainer) -> None:
+        epoch(trainer)
+        trainer.network.eval()
+        trainer.predict(shown)
+        trainer.network.train()
+
+    compiling: dict[str, float] = {}
     for engine, trainer in trainers.items():
         initialise(trainer.network, torch.Generator().manual_seed(0))
-        first[engine] = seconds(engine, validated=True)
-        first[engine] -= seconds(engine, validated=True)
-    epochs = {engine: sorted(seconds(engine) for _ in range(repeats))[repeats // 2] for engine in trainers}
-    saved = epochs["eager"] - epochs["compiled"]
+        compiling[engine] = seconds_of(partial(validated, trainer)) - seconds_of(partial(validated, trainer))
+    epochs = alternating({engine: partial(epoch, trainer) for engine, trainer in trainers.items()}, repeats, warm_up=0)
+    saved = epochs["eager"]["median"] - epochs["compiled"]["median"]
     return {
         "what": f"{space} {name}, epoch of {IMAGES} images, {machine.precision}",
-        **{engine: {"median": value} for engine, value in epochs.items()},
-        "compile_seconds": first["compiled"],
-        "epochs_to_pay": first["compiled"] / saved if saved > 0 else None,
+        **epochs,
+        "compile_seconds": compiling["compiled"],
+        "epochs_to_pay": compiling["compiled"] / saved if saved > 0 else None,
     }

@@ -6,12 +6,10 @@ networks, inner epochs) are taken than the paper's; the fields that were cut are
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from benchmarks.timing import apart
 from dcbench.distiller import build
 from dcbench.images import TrainSet
 from dcbench.machine import resolve
@@ -29,12 +27,10 @@ SHORTENED: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def bench_memory(_repeats: int) -> Iterator[dict[str, Any]]:
+def bench_memory(repeats: int) -> Iterator[dict[str, Any]]:
     """One figure for each method."""
     for method in SHORTENED:
-        words = [sys.executable, "-m", "benchmarks", "one-peak", "--case", method]
-        finished = subprocess.run(words, capture_output=True, text=True, check=True)
-        yield json.loads(finished.stdout.splitlines()[-1])
+        yield apart("one-peak", method, repeats)
 
 
 def one_peak(method: str, train: TrainSet) -> dict[str, Any]:

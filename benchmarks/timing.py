@@ -1,0 +1,39 @@
+"""How everything here is timed: contenders in turns, and what must not share a process apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def alternating(contenders: Mapping[str, Callable[[], Any]], repeats: int, warm_up: int = 2) -> dict[str, dict[str, float]]:
+    """Seconds of each contender, one after the other, round after round: median, least and most, after a warm-up."""
+    for contender in contenders.values():
+        for _ in range(warm_up):
+            contender()
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(repeats):
+        for name, contender in contenders.items():
+            seconds[name].append(seconds_of(contender))
+    return {name: {"median": statistics.median(row), "least": min(row), "most": max(row)} for name, row in seconds.items()}
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """What ``work`` takes once."""
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def apart(what: str, case: str, repeats: int, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The figures of one case of ``what``, taken in a process of its own; ``environment`` on top of this process's."""
+    words = [sys.executable, "-m", "benchmarks", what, "--case", case, "--repeats", str(repeats)]
+    finished = subprocess.run(words, capture_output=True, text=True, check=True, env=os.environ | dict(environment or {}))
+    figures: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
+    return figures
