@@ -124,11 +124,11 @@ def bench_test(repeats: int) -> Iterator[dict[str, Any]]:
     """Test passes over 10,000 images."""
     images, labels = torch.randn(10_000, 3, 32, 32), torch.arange(10_000) % 10
     network, loader = plain.PlainConvNet(3, 10), plain.loader_of(images, labels, shuffle=False)
-    contenders: dict[str, Callable[[], Any]] = {"plain": lambda: plain.test_pass(network, loader)}
+    contenders: dict[str, Callable[[], Any]] = {"plain": partial(plain.test_pass, network, loader)}
     for name, machine in machines().items():
         trainer = Trainer(build_network("convnet", stand_in().spec), machine)
         trainer.network.eval()
-        contenders[name] = lambda trainer=trainer: trainer.predict(images)
+        contenders[name] = partial(trainer.predict, images)
     yield {"what": "test pass of 10,000 images", **alternating(contenders, repeats)}
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from dcbench.distiller import Distiller, build
+from dcbench.durations import in_words
 from dcbench.evaluator import PROTOCOLS, Protocol, evaluation_macs
 from dcbench.images import ImageSpec, Space, SyntheticSet, TestSet, TrainSet
 from dcbench.machine import MACS_PER_SECOND
@@ -90,7 +91,7 @@ def part_rows(study: str, part: Part, counted: set[str]) -> Iterator[Row]:
             distiller = build(name, "paper")
             shared = distiller.shared_macs(TRAIN, ipc)
             for work in shared.keys() - counted:
-                yield Row(study, f"what {name} trains, for sets of any IPC", len(part.seeds), shared[work])
+                yield Row(study, f"what {name} trains, once for several sets", len(part.seeds), shared[work])
             counted.update(shared)
             own, step = distiller.cost_macs(TRAIN, ipc) - sum(shared.values()), step_seconds(distiller, ipc)
             if own > LEAST_MACS:
@@ -125,12 +126,6 @@ def search(study: str, name: str) -> Iterator[Row]:
     yield Row(study, f"a network of {space.name} on a proxy", proxies * each, mean * (3.0 * images * schedule.epochs + sought.validation))
     seen = 3.0 * (len(TRAIN) - sought.validation) * space.protocol.truth_epochs + sought.validation + len(TEST)
     yield Row(study, f"a network of {space.name} on the whole data", each, mean * seen)
-
-
-def in_words(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86400:.1f} d"
 
 
 def main() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 def in_words(seconds: float) -> str:
-    """In the unit that suits it: 0.4 s, 89 s, 10 min, 2.0 h."""
+    """In the unit that suits it: 0.4 s, 89 s, 10 min, 2.0 h, 3.5 d."""
     if seconds < 90:
         return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"

@@ -50,12 +50,24 @@ class Recorded(Protocol):
     def shared_bytes(self, train: TrainSet, ipc: int) -> int: ...
 
 
+def recorded_by(method: Recorded, ipc: int) -> dict[str, Any]:
+    """What of ``method`` an expert's trajectory depends on."""
+    return {
+        "epochs": method.snapshots(ipc) - 1,
+        "lr": method.expert_lr,
+        "images": method.expert_images,
+        "network": method.network,
+        "normalisation": method.normalisation,
+    }
+
+
 class Experts:
     """The experts' trajectories, each recorded once and shared by all distillations with the same seed and data."""
 
     def __init__(self, method: Recorded, train: TrainSet, ipc: int, run: Run) -> None:
         self.method, self.run = method, run
         self.train = train.held_on(run.machine.device)
+        self.recorded_by = recorded_by(method, ipc)
         self.max_start, self.epochs = method.setting(ipc).max_start_epoch, method.snapshots(ipc) - 1
         self.size = method.shared_bytes(train, ipc)
         self.trainer = Trainer(build_network(method.network, train.spec, method.normalisation), run.machine)
@@ -76,14 +88,7 @@ class Experts:
 
     def _record(self, index: int) -> dict[str, Any]:
         """An expert's ``weights`` after 0, 1, … epochs, a row each, and the ``seconds`` they took."""
-        spec = {
-            "epochs": self.epochs,
-            "lr": self.method.expert_lr,
-            "images": self.method.expert_images,
-            "network": self.method.network,
-            "normalisation": self.method.normalisation,
-        }
-        return self.run.once(f"mtt-expert-{index}", spec, lambda part: self._train(index, part))
+        return self.run.once(f"mtt-expert-{index}", self.recorded_by, lambda part: self._train(index, part))
 
     def _train(self, index: int, part: Run) -> dict[str, Any]:
         network, train = self.trainer.network, self.train

@@ -29,7 +29,7 @@ from dcbench.networks.base import macs
 from dcbench.networks.catalogue import build_network
 from dcbench.run import Run
 from dcbench.selection import Initialisation, first_images
-from dcbench.trajectories import Experts, trajectory_distance
+from dcbench.trajectories import Experts, recorded_by, trajectory_distance
 
 LEAST_RATE = 1e-6  # of the student: at zero or below, no network would learn from the set
 
@@ -118,12 +118,17 @@ class MTT(Distiller):
         return self.experts * self.snapshots(ipc) * 4 * sum(parameter.numel() for parameter in network.parameters())
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
-        per_image = macs(build_network(self.network, train.spec, self.normalisation), train.spec.shape)
-        experts = self.experts * (self.snapshots(ipc) - 1) * 3 * min(self.expert_images or len(train), len(train))
         synthetic = ipc * train.spec.classes
         batch = min(self.student_batch or synthetic, synthetic)
         student = self.iterations * self.setting(ipc).student_steps * (SECOND_ORDER + (0 if self.unroll else 3)) * batch
-        return per_image * (experts + student)
+        return sum(self.shared_macs(train, ipc).values()) + student * self._image_macs(train)
+
+    def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
+        seen = (self.snapshots(ipc) - 1) * min(self.expert_images or len(train), len(train))
+        return {f"{self.experts} experts {recorded_by(self, ipc)}": self.experts * 3 * seen * self._image_macs(train)}
+
+    def _image_macs(self, train: TrainSet) -> float:
+        return macs(build_network(self.network, train.spec, self.normalisation), train.spec.shape)
 
 
 class Student:

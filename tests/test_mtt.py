@@ -168,6 +168,14 @@ def test_experts_are_recorded_once_and_serve_every_budget(
     again = Run(0, machine, shared=tmp_path)
     assert len(distiller.distill(tiny, 2, again)) == 20
     assert again.cost.seconds > sum(expert["seconds"] for expert in recorded) > 0
+    assert distiller.shared_macs(tiny, 1) == distiller.shared_macs(tiny, 2)  # which is what an estimate counts once
+    assert 0 < sum(distiller.shared_macs(tiny, 1).values()) < distiller.cost_macs(tiny, 1) < distiller.cost_macs(tiny, 2)
+
+
+def test_budgets_whose_experts_have_other_lengths_count_their_own(tiny: TrainSet) -> None:
+    published = MTT()
+    assert published.snapshots(1) != published.snapshots(10)
+    assert not published.shared_macs(tiny, 1).keys() & published.shared_macs(tiny, 10).keys()
 
 
 def test_experts_that_memory_cannot_hold_are_read_from_disk(
