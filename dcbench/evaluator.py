@@ -69,7 +69,7 @@ def _stretched(schedule: Schedule, epochs: int) -> Schedule:
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        # DataDAM's Table 2 to the letter. Its number of epochs is not printed: past 150 the rate is below 1e-5.
+        # DataDAM's Table 2. Epochs and batch are not printed there: past 150 epochs the rate is below 1e-5.
         Protocol("paper", 1, Schedule(epochs=300, decay=0.5, decay_every=15)),
         # DC, DM, DC-BENCH: `range(E + 1)` epochs, the rate divided once, with a fresh optimizer.
         Protocol(

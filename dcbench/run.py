@@ -212,7 +212,7 @@ class Run:
                 value.load_state_dict(saved["state"][key])
         self.cost.seconds, self.cost.steps[:] = saved["cost"]["seconds"], saved["cost"]["steps"]
         self.cost.resumed_elsewhere |= saved["cost"]["resumed_elsewhere"]
-        self.cost.warnings[:] = saved["cost"].get("warnings", [])  # checkpoints of the first days have none
+        self.cost.warnings[:] = saved["cost"].get("warnings", [])  # older checkpoints have none
         self.history[:] = saved["history"]
         return int(saved["done"])
 

@@ -152,7 +152,7 @@ def _sound(line: Mapping[str, Any]) -> Row | None:
     typed = set(row) == set(_KINDS) and all(type(row[key]) in kinds for key, kinds in _KINDS.items())
     if not typed or any(isinstance(value, float) and not math.isfinite(value) for value in row.values()):
         return None
-    return row if line.get("check") in (None, fingerprint(row)) else None  # lines of the first days have no checksum
+    return row if line.get("check") in (None, fingerprint(row)) else None  # older lines have no checksum
 
 
 def _prepare(judgement: Judgement, missing: Sequence[int], rows: Mapping[int, Row]) -> list[Networks]:
