@@ -168,7 +168,9 @@ def test_names_as_files(name: str, file: str) -> None:
     assert file_name(name) == file
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(0.0, "0 s"), (0.4, "0.4 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h"), (3e5, "3.5 d")])
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.0, "0 s"), (0.4, "0.4 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h"), (3e5, "3.5 d")]
+)
 def test_times_in_words(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
 
