@@ -65,7 +65,7 @@ class DCVAE(Generative):
 
     presets = {
         "quick": {"iterations": 500, "turns": 1, "lr": 1e-3, "latent": 32, "width": 64, "negatives": 512, "average": 0.99},
-        "two-cores": {"iterations": 1500, "batch": 32, "turns": 1, "lr": 5e-4, "width": 64},
+        "two-cores": {"iterations": 2400, "batch": 32, "turns": 2, "lr": 5e-4, "width": 64, "kl": 1e-3, "average": 0.99},
     }
 
     def sampler(self, spec: ImageSpec) -> nn.Module:
