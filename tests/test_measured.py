@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from dcbench.cli import main
 from dcbench.records import StoredRecord, find_records
 from dcbench.report import build_tables, to_markdown
 from dcbench.report.figures.ablations import ablation_drawings
@@ -114,3 +115,16 @@ def test_the_page_of_searches_shows_what_the_records_hold() -> None:
     on_page = [line for line in page if any(line.startswith(name) for name in names)]
     assert len(on_page) >= 6 * len(tables) > 0
     assert [line for line in on_page if line not in held] == []
+
+
+def test_the_rendered_searches_are_those_of_the_records(tmp_path: Path) -> None:
+    kept = ROOT / "results" / "measured" / "cifar10" / "search"
+    with pytest.raises(SystemExit, match="0"):
+        main(["report", "--results", str(kept), "--format", "markdown", "--out", str(tmp_path)])
+
+    def told(folder: Path) -> dict[Path, str]:
+        files = (*folder.rglob("*.md"), *folder.rglob("*.csv"))
+        return {path.relative_to(folder): path.read_text(encoding="utf-8") for path in files}
+
+    assert told(tmp_path) == told(kept / "report")
+    assert len(told(tmp_path)) >= 4
