@@ -55,8 +55,23 @@ def test_where_there_is_no_terminal_progress_is_told_now_and_then(
         console.progress("dm IPC 1 seed 0: distill", done, 100)
     assert capsys.readouterr().err.splitlines() == [
         "dm IPC 1 seed 0: distill: 50 of 100, 50 s left",
-        "dm IPC 1 seed 0: distill: 60 of 100, about 5 min left",
+        "dm IPC 1 seed 0: distill: 60 of 100, about 6 min left",
         "dm IPC 1 seed 0: distill: 50 of 100, 40 s left",
+    ]
+
+
+def test_the_time_of_a_first_step_of_many_foretells_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = iter([0.0, 60.0, 100.0, 0.0, 60.0])
+    monkeypatch.setattr("dcbench.cli.console.time.monotonic", lambda: next(clock))
+    console = Console()
+    for done in (0, 1, 101):  # the first step compiles for a minute
+        console.progress("cgan IPC 1 seed 0: adversarial", done, 1001)
+    for done in (0, 1):
+        console.progress("cgan IPC 1 seed 0: networks", done, 5)
+    assert capsys.readouterr().err.splitlines() == [
+        "cgan IPC 1 seed 0: adversarial: 1 of 1001",
+        "cgan IPC 1 seed 0: adversarial: 101 of 1001, about 6 min left",
+        "cgan IPC 1 seed 0: networks: 1 of 5, about 4 min left",
     ]
 
 

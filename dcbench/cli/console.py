@@ -20,6 +20,7 @@ from rich.table import Table as RichTable
 
 QUIET_SECONDS = 30.0  # between two lines of progress where there is no terminal to draw a bar on
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+FIRST_SHARE = 20  # a first step that is at least one in so many foretells how long the others take
 UNLIMITED = 10_000  # columns, where no terminal limits them
 PAGE = 100  # columns of running text
 
@@ -35,6 +36,23 @@ class Table:
     words: int = 1  # so many columns at the left hold words; the others hold figures
 
 
+@dataclass
+class _Pace:
+    """Since when and from how many steps on time is taken, and when it was last said. The first step may compile: it tells little."""
+
+    begun: float
+    first: int
+    said: float
+    steady: bool = False
+
+    def time_left(self, now: float, done: int, total: int) -> str:
+        """As words to put behind others; none where only a first step is known, and that one is little of the whole."""
+        if not self.steady and (done - self.first) * FIRST_SHARE < total:
+            return ""
+        left = (now - self.begun) / (done - self.first) * (total - done)
+        return f", about {left / 60:.0f} min left" if left > 90 else f", {left:.0f} s left"
+
+
 class Console:
     """Progress and messages on standard error; tables on standard output, unless that is for JSON."""
 
@@ -46,7 +64,7 @@ class Console:
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=self._errors, transient=True
         )
         self._tasks: dict[str, TaskID] = {}
-        self._spoke: dict[str, tuple[float, float, int]] = {}  # when begun, when last said, steps done at the beginning
+        self._paces: dict[str, _Pace] = {}
         self._stop = threading.Event()
         self._before: dict[signal.Signals, Any] = {}
 
@@ -95,14 +113,15 @@ class Console:
 
     def _tell(self, text: str, done: int, total: int) -> None:
         now = time.monotonic()
-        begun, said, first = self._spoke.setdefault(text, (now, now, done))
-        if now - said >= QUIET_SECONDS and done > first:
-            self._spoke[text] = (begun, now, first)
-            left = (now - begun) / (done - first) * (total - done)
-            words = f"about {left / 60:.0f} min left" if left > 90 else f"{left:.0f} s left"
-            self.say(f"{text}: {done} of {total}, {words}")
+        pace = self._paces.setdefault(text, _Pace(now, done, said=now))
+        if done > pace.first:
+            if now - pace.said >= QUIET_SECONDS:
+                pace.said = now
+                self.say(f"{text}: {done} of {total}{pace.time_left(now, done, total)}")
+            if not pace.steady:
+                self._paces[text] = _Pace(now, done, pace.said, steady=True)
         if done >= total:
-            del self._spoke[text]  # the next work of this name has a time of its own
+            del self._paces[text]  # the next work of this name has a time of its own
 
     def say(self, message: str) -> None:
         """A line for people."""
