@@ -23,9 +23,8 @@ MEASURED = find_records(ROOT / "results" / "measured")
 STUDIES = ROOT / "results" / "measured" / "studies"
 QUICK = [
     stored
-    for stored in MEASURED.records
-    if (stored.record.protocol["name"], stored.record.dataset, stored.record.precision) == ("quick", "cifar10", "bf16")
-    and STUDIES not in stored.path.parents
+    for stored in find_records(ROOT / "results" / "measured" / "cifar10").records
+    if (stored.record.protocol["name"], stored.record.precision) == ("quick", "bf16")
 ]
 
 

@@ -46,8 +46,8 @@ class _Pace:
     steady: bool = False
 
     def time_left(self, now: float, done: int, total: int) -> str:
-        """As words to put behind others; none where only a first step is known, and that one is little of the whole."""
-        if not self.steady and (done - self.first) * FIRST_SHARE < total:
+        """As words to put behind others; none at the end, nor where only a first step is known that is little of the whole."""
+        if done >= total or (not self.steady and (done - self.first) * FIRST_SHARE < total):
             return ""
         left = (now - self.begun) / (done - self.first) * (total - done)
         return f", about {left / 60:.0f} min left" if left > 90 else f", {left:.0f} s left"
