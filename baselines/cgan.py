@@ -2,11 +2,13 @@
 
 The paper's networks for MNIST are fully connected. Here the conditioning is the paper's (its Section 4.1: what z, y and x are mapped
 to before they meet, the prior, the batch), while images are made and seen by the strided convolutions of DCGAN (Radford et al., ICLR
-2016), whose optimizer, batch normalisation and initial weights come with them in place of SGD, dropout and a decaying rate.
+2016), whose optimizer, batch normalisation and initial weights come with them in place of SGD and a decaying rate. The paper's dropout is a
+field: without it DCGAN's discriminator soon wins, and the images of a class become one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, final
@@ -40,6 +42,9 @@ class CGAN(Generative):
     latent_units: Annotated[int, Ge(1)] = 200  # that z is mapped to
     label_units: Annotated[int, Ge(1)] = 1000  # that y is mapped to; together they are mapped to as many as both have
     width: Annotated[int, Ge(1)] = 64  # channels of the largest map; each halving of the map doubles them
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0  # of the discriminator's channels and units; the paper's is 0.5, DCGAN has none
+
+    later = frozenset({"dropout"})
 
     presets = {
         "quick": {"iterations": 1200, "batch": 64, "lr": 5e-4, "latent_units": 100, "label_units": 100, "width": 32},
@@ -62,14 +67,20 @@ class CGAN(Generative):
             labels = real.draw_labels(self.batch, source)
             return G(run.place(self.latents(spec, self.batch, source)), labels), labels
 
+        def judged(images: Tensor, labels: Tensor, source: torch.Generator) -> Tensor:
+            if not self.dropout:
+                return D(images, labels)  # type: ignore[no-any-return]
+            chance = run.place(torch.rand(len(images), discriminator.units, generator=source))
+            return D(images, labels, (chance >= self.dropout) / (1 - self.dropout))  # type: ignore[no-any-return]
+
         def discriminator_loss(source: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
             with torch.no_grad():
                 fake = generated(source)
-            loss = -F.logsigmoid(D(*real.draw(self.batch, source))).mean() - F.logsigmoid(-D(*fake)).mean()
+            loss = -F.logsigmoid(judged(*real.draw(self.batch, source), source)).mean() - F.logsigmoid(-judged(*fake, source)).mean()
             return loss, {"adversarial": loss}
 
         def generator_loss(source: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-            loss = -F.logsigmoid(D(*generated(source))).mean()
+            loss = -F.logsigmoid(judged(*generated(source), source)).mean()
             return loss, {"adversarial": loss}
 
         rates = (self.lr, (self.beta1, 0.999))
@@ -141,15 +152,30 @@ class Discriminator(nn.Module):
         super().__init__()
         self.classes = spec.classes
         base, halvings = stages(spec)
-        layers: list[nn.Module] = [nn.Conv2d(spec.channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        blocks = [nn.Sequential(nn.Conv2d(spec.channels, width, 4, 2, 1), nn.LeakyReLU(0.2))]
         for _ in range(halvings - 1):
-            layers += [nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * width), nn.LeakyReLU(0.2)]
+            blocks.append(nn.Sequential(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * width), nn.LeakyReLU(0.2)))
             width *= 2
-        self.of_x = nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * base**2, X_UNITS), nn.BatchNorm1d(X_UNITS), nn.LeakyReLU(0.2))
+        self.blocks = nn.ModuleList(blocks)
+        self.of_x = nn.Sequential(nn.Flatten(), nn.Linear(width * base**2, X_UNITS), nn.BatchNorm1d(X_UNITS), nn.LeakyReLU(0.2))
         self.of_y = Maxout(spec.classes, Y_UNITS, 5)
-        self.both = nn.Sequential(Maxout(X_UNITS + Y_UNITS, JOINT_UNITS, 4), nn.Linear(JOINT_UNITS, 1))
+        self.both, self.logit = Maxout(X_UNITS + Y_UNITS, JOINT_UNITS, 4), nn.Linear(JOINT_UNITS, 1)
+        self.dropped = (*(width >> power for power in reversed(range(halvings))), X_UNITS, JOINT_UNITS)
+        self.units = sum(self.dropped)
 
-    def forward(self, images: Tensor, labels: Tensor) -> Float[Tensor, " n"]:
+    def forward(self, images: Tensor, labels: Tensor, kept: Float[Tensor, "n units"] | None = None) -> Float[Tensor, " n"]:
+        """``kept``: what each channel and unit that may be dropped is multiplied with."""
+        masks = iter([] if kept is None else kept.to(images).split(self.dropped, 1))
+        x = images
+        for block in self.blocks:
+            x = _masked(block(x), masks)
+        x = _masked(self.of_x(x), masks)
         y = F.one_hot(labels, self.classes).to(images)
-        logits: Tensor = self.both(torch.cat([self.of_x(images), self.of_y(y)], 1)).flatten().float()
+        joint = _masked(self.both(torch.cat([x, self.of_y(y)], 1)), masks)
+        logits: Tensor = self.logit(joint).flatten().float()
         return logits
+
+
+def _masked(values: Tensor, masks: Iterator[Tensor]) -> Tensor:
+    mask = next(masks, None)
+    return values if mask is None else values * mask.view(*mask.shape, *[1] * (values.ndim - 2))

@@ -7,18 +7,26 @@ method, and ``dcbench check`` over any.
 from __future__ import annotations
 
 import json
+import random
+import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from dcbench.artifact import RECIPE_KEYS
 from dcbench.distiller import Distiller, hyper_parameters
-from dcbench.trials import IPC, Candidate, content, same
+from dcbench.errors import DcbenchError, UnknownNameError
+from dcbench.trials import IPC, Candidate, TooMuchWorkError, content, same
 
+ODD_SEED = 0x5EED_0DD  # that no method sets by itself
 SEEDS_TRIED = 8  # for one that gives another set: networks of two seeds may see the same image as nearest the mean
 
 
@@ -36,17 +44,72 @@ class Verdict:
 
 
 def verdict(name: str, candidate: Candidate) -> Verdict:
-    """What comes of the check called ``name``; whatever a stranger's method raises in it is a finding too."""
+    """What comes of the check called ``name``; whatever a stranger's method raises in it is a finding too.
+
+    Raises TooMuchWorkError if the method would take long even here.
+    """
     try:
-        if not candidate.accepted:
-            reason = candidate.distiller.refuses(next(iter(candidate.sets.values())), IPC)
-            raise NotApplicableError(f"it refuses every set that it could be tried on: {reason}")
+        if name not in DECLARED:
+            _require_sets(name, candidate)
         found = list(CHECKS[name](candidate))
     except NotApplicableError as reason:
         return Verdict(name, "skipped", str(reason))
+    except TooMuchWorkError:
+        raise
     except Exception as error:
-        found = [f"{type(error).__name__}: {' '.join(str(error).split())}"]
+        found = [_told(error, candidate)]
     return Verdict(name, "failed" if found else "passed", "; ".join(found)[:500])
+
+
+def _require_sets(name: str, candidate: Candidate) -> None:
+    if not candidate.accepted:
+        reason = candidate.distiller.refuses(next(iter(candidate.sets.values())), IPC)
+        raise NotApplicableError(f"it refuses every set that it could be tried on: {reason}")
+    if candidate.failure is not None and name != MAKES:
+        raise NotApplicableError("it makes no set")
+
+
+def _told(error: Exception, candidate: Candidate) -> str:
+    """The error in one line, with the line of the method's own file that it came from."""
+    file = str(getattr(sys.modules[type(candidate.distiller).__module__], "__file__", ""))
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f"{type(error).__name__}: {' '.join(str(error).split())}" + (f" ({Path(file).name}:{lines[-1]})" if lines else "")
+
+
+def _declaration(candidate: Candidate) -> Iterator[str]:
+    """What a user of the method relies on before it has done anything."""
+    distiller = type(candidate.distiller)
+    fields = hyper_parameters(distiller)
+    if not distiller.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        yield "its dataclass is not frozen: wanted @dataclass(frozen=True)"
+    if (distiller.__doc__ or f"{distiller.__name__}(").startswith(f"{distiller.__name__}("):  # what dataclass writes where there is none
+        yield "its class has no docstring: dcbench list has nothing to say of it"
+    for key, value in vars(distiller).items():
+        known = key in fields or key in Distiller.__annotations__ or any(hasattr(base, key) for base in distiller.__bases__)
+        if isinstance(value, bool | int | float | str) and not (known or key.startswith("_")):
+            yield f"{key} = {value!r} is no hyper-parameter without a type: wanted {key}: {type(value).__name__} = {value!r}, or ClassVar"
+    for preset, settings in distiller.presets.items():
+        try:
+            for key, value in settings.items():
+                fields.get(key, _Unknown(key, fields)).check(distiller.name, value)
+        except DcbenchError as error:
+            yield f"preset {preset}: {error}"
+
+
+@dataclass(frozen=True)
+class _Unknown:
+    """A field that is not there."""
+
+    name: str
+    known: Mapping[str, Any]
+
+    def check(self, method: str, _value: Any) -> None:
+        raise UnknownNameError(f"field of {method}", self.name, self.known)
+
+
+def _makes_a_set(candidate: Candidate) -> Iterator[str]:
+    if candidate.failure is not None:
+        yield _told(candidate.failure, candidate)
 
 
 def _budget(candidate: Candidate) -> Iterator[str]:
@@ -94,17 +157,38 @@ def _space(candidate: Candidate) -> Iterator[str]:
             yield f"a recipe with {', '.join(sorted(set(synthetic.recipe) - RECIPE_KEYS))}; it may have {', '.join(sorted(RECIPE_KEYS))}"
 
 
+def _values(candidate: Candidate) -> Iterator[str]:
+    for kind in candidate.accepted:
+        strange = candidate.trial(kind).synthetic.strange_values()
+        if strange:
+            yield f"{strange} ({kind})"
+
+
 def _same_seed(candidate: Candidate) -> Iterator[str]:
     """Bit for bit, whatever state global randomness is in."""
     for kind in candidate.accepted:
         first = candidate.trial(kind)
-        with torch.random.fork_rng(devices=[]):
-            torch.rand(1)  # global randomness goes on
+        with _global_randomness():
             second = candidate.repeat(kind)
         if not same(first.synthetic, second.synthetic):
             yield f"two sets of the same seed differ: all randomness must come from run.generator ({kind})"
         elif first.history != second.history:
             yield f"two histories of the same seed differ ({kind})"
+
+
+@contextmanager
+def _global_randomness() -> Iterator[None]:
+    """Another state of it than any method would choose; afterwards it is as it was."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(ODD_SEED)
+        random.seed(ODD_SEED)
+        np.random.seed(ODD_SEED)
+        try:
+            yield
+        finally:
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)
 
 
 def _other_seed(candidate: Candidate) -> Iterator[str]:
@@ -117,13 +201,21 @@ def _other_seed(candidate: Candidate) -> Iterator[str]:
 
 
 def _leaves_alone(candidate: Candidate) -> Iterator[str]:
-    kind, train = next(iter(candidate.accepted.items()))
-    before, state = content(train), torch.get_rng_state()
-    candidate.repeat(kind)
+    train = deepcopy(next(iter(candidate.accepted.values())))
+    before = content(train)
+    with _global_randomness():
+        states = _random_states()
+        candidate.tried_on(train)
+        touched = [name for name, state in _random_states().items() if state != states[name]]
     if content(train) != before:
         yield "the training set was changed"
-    if not torch.equal(state, torch.get_rng_state()):
-        yield "torch's global randomness was drawn from: use run.generator"
+    if touched:
+        yield f"global randomness of {' and '.join(touched)} was drawn from or set: use run.generator"
+
+
+def _random_states() -> dict[str, bytes]:
+    of_numpy = [value.tobytes() if isinstance(value, np.ndarray) else value for value in np.random.get_state()]
+    return {"torch": torch.get_rng_state().numpy().tobytes(), "Python": repr(random.getstate()).encode(), "NumPy": repr(of_numpy).encode()}
 
 
 def _resumes(candidate: Candidate) -> Iterator[str]:
@@ -146,7 +238,10 @@ def _resumes(candidate: Candidate) -> Iterator[str]:
 def _json(candidate: Candidate) -> Iterator[str]:
     distiller = type(candidate.distiller)
     for preset in ("paper", *distiller.presets):
-        made = distiller(**distiller.presets.get(preset, {}))
+        try:
+            made = distiller(**distiller.presets.get(preset, {}))
+        except (TypeError, DcbenchError):
+            continue  # the declaration says it
         fields = asdict(made)  # type: ignore[call-overload]
         if distiller(**json.loads(json.dumps(fields, allow_nan=False))) != made:
             yield f"the fields of preset {preset} come back from JSON as others"
@@ -159,15 +254,20 @@ def _from_words(distiller: type[Distiller], fields: Mapping[str, Any]) -> dict[s
     return {key: known[key].parse(distiller.name, str(value)) for key, value in fields.items()}
 
 
+DECLARATION, MAKES, JSON = "declaration", "makes a set", "hyper-parameters survive JSON"
+DECLARED = frozenset({DECLARATION, JSON})  # what can be seen without a set
 CHECKS: Mapping[str, Callable[[Candidate], Iterator[str]]] = {
+    DECLARATION: _declaration,
+    MAKES: _makes_a_set,
     "budget": _budget,
     "balance": _balance,
     "finite": _finite,
     "detached": _detached,
     "space": _space,
+    "values": _values,
     "same seed, same set": _same_seed,
     "another seed, another set": _other_seed,
     "leaves all else alone": _leaves_alone,
     "resumes": _resumes,
-    "hyper-parameters survive JSON": _json,
+    JSON: _json,
 }

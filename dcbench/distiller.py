@@ -8,6 +8,7 @@ import importlib
 import importlib.metadata
 import math
 import pkgutil
+import re
 import sys
 import types
 import typing
@@ -124,10 +125,29 @@ class HyperParameter:
         raise OutOfRangeError(f"{method}: {self.name} must be {self._kind_names}, got {text!r}")
 
     @property
+    def domain(self) -> str:
+        """What the field may be besides being of its type, in a few signs; nothing if anything."""
+        if self.choices:
+            return "|".join(map(str, self.choices))
+        return ", ".join(
+            f"{sign}{getattr(bound, name):g}" for bound in self.bounds for kind, name, sign in _SIGNS if isinstance(bound, kind)
+        )
+
+    def require_plain(self) -> None:
+        """Raises TypeError if the field could not be set from the command line, or has no default."""
+        if not self.choices and not set(self.kinds) <= _PLAIN:
+            kinds = " or ".join(getattr(kind, "__name__", str(kind)) for kind in self.kinds)
+            raise TypeError(f"field {self.name} is a {kinds}; it may be a bool, int, float, str or Literal, or one of these or None")
+        if self.default is dataclasses.MISSING:
+            raise TypeError(f"field {self.name} has no default; give it the paper's value")
+
+    @property
     def _kind_names(self) -> str:
         return " or ".join("none" if kind is type(None) else kind.__name__ for kind in self.kinds)
 
 
+_PLAIN = {bool, int, float, str, type(None)}
+_SIGNS: tuple[tuple[type, str, str], ...] = ((Ge, "ge", "≥"), (Gt, "gt", ">"), (Le, "le", "≤"), (Lt, "lt", "<"))
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -160,6 +180,7 @@ def hyper_parameters(distiller: type[Distiller]) -> dict[str, HyperParameter]:
     return found
 
 
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_.+-]{0,58}[a-z0-9+])?")
 _registry: dict[str, type[Distiller]] = {}
 _texts: dict[str, str] = {}  # of the files that methods were named by, by their hash
 _failures: dict[str, str] = {}  # plugins that could not be imported, and why
@@ -167,18 +188,22 @@ _Plugin = TypeVar("_Plugin", bound=type[Distiller])
 
 
 def register(name: str, *, paper: str | None = None) -> Callable[[_Plugin], _Plugin]:
-    """Make a distiller known under ``name``; raises ValueError if another class has the name, TypeError if its fields make no sense."""
+    """Make a distiller known under ``name``; raises ValueError if the name is another class's or no name, TypeError for a field."""
 
     def enter(distiller: _Plugin) -> _Plugin:
         before = _registry.get(name)
         if before is not None and (before.__module__, before.__qualname__) != (distiller.__module__, distiller.__qualname__):
-            raise ValueError(f"two distillers are called {name!r}: {before.__module__}.{before.__qualname__} and {distiller.__module__}")
+            raise ValueError(f"the name {name!r} is taken by {before.__module__}.{before.__qualname__}; choose another in @register")
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name for a method: wanted small letters and digits with - between, as in 'k-center'")
         try:
-            hyper_parameters(distiller)
+            fields = hyper_parameters(distiller)
         except (NameError, TypeError) as error:
             raise TypeError(
                 f"{distiller.__qualname__} must be a dataclass whose fields have types that can be looked up: {error}"
             ) from error
+        for field in fields.values():
+            field.require_plain()
         distiller.name, distiller.paper = name, paper
         _registry[name] = distiller
         return distiller
@@ -212,9 +237,9 @@ def _import_plugin(name: str, load: Callable[[], Any]) -> None:
 
 def find(name: str) -> type[Distiller]:
     """The distiller called ``name``, or the class of ``./file.py:Class``; raises UnknownNameError with a suggestion."""
+    known = registered()  # before any file: what it calls itself must not be another's name
     if ".py:" in name:
         return _from_file(name)
-    known = registered()
     if name not in known:
         broken = next((f" ({plugin} failed to import: {why})" for plugin, why in _failures.items() if name in plugin), "")
         raise UnknownNameError("method", f"{name}{broken}", known)

@@ -15,6 +15,7 @@ from torch import Tensor
 from dcbench.errors import DataError, FileFormatError, brief
 
 SpaceKind = Literal["raw", "normalised", "zca"]
+MOST_STRANGE = 0.2  # of a set's pixels, so many may lie far outside their range
 MOST_WHITENED_BYTES = 2 << 30  # of a training set's whitened values that are kept: CIFAR's are 0.6 GB
 
 
@@ -213,3 +214,18 @@ class SyntheticSet:
     def pixels(self) -> Float[Tensor, "n channels size size"]:
         """The images as pixels, clipped to [0, 1]."""
         return self.space.leave(self.images).clamp(0, 1)
+
+    def strange_values(self, beyond: float = 50.0, spread: float = 0.9) -> str:
+        """Why the images can hardly be in their space, or nothing: they are pixels already, or many become pixels ``beyond`` [0, 1].
+
+        Pixels already: all of them in [0, 1], and ``spread`` over that much of it. What is learned freely may leave [0, 1] far behind,
+        if not as far as bytes; of a foreign set half its range is reason enough to ask.
+        """
+        low, high = float(self.images.min()), float(self.images.max())
+        if self.space.kind != "raw" and low >= 0 and high <= 1 and high - low >= spread:
+            return f"declared {self.space.kind}, but all values lie in [0, 1] ({low:.2f} to {high:.2f}): raw pixels?"
+        pixels = self.space.leave(self.images)
+        share = float(((pixels < -beyond) | (pixels > 1 + beyond)).double().mean())
+        if share > MOST_STRANGE:
+            return f"declared {self.space.kind} (values {low:.2f} to {high:.2f}), but {share:.0%} of its pixels are far outside [0, 1]"
+        return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor
 
 from dcbench.datasets.preprocessing import whitening
-from dcbench.distiller import Distiller, hyper_parameters
+from dcbench.distiller import Distiller, HyperParameter, hyper_parameters
+from dcbench.errors import OutOfRangeError
 from dcbench.images import ImageSpec, Space, SyntheticSet, TrainSet
 from dcbench.machine import Machine
 from dcbench.run import Run
@@ -50,8 +52,15 @@ SMALL: Mapping[str, Any] = {
 }
 
 
+MOST_STEPS = 200  # of one loop: more is no trial
+
+
 class Killed(BaseException):
     """What ends a run from outside."""
+
+
+class TooMuchWorkError(OutOfRangeError):
+    """A method that would take long even to try."""
 
 
 @dataclass
@@ -63,6 +72,10 @@ class Steps:
     last: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, text: str, done: int, total: int) -> None:
+        if total > MOST_STEPS:
+            raise TooMuchWorkError(
+                f"{text} takes {total} steps, too many to try (at most {MOST_STEPS}); name the field that makes it short: --set FIELD=VALUE"
+            )
         if done > self.last.get(text, done):
             self.done += 1
         self.last[text] = done
@@ -93,6 +106,18 @@ class Candidate:
         return {kind: train for kind, train in self.sets.items() if not self.distiller.refuses(train, IPC)}
 
     @cached_property
+    def failure(self) -> Exception | None:
+        """What goes wrong where the method should make a set, if anything does; raises TooMuchWorkError."""
+        for kind, train in self.accepted.items():
+            try:
+                _require_set(self.trial(kind).synthetic, train)
+            except TooMuchWorkError:
+                raise
+            except Exception as error:  # a stranger's method may raise anything
+                return error
+        return None
+
+    @cached_property
     def _made(self) -> dict[tuple[str, int], Trial]:
         return {}
 
@@ -103,10 +128,14 @@ class Candidate:
         return self._made[kind, seed]
 
     def repeat(self, kind: str, seed: int = 0) -> Trial:
-        """The same, made anew."""
+        """The same, made anew, of images of its own: some methods spoil them."""
+        return self.tried_on(deepcopy(self.sets[kind]), seed)
+
+    def tried_on(self, train: TrainSet, seed: int = 0) -> Trial:
+        """A set made of these very images."""
         steps = Steps()
         run = Run(seed, self.machine, progress=steps)
-        return Trial(self.distiller.distill(self.sets[kind], IPC, run), run.history, steps.done)
+        return Trial(self.distiller.distill(train, IPC, run), run.history, steps.done)
 
     def interrupted(self, kind: str, middle: int, killed: bool, folder: Path) -> Trial:
         """The same, ended at step ``middle`` by an exception between two checkpoints or by asking it to stop, and gone on with.
@@ -116,17 +145,43 @@ class Candidate:
         steps = Steps(end_at=middle if killed else None)
         run = Run(0, self.machine, folder / "own", folder / "shared", progress=steps, checkpoint_seconds=0)
         with suppress(Killed, KeyboardInterrupt):
-            self.distiller.distill(self.sets[kind], IPC, replace(run, stop=lambda: not killed and steps.done == middle))
+            self.distiller.distill(deepcopy(self.sets[kind]), IPC, replace(run, stop=lambda: not killed and steps.done == middle))
         rest = Steps()
         run = Run(0, self.machine, folder / "own", folder / "shared", progress=rest)
-        return Trial(self.distiller.distill(self.sets[kind], IPC, run), run.history, rest.done)
+        return Trial(self.distiller.distill(deepcopy(self.sets[kind]), IPC, run), run.history, rest.done)
+
+
+def _require_set(made: object, train: TrainSet) -> None:
+    """Raises TypeError for what no harness could judge."""
+    if not isinstance(made, SyntheticSet):
+        raise TypeError(f"distill returned {'nothing' if made is None else f'a {type(made).__name__}'}, wanted a SyntheticSet")
+    images, labels = made.images, made.labels
+    if not (isinstance(images, Tensor) and isinstance(labels, Tensor)):
+        raise TypeError(f"images are a {type(images).__name__} and labels a {type(labels).__name__}, wanted tensors")
+    hard = labels.dtype == torch.int64 and labels.ndim == 1
+    soft = labels.is_floating_point() and labels.shape[1:] == (train.spec.classes,)
+    if len(labels) != len(images) or not (hard or soft):
+        given = f"{labels.dtype} {tuple(labels.shape)} for {len(images)} images"
+        raise TypeError(f"labels are {given}, wanted a class (torch.int64) or a row of {train.spec.classes} class weights for each")
 
 
 def small(distiller: type[Distiller], settings: Mapping[str, Any] | None = None) -> Distiller:
     """``distiller`` with little to do, as far as its fields have the usual names; ``settings`` come last."""
+    return distiller(**(reduced(distiller) | dict(settings or {})))
+
+
+def reduced(distiller: type[Distiller]) -> dict[str, Any]:
+    """The fields that have a usual name, with a small value, where they may have it."""
     fields = hyper_parameters(distiller)
-    values = {key: value for key, value in SMALL.items() if key in fields}
-    return distiller(**(values | dict(settings or {})))
+    return {key: value for key, value in SMALL.items() if key in fields and _may_be(distiller.name, fields[key], value)}
+
+
+def _may_be(method: str, field: HyperParameter, value: Any) -> bool:
+    try:
+        field.check(method, value)
+    except OutOfRangeError:
+        return False
+    return True
 
 
 def samples(digits: TrainSet) -> dict[str, TrainSet]:
@@ -147,9 +202,13 @@ def samples(digits: TrainSet) -> dict[str, TrainSet]:
 
 
 def same(ours: SyntheticSet, theirs: SyntheticSet) -> bool:
-    """Bit for bit."""
-    alike = torch.equal(ours.images, theirs.images) and torch.equal(ours.labels, theirs.labels)
-    return alike and dict(ours.recipe) == dict(theirs.recipe)
+    """Bit for bit: what is not a number is the same as itself."""
+    return _bits(ours) == _bits(theirs) and dict(ours.recipe) == dict(theirs.recipe)
+
+
+def _bits(synthetic: SyntheticSet) -> list[tuple[Any, ...]]:
+    tensors = (synthetic.images.detach().cpu(), synthetic.labels.detach().cpu())
+    return [(tensor.dtype, tensor.shape, tensor.contiguous().numpy().tobytes()) for tensor in tensors]
 
 
 def content(train: TrainSet) -> str:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from dcbench.baselines.cgan import CGAN, Discriminator, Generator, Maxout
 from dcbench.datasets.loading import Loaded
 from dcbench.images import TrainSet
+from dcbench.machine import Machine
 from dcbench.run import Run
 from tests.generated import judge
 from tests.reference import generative as slow
@@ -35,6 +36,30 @@ def test_both_players_are_told_the_class(tiny: TrainSet, run: Run) -> None:
     images = generator(z, torch.arange(10))
     assert float(torch.pdist(images.detach().flatten(1)).min()) > 0
     assert len(set(discriminator(images[:1].expand(10, -1, -1, -1), torch.arange(10)).tolist())) == 10
+
+
+def test_what_is_dropped_no_later_layer_sees(tiny: TrainSet, run: Run) -> None:
+    """A channel of the first map and a unit of the joint layer, each as if its outgoing weights were zero."""
+    discriminator = Discriminator(tiny.spec, 4).eval()
+    images, labels = torch.randn(3, *tiny.spec.shape, generator=run.generator("images")), torch.tensor([0, 1, 2])
+    kept = torch.ones(3, discriminator.units)
+    assert discriminator.units == sum(block[0].out_channels for block in discriminator.blocks) + 2 * 240
+    assert torch.equal(discriminator(images, labels, kept), discriminator(images, labels))
+    kept[:, 1] = kept[:, -1] = 0
+    dropped = discriminator(images, labels, kept)
+    with torch.no_grad():
+        discriminator.blocks[1][0].weight[:, 1] = 0
+        discriminator.logit.weight[:, -1] = 0
+    assert torch.allclose(dropped, discriminator(images, labels), atol=1e-6)
+
+
+def test_dropout_draws_from_the_run_alone_and_changes_the_set(tiny: TrainSet, machine: Machine) -> None:
+    def drawn(dropout: float) -> torch.Tensor:
+        model = CGAN(iterations=3, batch=8, width=4, latent_units=8, label_units=8, dropout=dropout)
+        return model.distill(tiny, 2, Run(0, machine)).images
+
+    assert torch.equal(drawn(0.5), drawn(0.5))
+    assert not torch.equal(drawn(0.5), drawn(0.0))
 
 
 def test_the_paper_s_generator_has_the_paper_s_hidden_layers(tiny: TrainSet) -> None:

@@ -275,7 +275,15 @@ def test_what_nobody_foresaw_is_one_line_too(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     line = refused(1, "run", "--method", f"{tmp_path}/mine.py:Mine", "--out", tmp_path)
-    assert line == "dcbench: KeyError: 'images' (not foreseen; --debug shows where it came from)"
+    assert line == "dcbench: KeyError: 'images' (mine.py:7; not foreseen; --debug shows where it came from)"
+
+
+def test_a_command_that_keeps_nothing_says_so_when_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_anything: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dcbench.cli.check._check", stopped)
+    assert refused(130, "check", "random") == "dcbench: stopped"
 
 
 def test_a_process_of_its_own_says_the_same() -> None:

@@ -20,6 +20,7 @@ from dcbench.cli.results import RUN_ONLY
 from dcbench.datasets.catalogue import DATASETS
 from dcbench.distiller import registered
 from dcbench.evaluator import PROTOCOLS
+from dcbench.importers import LAYOUTS
 from tests.commandline import MMD, QUICKLY, RANDOM, RUN_FIELDS, ask, done, rows
 
 
@@ -130,11 +131,15 @@ def test_list_names_all_there_is() -> None:
     assert sorted(found["methods"]) == sorted(registered())
     assert found["methods"]["datadam"]["fields"]["power"] == 4.0
     assert found["methods"]["datadam"]["presets"] == ["paper", "quick", "released"]
+    assert found["methods"]["datadam"]["settings"]["quick"] == {"iterations": 250}
+    assert found["methods"]["datadam"]["domains"]["momentum"] == "≥0, ≤1"
+    assert sorted(found["layouts"]) == sorted(LAYOUTS)
     assert sorted(found["datasets"]) == sorted(DATASETS)
     assert sorted(found["protocols"]) == sorted(PROTOCOLS)
     assert found["protocols"]["paper"]["networks"] == 100
     said = done("list").out
-    for name in (*registered(), *DATASETS, *PROTOCOLS):
+    assert "preset quick: iterations=250" in said
+    for name in (*registered(), *DATASETS, *PROTOCOLS, *LAYOUTS):
         assert f"\n{name} " in said
     assert max(map(cell_len, said.splitlines())) <= 100
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from dcbench.conformance import CHECKS, verdict
+from dcbench.conformance import CHECKS, Verdict, verdict
 from dcbench.datasets.loading import Loaded
 from dcbench.distiller import Distiller
 from dcbench.images import Space, SyntheticSet, TrainSet
@@ -47,7 +50,7 @@ class Learned(Distiller):
 
 
 def broken(change: Change) -> Distiller:
-    return type("Broken", (Learned,), {"_change": lambda _self, *made: change(*made)})()  # type: ignore[no-any-return]
+    return type("Broken", (Learned,), {"__doc__": Learned.__doc__, "__module__": __name__, "_change": lambda _self, *made: change(*made)})()  # type: ignore[no-any-return]
 
 
 def spoilt(made: SyntheticSet, train: TrainSet, run: Run) -> SyntheticSet:
@@ -87,7 +90,28 @@ class Rounded(Learned):
         object.__setattr__(self, "strength", self.strength / 2)
 
 
+@dataclass
+class Careless(Distiller):
+    strength: float = 0.1
+    members = 100
+    presets = {"quick": {"strenght": 0.2}}
+    name = "careless"
+    paper = None
+
+    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
+        return Learned(self.strength).distill(train, ipc, run)
+
+
 BROKEN: dict[str, tuple[Distiller, str]] = {
+    "declaration": (
+        Careless(),
+        "not frozen.*no docstring.*members = 100 is no hyper-parameter.*preset quick: unknown field .*'strenght'; did you mean 'strength'",
+    ),
+    "makes a set": (broken(lambda made, *_: replace(made, labels=made.labels.float())), r"labels are torch.float32 \(6,\) for 6 images"),
+    "values": (
+        broken(lambda made, *_: replace(made, images=255 * made.space.leave(made.images))),
+        r"\d\d% of its pixels are far outside \[0, 1\] \(grey\)",
+    ),
     "budget": (
         broken(lambda made, *_: replace(made, images=made.images[1:], labels=made.labels[1:])),
         r"\(5, 1, 8, 8\), wanted \(6, 1, 8, 8\)",
@@ -98,7 +122,7 @@ BROKEN: dict[str, tuple[Distiller, str]] = {
     "space": (broken(lambda made, *_: replace(made, space=Space())), "in the space raw"),
     "same seed, same set": (broken(unseeded), "two sets of the same seed differ"),
     "another seed, another set": (broken(deaf), "run.generator decides nothing"),
-    "leaves all else alone": (broken(drawn), "global randomness was drawn from"),
+    "leaves all else alone": (broken(drawn), "global randomness of torch was drawn from or set"),
     "resumes": (Forgetful(), "killed at step 2 and gone on with, it ends in another set"),
     "hyper-parameters survive JSON": (Rounded(), "come back from JSON as others"),
 }
@@ -131,7 +155,62 @@ def test_what_a_method_raises_is_a_finding(tried: Callable[[Distiller], Candidat
     def raising(*_made: Any) -> SyntheticSet:
         raise KeyError("lost")
 
-    assert verdict("budget", tried(broken(raising))).why == "KeyError: 'lost'"
+    candidate = tried(broken(raising))
+    line = inspect.getsourcelines(raising)[1] + 1
+    assert verdict("makes a set", candidate).why == f"KeyError: 'lost' (test_conformance.py:{line})"
+    assert verdict("budget", candidate) == Verdict("budget", "skipped", "it makes no set")
+
+
+@pytest.mark.parametrize(
+    ("returned", "complaint"), [(None, "distill returned nothing, wanted a SyntheticSet"), ((1, 2), "distill returned a tuple, wanted")]
+)
+def test_what_is_no_set_is_named(returned: Any, complaint: str, tried: Callable[[Distiller], Candidate]) -> None:
+    assert complaint in verdict("makes a set", tried(broken(lambda *_: returned))).why
+
+
+def test_what_is_not_a_number_is_no_other_seed(tried: Callable[[Distiller], Candidate]) -> None:
+    """0 / 0 is found once: the sets are the same in every bit."""
+    candidate = tried(broken(lambda made, *_: replace(made, images=made.images * 0 / 0)))
+    assert {check for check in CHECKS if verdict(check, candidate).outcome == "failed"} == {"finite", "another seed, another set"}
+
+
+@pytest.mark.parametrize(
+    ("what", "draw"),
+    [
+        ("torch", lambda: torch.manual_seed(0)),
+        ("Python", random.random),
+        ("NumPy", np.random.random),
+    ],
+)
+def test_global_randomness_of_any_library_is_to_be_left_alone(
+    what: str, draw: Callable[[], Any], tried: Callable[[Distiller], Candidate]
+) -> None:
+    def drawing(made: SyntheticSet, *_: Any) -> SyntheticSet:
+        draw()
+        return made
+
+    assert f"of {what} was drawn from or set" in verdict("leaves all else alone", tried(broken(drawing))).why
+
+
+def test_long_work_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    text = PLUGIN.replace("noise: float = 0.5", "noise: float = 0.0\n    rounds: int = 3000").replace(
+        "        if self.noise", "        for _ in run.steps(self.rounds, {}):\n            pass\n        if self.noise"
+    )
+    (tmp_path / "clocked.py").write_text(text, encoding="utf-8")
+    answer = ask("check", f"{tmp_path / 'clocked.py'}:Clocked")
+    assert answer.code == 2
+    assert answer.err.splitlines()[-1] == (
+        "dcbench: distill takes 3000 steps, too many to try (at most 200); name the field that makes it short: --set FIELD=VALUE"
+    )
+    assert done("check", f"{tmp_path / 'clocked.py'}:Clocked", "--set", "rounds=3").code == 0
+
+
+def test_a_field_that_may_not_be_small_keeps_its_default(tmp_path: Path) -> None:
+    """Though one of its name is made small where it may be."""
+    text = PLUGIN.replace("noise: float = 0.5", "noise: float = 0.0\n    batch: Annotated[int, Ge(8)] = 64\n    width: str = 'narrow'")
+    text = text.replace("import torch\n", "from typing import Annotated\nimport torch\nfrom annotated_types import Ge\n")
+    (tmp_path / "clocked.py").write_text(text, encoding="utf-8")
+    assert done("check", f"{tmp_path / 'clocked.py'}:Clocked").code == 0
 
 
 def test_what_does_not_apply_is_skipped_with_its_reason(tried: Callable[[Distiller], Candidate]) -> None:
@@ -152,6 +231,8 @@ from dcbench.selection import chosen_set, random_members
 @register("clocked")
 @dataclass(frozen=True)
 class Clocked(Distiller):
+    '''Random images with noise that nobody seeds.'''
+
     noise: float = 0.5
 
     def distill(self, train, ipc, run):
@@ -185,6 +266,8 @@ from dcbench.distiller import Distiller, register
 @register("spoiling")
 @dataclass(frozen=True)
 class Spoiling(Distiller):
+    '''Forgets the labels.'''
+
     def distill(self, train, ipc, run):
         made = RandomSubset().distill(train, ipc, run)
         train.labels.zero_()

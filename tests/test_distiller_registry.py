@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import sys
 from collections.abc import Iterator
@@ -145,7 +146,7 @@ def test_a_taken_name_is_refused(toy: type[Toy]) -> None:
     class Other(Toy):
         """Another class."""
 
-    with pytest.raises(ValueError, match="two distillers are called 'toy'"):
+    with pytest.raises(ValueError, match=r"the name 'toy' is taken by .*Toy; choose another"):
         register("toy")(Other)
     assert find("toy") is toy
     assert register("toy")(toy) is toy  # the same class again, as when its module is loaded anew
@@ -169,6 +170,32 @@ def test_a_class_in_a_file_is_a_method(tmp_path: Path, tiny: TrainSet, run: Run)
     assert find(f"{path}:Mine") is type(mine)
 
 
+@pytest.mark.parametrize("name", ["My Method/../x", "", "-dm", "DM"])
+def test_what_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="is no name for a method: wanted small letters"):
+        register(name)(Toy)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default", "complaint"),
+    [
+        ("tuple[int, ...]", (1, 2), "field odd is a tuple.*; it may be a bool, int, float, str or Literal"),
+        ("dict", None, "field odd is a dict; it may be"),
+        ("int", dataclasses.MISSING, "field odd has no default"),
+    ],
+)
+def test_fields_that_no_command_line_could_set_are_refused(annotation: str, default: Any, complaint: str) -> None:
+    members = {} if default is dataclasses.MISSING else {"odd": default}
+    odd = type("Odd", (Distiller,), {"__annotations__": {"odd": annotation}, "__module__": __name__, **members})
+    with pytest.raises(TypeError, match=complaint):
+        register("odd")(dataclass(frozen=True)(odd))
+
+
+def test_fields_say_what_they_may_be(toy: type[Toy]) -> None:
+    domains = {name: field.domain for name, field in hyper_parameters(toy).items()}
+    assert domains == {"whole": "≥1", "rate": "≥0, <1", "word": "red|green", "flag": "", "free": ""}
+
+
 def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:
     path = write_plugin(tmp_path)
     with pytest.raises(DataError, match=r"no such file: .*absent.py"):
@@ -179,7 +206,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"broken.py failed to import: ModuleNotFoundError: .*nothing_of_this_name"):
         find(f"{tmp_path}/broken.py:Mine")
     write_plugin(tmp_path, name="datadam", file="thief.py")
-    with pytest.raises(DataError, match="two distillers are called 'datadam'"):
+    with pytest.raises(DataError, match=r"the name 'datadam' is taken by dcbench\.methods\.datadam\.DataDAM"):
         find(f"{tmp_path}/thief.py:Mine")
 
 

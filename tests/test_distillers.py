@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import jaxtyping
 import pytest
 
 from dcbench.conformance import CHECKS, verdict
@@ -38,7 +39,9 @@ def test_all_of_the_project_s_own_methods_import() -> None:
 
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", NAMES)
-def test_it_keeps_the_contract(name: str, check: str, candidate: Callable[[str], Candidate]) -> None:
+def test_it_keeps_the_contract(name: str, check: str, candidate: Callable[[str], Candidate], monkeypatch: pytest.MonkeyPatch) -> None:
+    if check == "leaves all else alone":  # the checks of annotations draw samples by Python's global randomness
+        monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     found = verdict(check, candidate(name))
     if found.outcome == "skipped":
         pytest.skip(found.why)

@@ -36,6 +36,19 @@ def test_the_example_method_is_complete(tmp_path: Path) -> None:
     assert run["mean"] > 0.3  # ten classes: far above chance
 
 
+@pytest.mark.parametrize("name", ["Moments", "Absolute"])
+def test_the_examples_of_the_page_on_methods_keep_the_contract(name: str, tmp_path: Path) -> None:
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = [text for text in examples if f"class {name}(" in text]
+    path = tmp_path / f"{name.lower()}.py"
+    path.write_text(example, encoding="utf-8")
+    ran = subprocess.run(
+        [sys.executable, "-m", "dcbench", "check", f"{path}:{name}", "--json"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert {each["outcome"] for each in json.loads(ran.stdout)["checks"]} == {"passed"}
+
+
 def options_of(name: str) -> set[str]:
     command = cli.get_command(cli.make_context("dcbench", ["list"], resilient_parsing=True), name)
     assert command is not None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -24,6 +26,7 @@ COMMANDS = {
     "show": "what an artifact holds, and its images as a picture",
 }
 MODULES = {"import": "importing", "list": "listing"}  # a module called list would hide the builtin in this package
+RESUMABLE = frozenset({"run", "evaluate", "nas", "reproduce"})
 STOPPED = 130  # the exit code of a command that was interrupted
 
 
@@ -76,25 +79,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (UnknownNameError, OutOfRangeError) as error:
         _fail(str(error), 2, words)
     except (KeyboardInterrupt, click.Abort):
-        again = shlex.join(["dcbench", *(word for word in words if word != "--no-resume")])
-        _fail(f"stopped; what is done is kept. The same command goes on from there: {again}", STOPPED, words)
+        _fail(_stopped(words), STOPPED, words)
     except DcbenchError as error:
         _fail(str(error), 1, words)
     except Exception as error:  # of a plugin, a library or ours: one line all the same, and where it came from on demand
         _fail(_not_foreseen(error), 1, words)
 
 
+def _stopped(words: Sequence[str]) -> str:
+    if not RESUMABLE & set(words):
+        return "stopped"
+    again = shlex.join(["dcbench", *(word for word in words if word != "--no-resume")])
+    return f"stopped; what is done is kept. The same command goes on from there: {again}"
+
+
 def _not_foreseen(error: Exception) -> str:
     """Errors of memory are told by their words, for torch has no class of them on a processor, and not every command imports it."""
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)):
         return f"out of memory ({str(error)[:200]}); what is done is kept. Try a smaller --ipc or batch, or a machine with more memory"
-    return f"{type(error).__name__}: {str(error)[:500]} (not foreseen; --debug shows where it came from)"
+    return f"{type(error).__name__}: {str(error)[:500]} ({_place(error)}not foreseen; --debug shows where it came from)"
+
+
+def _place(error: Exception) -> str:
+    """The last line of code that is neither a library's nor Python's own: of a method, as a rule."""
+    libraries = ("site-packages", "dist-packages", str(Path(shlex.__file__).parent))
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not any(place in frame.filename for place in libraries)]
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}; " if own else ""
 
 
 def _fail(message: str, code: int, words: Sequence[str] = ()) -> None:
     if "--debug" in words:
-        import traceback
-
         traceback.print_exc()
     click.echo(f"dcbench: {' '.join(message.split())}", err=True)
     sys.exit(code)

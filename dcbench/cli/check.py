@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.options import CREW, Hardware, hardware, places, speaking, unneeded
+from dcbench.cli.options import CREW, DEBUG, Hardware, hardware, places, speaking, unneeded
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
@@ -60,7 +60,7 @@ def _methods(names: tuple[str, ...], settings: tuple[str, ...]) -> dict[str, Dis
 
 
 def _check(methods: Mapping[str, Distiller], machine: Machine, console: Console) -> dict[str, list[Verdict]]:
-    """Each method's verdicts, each on sets of its own: it may spoil them."""
+    """Each method's verdicts. With --debug, also where what it raises came from."""
     from dcbench.conformance import CHECKS, verdict
     from dcbench.datasets.loading import load
     from dcbench.trials import Candidate, samples
@@ -68,13 +68,25 @@ def _check(methods: Mapping[str, Distiller], machine: Machine, console: Console)
     sets = samples(load("digits", places(None)).train)
     found: dict[str, list[Verdict]] = {}
     for name, distiller in methods.items():
-        candidate = Candidate(distiller, deepcopy(sets), machine.decide(0.0))
+        console.say(f"{name}: tried with {_amounts(distiller)}")
+        candidate = Candidate(distiller, sets, machine.decide(0.0))
         found[name] = []
         for done, check in enumerate(CHECKS):
             console.stoppable_progress(f"{name}: checks", done, len(CHECKS))
             found[name].append(verdict(check, candidate))
         console.progress(f"{name}: checks", len(CHECKS), len(CHECKS))
+        if candidate.failure is not None and click.get_current_context().meta.get(DEBUG):
+            console.say("".join(traceback.format_exception(candidate.failure)))
     return found
+
+
+def _amounts(distiller: Distiller) -> str:
+    """The fields that were made small, so that one sees which were not."""
+    from dcbench.distiller import hyper_parameters
+
+    changed = {name: getattr(distiller, name) for name, field in hyper_parameters(type(distiller)).items()}
+    words = [f"{name}={value}" for name, value in changed.items() if value != hyper_parameters(type(distiller))[name].default]
+    return f"{' '.join(words)}, all else at its default" if words else "all fields at their defaults"
 
 
 def _show(console: Console, name: str, verdicts: list[Verdict]) -> None:

@@ -12,11 +12,12 @@ from dcbench.cli.options import speaking
 @click.command("list")
 @speaking
 def command(as_json: bool) -> None:
-    """Show methods with their fields, data sets, networks, protocols and presets."""
+    """Show methods with their fields and presets, data sets, networks, protocols, foreign layouts and studies."""
     from dcbench.cli.console import Console
     from dcbench.datasets.catalogue import DATASETS
     from dcbench.distiller import import_failures, registered
     from dcbench.evaluator import PROTOCOLS
+    from dcbench.importers import LAYOUTS
     from dcbench.networks.catalogue import NETWORKS
     from dcbench.studies import STUDIES
 
@@ -25,6 +26,7 @@ def command(as_json: bool) -> None:
         "datasets": {name: f"{set_.channels}×{set_.size}×{set_.size}, {set_.classes} classes" for name, set_ in DATASETS.items()},
         "networks": sorted(NETWORKS),
         "protocols": {name: protocol.to_json() | {"networks": protocol.networks} for name, protocol in PROTOCOLS.items()},
+        "layouts": {name: layout.what for name, layout in LAYOUTS.items()},
         "studies": {name: study.title for name, study in STUDIES.items()},
         "failed_to_import": import_failures(),
     }
@@ -38,8 +40,15 @@ def _method(distiller: Any) -> dict[str, Any]:
     from dcbench.distiller import hyper_parameters
 
     summary = " ".join((distiller.__doc__ or "").replace("``", "").split("\n\n")[0].split())
-    fields = {name: parameter.default for name, parameter in hyper_parameters(distiller).items()}
-    return {"summary": summary, "paper": distiller.paper, "fields": fields, "presets": sorted({"paper", *distiller.presets})}
+    parameters = hyper_parameters(distiller)
+    return {
+        "summary": summary,
+        "paper": distiller.paper,
+        "fields": {name: parameter.default for name, parameter in parameters.items()},
+        "domains": {name: parameter.domain for name, parameter in parameters.items() if parameter.domain},
+        "presets": sorted({"paper", *distiller.presets}),
+        "settings": {preset: dict(settings) for preset, settings in sorted(distiller.presets.items())},
+    }
 
 
 def _show(console: Any, found: dict[str, Any]) -> None:
@@ -53,18 +62,24 @@ def _show(console: Any, found: dict[str, Any]) -> None:
     }
     console.pairs("Protocols (--protocol)", protocols.items())
     console.pairs("Networks (--network)", [(name, "") for name in found["networks"]])
+    console.pairs("Layouts of foreign sets (--as)", found["layouts"].items())
     console.pairs("Studies (dcbench reproduce)", found["studies"].items())
     for plugin, reason in found["failed_to_import"].items():
         console.say(f"{plugin} failed to import: {reason}")
 
 
 def _methods(methods: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = []
-    for name, entry in methods.items():
-        fields = " ".join(f"{key}={'none' if value is None else value}" for key, value in entry["fields"].items())
-        lines = [entry["summary"], f"presets: {', '.join(entry['presets'])}", f"fields: {fields or 'none'}"]
-        rows.append((name, "\n".join(lines)))
-    return rows
+    return [(name, "\n".join(_lines(entry))) for name, entry in methods.items()]
+
+
+def _lines(entry: dict[str, Any]) -> list[str]:
+    fields = _assigned(entry["fields"], {name: f" [{domain}]" for name, domain in entry["domains"].items()})
+    named = [f"preset {preset}: {_assigned(settings) or 'the defaults'}" for preset, settings in entry["settings"].items()]
+    return [entry["summary"], f"fields: {fields or 'none'}", *named]
+
+
+def _assigned(values: dict[str, Any], after: dict[str, str] | None = None) -> str:
+    return " ".join(f"{key}={'none' if value is None else value}{(after or {}).get(key, '')}" for key, value in values.items())
 
 
 def _judging(entry: dict[str, Any]) -> dict[str, Any]:

@@ -122,6 +122,7 @@ data_root = click.option(
     "--data-root", type=click.Path(path_type=Path), envvar="DCBENCH_DATA", default="data", help="Where data is [DCBENCH_DATA]."
 )
 out = click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="Where results go.")
+DEBUG = "dcbench.debug"  # where a command finds whether it was asked for
 _HARDWARE = (
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1."),
     click.option("--threads", type=int, help="Processor threads; results depend on it."),
@@ -134,9 +135,15 @@ _CREW = (
     click.option("--cpus-per-unit", type=float, help="Processors that Ray sets apart for a unit of work; its threads if not given."),
     click.option("--gpus-per-unit", type=float, help="GPUs likewise, such as 0.5; 1 on CUDA if not given."),
 )
+
+
+def _debugging(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    context.meta[DEBUG] = value
+
+
 _SPEAKING = (
     click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
-    click.option("--debug", is_flag=True, expose_value=False, help="Show where an error came from."),
+    click.option("--debug", is_flag=True, expose_value=False, callback=_debugging, help="Show where an error came from."),
 )
 
 
