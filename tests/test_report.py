@@ -19,10 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcbench.errors import StorageError, UnknownNameError
+from dcbench.importers import LAYOUTS
 from dcbench.records import StoredRecord, write_record
 from dcbench.report import Table, build_tables, summary_rows, tidy_frame, to_csv, to_latex, to_markdown, write_tables
 from dcbench.report.escapes import latex, markdown
 from dcbench.report.published import PUBLISHED
+from dcbench.report.variants import LAYOUTS as NAMES_OF_LAYOUTS
 from dcbench.studies import STUDIES
 from tests.fixed_records import EXAMPLE, FOREIGN, HOSTILE, SETS, fixed, record, sets
 
@@ -195,7 +197,7 @@ def test_unequal_numbers_of_sets_and_networks_are_said_in_the_cell() -> None:
     assert cells(table) == {
         "Random": "31.0 ± 1.0* 1\N{MULTIPLICATION SIGN}3",
         "DM": "44.8 ± 0.4 [43.8, 45.7] 3\N{MULTIPLICATION SIGN}2",
-        "DataDAM": "55.0 ± 7.1 [\N{MINUS SIGN}8.5, 118.5] 2\N{MULTIPLICATION SIGN}1\N{EN DASH}2",
+        "DataDAM": "55.0 ± 7.1 [0.0, 100.0] 2\N{MULTIPLICATION SIGN}1\N{EN DASH}2",
     }
     assert any(note.startswith("*: one set only") for note in table.notes)
     assert any("cannot be tested" in note for note in table.notes)
@@ -257,13 +259,52 @@ def test_a_copied_artifact_is_no_other_setting() -> None:
     assert list(cells(only([first, copied]))) == ["DM"]
 
 
-def test_foreign_sets_are_named_and_told_apart_by_content() -> None:
-    foreign = [record("dm", [accuracy], artifact_sha256=str(accuracy), **FOREIGN) for accuracy in (0.45, 0.47, 0.46)]
-    table = only([*sets("dm", SETS["dm"]), *foreign])
+def foreign(method: str, accuracy: float, **changes: Any) -> StoredRecord:
+    content = str(accuracy).ljust(12, "0")
+    return record(method, [accuracy], **{**FOREIGN, "artifact_sha256": content, "artifact_hash": content, **changes})
+
+
+def test_foreign_sets_that_were_given_one_name_are_sets_of_one_method() -> None:
+    theirs = [foreign("theirs", accuracy) for accuracy in (0.45, 0.47, 0.46)]
+    table = only([*sets("dm", SETS["dm"]), *theirs])
     assert [text.split(" [")[0] for text in cells(table).values()] == ["44.8 ± 0.4", "46.0 ± 1.0"]
-    assert list(cells(table)) == ["DM", "DM (foreign)"]
-    assert any(note.startswith("Foreign:") for note in table.notes)
-    assert [row["sets"] for row in summary_rows([*sets("dm", SETS["dm"]), *foreign])] == [3, 3]
+    assert list(cells(table)) == ["DM", "theirs (foreign)"]
+    assert any(note.endswith("under conditions that are not known here.") for note in table.notes)
+    assert [row["sets"] for row in summary_rows([*sets("dm", SETS["dm"]), *theirs])] == [3, 3]
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+def test_foreign_sets_without_a_name_of_their_own_are_never_pooled(layout: str) -> None:
+    several = [foreign(layout, 0.46), foreign(layout, 0.66, recipe={"lr": 0.02}), foreign(layout, 0.56)]
+    table = only(several)
+    rows = [row for row in table.rows if row[1].text[0].isdigit()]
+    assert [re.sub(r".*\(foreign, (.*)\)", r"\1", row[0].text) for row in rows] == [
+        *("recipe=none, checksum=0.460000", "recipe=none, checksum=0.560000", "recipe=lr 0.02, checksum=0.660000"),
+    ]
+    assert [row[1].text for row in rows] == ["46.0", "56.0", "66.0"]
+    assert "the name of a layout, which several methods write" in "".join(table.notes)
+    assert [row["sets"] for row in summary_rows(several)] == [1, 1, 1]
+    assert set(NAMES_OF_LAYOUTS) == set(LAYOUTS)
+
+
+def test_one_foreign_set_needs_no_checksum() -> None:
+    twice = [foreign("mtt", 0.46), foreign("mtt", 0.48, artifact_sha256="0.4600000000", evaluation_seed=1)]
+    assert list(cells(only(twice))) == ["MTT (foreign)"]
+
+
+def test_sets_that_ask_for_different_recipes_are_no_replicates() -> None:
+    table = only([foreign("theirs", 0.46), foreign("theirs", 0.66, recipe={"lr": 0.02}), foreign("theirs", 0.68, recipe={"lr": 0.02})])
+    assert list(cells(table)) == ["theirs (foreign, recipe=lr 0.02)", "theirs (foreign, recipe=none)"]
+    learned = [record("mtt", [0.4], seed=seed, recipe={"lr": rate}) for seed, rate in enumerate((0.011, 0.012))]
+    assert list(cells(only(learned))) == ["MTT"]  # ours learned them, as it did its images
+
+
+def test_no_interval_of_accuracies_leaves_what_they_can_be() -> None:
+    table = only([*sets("random", [(0.10,), (0.14,)]), *sets("datadam", [(0.9,), (0.99,)])])
+    assert [row[1].detail for row in table.rows] == ["[0.0, 37.4]", "[37.3, 100.0]"]
+    assert table.rows[0][3].detail == "[\N{MINUS SIGN}26.0, +11.4]"  # less the printed 26.0
+    figures = [row for row in csv.DictReader(io.StringIO(to_csv(table))) if row["source"] == "measured"]
+    assert [(row["ci95_sets_low"][:4], row["ci95_sets_high"][:4]) for row in figures] == [("0.0", "0.37"), ("0.37", "1.0")]
 
 
 def test_what_has_no_budget_stands_in_a_column_of_its_own() -> None:
@@ -314,8 +355,8 @@ def test_the_tidy_frame_has_a_row_for_each_network() -> None:
 def test_the_frame_s_example_averages_as_the_tables_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     precisely: dict[str, Any] = {"protocol": {**EXAMPLE["protocol"], "precision": "fp32"}, "protocol_hash": "fp32"}
     distilled = {"artifact_hash": "fp32", "distillation": {**EXAMPLE["distillation"], "precision": "fp32"}}
-    foreign = [record("dm", [own], **{**FOREIGN, "artifact_sha256": str(own), "artifact_hash": str(own)}) for own in (0.5, 0.7)]
-    measured = [*fixed(), *sets("dm", SETS["random"], **precisely), *sets("dm", SETS["datadam"], **precisely, **distilled), *foreign]
+    theirs = [foreign(name, own, recipe=recipe) for name in ("dm", "theirs") for own, recipe in ((0.5, {}), (0.7, {}), (0.6, {"lr": 1.0}))]
+    measured = [*fixed(), *sets("dm", SETS["random"], **precisely), *sets("dm", SETS["datadam"], **precisely, **distilled), *theirs]
     for place, stored in enumerate(measured):
         write_record(tmp_path / "results" / str(place) / "record.json", stored.record)
     monkeypatch.chdir(tmp_path)
@@ -324,7 +365,7 @@ def test_the_frame_s_example_averages_as_the_tables_do(tmp_path: Path, monkeypat
     found = runpy.run_path(str(tmp_path / "example.py"))["means"].reset_index().to_dict("records")
     expected = [(row["method"], row["sets"], round(row["mean"], 9)) for row in summary_rows(measured)]
     assert sorted((row["method"], row["count"], round(row["mean"], 9)) for row in found) == sorted(expected)
-    assert len(expected) == 6
+    assert len(expected) == 10
 
 
 def test_tables_are_written_whole(tmp_path: Path) -> None:

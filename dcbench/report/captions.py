@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dcbench.records import EvaluationRecord
 from dcbench.report.layout import Layout, Line
 from dcbench.report.statistics import SIGNIFICANCE
+from dcbench.report.variants import recipe_words, unnamed
 from dcbench.report.words import DASH, TIMES, canonical, counted, listed, one_line, protocol_words, title
 
 _MOST_WARNINGS = 5
@@ -109,17 +110,25 @@ def _differences(layout: Layout) -> str:
 
 
 def _foreign(layout: Layout) -> str:
-    some = any(line.entry is not None and line.entry.foreign for line in layout.lines)
-    return "Foreign: the set was made by other code, under conditions that are not known here." if some else ""
+    found = [stored.record for stored in layout.board.records if stored.record.foreign]
+    if not found:
+        return ""
+    by_layout: dict[str, set[str]] = defaultdict(set)
+    for record in filter(unnamed, found):
+        by_layout[record.method].add(record.artifact_sha256)
+    several = sorted(one_line(title(method)) for method, sets in by_layout.items() if len(sets) > 1)
+    said = "Foreign: the set was made by other code, under conditions that are not known here."
+    if not several:
+        return said
+    return (
+        f"{said} {listed(several)}: the name of a layout, which several methods write, so each set has a row of its own,"
+        " told by its checksum; sets of one method are those that were given one name (--name)."
+    )
 
 
 def _recipes(layout: Layout) -> str:
-    asked = _by_line(layout, _recipe)
+    asked = _by_line(layout, recipe_words)
     return _sentence("Trained with what the set itself asks for, not by the protocol alone", asked)
-
-
-def _recipe(record: EvaluationRecord) -> str:
-    return ", ".join(f"{key}={value if isinstance(value, str) else canonical(value)}" for key, value in sorted(record.recipe.items()))
 
 
 def _spaces(layout: Layout) -> str:

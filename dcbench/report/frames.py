@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dcbench.records import StoredRecord
+from dcbench.report.variants import made_by
 from dcbench.report.words import canonical
 
 
@@ -37,7 +38,7 @@ _PLAIN_COLUMNS = (
     *("engine", "precision", "threads", "code", "created"),
 )
 _TIDY_COLUMNS = (
-    *("origin", *_PLAIN_COLUMNS, "foreign", "fields", "recipe", "protocol", "protocol_version", "distill_seconds", "device"),
+    *("origin", *_PLAIN_COLUMNS, "foreign", "fields", "recipe", "made", "protocol", "protocol_version", "distill_seconds", "device"),
     *("dcbench_version", "torch_version", "network_index", "accuracy", "loss", "network_seconds"),
 )
 
@@ -49,6 +50,7 @@ def _tidy_rows(stored: StoredRecord) -> Iterable[dict[str, Any]]:
         "foreign": record.foreign,
         "fields": canonical(record.fields),
         "recipe": canonical(record.recipe),
+        "made": made_by(record),
         "protocol": str(record.protocol.get("name", "")),
         "protocol_version": str(record.protocol.get("version", "")),
         "distill_seconds": None if record.distillation is None else record.distillation.distill_seconds,

@@ -32,6 +32,11 @@ class Summary:
     std: float | None
     ci95: Interval | None
 
+    @property
+    def shown_ci95(self) -> Interval | None:
+        """The interval as people are shown it, if these are accuracies."""
+        return possible(self.ci95)
+
 
 @dataclass(frozen=True)
 class SetsSummary:
@@ -42,6 +47,11 @@ class SetsSummary:
     std_sets: float | None
     std_networks: float | None  # within sets, pooled
     ci95_sets: Interval | None
+
+    @property
+    def shown_ci95_sets(self) -> Interval | None:
+        """The interval as people are shown it."""
+        return possible(self.ci95_sets)
 
 
 @dataclass(frozen=True)
@@ -54,12 +64,17 @@ class Comparison:
     paired: bool
 
 
+def possible(interval: Interval | None) -> Interval | None:
+    """The part of an accuracy's interval within 0 and 1: of a few figures it may leave them, which says no more than that part."""
+    return None if interval is None else (max(0.0, interval[0]), min(1.0, interval[1]))
+
+
 def less_printed(measured: SetsSummary, printed: float) -> tuple[float, Interval | None]:
     """The measured mean less a printed one, with the interval of the measured mean over sets.
 
     The printed value counts as exact: its deviation is over networks, and how many sets were behind it is not known.
     """
-    interval = measured.ci95_sets
+    interval = measured.shown_ci95_sets
     return measured.mean - printed, None if interval is None else (interval[0] - printed, interval[1] - printed)
 
 

@@ -108,7 +108,7 @@ def _measured(layout: Layout, number: int, ipc: int | None) -> Cell:
         return Cell(DASH)
     fewest, most = layout.networks[place]
     rank = layout.ranks.get(place)
-    low, high = found.ci95_sets or (None, None)
+    low, high = found.shown_ci95_sets or (None, None)
     interval = f"[{percent(low)}, {percent(high)}]" if low is not None and high is not None else ""
     size = "" if layout.uniform else f"{found.sets}{TIMES}{fewest}" + (f"{DASH}{most}" if most > fewest else "")
     figures = _figures(

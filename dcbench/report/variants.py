@@ -10,6 +10,7 @@ from dcbench.records.kinds import OfASet
 from dcbench.report.words import canonical, one_line, title
 
 ABSENT = "none"
+LAYOUTS = ("dc", "dm", "datadam", "mtt", "kip", "idc", "idc3", "folder")  # of other people's sets, and the names of those given none
 DEFAULT = "default"  # a field on which a record is silent: it came later than the method, and is at its default
 
 
@@ -50,11 +51,23 @@ def _of_one_method(records: Sequence[OfASet]) -> list[dict[str, str]]:
     settings = settings_of(records)
     names = _varying(records, settings)
     found = [{name: own[name] for name in names if name in own} for own in settings]  # silent where a set has no such field
+    if len({record.artifact_sha256 for record in records}) > 1 and all(map(unnamed, records)):
+        return [own | {"checksum": record.artifact_sha256[:8]} for record, own in zip(records, found, strict=True)]
     alike = [(record.ipc, *own.items()) for record, own in zip(records, found, strict=True)]
     apart = {(*own, "" if record.foreign else record.artifact_hash) for record, own in zip(records, alike, strict=True)}
     if len(set(alike)) < len(apart):  # the hash speaks only where the settings that we know leave two artifacts alike
         found = [own | {"artifact": record.artifact_hash} for record, own in zip(records, found, strict=True)]
     return _named_by_preset(records, found)
+
+
+def unnamed(record: OfASet) -> bool:
+    """Whether a foreign set bears the name of its layout, or none: nobody said which method made it, or which others that did."""
+    return record.foreign and record.method in (*LAYOUTS, "foreign")
+
+
+def made_by(record: EvaluationRecord) -> str:
+    """What sets that may count as one method's have in common besides its name: their hash, or of foreign ones what they ask for."""
+    return record.artifact_hash if unnamed(record) or not record.foreign else recipe_words(record)
 
 
 def _varying(records: Sequence[OfASet], settings: Sequence[Mapping[str, str]]) -> list[str]:
@@ -77,8 +90,15 @@ def settings_of(records: Sequence[OfASet]) -> list[dict[str, str]]:
     for record in records:
         own = {name: value if isinstance(value, str) else canonical(value) for name, value in record.fields.items()}
         own |= {"method version": str(record.method_version), "part kept apart": record.holdout or ABSENT, "space": record.space}
+        if record.foreign and isinstance(record, EvaluationRecord):  # what a set of ours asks for follows from its fields, or is learned
+            own["recipe"] = recipe_words(record).replace("=", " ") or ABSENT
         found.append(own | {"distilled in": made.get(record.artifact_hash, ABSENT)})
     return found
+
+
+def recipe_words(record: EvaluationRecord) -> str:
+    """What a set asks for itself, or nothing."""
+    return ", ".join(f"{key}={value if isinstance(value, str) else canonical(value)}" for key, value in sorted(record.recipe.items()))
 
 
 def _named_by_preset(records: Sequence[OfASet], variants: list[dict[str, str]]) -> list[dict[str, str]]:

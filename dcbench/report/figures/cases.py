@@ -20,7 +20,7 @@ INTERVALS = "bars: 95 % t intervals over sets, where there is one set over its n
 def figures_of(sets: Mapping[Hashable, Sequence[float]]) -> dict[str, Any]:
     """Mean over sets and its interval over sets; of one set, the mean and interval over its networks. Fractions."""
     found = summarise_sets(list(sets.values()))
-    interval = found.ci95_sets if found.sets > 1 else summarise(next(iter(sets.values()))).ci95
+    interval = found.shown_ci95_sets if found.sets > 1 else summarise(next(iter(sets.values()))).shown_ci95
     low, high = interval or (None, None)
     over = "sets" if found.sets > 1 else "networks"
     counts = {"sets": found.sets, "networks": sum(map(len, sets.values()))}

@@ -121,7 +121,7 @@ def _body(row: _Row, album: Album) -> Markup:
         _cell("rank", DASH if rank is None else str(rank), rank),
         element("th", row.entry.label, scope="row", class_="method", data_value=row.entry.label.lower()),
         _cell("ipc", "none" if ipc is None else str(ipc), ipc),
-        _cell("accuracy", join(accuracy, _bounds(figures.ci95_sets)), figures.mean),
+        _cell("accuracy", join(accuracy, _bounds(figures.shown_ci95_sets)), figures.mean),
         _cell("networks", strip(row.networks, figures.mean, _interval(row), row.scale, words), None),
         _cell("published", DASH if printed is None else spread(printed.mean, printed.std), printed and printed.mean),
         _cell("difference", DASH if difference is None else _difference(*difference), difference and difference[0]),
@@ -137,7 +137,7 @@ def _body(row: _Row, album: Album) -> Markup:
 
 def _interval(row: _Row) -> Interval | None:
     """Over sets; of one set, over its networks."""
-    return row.figures.ci95_sets if row.figures.sets > 1 else summarise(row.networks[0]).ci95
+    return row.figures.shown_ci95_sets if row.figures.sets > 1 else summarise(row.networks[0]).shown_ci95
 
 
 def _cell(key: str, shown: object, value: object) -> Markup:

@@ -24,11 +24,12 @@ def set_article(stored: StoredRecord, scale: Scale, album: Album) -> Markup:
     record = stored.record
     figures = summarise(record.accuracies)
     networks = [record.accuracies]
-    words = strip_label(networks, figures.mean, figures.ci95)
-    interval = "" if figures.ci95 is None else f" [{percent(figures.ci95[0])}, {percent(figures.ci95[1])}] given this set"
+    bounds = figures.shown_ci95
+    words = strip_label(networks, figures.mean, bounds)
+    interval = "" if bounds is None else f" [{percent(bounds[0])}, {percent(bounds[1])}] given this set"
     measured = f"{spread(figures.mean, figures.std)} %{interval}, {counted(figures.networks, 'network')}"
     warnings = [element("p", element("strong", "Warning: "), warning, class_="warning") for warning in record.warnings]
-    drawing = element("div", axis(scale), strip(networks, figures.mean, figures.ci95, scale, words), class_="strip-box")
+    drawing = element("div", axis(scale), strip(networks, figures.mean, bounds, scale, words), class_="strip-box")
     shown = join(album.show(stored.path, record.label), _curve(stored, album.root))
     return element(
         "article",
