@@ -11,7 +11,7 @@ import pytest
 
 from dcbench.cli import main
 from dcbench.records import StoredRecord, find_records
-from dcbench.report import build_tables, to_markdown
+from dcbench.report import build_tables, summary_rows, to_markdown
 from dcbench.report.figures.ablations import ablation_drawings
 from dcbench.report.figures.conditions import condition_drawings
 from dcbench.report.figures.traces import trace_drawings
@@ -38,6 +38,13 @@ def test_every_record_is_read() -> None:
     assert MEASURED.records
     assert not MEASURED.problems
     assert {stored.origin for stored in MEASURED.records} == {"measured"}
+
+
+def test_no_two_rows_of_the_summary_say_that_they_are_the_same() -> None:
+    rows = summary_rows(MEASURED.records)
+    figures = ("sets", "mean", "std_sets", "std_networks", "ci95_sets")
+    said = [str({key: value for key, value in row.items() if key not in figures}) for row in rows]
+    assert len(set(said)) == len(said) > 50
 
 
 def test_the_readme_shows_what_the_records_hold() -> None:

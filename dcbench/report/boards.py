@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dcbench.records import EvaluationRecord, StoredRecord
 from dcbench.report.statistics import SetsSummary, summarise_sets
-from dcbench.report.variants import by_set, common_preset, row_label, variants_of
+from dcbench.report.variants import by_set, common_preset, row_label, variant_words, variants_of
 from dcbench.report.words import canonical
 
 _HOW_OFTEN = ("networks", "seed", "evaluation_seed")  # a protocol was carried out
@@ -82,25 +82,36 @@ def boards(records: Iterable[StoredRecord], order: Sequence[str] = ()) -> list[B
 
 
 def summary_rows(records: Iterable[StoredRecord]) -> list[dict[str, Any]]:
-    """One row per method, dataset and budget over all sets (the ``summary`` of ``run --json``), accuracies as fractions."""
-    rows = []
-    for board in boards(records):
-        for entry in board.entries:
-            for ipc in in_order(entry.ipcs):
-                figures = entry.summary(ipc)
-                rows.append(
-                    {
-                        "method": entry.method,
-                        "dataset": board.dataset,
-                        "ipc": ipc,
-                        "sets": figures.sets,
-                        "mean": figures.mean,
-                        "std_sets": figures.std_sets,
-                        "std_networks": figures.std_networks,
-                        "ci95_sets": None if figures.ci95_sets is None else list(figures.ci95_sets),
-                    }
-                )
-    return rows
+    """One row per method, its settings, conditions and budget over all sets (the ``summary`` of JSON); accuracies are fractions."""
+    return [_summary_row(board, entry, ipc) for board in boards(records) for entry in board.entries for ipc in in_order(entry.ipcs)]
+
+
+def _summary_row(board: Board, entry: Entry, ipc: int | None) -> dict[str, Any]:
+    figures = entry.summary(ipc)
+    own = [stored.record for stored in entry.records if stored.record.ipc == ipc]
+    return {
+        "method": entry.method,
+        "dataset": board.dataset,
+        "ipc": ipc,
+        "sets": figures.sets,
+        "mean": figures.mean,
+        "std_sets": figures.std_sets,
+        "std_networks": figures.std_networks,
+        "ci95_sets": None if figures.ci95_sets is None else list(figures.ci95_sets),
+        "dataset_revision": board.revision,
+        "protocol": dict(board.protocol),
+        "protocol_hash": _common({record.protocol_hash for record in own}),
+        "network": board.network,
+        "augment": board.augment,
+        "precision": _common({record.precision for record in own}),
+        "preset": common_preset(own) or None,
+        "variant": variant_words(entry.foreign, entry.variant),
+    }
+
+
+def _common(values: Collection[str]) -> str | None:
+    """The one value that all have, if they do."""
+    return next(iter(values)) if len(values) == 1 else None
 
 
 def compared_protocol(protocol: Mapping[str, Any], without: Sequence[str] = ()) -> dict[str, Any]:

@@ -31,9 +31,13 @@ def numbered(names: Sequence[str]) -> list[str]:
 
 def row_label(method: str, foreign: bool, variant: Mapping[str, str]) -> str:
     """The method's title and what tells this row from the method's others."""
-    parts = ["foreign"] if foreign else []
-    parts += [f"{name}={value}" for name, value in variant.items()]
-    return one_line(f"{title(method)} ({', '.join(parts)})" if parts else title(method))
+    words = variant_words(foreign, variant)
+    return one_line(f"{title(method)} ({words})" if words else title(method))
+
+
+def variant_words(foreign: bool, variant: Mapping[str, str]) -> str:
+    """What tells a row from the method's others, or nothing where it is the only one."""
+    return ", ".join([*(["foreign"] if foreign else []), *(f"{name}={value}" for name, value in variant.items())])
 
 
 def variants_of(records: Sequence[OfASet]) -> list[dict[str, str]]:
