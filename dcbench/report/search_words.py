@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from dcbench.nas.correlation import FEWEST, RankFigures
 from dcbench.records import SearchRecord, StoredSearch
 from dcbench.report.published import PublishedTable
-from dcbench.report.words import DASH, canonical, counted, listed, one_line, protocol_words, title
+from dcbench.report.words import DASH, canonical, counted, listed, one_line, percent, protocol_words, title
 
-PRINTED_ARCHITECTURES = {"convnet720": 720, "nasbench201": 100}
 PRINTED_IPC = 50
+_AXES: Mapping[str, Sequence[str]] = {  # of convnet720, in the order of its names
+    "depth": ("d1", "d2", "d3", "d4"),
+    "width": ("w32", "w64", "w128", "w256"),
+    "activation": ("sigmoid", "relu", "leaky relu"),
+    "normalisation": ("none", "batch", "layer", "instance", "group"),
+    "pooling": ("none", "max", "average"),
+}
+
+
+@dataclass(frozen=True)
+class Printed:
+    """How the paper searched a space, as far as its supplement says (section 2.3)."""
+
+    architectures: int
+    networks: int | None = None  # of each architecture
+    validation: int | None = None
+    epochs: int | None = None  # of DC-BENCH, whose settings the paper says that it follows
+    best: float | None = None  # what the whole data's best scores, where no epochs of the truth are printed
+    top: str = ""  # by what its top share is chosen, where that is not the truth
+
+
+PRINTED = {
+    "convnet720": Printed(720, best=0.892, top="validation accuracy"),
+    "nasbench201": Printed(100, networks=5, validation=10_000, epochs=50),
+}
 REFERENCE = "whole"  # the proxy that has epochs of its own
 Labelled = Sequence[tuple[str, StoredSearch]]
 
@@ -78,7 +103,7 @@ def search_notes(labelled: Labelled, figures: Sequence[RankFigures], published: 
     """The signs used, and what sets single proxies apart."""
     record = labelled[0][1].record
     notes = [
-        _scaled_down(labelled, published),
+        _other_than_printed(labelled, published),
         _top(record, figures),
         _excluded(record),
         _by_proxy("A network failed or diverged (what diverged is ranked all the same)", labelled, _failed),
@@ -99,16 +124,59 @@ def search_notes(labelled: Labelled, figures: Sequence[RankFigures], published: 
     return [note for note in notes if note]
 
 
-def _scaled_down(labelled: Labelled, published: PublishedTable | None) -> str:
-    """In what the search is smaller than the paper's: architectures, images per class."""
-    if published is None:
+def _other_than_printed(labelled: Labelled, published: PublishedTable | None) -> str:
+    """In what the search is another than the paper's."""
+    printed = PRINTED.get(labelled[0][1].record.space)
+    if published is None or printed is None:
         return ""
-    record = labelled[0][1].record
-    printed, few = PRINTED_ARCHITECTURES.get(record.space, 0), len(record.architectures)
-    ipcs = sorted({stored.record.proxy_ipc for _, stored in labelled if stored.record.proxy_ipc is not None} - {PRINTED_IPC})
-    parts = [f"{few} architectures where the paper has {printed}"] if few < printed else []
-    parts += [f"IPC {listed(map(str, ipcs))} where the paper has {PRINTED_IPC}"] if ipcs else []
-    return f"Other than the paper: {listed(parts)}; no claim goes beyond the intervals." if parts else ""
+    records = [stored.record for _, stored in labelled]
+    parts = [*_smaller(records, printed), *_made_otherwise(records), *_judged_otherwise(records[0], printed)]
+    return f"Other than the paper: {'; '.join(parts)}. No claim goes beyond the intervals." if parts else ""
+
+
+def _smaller(records: Sequence[SearchRecord], printed: Printed) -> Iterator[str]:
+    record = records[0]
+    few = len(record.architectures)
+    if few < printed.architectures:
+        yield ", ".join([f"{few} architectures where the paper has {printed.architectures}", *_never_drawn(record)])
+    if printed.networks is not None and record.seeds != printed.networks:
+        yield f"{counted(record.seeds, 'network')} of each where the paper has {printed.networks}"
+    if printed.validation is not None and record.validation_images != printed.validation:
+        yield f"{record.validation_images} validation images where the paper has {printed.validation}"
+    ipcs = sorted({each.proxy_ipc for each in records if each.proxy_ipc is not None} - {PRINTED_IPC})
+    if ipcs:
+        yield f"IPC {listed(map(str, ipcs))} where the paper has {PRINTED_IPC}"
+    epochs = {each.protocol.get("epochs") for each in records if each.proxy != REFERENCE} - {printed.epochs}
+    if printed.epochs is not None and epochs:
+        yield f"{listed(map(_counted_epochs, epochs))} where DC-BENCH, which the paper follows, has {printed.epochs}"
+
+
+def _never_drawn(record: SearchRecord) -> Iterator[str]:
+    """The values of the grid that no architecture has."""
+    names = [score.architecture.replace("leaky-relu", "leaky relu").split("-") for score in record.architectures]
+    if record.space != "convnet720" or any(len(name) != len(_AXES) for name in names):
+        return
+    for (axis, values), met in zip(_AXES.items(), zip(*names, strict=True), strict=True):
+        missing = [value.lstrip("dw") if axis in ("depth", "width") else value for value in values if value not in met]
+        if missing:
+            yield f"none of {axis} {listed(missing)}".replace("leaky relu", "leaky-relu")
+
+
+def _made_otherwise(records: Sequence[SearchRecord]) -> Iterator[str]:
+    presets = sorted({record.proxy_preset or "" for record in records} - {"", "paper"})
+    if presets:
+        yield f"sets of preset {listed(map(one_line, presets))} where the paper has its own settings"
+    if records[0].dataset_note:
+        yield f"{title(records[0].dataset)} as {one_line(records[0].dataset_note)} where the paper has the original"
+
+
+def _judged_otherwise(record: SearchRecord, printed: Printed) -> Iterator[str]:
+    protocol, truths = record.truth.get("protocol"), [score.truth for score in record.architectures if score.truth is not None]
+    if printed.best is not None and isinstance(protocol, Mapping) and truths:
+        epochs = _counted_epochs(protocol.get("epochs"))
+        yield f"a truth after {epochs}, the best of it {percent(max(truths))} %, where the paper's best has {percent(printed.best)} %"
+    if printed.top:
+        yield f"the top {100 * record.top:g} % by truth where the paper takes the highest {printed.top}"
 
 
 def _top(record: SearchRecord, figures: Sequence[RankFigures]) -> str:
