@@ -65,6 +65,29 @@ def test_documented_commands_exist(page: Path) -> None:
     assert alone <= set().union(*map(options_of, COMMANDS))
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_pictures_lead_to_files(page: Path) -> None:
+    assert [target for target in targets_in(page.read_text(encoding="utf-8")) if not (page.parent / target).exists()] == []
+
+
+def targets_in(text: str) -> list[str]:
+    """Where each link and picture of this folder leads."""
+    found = re.findall(r"\]\(<?([^)\s#>]+)", text) + re.findall(r"(?:src|href)=\"([^\"#]+)", text)
+    return [target for target in found if not re.match(r"[a-z]+:", target)]
+
+
+def test_links_and_pictures_are_found() -> None:
+    text = '[a](b/c.md#d) ![e](f.png) [g](https://h.i) [j](#k) <img src="l.png">'
+    assert targets_in(text) == ["b/c.md", "f.png", "l.png"]
+
+
+def test_how_many_studies_agree_is_counted() -> None:
+    page = (ROOT / "docs" / "measured-studies.md").read_text(encoding="utf-8")
+    rows = [line for line in page.split("\n## ")[0].splitlines() if re.match(r"\| (Table|Figure)", line)]
+    agree, in_part = (sum(f"**{verdict}**" in row for row in rows) for verdict in ("agrees", "in part"))
+    assert f"of its {len(rows)} rows {agree} agree as far as so few steps show, {in_part} in part" in " ".join(README.split())
+
+
 def test_commands_are_found_in_blocks_and_in_lines() -> None:
     text = "```sh\ndcbench run --method dm  # one\nmake demo\n```\nSay `dcbench list`, or `dcbench` alone, or `dcbench --help`.\n"
     assert commands_in(text) == [["dcbench", "run", "--method", "dm"], ["dcbench", "list"]]
