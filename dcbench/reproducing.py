@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -11,8 +11,8 @@ from dcbench.datasets.loading import Loaded
 from dcbench.datasets.places import Places
 from dcbench.distilling import distilling
 from dcbench.embedding import Placement, embedding_macs
-from dcbench.errors import OutOfRangeError, in_one_line
-from dcbench.evaluator import Protocol
+from dcbench.errors import OutOfRangeError, UnknownNameError, in_one_line
+from dcbench.evaluator import PROTOCOLS, Protocol
 from dcbench.executor import Job, Steps
 from dcbench.experiment import Cell, Workshop
 from dcbench.grid import Grid
@@ -76,6 +76,32 @@ class Reproduction:
             self._search([])
         elif self.truth is not None:
             raise OutOfRangeError(f"--truth is for studies that search over architectures; {self.study.name} does not")
+
+    def refuse_other(self, protocol: str | None, seeds: Sequence[int] | None) -> None:
+        """Raises UnknownNameError or OutOfRangeError where another protocol or other seeds are asked for than the study's own."""
+        own, made = self._protocol_names(), sorted({seed for part in self.plan.parts for seed in part.seeds})
+        if protocol is not None and protocol not in (known := {*PROTOCOLS, *own}):
+            raise UnknownNameError("protocol", protocol, known)
+        if protocol is not None and own and {protocol} != own:
+            raise OutOfRangeError(
+                f"{self.study.name} with --preset {self.preset} is judged by protocol {', '.join(sorted(own))}, got --protocol {protocol};"
+                f" a study decides its protocol: choose another --preset, or dcbench run --protocol {protocol} for sets of your own"
+            )
+        if seeds is not None and sorted(seeds) != made:
+            words = [",".join(map(str, each)) for each in (made, seeds)]
+            raise OutOfRangeError(
+                f"{self.study.name} with --preset {self.preset} makes sets of --seed {words[0]}, got --seed {words[1]};"
+                f" a study decides its seeds: dcbench run --seed {words[1]} makes sets of your own"
+            )
+
+    def _protocol_names(self) -> set[str]:
+        """The protocols that the study trains networks by to judge sets or architectures; none where it only places images."""
+        if self.plan.search is not None:
+            return {find_space(self.plan.search.space).protocol_named(None, self.preset).name}
+        if self.plan.embedding is not None:
+            return set()
+        grids = map(self._grid, self.plan.parts)
+        return {grid.protocol_of(distiller, None).name for grid in grids for distiller in grid.distillers().values()}
 
     def estimate(self) -> list[Piece]:
         """The pieces of the whole study, whatever of it is done already; from operations counted, good to a factor of three."""

@@ -55,6 +55,12 @@ def options_of(name: str) -> set[str]:
     return {option for parameter in command.params for option in parameter.opts}
 
 
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("list", "show")])
+def test_the_same_words_fit_all_commands(name: str) -> None:
+    words = "preset protocol data-root out seed device threads precision engine executor json debug"
+    assert {f"--{word}" for word in words.split()} <= options_of(name)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_documented_commands_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")

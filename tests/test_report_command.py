@@ -111,6 +111,26 @@ def test_no_records_are_refused_in_one_line(tmp_path: Path, fmt: str) -> None:
     assert "no records below" in answer.line
 
 
+def test_options_of_every_command_change_nothing_and_are_checked(tmp_path: Path) -> None:
+    write_record(tmp_path / "record.json", fixed()[0].record)
+    asked = ("report", "--results", tmp_path, "--format", "csv", "--json")
+    options = (
+        *("--preset", "quick", "--protocol", "lineage", "--data-root", "nowhere", "--seed", "0,1", "--device", "cpu", "--threads", "2"),
+        *("--precision", "bf16", "--engine", "eager", "--executor", "serial", "--debug"),
+    )
+    assert done(*asked, *options).out == done(*asked).out
+    for words, said in (
+        (("--preset", "quik"), "unknown preset 'quik'; did you mean 'quick'?"),
+        (("--precision", "bf61"), "unknown precision 'bf61'; did you mean 'bf16'?"),
+        (("--engine", "eagre"), "unknown engine 'eagre'; did you mean 'eager'?"),
+        (("--threads", "0"), "--threads must be at least 1, got 0"),
+        (("--seed", "one"), "--seed must be a whole number or several with commas between, got 'one'"),
+    ):
+        answer = ask(*asked, *words)
+        assert answer.code == 2
+        assert said in answer.line
+
+
 def test_all_records_are_one_tidy_file_with_a_line_for_each_network(tmp_path: Path) -> None:
     for number, stored in enumerate(fixed()):
         write_record(tmp_path / "results" / str(number) / "record.json", stored.record)

@@ -187,6 +187,32 @@ def test_words_that_are_wrong_are_refused_before_anything_is_done(tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
+def test_another_protocol_or_other_seeds_than_the_study_s_are_refused(tmp_path: Path) -> None:
+    for words, said in (
+        (
+            ("table3", "--protocol", "quick"),
+            "table3 with --preset paper is judged by protocol paper, got --protocol quick; a study decides",
+        ),
+        (("table3", "--protocol", "quik"), "unknown protocol 'quik'; did you mean 'quick'?"),
+        (("table3", "--seed", "1"), "table3 with --preset paper makes sets of --seed 0,1,2, got --seed 1; a study decides its seeds"),
+        (("table3", "--preset", "quick", "--seed", "0,1"), "makes sets of --seed 0, got --seed 0,1;"),
+        (("table5", "--protocol", "paper"), "is judged by protocol search-nasbench201, got --protocol paper;"),
+        (("table3", "--seed", "-1"), "--seed must be at least 0, got -1"),
+    ):
+        for last in ((), ("--estimate",)):
+            answer = ask("reproduce", *words, *last, "--data-root", tmp_path, "--out", tmp_path / "out")
+            assert answer.code == 2, answer.err
+            assert said in answer.line
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_study_s_own_protocol_and_seeds_may_be_said(tmp_path: Path) -> None:
+    said = ("--seed", "0", "--estimate")
+    plain = reproduce("small-ablation", tmp_path, "--estimate").json
+    assert reproduce("small-ablation", tmp_path, *said, "--protocol", PROTOCOLS["quick"].name).json == plain
+    assert reproduce("small-embedding", tmp_path, *said, "--protocol", "lineage").json["pieces"]  # which judges nothing there
+
+
 @pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_and_ends_in_the_same(tmp_path: Path) -> None:
     words = ("reproduce", "small-trace", "--preset", "quick", "--threads", "1", "--json")

@@ -178,12 +178,19 @@ def unneeded(*names: str) -> _Decorator:
 
 
 def _unneeded(name: str) -> _Decorator:
-    def check(_context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    def check(_context: click.Context, _option: click.Parameter, value: Any) -> None:
         if value is not None and name in _KNOWN and value not in (known := _KNOWN[name]()):
             raise UnknownNameError(name, value, known)
+        if name == "threads":
+            within("--threads", value, 1)
 
-    kind = float if name.endswith("per-unit") else Path if name in ("out", "data-root") else str
-    return click.option(f"--{name}", type=kind, hidden=True, expose_value=False, callback=check)
+    return click.option(f"--{name}", type=_kind(name), hidden=True, expose_value=False, callback=check)
+
+
+def _kind(name: str) -> Any:
+    if name in ("seed", "threads"):
+        return CommaList(int, 0) if name == "seed" else int
+    return float if name.endswith("per-unit") else Path if name in ("out", "data-root") else str
 
 
 def _presets() -> Collection[str]:
@@ -199,7 +206,14 @@ def _protocols() -> Collection[str]:
     return PROTOCOLS
 
 
-_KNOWN: Mapping[str, Callable[[], Collection[str]]] = {"preset": _presets, "protocol": _protocols, "executor": lambda: EXECUTORS}
+_KNOWN: Mapping[str, Callable[[], Collection[str]]] = {
+    "preset": _presets,
+    "protocol": _protocols,
+    "executor": lambda: EXECUTORS,
+    "precision": lambda: ("auto", "fp32", "bf16"),
+    "engine": lambda: ("auto", "eager", "compiled"),
+}
+MACHINE = tuple(field.name for field in fields(Hardware))
 CREW = ("executor", *(name.replace("_", "-") for name in OF_RAY))
 
 

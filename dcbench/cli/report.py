@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dcbench.cli.options import speaking
+from dcbench.cli.options import CREW, MACHINE, speaking, unneeded
 
 if TYPE_CHECKING:
     from dcbench.records import RecordsFound
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.option("--format", "fmt", default="latex", show_default=True, help="latex, markdown, csv, html.")
 @click.option("--out", type=click.Path(path_type=Path), help="A folder for files; without it the tables go to standard output.")
 @speaking
+@unneeded("preset", "protocol", "data-root", "seed", *MACHINE, *CREW)
 def command(results: Path, fmt: str, out: Path | None, as_json: bool) -> None:
     """Show every record below RESULTS, measured beside published: a table per data set and protocol, or one page of all (html)."""
     from dcbench.cli.console import Console

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.options import Common, common
+from dcbench.cli.options import CommaList, Common, common
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console, Table
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 @click.option("--truth-column", help="Its column, if not the usual one.")
 @click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
 @click.option("--no-resume", is_flag=True, help="Start again, forgetting what an earlier run left.")
+@click.option("--protocol", help="The study's own and no other, for its preset decides it.")
+@click.option("--seed", "seeds", type=CommaList(int, 0), help="The study's own and no others, for its preset decides them.")
 @common("Named settings of the study: paper, the published ones; quick, a part of it in minutes to tens of minutes on two cores.")
 def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> None:
     """Carry out STUDY, one of the paper's tables and figures (dcbench list shows them), and show what came out."""
@@ -37,6 +39,7 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
         workshop = shared.workshop(console, resume=not options["no_resume"])
         truth = (options["truth"], options["truth_column"])
         reproduction = Reproduction(study, shared.preset, shared.places(options["download"]), workshop, *truth)
+        reproduction.refuse_other(options["protocol"], options["seeds"])
         if not only_estimate:
             reproduction.check()
         pieces = reproduction.estimate()
