@@ -31,6 +31,10 @@ class DataError(DcbenchError):
     """Data that is missing, damaged, or too small for what was asked."""
 
 
+class AbsentDataError(DataError):
+    """Data that is nowhere where it was looked for."""
+
+
 class FileFormatError(DcbenchError):
     """A file that is truncated, hostile, of another version, or not of the kind that was expected."""
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
-from dcbench.datasets.loading import Loaded
+from dcbench.datasets.loading import DECLARED, Loaded, declared
 from dcbench.datasets.places import Places
 from dcbench.distilling import distilling
 from dcbench.embedding import Placement, embedding_macs
-from dcbench.errors import OutOfRangeError, UnknownNameError, in_one_line
+from dcbench.errors import AbsentDataError, OutOfRangeError, UnknownNameError, in_one_line
 from dcbench.evaluator import PROTOCOLS, Protocol
 from dcbench.executor import Job, Steps
 from dcbench.experiment import Cell, Workshop
@@ -63,6 +63,7 @@ class Reproduction:
     workshop: Workshop
     truth: Path | None = None
     truth_column: str | None = None
+    only_estimate: bool = False  # for which data that is not there is taken to be as the catalogue says
 
     @property
     def plan(self) -> Plan:
@@ -163,7 +164,21 @@ class Reproduction:
 
     @cached_property
     def _loaded(self) -> Loaded:
-        return self._grid(self.plan.parts[0]).load(self.plan.dataset, self.places, self.workshop)
+        grid = self._grid(self.plan.parts[0])
+        try:
+            return grid.load(self.plan.dataset, self.places, self.workshop)
+        except AbsentDataError as absent:
+            counted = declared(self.plan.dataset, holdout=grid.holdout) if self.only_estimate else None
+            if counted is None:
+                raise
+            numbers = f"{len(counted.train)} images to train on and {len(counted.test)} to test"
+            self.workshop.say(f"{absent}; estimated all the same, for {numbers}")
+            return counted
+
+    @property
+    def data_found(self) -> bool:
+        """Whether the data set is there, or was only counted."""
+        return self._loaded.source != DECLARED
 
     def _protocols(self, part: Part, cell: Cell) -> list[Protocol]:
         """How a set of this part is judged; in no way where that is not what the plan is for."""

@@ -85,9 +85,15 @@ def colourful(digits: Loaded) -> TrainSet:
 
 
 @pytest.fixture(scope="session")
-def cifar(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    """The real CIFAR-10, from DCBENCH_DATA or beside the project."""
+def cifar_root() -> Path:
+    """Where the real CIFAR-10 is: DCBENCH_DATA or beside the project."""
     root = Path(os.environ.get("DCBENCH_DATA") or ROOT.parent / "shared" / "data")
     if not (root / "cifar10").is_dir():
         pytest.skip(f"no CIFAR-10 in {root}: put it there or name its place with DCBENCH_DATA")
-    return load("cifar10", Places(root, tmp_path_factory.mktemp("cifar")))
+    return root
+
+
+@pytest.fixture(scope="session")
+def cifar(cifar_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    """The real CIFAR-10."""
+    return load("cifar10", Places(cifar_root, tmp_path_factory.mktemp("cifar")))

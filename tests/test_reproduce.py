@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dcbench.artifact import read_artifact
-from dcbench.datasets.loading import Loaded
+from dcbench.datasets.loading import Loaded, declared
 from dcbench.datasets.places import Places
 from dcbench.distiller import build
 from dcbench.errors import MismatchError
@@ -82,6 +82,40 @@ def test_what_it_costs_is_said_and_nothing_else_is_done(tmp_path: Path) -> None:
     assert value["estimate_seconds"] == pytest.approx(sum(piece["seconds"] for piece in value["pieces"]))
     assert value["estimate_seconds"] > 0
     assert not (tmp_path / "out").exists()
+
+
+def estimate(name: str, preset: str, out: Path, data_root: Path) -> Answer:
+    return done("reproduce", name, "--preset", preset, "--estimate", "--threads", "1", "--out", out, "--data-root", data_root, "--json")
+
+
+@pytest.mark.parametrize(("name", "preset"), [("table3", "quick"), ("table4", "paper"), ("fig9", "quick")])
+def test_what_it_costs_is_known_without_data(tmp_path: Path, name: str, preset: str) -> None:
+    answer = estimate(name, preset, tmp_path / "out", tmp_path)
+    assert "cifar10 was not found: looked for parquet files in" in answer.err
+    assert f"estimated all the same, for {40_000 if name == 'table4' else 50_000} images to train on and 10000 to test" in answer.err
+    assert answer.json["data_found"] is False
+    assert all(piece["seconds"] > 0 for piece in answer.json["pieces"] if "random" not in piece["label"])
+    assert answer.json["estimate_seconds"] > 60
+    refused = ask("reproduce", name, "--preset", preset, "--out", tmp_path / "out", "--data-root", tmp_path)
+    assert refused.code == 1
+    assert "cifar10 was not found" in refused.line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "preset"), [("table3", "quick"), ("table5", "quick"), ("fig9", "quick")])
+def test_with_the_data_it_costs_the_same(tmp_path: Path, cifar_root: Path, name: str, preset: str) -> None:
+    counted, seen = (estimate(name, preset, tmp_path, root).json for root in (tmp_path, cifar_root))
+    assert (counted.pop("data_found"), seen.pop("data_found")) == (False, True)
+    assert counted == seen
+
+
+def test_what_data_costs_that_is_declared_nowhere_is_not_guessed() -> None:
+    assert declared("digits") is None
+    counted = declared("cifar100", holdout=10_000)
+    assert counted is not None
+    assert (len(counted.train), len(counted.test), counted.spec.classes) == (40_000, 10_000, 100)
+    assert {len(members) for members in counted.train.by_class} == {400}
+    assert counted.train.images.untyped_storage().nbytes() < 10_000
 
 
 def test_work_that_several_sets_share_is_counted_once(digits: Loaded) -> None:

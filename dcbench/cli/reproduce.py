@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command("reproduce")
 @click.argument("name", metavar="STUDY")
-@click.option("--estimate", "only_estimate", is_flag=True, help="Say what it costs here, and do nothing.")
+@click.option("--estimate", "only_estimate", is_flag=True, help="Say what it costs here, data there or not, and do nothing.")
 @click.option("--truth", type=click.Path(path_type=Path), help="A search's table of true test accuracies; trained here if not given.")
 @click.option("--truth-column", help="Its column, if not the usual one.")
 @click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
@@ -38,7 +38,7 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
     with Console(shared.as_json) as console:
         workshop = shared.workshop(console, resume=not options["no_resume"])
         truth = (options["truth"], options["truth_column"])
-        reproduction = Reproduction(study, shared.preset, shared.places(options["download"]), workshop, *truth)
+        reproduction = Reproduction(study, shared.preset, shared.places(options["download"]), workshop, *truth, only_estimate)
         reproduction.refuse_other(options["protocol"], options["seeds"])
         if not only_estimate:
             reproduction.check()
@@ -127,6 +127,7 @@ def _json(reproduction: Reproduction, pieces: Sequence[Piece], outcome: Outcome 
         "study": reproduction.study.name,
         "preset": reproduction.preset,
         "dataset": reproduction.plan.dataset,
+        "data_found": reproduction.data_found,
         "estimate_seconds": sum(piece.seconds for piece in pieces),
         "pieces": [{"label": piece.label, "seconds": piece.seconds} for piece in pieces],
         **made,

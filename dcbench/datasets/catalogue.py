@@ -53,6 +53,7 @@ _DECLARED = (
         hub_config="plain_text",
         torchvision_class="CIFAR10",
         torchvision_folder="cifar-10-batches-py",
+        per_class=(5000, 1000),
     ),
     Dataset(
         name="cifar100",
@@ -67,6 +68,7 @@ _DECLARED = (
         label_column="fine_label",
         torchvision_class="CIFAR100",
         torchvision_folder="cifar-100-python",
+        per_class=(500, 100),
     ),
     *imagenet.DECLARED,
 )

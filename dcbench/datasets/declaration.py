@@ -23,6 +23,7 @@ class Dataset:
     torchvision_class: str = ""  # its class in torchvision.datasets
     torchvision_folder: str = ""  # the folder which that class keeps its files in, where they are not folders of images
     class_count: int = 0
+    per_class: tuple[int, int] = (0, 0)  # images of every class, to train on and to test; zeros: classes differ, or it is not said
     wordnet_ids: tuple[str, ...] = ()  # the names of its class folders, in the order of ``class_names``
     tree: Literal["", "tiny-imagenet", "wordnet"] = ""  # how its published folders are laid out
     folders: tuple[str, ...] = ()  # their names under the data root

@@ -12,7 +12,7 @@ from dcbench.datasets.decoding import Decoded, Progress
 from dcbench.datasets.embedded import DigitsSource
 from dcbench.datasets.listed import Listed
 from dcbench.datasets.places import Places
-from dcbench.errors import DataError, DcbenchError
+from dcbench.errors import AbsentDataError, DataError, DcbenchError
 
 
 @runtime_checkable
@@ -50,7 +50,7 @@ _ORDER: tuple[Callable[[Dataset, Path], Source | None], ...] = (
 
 
 def locate(dataset: Dataset, where: Places, progress: Progress) -> Source:
-    """The source to use; raises DataError where none exists or the first that exists is incomplete.
+    """The source to use; raises AbsentDataError where none exists, DataError where the first is incomplete.
 
     With ``download`` set, torchvision's files are fetched where no source exists, and completed where they are the source.
     """
@@ -62,7 +62,7 @@ def locate(dataset: Dataset, where: Places, progress: Progress) -> Source:
     elif where.download and (source is None or (isinstance(source, torchvision_files.TorchvisionSource) and source.fault)):
         return torchvision_files.fetch(dataset, where.root if source is None else source.base, progress)
     if source is None:
-        raise DataError(_nothing_found(dataset, where))
+        raise AbsentDataError(_nothing_found(dataset, where))
     return source
 
 
