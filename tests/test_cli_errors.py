@@ -79,7 +79,7 @@ WRONG_WORDS: list[tuple[tuple[str, ...], str]] = [
     (("check", "random", "--executor", "rya"), "unknown executor 'rya'"),
     (("import", "set.pt", "--as", "dm", "--dataset", "digits", "--protocol", "quik"), "unknown protocol 'quik'"),
     (("import", "set.pt", "--as", "dm", "--dataset", "digits", "--device", "gpu"), "unknown device 'gpu'"),
-    (("reproduce", "fig1", "--protocol", "lineage"), "No such option '--protocol'"),
+    (("reproduce", "fig1", "--protocol", "lineage"), "a study decides its protocol: choose another --preset"),
     (("show", "set.pt", "--out", "set.pt"), "ends in .png, got set.pt"),
     (("show", "set.png"), "ends in .png, got set.png"),
     (("report", "--format", "markdwon"), "unknown format 'markdwon'; did you mean 'markdown'?"),
