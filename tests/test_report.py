@@ -295,6 +295,10 @@ def test_one_foreign_set_needs_no_checksum() -> None:
 def test_sets_that_ask_for_different_recipes_are_no_replicates() -> None:
     table = only([foreign("theirs", 0.46), foreign("theirs", 0.66, recipe={"lr": 0.02}), foreign("theirs", 0.68, recipe={"lr": 0.02})])
     assert list(cells(table)) == ["theirs (foreign, recipe=lr 0.02)", "theirs (foreign, recipe=none)"]
+    single = 0.019999999552965164  # as a file of float32 holds 0.02
+    table = only([foreign("theirs", 0.66, recipe={"lr": 0.02}), foreign("theirs", 0.68, recipe={"lr": single})])
+    assert list(cells(table)) == ["theirs (foreign)"]
+    assert "theirs (foreign) (lr=0.02)" in "".join(table.notes)
     learned = [record("mtt", [0.4], seed=seed, recipe={"lr": rate}) for seed, rate in enumerate((0.011, 0.012))]
     assert list(cells(only(learned))) == ["MTT"]  # ours learned them, as it did its images
 

@@ -101,8 +101,9 @@ def settings_of(records: Sequence[OfASet]) -> list[dict[str, str]]:
 
 
 def recipe_words(record: EvaluationRecord) -> str:
-    """What a set asks for itself, or nothing."""
-    return ", ".join(f"{key}={value if isinstance(value, str) else canonical(value)}" for key, value in sorted(record.recipe.items()))
+    """What a set asks for itself, or nothing; numbers to six digits, for a file has the same rate in single or double precision."""
+    plain = {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in sorted(record.recipe.items())}
+    return ", ".join(f"{key}={value if isinstance(value, str) else canonical(value)}" for key, value in plain.items())
 
 
 def _named_by_preset(records: Sequence[OfASet], variants: list[dict[str, str]]) -> list[dict[str, str]]:
