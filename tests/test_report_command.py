@@ -118,7 +118,9 @@ def test_options_of_every_command_change_nothing_and_are_checked(tmp_path: Path)
         *("--preset", "quick", "--protocol", "lineage", "--data-root", "nowhere", "--seed", "0,1", "--device", "cpu", "--threads", "2"),
         *("--precision", "bf16", "--engine", "eager", "--executor", "serial", "--debug"),
     )
-    assert done(*asked, *options).out == done(*asked).out
+    plain = done(*asked)
+    assert done(*asked, *options).out == plain.out
+    assert {"protocol", "protocol_hash", "network", "augment", "precision", "preset", "variant"} <= plain.json["summary"][0].keys()
     for words, said in (
         (("--preset", "quik"), "unknown preset 'quik'; did you mean 'quick'?"),
         (("--precision", "bf61"), "unknown precision 'bf61'; did you mean 'bf16'?"),

@@ -50,7 +50,7 @@ def command(results: Path, fmt: str, out: Path | None, as_json: bool) -> None:
     console.result(
         {
             "tables": described,
-            "summary": summary_rows(found.records),
+            "summary": summary_rows(found.records, told_apart=True),
             "files": [str(path) for path in written],
             "problems": list(found.problems),
         }

@@ -81,14 +81,17 @@ def boards(records: Iterable[StoredRecord], order: Sequence[str] = ()) -> list[B
     return sorted((_board(shared, members, order) for shared, members in groups.items()), key=_board_order)
 
 
-def summary_rows(records: Iterable[StoredRecord]) -> list[dict[str, Any]]:
-    """One row per method, its settings, conditions and budget over all sets (the ``summary`` of JSON); accuracies are fractions."""
-    return [_summary_row(board, entry, ipc) for board in boards(records) for entry in board.entries for ipc in in_order(entry.ipcs)]
+def summary_rows(records: Iterable[StoredRecord], told_apart: bool = False) -> list[dict[str, Any]]:
+    """One row per method, its settings, conditions and budget over all sets (the ``summary`` of JSON); accuracies are fractions.
+
+    ``told_apart``: with the conditions and the variant, which differ where records are not of one command.
+    """
+    cells = [(board, entry, ipc) for board in boards(records) for entry in board.entries for ipc in in_order(entry.ipcs)]
+    return [_summary_row(*cell) | (_conditions(*cell) if told_apart else {}) for cell in cells]
 
 
 def _summary_row(board: Board, entry: Entry, ipc: int | None) -> dict[str, Any]:
     figures = entry.summary(ipc)
-    own = [stored.record for stored in entry.records if stored.record.ipc == ipc]
     return {
         "method": entry.method,
         "dataset": board.dataset,
@@ -98,6 +101,12 @@ def _summary_row(board: Board, entry: Entry, ipc: int | None) -> dict[str, Any]:
         "std_sets": figures.std_sets,
         "std_networks": figures.std_networks,
         "ci95_sets": None if figures.ci95_sets is None else list(figures.ci95_sets),
+    }
+
+
+def _conditions(board: Board, entry: Entry, ipc: int | None) -> dict[str, Any]:
+    own = [stored.record for stored in entry.records if stored.record.ipc == ipc]
+    return {
         "dataset_revision": board.revision,
         "protocol": dict(board.protocol),
         "protocol_hash": _common({record.protocol_hash for record in own}),
