@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from dcbench.errors import FileFormatError, brief
-from dcbench.files import read_tensors, write_tensors
+from dcbench.files import read_tensors, tensors_as_bytes, write_bytes
 from dcbench.images import ImageSpec, Space, SyntheticSet
 
 FORMAT_VERSION = 1
@@ -36,6 +36,11 @@ class Artifact:
 
 def write_artifact(path: Path, synthetic: SyntheticSet, provenance: Mapping[str, Any]) -> None:
     """Write ``synthetic``; the same set and provenance give the same bytes. Raises StorageError."""
+    write_bytes(path, artifact_as_bytes(synthetic, provenance))
+
+
+def artifact_as_bytes(synthetic: SyntheticSet, provenance: Mapping[str, Any]) -> bytes:
+    """What ``write_artifact`` writes."""
     content = {
         "format_version": FORMAT_VERSION,
         "images": _alone(synthetic.images.detach().cpu().float()),
@@ -44,7 +49,7 @@ def write_artifact(path: Path, synthetic: SyntheticSet, provenance: Mapping[str,
         "recipe": dict(synthetic.recipe),
         "provenance": {**provenance, "images_of": asdict(synthetic.spec) | {"class_names": list(synthetic.spec.class_names)}},
     }
-    write_tensors(path, content)
+    return tensors_as_bytes(content)
 
 
 def _alone(tensor: torch.Tensor) -> torch.Tensor:

@@ -101,11 +101,16 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def write_tensors(path: Path, value: Mapping[str, Any]) -> None:
     """Write a dict of tensors and plain values; the same value gives the same bytes, whatever the file's name."""
+    write_bytes(path, tensors_as_bytes(value))
+
+
+def tensors_as_bytes(value: Mapping[str, Any]) -> bytes:
+    """What ``write_tensors`` writes."""
     import torch
 
     buffer = io.BytesIO()
     torch.save(_one_of_each(dict(value)), buffer)
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _one_of_each(value: Any) -> Any:

@@ -1,11 +1,13 @@
 """Other people's synthetic sets: one small reader for each layout that they publish.
 
 None of these files says which space its values live in. Each layout's usual one is assumed unless told otherwise, recorded in the
-artifact, and doubted aloud where the values do not look like it. Files are read without executing anything.
+artifact, and doubted aloud where the values do not look like it. Pixels enter the data set's own space, as their authors' code takes
+them there after loading: DSA's amounts are meant for it. Files are read without executing anything.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import zipfile
 import zlib
@@ -19,13 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcbench.artifact import write_artifact
+from dcbench.artifact import artifact_as_bytes
 from dcbench.datasets.decoding import bombs_refused
 from dcbench.errors import FileFormatError, UnknownNameError
-from dcbench.files import read_plain_tensors
+from dcbench.files import read_plain_tensors, write_bytes
 from dcbench.images import ImageSpec, Space, SyntheticSet
 
-Where = Literal["raw", "normalised", "zca"]
+Where = Literal["pixels", "raw", "normalised", "zca"]
+WHERE: tuple[Where, ...] = ("pixels", "raw", "normalised", "zca")
 MOST_BYTES = 8 << 30
 MOST_UNPACKED_BYTES = 256 << 20  # of an .npz whatever its size, and beyond that
 MOST_TIMES_PACKED = 50  # so many times its size
@@ -46,7 +49,7 @@ class Layout:
 
     name: str
     what: str
-    space: Where  # where its values usually live
+    space: Where  # where its values usually live; pixels: in [0, 1], to be normalised; raw: in [0, 1], to be trained on as they are
     read: Callable[[Path, ImageSpec], Foreign]
     flattens_labels: bool = False  # its labels are centred one-hot rows whose largest entry is the class
 
@@ -60,8 +63,11 @@ class Imported:
     warnings: tuple[str, ...]
 
 
-def import_set(path: Path, layout: Layout, spec: ImageSpec, space: Space) -> Imported:
-    """The set at ``path`` as images of ``spec`` in ``space``; raises FileFormatError naming the file and what is wrong with it."""
+def import_set(path: Path, layout: Layout, spec: ImageSpec, space: Space, pixels: bool = False) -> Imported:
+    """The set at ``path``, whose values live in ``space`` or are ``pixels`` that enter it, as images of ``spec``.
+
+    Raises FileFormatError naming the file and what is wrong with it.
+    """
     foreign = layout.read(path, spec)
     images = foreign.images.detach().float().contiguous()
     if images.ndim != 4 or tuple(images.shape[1:]) != spec.shape:
@@ -69,12 +75,25 @@ def import_set(path: Path, layout: Layout, spec: ImageSpec, space: Space) -> Imp
     if not len(images) or not bool(images.isfinite().all()):
         raise FileFormatError(f"{path}: no images, or values that are not finite")
     labels, doubts = _labels(foreign.labels.detach(), len(images), spec, layout, path)
-    synthetic = SyntheticSet(spec, images, labels, space, foreign.recipe)
-    return Imported(synthetic, layout.name, (*doubts, *_unequal(synthetic), *_strange_values(synthetic)))
+    synthetic = SyntheticSet(spec, space.enter(images).contiguous() if pixels else images, labels, space, foreign.recipe)
+    strange = _strange_values(images, Space() if pixels else space)
+    return Imported(synthetic, layout.name, (*doubts, *_unequal(synthetic), *strange))
 
 
 def write_imported(path: Path, imported: Imported, name: str, holdout: str = "") -> None:
     """Write a foreign set as an artifact under the method's name ``name``; what nobody knows of it stays unsaid."""
+    write_bytes(path, _as_bytes(imported, name, holdout))
+
+
+def keep_imported(folder: Path, stem: str, imported: Imported, name: str) -> Path:
+    """The same into ``folder``, under a name that ends with the file's checksum: other people's files are all called alike."""
+    content = _as_bytes(imported, name)
+    path = folder / f"{stem}-{hashlib.sha256(content).hexdigest()[:12]}.pt"
+    write_bytes(path, content)
+    return path
+
+
+def _as_bytes(imported: Imported, name: str, holdout: str = "") -> bytes:
     synthetic = imported.synthetic
     counts = torch.bincount(synthetic.hard_labels, minlength=synthetic.spec.classes)
     known = {
@@ -86,7 +105,7 @@ def write_imported(path: Path, imported: Imported, name: str, holdout: str = "")
         "holdout": holdout,
         "warnings": list(imported.warnings),
     }
-    write_artifact(path, synthetic, known)
+    return artifact_as_bytes(synthetic, known)
 
 
 def find_layout(name: str) -> Layout:
@@ -129,16 +148,17 @@ def _unequal(synthetic: SyntheticSet) -> list[str]:
     return [f"images per class are unequal: {int(counts.min())} to {int(counts.max())}"]
 
 
-def _strange_values(synthetic: SyntheticSet) -> list[str]:
+def _strange_values(values: Tensor, space: Space) -> list[str]:
     """Where leaving the declared space does not give what could be pixels, or the values are pixels already."""
-    values, kind = synthetic.images, synthetic.space.kind
+    declared = "pixels" if space.kind == "raw" else space.kind
     low, high = float(values.min()), float(values.max())
-    if kind != "raw" and low >= 0 and high <= 1:
-        return [f"declared {kind}, but all values lie in [0, 1] ({low:.2f} to {high:.2f}): raw pixels? (--space raw)"]
-    outside = synthetic.space.leave(values)
+    if space.kind != "raw" and low >= 0 and high <= 1:
+        return [f"declared {declared}, but all values lie in [0, 1] ({low:.2f} to {high:.2f}): pixels? (--space pixels)"]
+    outside = space.leave(values)
     share = float(((outside < -0.5) | (outside > 1.5)).double().mean())
     if share > 0.2:
-        return [f"declared {kind} (values {low:.2f} to {high:.2f}), but {share:.0%} of its pixels are far outside [0, 1]: another --space?"]
+        far = f"but {share:.0%} of its pixels are far outside [0, 1]: another --space?"
+        return [f"declared {declared} (values {low:.2f} to {high:.2f}), {far}"]
     return []
 
 
@@ -311,8 +331,8 @@ LAYOUTS: Mapping[str, Layout] = {
         Layout("datadam", "DataDAM: a dict with [images, labels], or …images.pt and …labels.pt", "normalised", _datadam),
         Layout("mtt", "MTT, DATM: images_best.pt and labels_best.pt, or images.pt, labels.pt and lr.pt", "zca", _mtt),
         Layout("kip", "KIP: .npz with images N×H×W×C and centred labels", "zca", _kip, flattens_labels=True),
-        Layout("idc", "IDC: data.pt with images in [0, 1], four in one (factor 2)", "raw", partial(_idc, factor=2)),
-        Layout("idc3", "the same, nine in one (factor 3)", "raw", partial(_idc, factor=3)),
-        Layout("folder", "SRe2L, RDED, D4M: a folder of images per class", "raw", _folder),
+        Layout("idc", "IDC: data.pt with images in [0, 1], four in one (factor 2)", "pixels", partial(_idc, factor=2)),
+        Layout("idc3", "the same, nine in one (factor 3)", "pixels", partial(_idc, factor=3)),
+        Layout("folder", "SRe2L, RDED, D4M: a folder of images per class", "pixels", _folder),
     )
 }

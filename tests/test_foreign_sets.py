@@ -11,8 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dcbench.artifact import read_artifact
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
+from dcbench.images import Space
 from tests.commandline import CACHE, done
 
 IPC = 4
@@ -71,6 +73,13 @@ def centred_arrays(folder: Path, digits: Loaded) -> Path:
     return folder / "kip.npz"
 
 
+def bare_tensors_of_pixels(folder: Path, digits: Loaded) -> Path:
+    images, labels = pixels(digits)
+    torch.save(images, folder / "digits_IPC4_images.pt")
+    torch.save(labels, folder / "digits_IPC4_labels.pt")
+    return folder / "digits_IPC4_images.pt"
+
+
 def reduced_and_tiled(folder: Path, digits: Loaded) -> Path:
     images, labels = pixels(digits)
     rows = [torch.cat([torch.cat(list(part[:2]), 2), torch.cat(list(part[2:]), 2)], 1) for part in images.split(IPC)]
@@ -107,3 +116,34 @@ def test_each_layout_evaluates_with_one_command(tmp_path: Path, digits: Loaded, 
     (evaluation,) = done("evaluate", path, *words, "--json").json["evaluations"]
     assert (evaluation["method"], evaluation["ipc"]) == (layout, IPC)
     assert evaluation["mean"] > 0.4  # four times chance
+
+
+@pytest.mark.parametrize(
+    ("layout", "make", "words"),
+    [("idc", reduced_and_tiled, ()), ("folder", a_folder_of_images, ()), ("datadam", bare_tensors_of_pixels, ("--space", "pixels"))],
+)
+def test_pixels_are_judged_in_the_space_that_the_protocol_is_meant_for(
+    tmp_path: Path, digits: Loaded, layout: str, make: Callable[[Path, Loaded], Path], words: tuple[str, ...]
+) -> None:
+    """DSA adds up to a half to values whatever they are: little of a normalised image's range, all of a pixel's."""
+    foreign = (make(tmp_path, digits), "--as", layout, "--dataset", "digits", "--to", tmp_path / "set.pt")
+    for space, told in ((digits.train.space, words), (Space(), ("--space", "raw"))):
+        assert done("import", *foreign, *told, "--json").json["warnings"] == []
+        synthetic = read_artifact(tmp_path / "set.pt").synthetic
+        assert synthetic.space.fingerprint == space.fingerprint
+        if layout != "idc":  # whose images are reduced
+            assert torch.allclose(synthetic.images.mean(), space.enter(pixels(digits)[0]).mean(), atol=1e-3)
+
+
+def test_files_of_one_name_are_kept_apart(tmp_path: Path, digits: Loaded) -> None:
+    images, labels = normalised(digits)
+    paths = [tmp_path / name / "images_best.pt" for name in ("a", "b")]
+    for sign, path in zip((1, -1), paths, strict=True):
+        path.parent.mkdir()
+        torch.save(sign * images, path)
+        torch.save(labels, path.with_name("labels_best.pt"))
+    foreign = ("--as", "mtt", "--space", "normalised", "--dataset", "digits", "--networks", "1", "--epochs", "1", "--out", tmp_path / "out")
+    found = done("evaluate", *paths, *foreign, "--json").json["evaluations"]
+    kept = [read_artifact(Path(each["synthetic"])) for each in found]
+    assert [torch.equal(artifact.synthetic.images, sign * images) for sign, artifact in zip((1, -1), kept, strict=True)] == [True, True]
+    assert all(artifact.sha256[:12] in each["synthetic"] for artifact, each in zip(kept, found, strict=True))

@@ -32,8 +32,9 @@ def whitening() -> Space:
 
 
 def imported(path: Path, layout: str, space: Space = NORMALISED) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-    """The pixels, labels and warnings of an import."""
-    found = import_set(path, find_layout(layout), SPEC, space)
+    """The pixels, labels and warnings of an import of values that live where the layout's usually do."""
+    found = import_set(path, find_layout(layout), SPEC, space, pixels=find_layout(layout).space == "pixels")
+    assert found.synthetic.space is space
     return found.synthetic.space.leave(found.synthetic.images), found.synthetic.labels, found.warnings
 
 
@@ -105,7 +106,7 @@ def test_kip_arrays(tmp_path: Path) -> None:
 def test_idc_is_taken_apart(tmp_path: Path, layout: str, factor: int) -> None:
     flat = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 3, 8, 8) / 4 + 0.1  # one grey level an image: any part of it looks the same
     torch.save([flat, torch.tensor([0, 1, 2])], tmp_path / "data.pt")
-    pixels, labels, _ = imported(tmp_path, layout, Space())
+    pixels, labels, _ = imported(tmp_path, layout)
     assert len(pixels) == 3 * factor**2
     assert labels.bincount().tolist() == [factor**2] * 3
     assert torch.allclose(pixels[:, 0, 0, 0], labels / 4 + 0.1)
@@ -116,7 +117,7 @@ def test_folder_of_images(tmp_path: Path) -> None:
         folder = tmp_path / "new_class_order" / ["a", "b", "c"][int(label)]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()).save(folder / f"{index}.png")
-    pixels, labels, _ = imported(tmp_path / "new_class_order", "folder", Space())
+    pixels, labels, _ = imported(tmp_path / "new_class_order", "folder")
     assert torch.allclose(pixels, PIXELS, atol=1 / 255)
     assert torch.equal(labels, LABELS)
 
@@ -124,10 +125,17 @@ def test_folder_of_images(tmp_path: Path) -> None:
 def test_doubts_are_said(tmp_path: Path) -> None:
     torch.save({"data": [[PIXELS, torch.tensor([0, 0, 0, 1, 1, 2])]]}, tmp_path / "raw.pt")
     warnings = " ".join(imported(tmp_path / "raw.pt", "dc")[2])
-    assert "raw pixels" in warnings
+    assert "--space pixels" in warnings
     assert "unequal" in warnings
     torch.save({"data": [[PIXELS * 40, LABELS]]}, tmp_path / "wild.pt")
     assert "far outside" in " ".join(imported(tmp_path / "wild.pt", "dc")[2])
+
+
+def test_pixels_that_are_none_are_doubted(tmp_path: Path) -> None:
+    torch.save([PIXELS * 40, LABELS], tmp_path / "data.pt")
+    assert "declared pixels" in " ".join(imported(tmp_path, "idc")[2])
+    torch.save([PIXELS, LABELS], tmp_path / "data.pt")
+    assert not imported(tmp_path, "idc")[2]
 
 
 def test_hostile_files_are_refused_unexecuted(tmp_path: Path) -> None:

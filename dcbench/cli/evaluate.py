@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcbench.cli.importing import SPACE_HELP
 from dcbench.cli.options import LARGEST, CommaList, Common, common, protocol, within
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @click.command("evaluate")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--as", "layout", help="Whose layout PATHS are in, if not ours: dc, dm, datadam, mtt, kip, idc, idc3, folder.")
-@click.option("--space", default="auto", show_default=True, help="Where a foreign set's values live: auto, raw, normalised, zca.")
+@click.option("--space", default="auto", show_default=True, help=SPACE_HELP)
 @click.option("--name", help="A foreign set's method in tables; the layout's name if not given.")
 @click.option("--dataset", help="The data set to judge on; the artifact's own if not given.")
 @click.option("--seed", type=int, help="Of the networks; that of the set's distillation if not given.")
@@ -106,12 +107,14 @@ def _scored(distilled: Distilled, record: EvaluationRecord) -> Scored:
 def _own(path: Path, shared: Common, options: dict[str, Any], workshop: Workshop) -> Path:
     """The path of our artifact: as given, or that of the artifact which a foreign set becomes."""
     from dcbench.experiment import file_name
+    from dcbench.importers import keep_imported
 
     if options["layout"] is None:
         return path
-    target: Path = workshop.out / options["dataset"] / "imported" / f"{options['layout']}-{file_name(path.stem)}.pt"
-    _foreign(options).adopt(path, target, shared.places(options["download"]), workshop)
-    return target
+    foreign = _foreign(options)
+    imported = foreign.read(path, shared.places(options["download"]), workshop)
+    folder, stem = workshop.out / options["dataset"] / "imported", f"{foreign.layout}-{file_name(path.stem)}"
+    return keep_imported(folder, stem, imported, foreign.name or foreign.layout)
 
 
 def _foreign(options: dict[str, Any]) -> Foreign:

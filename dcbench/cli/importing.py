@@ -13,8 +13,12 @@ from dcbench.cli.options import CREW, Hardware, data_root, hardware, out, places
 
 if TYPE_CHECKING:
     from dcbench.datasets.places import Places
+    from dcbench.importers import Imported
 
-SPACES = ("auto", "raw", "normalised", "zca")
+SPACE_HELP = (
+    "Where a foreign set's values live: auto (the layout's usual), pixels (in [0, 1], then normalised), raw (in [0, 1], trained on as "
+    "they are), normalised, zca."
+)
 
 
 @runtime_checkable
@@ -46,37 +50,36 @@ class Foreign:
         """Raises UnknownNameError or OutOfRangeError if the words are wrong by themselves."""
         from dcbench.datasets.catalogue import find
         from dcbench.errors import OutOfRangeError, UnknownNameError
-        from dcbench.importers import find_layout
+        from dcbench.importers import WHERE, find_layout
 
         find_layout(self.layout)
-        if self.space not in SPACES:
-            raise UnknownNameError("space", self.space, SPACES)
+        if self.space not in ("auto", *WHERE):
+            raise UnknownNameError("space", self.space, ("auto", *WHERE))
         if self.dataset is None:
             raise OutOfRangeError(f"a set in the layout {self.layout} does not say what its images are of: name it with --dataset")
         find(self.dataset)
 
-    def adopt(self, path: Path, target: Path, where: Places, listener: Listener) -> tuple[str, ...]:
-        """Write the set ``path`` as the artifact ``target``; returns and says what looks wrong with it."""
+    def read(self, path: Path, where: Places, listener: Listener) -> Imported:
+        """The set ``path`` as one of ours; says what looks wrong with it."""
         from dcbench.datasets.loading import load
         from dcbench.images import Space
-        from dcbench.importers import find_layout, import_set, write_imported
+        from dcbench.importers import find_layout, import_set
 
         assert self.dataset is not None  # noqa: S101 - checked
         layout = find_layout(self.layout)
         kind = layout.space if self.space == "auto" else self.space
         loaded = load(self.dataset, where, zca=kind == "zca", progress=listener.stoppable_progress)
-        imported = import_set(path, layout, loaded.spec, Space() if kind == "raw" else loaded.train.space)
+        imported = import_set(path, layout, loaded.spec, Space() if kind == "raw" else loaded.train.space, pixels=kind == "pixels")
         for warning in imported.warnings:
             listener.say(f"{path}: {warning}")
-        write_imported(target, imported, self.name or layout.name)
-        return imported.warnings
+        return imported
 
 
 @click.command("import")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--as", "layout", required=True, help="Whose layout: dc, dm, datadam, mtt, kip, idc, idc3, folder.")
 @click.option("--dataset", required=True, help="The data set that the images are images of.")
-@click.option("--space", default="auto", show_default=True, help="Where the values live: auto (the layout's usual), raw, normalised, zca.")
+@click.option("--space", default="auto", show_default=True, help=SPACE_HELP)
 @click.option("--name", help="The method's name in tables; the layout's if not given.")
 @click.option("--to", "target", type=click.Path(path_type=Path), help="The artifact's file; OUT/NAME.pt if not given.")
 @click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
@@ -88,12 +91,14 @@ class Foreign:
 def command(path: Path, target: Path | None, hardware: Hardware, as_json: bool, **options: Any) -> None:
     """Read the foreign set PATH and write it as a self-describing artifact, doubting aloud what looks wrong."""
     from dcbench.cli.console import Console
+    from dcbench.importers import write_imported
 
     foreign = Foreign.of(options)
     foreign.check()
     with Console(as_json) as console:
         hardware.machine()  # the threads that fit a whitening
         written = target or options["out"] / f"{foreign.name or foreign.layout}.pt"
-        warnings = foreign.adopt(path, written, places(options["data_root"], options["download"]), console)
+        imported = foreign.read(path, places(options["data_root"], options["download"]), console)
+        write_imported(written, imported, foreign.name or foreign.layout)
     console.say(f"written: {written}")
-    console.result({"artifact": str(written), "warnings": list(warnings)})
+    console.result({"artifact": str(written), "warnings": list(imported.warnings)})
