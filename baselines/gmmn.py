@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, final
+from typing import Annotated, Any, final
 
 import torch
 import torch.nn.functional as F
@@ -102,12 +102,14 @@ class GMMN(Generative):
             return torch.cat([_pixels(real, indices) for indices in torch.arange(len(train)).split(1000)])
         keys = ("code", "code_width", "code_iterations", "lr")
         spec = {"version": self.version, **{key: getattr(self, key) for key in keys}}
-        sampler.autoencoder.load_state_dict(run.once("gmmn-autoencoder", spec, lambda part: self._train_autoencoder(train, part)))
+        weights = run.once("gmmn-autoencoder", spec, lambda part: self._train_autoencoder(train, part))
+        run.cost.seconds += weights.pop("seconds", 0.0)  # older ones do not say it
+        sampler.autoencoder.load_state_dict(weights)
         run.machine.settle(sampler)
         return torch.cat([sampler.autoencoder.encode(_pixels(real, indices)) for indices in torch.arange(len(train)).split(1000)])
 
     @torch.enable_grad()
-    def _train_autoencoder(self, train: TrainSet, run: Run) -> dict[str, Tensor]:
+    def _train_autoencoder(self, train: TrainSet, run: Run) -> dict[str, Any]:
         """Cross-entropy between pixels and their reconstructions, with dropout in the encoder (Section 4); all layers at once."""
         network = begin("autoencoder", lambda: Autoencoder(train.spec, self), run)
         real, optimizer = RealImages(train, run), torch.optim.Adam(network.parameters(), lr=self.lr, fused=True)
@@ -121,7 +123,8 @@ class GMMN(Generative):
             optimizer.step()
             if due(step, self.code_iterations, LOGS):
                 run.log(step, cross_entropy=float(loss.detach()))
-        return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+        weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+        return {**weights, "seconds": run.cost.seconds}
 
     def outputs(self, spec: ImageSpec) -> int:
         """How many values the generator makes: a code's or an image's."""

@@ -43,11 +43,15 @@ class Herding(Distiller):
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)
-        features = FeatureNetwork(self.feature_epochs, self.feature_lr).features(train, run)
+        features = self._features_by.features(train, run)
         return chosen_set(train, torch.cat([members[herd(features[members], ipc)] for members in train.by_class]))
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
-        return FeatureNetwork(self.feature_epochs, self.feature_lr).cost_macs(train)
+        return self._features_by.cost_macs(train)
 
     def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
-        return FeatureNetwork(self.feature_epochs, self.feature_lr).shared_macs(train)
+        return self._features_by.shared_macs(train)
+
+    @property
+    def _features_by(self) -> FeatureNetwork:
+        return FeatureNetwork(self.feature_epochs, self.feature_lr, self.version)

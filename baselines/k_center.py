@@ -30,10 +30,14 @@ class KCenter(Distiller):
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)
-        return chosen_set(train, k_center_members(train, ipc, run, FeatureNetwork(self.feature_epochs, self.feature_lr)))
+        return chosen_set(train, k_center_members(train, ipc, run, self._features_by))
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
-        return FeatureNetwork(self.feature_epochs, self.feature_lr).cost_macs(train)
+        return self._features_by.cost_macs(train)
 
     def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
-        return FeatureNetwork(self.feature_epochs, self.feature_lr).shared_macs(train)
+        return self._features_by.shared_macs(train)
+
+    @property
+    def _features_by(self) -> FeatureNetwork:
+        return FeatureNetwork(self.feature_epochs, self.feature_lr, self.version)

@@ -135,6 +135,7 @@ def prepare(cell: Cell, workshop: Workshop) -> Distil:
         context=cell.context,
         macs=macs,
         resume=workshop.resume,
+        since=workshop.since,
         elsewhere=workshop.elsewhere,
         checkpoint_seconds=workshop.checkpoint_seconds,
     )

@@ -158,6 +158,7 @@ class Placement:
             progress=lambda name, done, total: workshop.progress(f"{self.plan.network} on {loaded.spec.dataset}: {name}", done, total),
             stop=workshop.stop,
             resume=workshop.resume,
+            since=workshop.since,
             elsewhere=workshop.elsewhere,
         )
         kept = run.once("embedding-network", self.asked, build)

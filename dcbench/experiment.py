@@ -30,6 +30,7 @@ class Workshop:
     say: Callable[[str], None] = lambda _message: None
     stop: Callable[[], bool] = lambda: False
     resume: bool = True
+    since: float = 0.0  # work shared by several sets that was done before is done anew
     elsewhere: bool = False
     checkpoint_seconds: float = 30.0  # between two checkpoints of a distillation
     executor: Executor = field(default_factory=Serial)

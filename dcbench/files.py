@@ -40,6 +40,16 @@ def write_bytes(path: Path, content: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
+def disk_time(folder: Path) -> float:
+    """The time by the clock that dates files in ``folder``, which on a shared disk is nobody's own; raises StorageError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=".now.", dir=folder) as file:
+            return Path(file.name).stat().st_mtime
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error.strerror or error}; a folder that can be written is needed") from error
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -85,6 +85,7 @@ class Run:
     progress: Progress = silent
     stop: Callable[[], bool] = lambda: False  # asked at every step; true: save and raise KeyboardInterrupt
     resume: bool = True
+    since: float = 0.0  # shared work that was done before, by the clock of the disk, is forgotten and done anew
     elsewhere: bool = False  # whether a checkpoint of another machine may be gone on with
     checkpoint_seconds: float = 30.0  # between two, or more where writing one takes long; 0: after each step
     watch: Watch = unwatched  # shown the state before the first step and after each, always before a checkpoint says that it is done
@@ -152,7 +153,8 @@ class Run:
     def once(self, name: str, spec: Mapping[str, Any], build: Callable[[Run], dict[str, Any]]) -> dict[str, Any]:
         """``build(run)``, done once per name, spec, seed and context, and kept for every later caller.
 
-        ``build`` gets a run of its own that resumes like any other; it returns a dict of tensors and plain values.
+        ``build`` gets a run of its own that resumes like any other; it returns a dict of tensors and plain values. What was done
+        before ``since`` is done anew, by the first who asks for it.
         """
         if self.shared is None:
             return build(self.part(name))
@@ -160,7 +162,7 @@ class Run:
         folder = self.shared / f"{name}-{fingerprint(whole)}"
         result = folder / "result.pt"
         with locked(folder, self._waiting):
-            if result.exists():
+            if result.exists() and result.stat().st_mtime >= self.since:
                 try:
                     return read_tensors(result)
                 except FileFormatError:
@@ -240,6 +242,11 @@ class Run:
 def fingerprint(value: Mapping[str, Any]) -> str:
     """A short hash of plain values, the same for the same values in any order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()[:12]
+
+
+def versioned(spec: Mapping[str, Any], version: int) -> dict[str, Any]:
+    """What identifies shared work, with the version of the method; the first stays unsaid, so that what was done before is found."""
+    return {**spec, "version": version} if version > 1 else dict(spec)
 
 
 def write_history(folder: Path, rows: list[dict[str, float]]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Gt
@@ -13,7 +13,7 @@ from torch import Tensor
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.networks.base import macs
 from dcbench.networks.catalogue import build_network
-from dcbench.run import Run
+from dcbench.run import Run, versioned
 from dcbench.training import Schedule, in_chunks, train_network
 
 Initialisation = Literal["random", "k-center", "noise"]
@@ -25,6 +25,7 @@ class FeatureNetwork:
 
     epochs: Annotated[int, Ge(1)] = 20
     lr: Annotated[float, Gt(0)] = 0.01
+    version: int = 1  # of the method that chooses by it; what learned sets start from is chosen by this one, raised by hand
 
     def cost_macs(self, train: TrainSet) -> float:
         """Multiply-accumulates of training it and of one look at every image."""
@@ -35,16 +36,23 @@ class FeatureNetwork:
         return {str(self): self.cost_macs(train)}
 
     def features(self, train: TrainSet, run: Run) -> Float[Tensor, "n d"]:
-        """The features of every training image, on the CPU. Trained once per dataset and seed (``run.once``)."""
+        """The features of every training image, on the CPU. Trained once per dataset and seed (``run.once``).
+
+        A set costs what its network cost, whoever had it trained.
+        """
         network = build_network("convnet", train.spec)
         machine = run.machine.decide(self.cost_macs(train))
 
-        def build(part: Run) -> dict[str, Tensor]:
+        def build(part: Run) -> dict[str, Any]:
             schedule = Schedule(epochs=self.epochs, lr=self.lr, batch=256)
             train_network(network, train.values, train.labels, schedule, part)
-            return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+            weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+            return {**weights, "seconds": part.cost.seconds}
 
-        network.load_state_dict(replace(run, machine=machine).once("feature-network", asdict(self), build))
+        spec = versioned({"epochs": self.epochs, "lr": self.lr}, self.version)
+        weights = replace(run, machine=machine).once("feature-network", spec, build)
+        run.cost.seconds += weights.pop("seconds", 0.0)  # older ones do not say it
+        network.load_state_dict(weights)
         machine.settle(network)
         network.eval()
         observe = machine.accelerate(lambda images: network.observe(images).features)

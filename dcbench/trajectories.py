@@ -15,7 +15,7 @@ from dcbench.images import TrainSet
 from dcbench.networks.base import Network, initialise
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import Normalisation
-from dcbench.run import Run, silent
+from dcbench.run import Run, silent, versioned
 from dcbench.training import Schedule, Trainer
 
 KEPT_BYTES = 1 << 30  # of trajectories that stay in memory; more are read from disk when they are drawn
@@ -33,6 +33,8 @@ class Starts(Protocol):
 class Recorded(Protocol):
     """What a method says of the trajectories it wants."""
 
+    @property
+    def version(self) -> int: ...
     @property
     def experts(self) -> int: ...
     @property
@@ -52,13 +54,14 @@ class Recorded(Protocol):
 
 def recorded_by(method: Recorded, ipc: int) -> dict[str, Any]:
     """What of ``method`` an expert's trajectory depends on."""
-    return {
+    spec = {
         "epochs": method.snapshots(ipc) - 1,
         "lr": method.expert_lr,
         "images": method.expert_images,
         "network": method.network,
         "normalisation": method.normalisation,
     }
+    return versioned(spec, method.version)
 
 
 class Experts:

@@ -45,6 +45,7 @@ class Distil(Unit):
     context: Mapping[str, Any]  # what that depends on besides its own spec
     macs: float = 0.0
     resume: bool = True
+    since: float = 0.0
     elsewhere: bool = False
     checkpoint_seconds: float = 30.0
 
@@ -68,6 +69,7 @@ class Distil(Unit):
             progress=self._announced(site),
             stop=site.stop,
             resume=self.resume,
+            since=self.since,
             elsewhere=self.elsewhere,
             checkpoint_seconds=self.checkpoint_seconds,
         )

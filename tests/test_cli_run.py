@@ -28,6 +28,7 @@ from dcbench.datasets.places import Places
 from dcbench.errors import MismatchError
 from dcbench.executor import Ended, Job, Serial, Site
 from dcbench.records import read_distillation, read_record
+from dcbench.training import train_network
 from tests.commandline import MMD, QUICKLY, RANDOM, RUN_FIELDS, Answer, ask, dcbench, done, environment, rows
 
 SUMMARY_FIELDS = ["method", "dataset", "ipc", "sets", "mean", "std_sets", "std_networks", "ci95_sets"]
@@ -155,6 +156,23 @@ def test_no_resume_starts_again_and_ends_in_the_same_bits(out: Path) -> None:
     assert synthetic.stat().st_mtime_ns > written
     assert [row["accuracy"] for row in rows(out)] == [row["accuracy"] for row in before]
     assert [row["seconds"] for row in rows(out)] != [row["seconds"] for row in before]
+
+
+def test_no_resume_makes_what_several_sets_share_anew_but_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[object] = []
+
+    def train(*words: Any) -> None:
+        trained.append(words)
+        train_network(*words)
+
+    monkeypatch.setattr("dcbench.selection.train_network", train)
+    words = ("run", "--method", "k-center,herding", "--set", "feature_epochs=1", "--ipc", "1,2", *QUICKLY, "--out", tmp_path, "--json")
+    made = done(*words).json["runs"]
+    assert len(trained) == 1
+    again = done(*words, "--no-resume").json["runs"]
+    assert len(trained) == 2
+    assert [run["accuracies"] for run in again] == [run["accuracies"] for run in made]
+    assert all(run["distill_seconds"] > 0 for run in again)
 
 
 def test_comma_lists_make_a_grid(tmp_path: Path) -> None:

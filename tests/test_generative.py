@@ -12,6 +12,7 @@ from torch import nn
 
 from dcbench.distiller import build
 from dcbench.errors import DataError
+from dcbench.files import read_tensors
 from dcbench.generative import Generative, RealImages, begin, due, stages
 from dcbench.images import ImageSpec, Space, TrainSet
 from dcbench.machine import Machine
@@ -83,6 +84,8 @@ def test_one_training_serves_every_budget(name: str, changes: dict[str, Any], ti
     assert counts[1] == 0
     one, ten = (drawn.images.unflatten(0, (10, -1)) for drawn in sets)
     assert torch.allclose(one[:, 0], ten[:, 0], atol=1e-5)
+    for part in tmp_path.glob("gmmn-autoencoder-*/result.pt"):
+        assert 0 < read_tensors(part)["seconds"] < run.cost.seconds  # an autoencoder is part of the training
     other = small(name, **changes).distill(tiny, 1, Run(1, machine, shared=tmp_path))
     assert not torch.equal(other.images, sets[0].images)
 

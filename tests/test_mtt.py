@@ -19,7 +19,7 @@ from dcbench.images import TrainSet
 from dcbench.machine import Machine
 from dcbench.methods.mtt import MTT, Student
 from dcbench.networks.base import initialise
-from dcbench.run import Run
+from dcbench.run import Run, fingerprint
 from dcbench.selection import first_images
 from dcbench.training import Trainer
 from dcbench.trajectories import flat_weights
@@ -214,3 +214,17 @@ def test_settings_are_the_published_ones_of_the_budget_below(ipc: int, steps: in
     setting = MTT().setting(ipc)
     assert (setting.student_steps, setting.max_start_epoch, setting.lr) == (steps, start, lr)
     assert MTT(student_steps=4, lr=0.5).setting(ipc)[:3] == (4, start, 0.5)
+
+
+def test_another_version_has_experts_of_its_own(tiny: TrainSet, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the first version finds those that were recorded before versions were kept."""
+    shared = replace(run, shared=tmp_path)
+    spec = {"epochs": 2, "lr": 0.01, "images": 20, "network": "convnet", "normalisation": "instance"}
+    identities = [
+        {"name": name, "spec": spec, "seed": run.seed, "precision": run.machine.precision} for name in ("mtt-expert-0", "mtt-expert-1")
+    ]
+    method().distill(tiny, 1, shared)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{each['name']}-{fingerprint(each)}" for each in identities]
+    monkeypatch.setattr(MTT, "version", 2)
+    method().distill(tiny, 1, shared)
+    assert len(list(tmp_path.iterdir())) == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dcbench.errors import DivergedError, MismatchError
-from dcbench.files import read_tensors
+from dcbench.files import disk_time, read_tensors
 from dcbench.machine import Machine
 from dcbench.run import Cost, Run, fingerprint
 
@@ -326,6 +327,17 @@ def test_interrupted_shared_work_goes_on(run: Run, kept: Run) -> None:
     result = kept.once("features", {}, builds)
     assert builds.steps == [0, 1, 2]
     assert torch.equal(result["total"], run.once("features", {}, Builds())["total"])
+
+
+def test_shared_work_from_before_is_done_anew_and_then_once(kept: Run, tmp_path: Path) -> None:
+    builds = Builds()
+    first = kept.once("features", {}, builds)
+    anew = replace(kept, resume=False, since=disk_time(tmp_path))
+    (path,) = results(tmp_path / "shared")
+    os.utime(path, (anew.since - 1, anew.since - 1))
+    found = [anew.once("features", {}, builds) for _ in range(3)]
+    assert builds.steps == [0, 1, 2] * 2
+    assert all(torch.equal(each["total"], first["total"]) for each in found)
 
 
 def test_damaged_shared_work_is_done_again(kept: Run, tmp_path: Path) -> None:

@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from dcbench.baselines.herding import herd
+from dcbench.baselines.herding import Herding, herd
+from dcbench.baselines.k_center import KCenter
 from dcbench.distiller import build
+from dcbench.files import read_tensors, write_tensors
 from dcbench.images import TrainSet
 from dcbench.networks.catalogue import build_network
-from dcbench.run import Run
+from dcbench.run import Cost, Run, fingerprint
 from dcbench.selection import FeatureNetwork, chosen_set, farthest_first, first_images, random_members
 from dcbench.training import Schedule, train_network
 from tests.reference import selection as brute_force
@@ -104,6 +106,37 @@ def test_k_center_and_herding_choose_per_class_in_these_features(tiny: TrainSet,
         chosen = [int(members[index]) for members in tiny.by_class for index in rule(features[members].double().tolist(), 3)]
         distilled = build(name, "paper", {"feature_epochs": 1}).distill(tiny, 3, run)
         assert torch.equal(distilled.images, tiny.values(torch.tensor(chosen)))
+
+
+@pytest.mark.parametrize("name", ["k-center", "herding", "dm"])
+def test_a_set_costs_what_the_network_that_chose_its_images_cost(name: str, tiny: TrainSet, run: Run, tmp_path: Path) -> None:
+    """Whoever had it trained; one that was kept before its cost was is read all the same."""
+    fields = {"feature_epochs": 1} if name != "dm" else {"init": "k-center", "iterations": 1}
+    runs = [replace(run, shared=tmp_path, cost=Cost()) for _ in range(3)]
+    sets = [build(name, "paper", fields).distill(tiny, 1, each) for each in runs[:2]]
+    (path,) = tmp_path.glob("feature-network-*/result.pt")
+    kept = read_tensors(path)
+    seconds = kept.pop("seconds")
+    assert seconds > 0
+    assert all(each.cost.seconds >= seconds for each in runs[:2])
+    write_tensors(path, kept)
+    sets.append(build(name, "paper", fields).distill(tiny, 1, runs[2]))
+    assert all(torch.equal(each.images, sets[0].images) for each in sets)
+
+
+@pytest.mark.parametrize(("name", "method"), [("k-center", KCenter), ("herding", Herding)])
+def test_another_version_of_a_method_has_another_feature_network(
+    name: str, method: type, tiny: TrainSet, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the first version finds what was trained before versions were kept."""
+    shared, chooser = replace(run, shared=tmp_path), build(name, "paper", {"feature_epochs": 1})
+    spec = {"epochs": 1, "lr": 0.01}
+    before = fingerprint({"name": "feature-network", "spec": spec, "seed": run.seed, "precision": run.machine.precision})
+    chooser.distill(tiny, 1, shared)
+    assert [path.name for path in tmp_path.iterdir()] == [f"feature-network-{before}"]
+    monkeypatch.setattr(method, "version", 2)
+    chooser.distill(tiny, 1, shared)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_the_feature_network_is_trained_once_for_all_who_need_it(tiny: TrainSet, run: Run, tmp_path: Path) -> None:

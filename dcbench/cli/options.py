@@ -98,11 +98,14 @@ class Common:
     def workshop(self, console: Console, *, resume: bool = True, elsewhere: bool = False) -> Workshop:
         """The machine and folder that the options ask for; raises what ``Hardware`` and ``Crew`` do."""
         from dcbench.experiment import Workshop
+        from dcbench.files import disk_time
 
         self.crew.check(self.hardware)
         machine = self.hardware.machine(here=self.crew.address is None)
         executor = self.crew.hired(machine, console)
-        return Workshop(self.out, machine, console.progress, console.say, console.stopping, resume, elsewhere, executor=executor)
+        since = 0.0 if resume else disk_time(self.out)  # what this command shares among its own sets is made once all the same
+        heard = (console.progress, console.say, console.stopping)
+        return Workshop(self.out, machine, *heard, resume=resume, since=since, elsewhere=elsewhere, executor=executor)
 
 
 def places(data_root: Path | None, download: bool = False) -> Places:
