@@ -105,7 +105,7 @@ class NetworkResult:
     loss: float | None  # mean training loss of the last epoch; None where it was not finite
     seconds: float
     epoch_seconds: float  # median over epochs
-    compile_seconds: float
+    compile_seconds: float | None  # None where nothing was compiled
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -184,7 +184,7 @@ class _Jury:
         self.trainer.network.eval()
         accuracy = accuracy_of(self.trainer, self.test_images, self.test_labels)
         seconds += time.monotonic() - clock
-        return NetworkResult(index, accuracy, loss, seconds, part.cost.step_seconds or 0.0, part.cost.compile_seconds)
+        return NetworkResult(index, accuracy, loss, seconds, part.cost.step_seconds or 0.0, part.compile_seconds)
 
 
 def check_fit(synthetic: SyntheticSet, test: TestSet) -> None:

@@ -8,6 +8,7 @@ import resource
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,7 @@ WORTH_COMPILING_MACS = 3e12
 # Activation values of one layer that are worked on at a time. On a CPU, chunks that stay in cache are twice as fast.
 CHUNK_VALUES = {"cpu": 64 * 128 * 32 * 32, "cuda": 4096 * 128 * 32 * 32}
 BROKEN_LIBRARY = re.compile(r"ImportError: (/\S+\.so): (?:file too short|invalid ELF header)")
+LINUX_STATUS, LINUX_MARKS, FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs"), "5"  # of this process's memory
 MOST_ABREAST = 32  # networks trained in one pass
 # Multiply-accumulates per second (and thread, on a CPU) of training a ConvNet: measured with AVX-512 and AMX; guessed for CUDA.
 MACS_PER_SECOND: dict[tuple[str, str, str], float] = {
@@ -148,10 +150,21 @@ class Machine:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
+    def forget_peak_memory(self) -> None:
+        """Let ``peak_memory_bytes`` count from what is held now, where the system can: on CUDA, and on Linux's processors."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            return
+        with suppress(OSError):
+            LINUX_MARKS.write_text(FORGET_PEAK, encoding="ascii")
+
     def peak_memory_bytes(self) -> int:
-        """The most memory that this process has held on the device so far."""
+        """The most memory that this process has held on the device since it was last forgotten, or since it began."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
+        mark = _line_of(LINUX_STATUS, "VmHWM").split()
+        if mark:
+            return int(mark[0]) * 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
 
@@ -219,8 +232,13 @@ def _processor_name() -> str:
 
 
 def _cpu_line(key: str) -> str:
+    return _line_of(Path("/proc/cpuinfo"), key)
+
+
+def _line_of(path: Path, key: str) -> str:
+    """What the system says of ``key``, or nothing."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:
         return ""
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "")

@@ -63,10 +63,10 @@ class Cost:
         return statistics.median(steady) if steady else None
 
     @property
-    def compile_seconds(self) -> float:
-        """How much longer the first steps took than steady ones."""
+    def first_steps_more_seconds(self) -> float | None:
+        """How much longer the first steps took than steady ones; None without steps."""
         steady = self.step_seconds
-        return 0.0 if steady is None else max(0.0, sum(step - steady for step in self.steps[:3]))
+        return None if steady is None else max(0.0, sum(step - steady for step in self.steps[:3]))
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,11 @@ class Run:
     def place(self, value: Tensor) -> Tensor:
         """``value`` on the run's device."""
         return self.machine.place(value)
+
+    @property
+    def compile_seconds(self) -> float | None:
+        """What compiling cost, as far as steps show it; None where nothing was compiled or no step was timed."""
+        return self.cost.first_steps_more_seconds if self.machine.engine == "compiled" else None
 
     def log(self, step: int, **values: float) -> None:
         """Keep a step's figures for the history; raises DivergedError if one is not finite."""

@@ -36,7 +36,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {  # what a line of networks.jsonl hold
     "loss": (float, type(None)),
     "seconds": (float,),
     "epoch_seconds": (float,),
-    "compile_seconds": (float,),
+    "compile_seconds": (float, type(None)),  # older lines say 0 where nothing was compiled
     "engine": (str,),
     "threads": (int,),
     "device": (str,),
@@ -209,7 +209,7 @@ def _record(judgement: Judgement, rows: Sequence[Row]) -> EvaluationRecord:
         distillation=distilled.cost,
         evaluate_seconds=sum(row["seconds"] for row in rows),
         epoch_seconds=statistics.median(row["epoch_seconds"] for row in rows),
-        compile_seconds=max(row["compile_seconds"] for row in rows),
+        compile_seconds=max((row["compile_seconds"] for row in rows if row["compile_seconds"] is not None), default=None),
         peak_memory_bytes=max(row["peak_memory_bytes"] for row in rows),
         **circumstances(rows, protocol["precision"]),
         warnings=tuple(_warnings(judgement, rows)),

@@ -80,6 +80,7 @@ class Distil(Unit):
 
     def distill(self, run: Run) -> SyntheticSet:
         """The set; raises DivergedError with the method's fields, so that one sees what to change."""
+        self.machine.forget_peak_memory()
         try:
             return self.distiller.distill(self.train.get(), self.ipc, run)
         except DivergedError as error:
@@ -91,7 +92,7 @@ class Distil(Unit):
         cost = {
             "distill_seconds": run.cost.seconds,
             "step_seconds": run.cost.step_seconds,
-            "compile_seconds": run.cost.compile_seconds,
+            "compile_seconds": run.compile_seconds,
             "peak_memory_bytes": self.machine.peak_memory_bytes(),
             "resumed_elsewhere": run.cost.resumed_elsewhere,
             **self.machine.fingerprint(),
@@ -131,6 +132,7 @@ class Networks(Unit):
         return {**asked, **self.protocol.to_json(), **means(self.machine)}
 
     def results(self, site: Site) -> Iterator[dict[str, Any]]:
+        self.machine.forget_peak_memory()
         run = Run(self.seed, self.machine)  # nobody stops it within a network, which keeps nothing of itself
         for result in evaluate(self.synthetic.get(), self.test.get(), self.protocol, self.networks, run):
             yield self._row(result)

@@ -27,7 +27,7 @@ from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
 from dcbench.errors import MismatchError
 from dcbench.executor import Ended, Job, Serial, Site
-from dcbench.records import read_distillation, read_record
+from dcbench.records import EvaluationRecord, read_distillation, read_record
 from dcbench.training import train_network
 from tests.commandline import MMD, QUICKLY, RANDOM, RUN_FIELDS, Answer, ask, dcbench, done, environment, rows
 
@@ -84,7 +84,7 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
 
 
 def test_the_json_of_a_run(whole_run: tuple[Path, Answer]) -> None:
-    _, answer = whole_run
+    home, answer = whole_run
     assert answer.out.count("\n") == 1
     assert list(answer.json) == ["runs", "summary"]
     (run,), (summary,) = answer.json["runs"], answer.json["summary"]
@@ -95,7 +95,10 @@ def test_the_json_of_a_run(whole_run: tuple[Path, Answer]) -> None:
     assert run["mean"] == pytest.approx(sum(run["accuracies"]) / 2)
     assert run["ci95"][0] < run["mean"] < run["ci95"][1]
     assert (summary["sets"], summary["std_sets"], summary["ci95_sets"]) == (1, None, None)
-    assert run["compile_seconds"] >= 0
+    record = read_record(home / run["record"])
+    assert isinstance(record, EvaluationRecord)
+    assert record.distillation is not None
+    assert (run["compile_seconds"], record.compile_seconds, record.distillation.compile_seconds) == (None, None, None)  # eager
     for cost in ("distill_seconds", "evaluate_seconds", "step_seconds", "epoch_seconds", "peak_memory_bytes"):
         assert run[cost] > 0, cost
 

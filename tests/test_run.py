@@ -261,8 +261,15 @@ def test_finished_work_leaves_its_history_and_no_checkpoint(kept: Run) -> None:
 def test_steady_steps_and_what_compiling_cost_are_told_apart() -> None:
     cost = Cost(steps=[9.0, 2.0, 1.0, 1.0, 1.2, 0.8])
     assert cost.step_seconds == 1.0
-    assert cost.compile_seconds == pytest.approx(8.0 + 1.0)
-    assert (Cost().step_seconds, Cost().compile_seconds) == (None, 0.0)
+    assert cost.first_steps_more_seconds == pytest.approx(8.0 + 1.0)
+    assert (Cost().step_seconds, Cost().first_steps_more_seconds) == (None, None)
+
+
+def test_only_what_was_compiled_took_time_to_compile(run: Run) -> None:
+    compiled, steps = replace(run.machine, engine="compiled"), [9.0, 2.0, 1.0, 1.0, 1.2, 0.8]
+    assert replace(run, machine=compiled, cost=Cost(steps=steps)).compile_seconds == pytest.approx(9.0)
+    assert replace(run, machine=compiled, cost=Cost()).compile_seconds is None
+    assert replace(run, cost=Cost(steps=steps)).compile_seconds is None
 
 
 # -------------------------------------------------------------------------------------------------------------- shared work

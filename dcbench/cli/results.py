@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dcbench.cli.console import Console, Table
 from dcbench.records import EvaluationRecord
@@ -15,6 +15,7 @@ _SET = ("method", "dataset", "dataset_revision", "ipc", "seed", "preset", "proto
 _COST = ("evaluate_seconds", "epoch_seconds", "compile_seconds", "peak_memory_bytes", "engine", "precision")
 RUN_ONLY = ("distill_seconds", "step_seconds")  # what only the run that made a set can say
 NONE = "–"
+Figure = TypeVar("Figure", int, float)
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,19 @@ def run_json(scored: Scored) -> dict[str, Any]:
     """One entry of ``run --json``: the same with what the distillation took."""
     record = scored.record
     made = record.to_json()["distillation"] or {}
+    compiling = _known(made.get("compile_seconds"), record.compile_seconds)
+    held = _known(made.get("peak_memory_bytes"), record.peak_memory_bytes)
     return {
         **_measured(scored),
         "distill_seconds": made.get("distill_seconds"),
         "step_seconds": made.get("step_seconds"),
-        "compile_seconds": (made.get("compile_seconds") or 0.0) + (record.compile_seconds or 0.0),
-        "peak_memory_bytes": max(made.get("peak_memory_bytes") or 0, record.peak_memory_bytes or 0),
+        "compile_seconds": sum(compiling) if compiling else None,
+        "peak_memory_bytes": max(held, default=None),
     }
+
+
+def _known(*figures: Figure | None) -> list[Figure]:
+    return [figure for figure in figures if figure is not None]
 
 
 def _measured(scored: Scored) -> dict[str, Any]:
