@@ -80,10 +80,29 @@ class Grid:
         return load(dataset, places, zca=whiten, holdout=self.holdout, progress=workshop.stoppable_progress)
 
     def protocol_of(self, distiller: Distiller, name: str | None) -> Protocol:
-        """The protocol that judges ``distiller``'s sets: ``name`` if given, else the one of the preset."""
+        """The protocol that judges ``distiller``'s sets: ``name`` if given, else the preset's, which is one for all methods.
+
+        A reference, which is no set, has one of its own. Raises OutOfRangeError if methods of this grid disagree on it.
+        """
         if name is not None:
             return find_protocol(name)
-        return find_protocol(distiller.protocols.get(self.preset, self.preset if self.preset in PROTOCOLS else "paper"))
+        shared = self._protocol_named_by_the_preset()
+        own = distiller.protocols.get(self.preset, distiller.protocols.get(shared, shared))
+        return find_protocol(shared if distiller.budgeted else own)
+
+    def _protocol_named_by_the_preset(self) -> str:
+        """The protocol of the preset's name, else what the grid's methods say of the preset, else what any other method does."""
+        if self.preset in PROTOCOLS:
+            return self.preset
+        own = [find(name) for name in self.methods]
+        for methods in (own, registered().values()):
+            said = {method.protocols[self.preset]: method.name for method in methods if method.budgeted and self.preset in method.protocols}
+            if len(said) > 1 and methods is own:
+                names = ", ".join(f"{protocol} for {method}" for protocol, method in said.items())
+                raise OutOfRangeError(f"preset {self.preset!r} means several protocols here ({names}); choose one with --protocol")
+            if said:
+                return next(iter(said))
+        return "paper"
 
     def _settings_of(self, method: str) -> dict[str, str]:
         distiller = find(method)
@@ -104,6 +123,11 @@ class Grid:
         known |= {preset for name in self.methods for preset in find(name).presets}
         if self.preset not in known:
             raise UnknownNameError("preset", self.preset, known)
+        if self.preset in PROTOCOLS:
+            return  # a method without fields for it takes its defaults
+        for method in map(find, self.methods):
+            if method.presets and self.preset not in method.presets:
+                raise UnknownNameError(f"preset of {method.name}", self.preset, {"paper", *method.presets})
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, str]:

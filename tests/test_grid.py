@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dcbench.datasets.places import Places
+from dcbench.distiller import find
 from dcbench.errors import DataError, OutOfRangeError, UnknownNameError
 from dcbench.experiment import Workshop
 from dcbench.grid import Grid, check_network, parse_settings
@@ -66,6 +67,7 @@ def test_fields_come_from_the_preset_and_then_from_the_settings() -> None:
         ({"methods": ["datadma"]}, UnknownNameError, "did you mean 'datadam'"),
         ({"datasets": ["cifar-10"]}, UnknownNameError, "did you mean 'cifar10'"),
         ({"preset": "released2"}, UnknownNameError, "did you mean 'released'"),
+        ({"preset": "two-cores"}, UnknownNameError, "unknown preset of datadam 'two-cores'; known: paper, quick, released"),
         ({"zca": "yes"}, UnknownNameError, "known: auto, off, on"),
         ({"settings": {"datadam": "1"}}, UnknownNameError, "unknown field of datadam 'datadam'"),
         ({"settings": {"datadam.powr": "1"}}, UnknownNameError, "did you mean 'datadam.power'"),
@@ -90,6 +92,24 @@ def test_a_preset_names_a_protocol_too() -> None:
     assert grid.protocol_of(whole, "lineage").name == "lineage"
     with pytest.raises(UnknownNameError, match="unknown protocol 'papre'; did you mean 'paper'"):
         grid.protocol_of(datadam, "papre")
+
+
+def test_a_preset_names_one_protocol_for_all_methods() -> None:
+    """Whichever of them has fields for it, and whether the one that says which protocol is meant is in the grid or not."""
+    for methods in (["random", "cgan", "whole"], ["random", "whole"]):
+        grid = Grid(methods, ["digits"], [1], [0], preset="two-cores")
+        judged = {name: grid.protocol_of(distiller, None).name for name, distiller in grid.distillers().items()}
+        assert judged == {name: "whole-quick" if name == "whole" else "quick" for name in methods}
+        assert grid.distillers()["random"] == find("random")()
+    assert Grid(["random"], ["digits"], [1], [0], preset="released").protocol_of(find("random")(), None).name == "released"
+
+
+def test_methods_that_disagree_on_a_preset_s_protocol_are_told_apart_by_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find("gmmn"), "protocols", {"two-cores": "lineage"})
+    grid = Grid(["cgan", "gmmn"], ["digits"], [1], [0], preset="two-cores")
+    with pytest.raises(OutOfRangeError, match=r"several protocols here .quick for cgan, lineage for gmmn.; choose one with --protocol"):
+        grid.protocol_of(find("cgan")(), None)
+    assert grid.protocol_of(find("cgan")(), "paper").name == "paper"
 
 
 def test_whitening_is_the_papers_own_for_cifar_alone(workshop: Workshop, places: Places) -> None:
