@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dcbench.experiment import Workshop
 from dcbench.nas.proxies import Proxy
-from dcbench.nas.study import Row, Rows, Study
+from dcbench.nas.study import Row, Rows, Study, kept_rows
 from dcbench.nas.truth import Truth, write_truth
 from dcbench.provenance import circumstances
 from dcbench.records import RECORD_NAME, ArchitectureScore, SearchRecord, SearchRun, write_record
@@ -33,19 +34,31 @@ class Outcome:
 
 
 def trained_truth(outcome: Outcome) -> Truth:
-    """The mean test accuracy of networks trained on the whole data; written as a table beside its rows (``TRUTH_NAME``)."""
-    found: dict[str, tuple[float, float, int]] = {}
-    for architecture, rows in outcome.by_architecture().items():
-        known = [row for row in rows if row["test_accuracy"] is not None]
-        if known:
-            means = [sum(row[key] for row in known) / len(known) for key in ("test_accuracy", "accuracy")]
-            found[architecture] = (means[0], means[1], len(known))
+    """The mean test accuracy of networks trained on the whole data.
+
+    What was ever trained there, by this search or others, is written as a table beside its rows (``TRUTH_NAME``).
+    """
     study = outcome.study
     spec, protocol = study.loaded.spec, study.asked(outcome.proxy, outcome.workshop.machine)
-    table = study.folder(outcome.proxy, outcome.workshop) / TRUTH_NAME
-    write_truth(table, (spec.dataset, spec.revision), ((name, *found[name]) for name in sorted(found)))
+    folder = study.folder(outcome.proxy, outcome.workshop)
+    everything = _means({**kept_rows(folder), **outcome.rows}.values())
+    write_truth(folder / TRUTH_NAME, (spec.dataset, spec.revision), ((name, *everything[name]) for name in sorted(everything)))
     origin = {"source": "trained", "protocol": protocol, "seeds": study.seeds, "images": len(study.loaded.train)}
-    return Truth({name: test for name, (test, _, _) in found.items()}, origin)
+    own = _means(row for rows in outcome.by_architecture().values() for row in rows)
+    return Truth({name: test for name, (test, _, _) in own.items()}, origin)
+
+
+def _means(rows: Iterable[Row]) -> dict[str, tuple[float, float, int]]:
+    """Test accuracy and validation accuracy of each architecture, over how many networks."""
+    tested: dict[str, list[Row]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: (row["architecture"], row["seed"])):
+        if row["test_accuracy"] is not None:
+            tested[row["architecture"]].append(row)
+    return {name: (_mean("test_accuracy", own), _mean("accuracy", own), len(own)) for name, own in tested.items()}
+
+
+def _mean(figure: str, rows: Sequence[Row]) -> float:
+    return float(sum(row[figure] for row in rows) / len(rows))
 
 
 def store(outcome: Outcome, truth: Truth, top: float) -> tuple[SearchRecord, Path]:

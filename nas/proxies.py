@@ -15,7 +15,7 @@ from dcbench.datasets.catalogue import DATASETS
 from dcbench.datasets.catalogue import find as find_dataset
 from dcbench.datasets.loading import Loaded
 from dcbench.distilling import content_hash
-from dcbench.errors import MismatchError, OutOfRangeError
+from dcbench.errors import MismatchError, OutOfRangeError, UnknownNameError
 from dcbench.evaluator import check_fit
 from dcbench.experiment import set_label
 from dcbench.images import Space, TrainSet
@@ -25,6 +25,7 @@ from dcbench.selection import chosen_set, random_members
 from dcbench.training import Values
 
 Kind = Literal["artifact", "random", "early-stopping", "whole"]
+BUILT_IN = ("random", "early-stopping", "whole")
 LABEL_BYTES = 8
 
 
@@ -78,7 +79,7 @@ class Proxy:
 
 
 def parse_requests(words: Sequence[str]) -> list[Request]:
-    """The proxies that ``words`` name, each once; raises OutOfRangeError where one is wrong by its words alone."""
+    """The proxies that ``words`` name, each once; raises OutOfRangeError, UnknownNameError where one is wrong by its words alone."""
     requests = list(dict.fromkeys(_parse(word) for word in words))
     for request in requests:
         needs_size = request.kind == "early-stopping" or (request.kind == "random" and request.ipc is None)
@@ -92,12 +93,20 @@ def _parse(word: str) -> Request:
     if name in ("early-stopping", "whole") and not colon:
         return Request("early-stopping" if name == "early-stopping" else "whole", word)
     if name != "random":
-        return Request("artifact", word)
+        return _file(word)
     if not colon:
         return Request("random", word)
     if not number.isascii() or not number.isdigit() or int(number) < 1:
         raise OutOfRangeError(f"proxy {word!r} needs a number of images per class of at least 1, as in random:10")
     return Request("random", word, int(number))
+
+
+def _file(word: str) -> Request:
+    """An artifact: a word that could be no more than a name is one only where there is a file of this name."""
+    path = Path(word)
+    if len(path.parts) == 1 and not path.suffix and not path.exists():
+        raise UnknownNameError("proxy (and no such file)", word.partition(":")[0], (*BUILT_IN, "FILE.pt"))
+    return Request("artifact", word)
 
 
 def _sized(requests: Sequence[Request]) -> Request | None:

@@ -142,9 +142,13 @@ class Study:
 def finished(study: Study, proxy: Proxy, workshop: Workshop) -> Rows:
     """What of the study was trained before. A network that could not be trained to the end is not: it is tried again."""
     wanted = set(study.pairs)
-    lines = map(_sound, read_lines(study.folder(proxy, workshop) / ROWS_NAME))
-    rows = {(row["architecture"], row["seed"]): row for row in lines if row is not None and row["accuracy"] is not None}
-    return {pair: row for pair, row in rows.items() if pair in wanted}
+    return {pair: row for pair, row in kept_rows(study.folder(proxy, workshop)).items() if pair in wanted}
+
+
+def kept_rows(folder: Path) -> Rows:
+    """The sound rows of all networks that were trained to the end in the ``folder`` of a proxy, whichever search asked for them."""
+    lines = map(_sound, read_lines(folder / ROWS_NAME))
+    return {(row["architecture"], row["seed"]): row for row in lines if row is not None and row["accuracy"] is not None}
 
 
 def _sound(line: Row) -> Row | None:

@@ -290,6 +290,9 @@ BAD: Mapping[str, tuple[tuple[str, ...], int, str]] = {
         "row 3: architecture d1-w32-relu-none-none stands there twice",
     ),
     "truth is malformed": (("--proxy", "{apart}", "--truth", "{malformed}"), 1, "row 2: no such architecture of convnet720: 'd9'"),
+    "a built-in misspelt": (("--proxy", "randm:10"), 2, "unknown proxy .and no such file. 'randm'; did you mean 'random'"),
+    "no file is meant": (("--proxy", "{apart},datadam"), 2, "unknown proxy .*'datadam'; known: FILE.pt, early-stopping, random, whole"),
+    "the file is gone": (("--proxy", "gone.pt"), 1, "no such file: gone.pt"),
     "too many to keep apart": (("--proxy", "{apart}", "--validation", "5000"), 1, "a part of 5000 of 1438 images"),
     "nothing to rank by": (("--proxy", "{apart}", "--validation", "0"), 2, "--validation must be at least 1, got 0"),
 }
@@ -507,3 +510,36 @@ def test_a_set_of_another_size_is_refused_from_within(held: Loaded, machine: Mac
     _, opened = open_artifacts(requests, None)
     with pytest.raises(MismatchError, match=r"larger\.pt"):
         make_proxies(requests, opened, held, Run(0, machine))
+
+
+def test_the_table_of_truths_holds_all_that_was_ever_trained(command: Command, artifacts: Mapping[str, Path], tmp_path: Path) -> None:
+    """A smaller search, or one of fewer seeds, takes nothing out of it."""
+    words = (
+        "--proxy",
+        artifacts["apart"],
+        "--match",
+        "d1-w32-relu-*",
+        "--epochs",
+        "1",
+        "--truth-epochs",
+        "1",
+        "--validation",
+        "100",
+        "--json",
+    )
+
+    def table(*more: str) -> tuple[str, dict[str, Any]]:
+        code, out, said = command(*words, *more)
+        assert code == 0, said
+        (path,) = (tmp_path / "out").rglob("truth.csv")
+        record = json.loads(Path(json.loads(out)["studies"][0]["record"]).read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8"), record["architectures"][0]
+
+    first, _ = table("--sample", "2", "--seeds", "2")
+    assert [row.split(",")[3] for row in first.splitlines()[1:]] == ["2", "2"]
+    smaller, scored = table("--sample", "1")
+    assert smaller == first
+    (path,) = (tmp_path / "out").rglob("whole-*/architectures.jsonl")
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    (own,) = (row for row in rows if (row["architecture"], row["seed"]) == (scored["architecture"], 0))
+    assert own["test_accuracy"] == scored["truth"]  # the record's truth is that of its own seeds
