@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import sys
 import tempfile
 import warnings
@@ -16,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from dcbench.errors import FileFormatError, StorageError
+from dcbench.errors import FileFormatError, StorageError, brief
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -154,8 +155,35 @@ def read_plain_tensors(path: Path) -> Any:
     except FileNotFoundError as error:
         raise FileFormatError(f"no such file: {path}") from error
     except Exception as error:  # bytes that are no pickle make its reader raise anything
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise FileFormatError(f"{path} is damaged or not a file of plain tensors, and was refused unexecuted ({reason[:120]})") from error
+        reason = _why_unreadable(path, error)
+        raise FileFormatError(f"{path} is damaged or not a file of plain tensors, and was refused unexecuted ({reason})") from error
+
+
+class _RefusedError(Exception):
+    """An archive that is not read at all, and why."""
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    """What was got instead of tensors: torch's own text speaks to programmers."""
+    if isinstance(error, _RefusedError):
+        return str(error)
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    if zipfile.is_zipfile(path):
+        other = "it holds other objects than tensors and plain values"
+        return other if isinstance(error, pickle.UnpicklingError) else "it is an archive that is damaged or that torch did not write"
+    with path.open("rb") as stream:
+        return _what_begins_with(stream.read(64))
+
+
+def _what_begins_with(head: bytes) -> str:
+    if not head:
+        return "it is empty"
+    if head.isascii() and b"\0" not in head:
+        return f"it is text, beginning {brief(head.decode().splitlines()[0][:40])}"
+    if head.startswith((b"PK", b"\x80")):
+        return "it is cut short, or holds other objects than tensors and plain values"
+    return f"it begins with the bytes {head[:4].hex(' ')}, as no file of torch's does"
 
 
 def _check_archive(path: Path) -> None:
@@ -167,12 +195,12 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise ValueError("it is compressed, which torch's files are not")
+                raise _RefusedError("it is compressed, which torch's files are not")
             if sum(entry.file_size for entry in entries) > path.stat().st_size:
-                raise ValueError("it claims to hold more than it has bytes")
+                raise _RefusedError("it claims to hold more than it has bytes")
             damaged = archive.testzip()
         if damaged is not None:
-            raise ValueError(f"the checksum of {damaged} is wrong")
+            raise _RefusedError(f"the checksum of {brief(damaged)} is wrong")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcbench.artifact import artifact_as_bytes
+from dcbench.artifact import KEYS, artifact_as_bytes
 from dcbench.datasets.decoding import bombs_refused
 from dcbench.errors import FileFormatError, UnknownNameError
 from dcbench.files import read_plain_tensors, write_bytes
@@ -166,6 +166,8 @@ def _read(path: Path) -> Any:
     if path.is_file() and path.stat().st_size > MOST_BYTES:
         raise FileFormatError(f"{path} has {path.stat().st_size} bytes; a synthetic set of more than {MOST_BYTES} is refused")
     value = read_plain_tensors(path)
+    if isinstance(value, Mapping) and set(value) == KEYS:
+        raise FileFormatError(f"{path} is an artifact of dcbench already; dcbench evaluate and nas take it as it is, without --as")
     if not all(map(_stands_there, _tensors_in(value))):
         raise FileFormatError(f"{path} holds a tensor whose numbers do not all stand in the file (sparse, or expanded from fewer)")
     return value

@@ -192,7 +192,9 @@ def test_a_hostile_pickle_is_refused_unexecuted(tmp_path: Path) -> None:
     (tmp_path / "bare.pt").write_bytes(pickle.dumps(Hostile(tmp_path / "made")))
     for command in ("show", "evaluate"):
         for name in ("zipped.pt", "bare.pt"):
-            assert "was refused unexecuted" in refused(1, command, tmp_path / name)
+            line = refused(1, command, tmp_path / name)
+            assert "was refused unexecuted" in line
+            assert "other objects than tensors and plain values)" in line
     assert not (tmp_path / "made").exists()
 
 
@@ -205,9 +207,16 @@ def test_files_that_are_no_artifacts(tmp_path: Path, out: Path, command: str) ->
     flipped = bytearray(whole)
     flipped[whole.index(b"random")] ^= 1  # a letter of the provenance: still a fine pickle
     (tmp_path / "flipped.pt").write_bytes(flipped)
-    for name in ("truncated.pt", "empty.pt", "words.pt", "flipped.pt"):
+    got = {
+        "truncated.pt": "it is cut short, or holds other objects",
+        "empty.pt": "it is empty",
+        "words.pt": "it is text, beginning 'not tensors at all'",
+        "flipped.pt": "the checksum of",
+    }
+    for name, what in got.items():
         line = refused(1, command, tmp_path / name)
         assert f"{tmp_path / name} is damaged or not a file of plain tensors" in line
+        assert what in line
     assert f"no such file: {tmp_path / 'absent.pt'}" in refused(1, command, tmp_path / "absent.pt")
     assert "damaged or not a file" in refused(1, command, tmp_path)
     assert "format_version 2, wanted 1" in refused(1, command, change(out / "mmd.pt", tmp_path / "v2.pt", format_version=2))
@@ -290,3 +299,10 @@ def test_a_process_of_its_own_says_the_same() -> None:
     wrong, absent = dcbench("run", "--method", "datadm"), dcbench("show", "/absent.pt")
     assert (wrong.code, wrong.line) == (2, "dcbench: unknown method 'datadm'; did you mean 'datadam'?")
     assert (absent.code, absent.line) == (1, "dcbench: no such file: /absent.pt")
+
+
+@pytest.mark.parametrize("layout", ["dm", "datadam", "mtt", "idc"])
+def test_an_artifact_of_ours_is_no_foreign_set(tmp_path: Path, out: Path, layout: str) -> None:
+    foreign = ("--as", layout, "--dataset", "digits", "--out", tmp_path)
+    for command in ("import", "evaluate"):
+        assert f"{out / 'mmd.pt'} is an artifact of dcbench already" in refused(1, command, out / "mmd.pt", *foreign)

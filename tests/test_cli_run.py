@@ -212,6 +212,7 @@ def test_the_whole_data_has_no_budget_and_a_protocol_of_its_own(tmp_path: Path) 
     assert not list(tmp_path.glob("*.pt"))
     (before,) = rows(tmp_path)
     assert only_run(*words, "--out", tmp_path)["evaluate_seconds"] == before["seconds"]
+    assert f"Kept in {tmp_path} (evaluations):" in done(*words, "--out", tmp_path).err
     assert only_run(*words, "--out", tmp_path, "--no-resume")["evaluate_seconds"] != before["seconds"]
 
 

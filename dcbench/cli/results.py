@@ -118,11 +118,15 @@ def summary_table(summary: Sequence[dict[str, Any]]) -> Table:
 def show_places(console: Console, done: Iterable[Scored], out: Path) -> None:
     """Where things were kept: the folder once, below it the folders of the sets, one line for all seeds."""
     folders: dict[Path, list[str]] = defaultdict(list)
+    done = list(done)
+    kept = "in each folder synthetic.pt, images.png, evaluations"
+    if any(scored.synthetic is None for scored in done):
+        kept = "evaluations" if all(scored.synthetic is None for scored in done) else f"{kept}; of the whole data evaluations alone"
     for scored in done:
         folder = scored.path.parent.parent.parent
         if folder.name not in folders[folder.parent]:
             folders[folder.parent].append(folder.name)
-    console.say(f"Kept in {out} (in each folder synthetic.pt, images.png, evaluations):")
+    console.say(f"Kept in {out} ({kept}):")
     for folder, names in folders.items():
         place = folder.relative_to(out) if folder.is_relative_to(out) else folder
         numbers = [name.removeprefix("seed") for name in names]
