@@ -159,7 +159,7 @@ def _space(candidate: Candidate) -> Iterator[str]:
 
 def _values(candidate: Candidate) -> Iterator[str]:
     for kind in candidate.accepted:
-        strange = candidate.trial(kind).synthetic.strange_values()
+        strange = candidate.trial(kind).synthetic.strange_values
         if strange:
             yield f"{strange} ({kind})"
 

@@ -146,7 +146,7 @@ def _keep(cell: Cell, workshop: Workshop, made: Made) -> None:
     write_history(folder, made.history)
     write_json(folder / COST, made.cost)
     write_bytes(folder / PICTURE, as_png(grid(made.synthetic)))
-    warnings = [*made.warnings, *filter(None, [made.synthetic.strange_values()])]
+    warnings = [*made.warnings, *filter(None, [made.synthetic.strange_values])]
     origin = {**cell.provenance(workshop.machine), **({"warnings": warnings} if warnings else {})}
     write_artifact(folder / ARTIFACT, made.synthetic, origin)  # the last: where it is, all is
     (folder / CHECKPOINT).unlink(missing_ok=True)

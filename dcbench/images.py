@@ -80,6 +80,21 @@ class Space:
         inverse: Tensor = torch.linalg.inv(self.zca_matrix.double())
         return inverse
 
+    def doubt(self, values: Float[Tensor, "n channels size size"], beyond: float, spread: float = 0.0) -> str:
+        """Why ``values`` can hardly be in this space, or nothing.
+
+        Either they are pixels already, in [0, 1] and over ``spread`` of it at least; or many become pixels more than ``beyond`` outside.
+        """
+        declared = "pixels" if self.kind == "raw" else self.kind
+        low, high = float(values.min()), float(values.max())
+        if self.kind != "raw" and low >= 0 and high <= 1 and high - low >= spread:
+            return f"declared {declared}, but all values lie in [0, 1] ({low:.2f} to {high:.2f}): pixels?"
+        pixels = self.leave(values)
+        share = float(((pixels < -beyond) | (pixels > 1 + beyond)).double().mean())
+        if share > MOST_STRANGE:
+            return f"declared {declared} (values {low:.2f} to {high:.2f}), but {share:.0%} of its pixels are far outside [0, 1]"
+        return ""
+
     @staticmethod
     def _row(per_channel: tuple[float, ...], like: Tensor) -> Tensor:
         return torch.tensor(per_channel, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
@@ -215,17 +230,7 @@ class SyntheticSet:
         """The images as pixels, clipped to [0, 1]."""
         return self.space.leave(self.images).clamp(0, 1)
 
-    def strange_values(self, beyond: float = 50.0, spread: float = 0.9) -> str:
-        """Why the images can hardly be in their space, or nothing: they are pixels already, or many become pixels ``beyond`` [0, 1].
-
-        Pixels already: all of them in [0, 1], and ``spread`` over that much of it. What is learned freely may leave [0, 1] far behind,
-        if not as far as bytes; of a foreign set half its range is reason enough to ask.
-        """
-        low, high = float(self.images.min()), float(self.images.max())
-        if self.space.kind != "raw" and low >= 0 and high <= 1 and high - low >= spread:
-            return f"declared {self.space.kind}, but all values lie in [0, 1] ({low:.2f} to {high:.2f}): raw pixels?"
-        pixels = self.space.leave(self.images)
-        share = float(((pixels < -beyond) | (pixels > 1 + beyond)).double().mean())
-        if share > MOST_STRANGE:
-            return f"declared {self.space.kind} (values {low:.2f} to {high:.2f}), but {share:.0%} of its pixels are far outside [0, 1]"
-        return ""
+    @property
+    def strange_values(self) -> str:
+        """Why the images can hardly be in their space, or nothing. What is learned may leave [0, 1] far behind, if not as far as bytes."""
+        return self.space.doubt(self.images, beyond=50, spread=0.9)

@@ -149,17 +149,9 @@ def _unequal(synthetic: SyntheticSet) -> list[str]:
 
 
 def _strange_values(values: Tensor, space: Space) -> list[str]:
-    """Where leaving the declared space does not give what could be pixels, or the values are pixels already."""
-    declared = "pixels" if space.kind == "raw" else space.kind
-    low, high = float(values.min()), float(values.max())
-    if space.kind != "raw" and low >= 0 and high <= 1:
-        return [f"declared {declared}, but all values lie in [0, 1] ({low:.2f} to {high:.2f}): pixels? (--space pixels)"]
-    outside = space.leave(values)
-    share = float(((outside < -0.5) | (outside > 1.5)).double().mean())
-    if share > 0.2:
-        far = f"but {share:.0%} of its pixels are far outside [0, 1]: another --space?"
-        return [f"declared {declared} (values {low:.2f} to {high:.2f}), {far}"]
-    return []
+    """Half the range of pixels outside it is reason enough to ask."""
+    doubt = space.doubt(values, beyond=0.5)
+    return [f"{doubt} ({'--space pixels' if doubt.endswith('pixels?') else 'another --space?'})"] if doubt else []
 
 
 def _read(path: Path) -> Any:
