@@ -1,6 +1,6 @@
 """``make bench``: times, ratios, peaks and growth, a line for each case; with ``--out`` also in a JSON file that names the machine.
 
-``python -m benchmarks [step epoch test limit growth memory architectures] [--out FILE] [--repeats N]``
+``python -m benchmarks [step epoch test limit growth memory architectures generative] [--out FILE] [--repeats N]``
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from benchmarks import plain
 from benchmarks.architectures import bench_architectures, one_architecture
+from benchmarks.generative import bench_generative
 from benchmarks.memory import bench_memory, one_peak
 from benchmarks.timing import alternating, apart
 from dcbench.augment import DSA
@@ -187,6 +188,7 @@ BENCHES: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
     "growth": bench_growth,
     "memory": bench_memory,
     "architectures": bench_architectures,
+    "generative": lambda repeats: bench_generative(repeats, stand_in(), list(machines().values())[-1]),
 }
 
 
@@ -227,6 +229,8 @@ def _line(row: dict[str, Any]) -> str:
     if "compile_seconds" in row:
         paid = "never paid" if row["epochs_to_pay"] is None else f"paid after {row['epochs_to_pay']:.0f} epochs"
         parts.append(f"compiling {row['compile_seconds']:.0f} s, {paid}")
+    if "training_seconds" in row:
+        parts.append(f"{row['steps']} steps take {row['training_seconds'] / 60:.0f} min")
     if "peak_memory_bytes" in row:
         parts.append(f"peak {row['peak_memory_bytes'] / 2**30:.2f} GiB, {row['beyond_the_images_bytes'] / 2**30:.2f} beyond the images")
     return f"{row['what']}: " + ", ".join(parts)
