@@ -21,6 +21,7 @@ from dcbench.distiller import register
 from dcbench.errors import OutOfRangeError
 from dcbench.generative import GRIDS, LOGS, Generative, RealImages, begin, due, forward_macs
 from dcbench.images import ImageSpec, TrainSet
+from dcbench.networks.base import weights_of
 from dcbench.run import Run
 
 Points = Float[Tensor, "classes n d"]
@@ -60,10 +61,7 @@ class GMMN(Generative):
     code_width: Annotated[int, Ge(1)] = 1024  # of its hidden layers
     code_iterations: Annotated[int, Ge(1)] = 20_000  # of its training, in batches of 100 at the same rate
 
-    presets = {
-        "quick": {"iterations": 1500, "batch": 50, "width": 512},
-        "two-cores": {"iterations": 4000},
-    }
+    presets = {"quick": {"iterations": 1500, "batch": 50, "width": 512}, "two-cores": {"iterations": 4000}}
 
     def sampler(self, spec: ImageSpec) -> nn.Module:
         return Sampler(spec, self)
@@ -100,8 +98,7 @@ class GMMN(Generative):
         real = RealImages(train, run)
         if sampler.autoencoder is None:
             return torch.cat([_pixels(real, indices) for indices in torch.arange(len(train)).split(1000)])
-        keys = ("code", "code_width", "code_iterations", "lr")
-        spec = {"version": self.version, **{key: getattr(self, key) for key in keys}}
+        spec = {"version": self.version, **{key: getattr(self, key) for key in ("code", "code_width", "code_iterations", "lr")}}
         weights = run.once("gmmn-autoencoder", spec, lambda part: self._train_autoencoder(train, part))
         run.cost.seconds += weights.pop("seconds", 0.0)  # older ones do not say it
         sampler.autoencoder.load_state_dict(weights)
@@ -123,8 +120,7 @@ class GMMN(Generative):
             optimizer.step()
             if due(step, self.code_iterations, LOGS):
                 run.log(step, cross_entropy=float(loss.detach()))
-        weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-        return {**weights, "seconds": run.cost.seconds}
+        return {**weights_of(network), "seconds": run.cost.seconds}
 
     def outputs(self, spec: ImageSpec) -> int:
         """How many values the generator makes: a code's or an image's."""

@@ -20,7 +20,7 @@ from dcbench.errors import FileFormatError, MismatchError
 from dcbench.evaluator import Protocol, accuracy_of, all_values
 from dcbench.experiment import Cell, Distilled, Workshop
 from dcbench.machine import Machine
-from dcbench.networks.base import initialise, macs
+from dcbench.networks.base import initialise, macs, weights_of
 from dcbench.networks.catalogue import build_network
 from dcbench.provenance import circumstances, ran_on
 from dcbench.records import RECORD_NAME, EmbeddedImage, EmbeddingRecord, read_record, write_record
@@ -147,8 +147,7 @@ class Placement:
             trainer.train(loaded.train.values, loaded.train.labels, protocol.schedule, part, augment)
             network.eval()
             accuracy = accuracy_of(trainer, all_values(loaded.test), loaded.test.labels)
-            weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-            return {"weights": weights, "accuracy": accuracy}
+            return {"weights": weights_of(network), "accuracy": accuracy}
 
         run = Run(
             0,

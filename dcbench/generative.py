@@ -19,6 +19,7 @@ from dcbench.distiller import Distiller
 from dcbench.errors import DataError
 from dcbench.files import write_bytes
 from dcbench.images import ImageSpec, Space, SyntheticSet, TrainSet
+from dcbench.networks.base import weights_of
 from dcbench.pictures import as_png, grid
 from dcbench.run import Run
 
@@ -69,8 +70,7 @@ class Generative(Distiller):
 
     def _trained(self, train: TrainSet, run: Run) -> dict[str, Any]:
         network = self.fit(train, run)
-        weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-        return {"sampler": weights, "seconds": run.cost.seconds, "history": [dict(row) for row in run.history]}
+        return {"sampler": weights_of(network), "seconds": run.cost.seconds, "history": [dict(row) for row in run.history]}
 
     @torch.no_grad()
     def draw(self, network: nn.Module, spec: ImageSpec, ipc: int, run: Run) -> tuple[Values, Labels]:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dcbench.images import SyntheticSet, TrainSet
-from dcbench.networks.base import macs
+from dcbench.networks.base import macs, weights_of
 from dcbench.networks.catalogue import build_network
 from dcbench.run import Run, versioned
 from dcbench.training import Schedule, in_chunks, train_network
@@ -46,8 +46,7 @@ class FeatureNetwork:
         def build(part: Run) -> dict[str, Any]:
             schedule = Schedule(epochs=self.epochs, lr=self.lr, batch=256)
             train_network(network, train.values, train.labels, schedule, part)
-            weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-            return {**weights, "seconds": part.cost.seconds}
+            return {**weights_of(network), "seconds": part.cost.seconds}
 
         spec = versioned({"epochs": self.epochs, "lr": self.lr}, self.version)
         weights = replace(run, machine=machine).once("feature-network", spec, build)

@@ -59,3 +59,8 @@ def macs(network: nn.Module, shape: tuple[int, int, int]) -> float:
     with counter, torch.no_grad():
         network(example)
     return counter.get_total_flops() / 2 / 2
+
+
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """All values of ``network`` by name, on the CPU and apart from it, as shared work is kept."""
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
