@@ -53,7 +53,7 @@ class BigGAN(Generative):
 
     sampling = frozenset({"truncation"})
     presets = {
-        "quick": {"iterations": 600, "batch": 64, "turns": 1, "lr": 1e-3, "width": 32, "average": 0.99, "average_start": 100},
+        "quick": {"iterations": 600, "batch": 64, "turns": 1, "lr": 5e-4, "width": 32, "average": 0.99, "average_start": 100},
         "two-cores": {"iterations": 1600, "batch": 64, "turns": 1, "lr": 4e-4, "width": 64, "average": 0.995},
     }
 

@@ -61,7 +61,7 @@ class GMMN(Generative):
     code_width: Annotated[int, Ge(1)] = 1024  # of its hidden layers
     code_iterations: Annotated[int, Ge(1)] = 20_000  # of its training, in batches of 100 at the same rate
 
-    presets = {"quick": {"iterations": 1500, "batch": 50, "width": 512}, "two-cores": {"iterations": 4000}}
+    presets = {"quick": {"iterations": 3000, "batch": 50, "lr": 3e-3, "width": 512}, "two-cores": {"iterations": 4000}}
 
     def sampler(self, spec: ImageSpec) -> nn.Module:
         return Sampler(spec, self)
