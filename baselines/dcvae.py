@@ -64,10 +64,8 @@ class DCVAE(Generative):
     average: Annotated[float, Ge(0), Lt(1)] = 0.999  # decay of the decoder's moving average, which samples are drawn from
 
     presets = {
-        "quick": {
-            **{"iterations": 900, "batch": 32, "turns": 1, "lr": 5e-4, "latent": 16, "width": 32},
-            **{"negatives": 512, "instance": 0.1, "kl": 0.01, "average": 0.99},
-        },
+        "quick": {"iterations": 900, "batch": 32, "turns": 1, "lr": 5e-4, "latent": 16, "width": 32, "average": 0.99}
+        | {"negatives": 512, "instance": 0.1, "kl": 0.01},
         "two-cores": {"iterations": 2400, "batch": 32, "turns": 2, "lr": 5e-4, "width": 64, "kl": 1e-3, "average": 0.99},
     }
 
