@@ -50,7 +50,7 @@ def test_a_mask_drops_what_the_encoder_sees(tiny: TrainSet) -> None:
 @pytest.mark.parametrize("preset", ["quick", "quick with autoencoder"])
 @pytest.mark.long
 def test_drawn_digits_are_of_their_class_differ_and_are_no_copies(preset: str, digits: Loaded, run: Run) -> None:
-    changes = {"autoencoder": True, "code_iterations": 2000} if "autoencoder" in preset else {}
+    changes = {"autoencoder": True, "code_iterations": 2000, "lr": 1e-3} if "autoencoder" in preset else {}
     drawn = GMMN(**{**GMMN.presets["quick"], **changes}).distill(digits.train, 30, run)
     found = judge(drawn, digits.train)
     assert found.recognised >= 0.8
