@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, final
+from typing import Annotated, final
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dcbench.distiller import register
 from dcbench.errors import OutOfRangeError
-from dcbench.generative import GRIDS, LOGS, Generative, RealImages, begin, due, forward_macs
+from dcbench.generative import GRIDS, LOGS, Generative, RealImages, begin, due, forward_macs, kept_units
 from dcbench.images import ImageSpec, TrainSet
 from dcbench.networks.base import weights_of
 from dcbench.run import Run
@@ -99,28 +99,26 @@ class GMMN(Generative):
         if sampler.autoencoder is None:
             return torch.cat([_pixels(real, indices) for indices in torch.arange(len(train)).split(1000)])
         spec = {"version": self.version, **{key: getattr(self, key) for key in ("code", "code_width", "code_iterations", "lr")}}
-        weights = run.once("gmmn-autoencoder", spec, lambda part: self._train_autoencoder(train, part))
-        run.cost.seconds += weights.pop("seconds", 0.0)  # older ones do not say it
-        sampler.autoencoder.load_state_dict(weights)
+        sampler.autoencoder.load_state_dict(run.once("gmmn-autoencoder", spec, lambda part: self._train_autoencoder(train, part)))
         run.machine.settle(sampler)
         return torch.cat([sampler.autoencoder.encode(_pixels(real, indices)) for indices in torch.arange(len(train)).split(1000)])
 
     @torch.enable_grad()
-    def _train_autoencoder(self, train: TrainSet, run: Run) -> dict[str, Any]:
+    def _train_autoencoder(self, train: TrainSet, run: Run) -> dict[str, Tensor]:
         """Cross-entropy between pixels and their reconstructions, with dropout in the encoder (Section 4); all layers at once."""
         network = begin("autoencoder", lambda: Autoencoder(train.spec, self), run)
         real, optimizer = RealImages(train, run), torch.optim.Adam(network.parameters(), lr=self.lr, fused=True)
         for step in run.steps(self.code_iterations, {"network": network, "optimizer": optimizer}, "autoencoder"):
             source = run.generator("step", step)
             pixels = _pixels(real, torch.randint(len(train), (100,), generator=source))
-            masks = [_dropout(100, units, rate, source) for units, rate in zip(network.encoder_sizes, ENCODER_DROPOUT, strict=True)]
+            masks = [kept_units(100, units, rate, source) for units, rate in zip(network.encoder_sizes, ENCODER_DROPOUT, strict=True)]
             loss = F.binary_cross_entropy(network.decode(network.encode(pixels, [run.place(mask) for mask in masks])), pixels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             if due(step, self.code_iterations, LOGS):
                 run.log(step, cross_entropy=float(loss.detach()))
-        return {**weights_of(network), "seconds": run.cost.seconds}
+        return weights_of(network)
 
     def outputs(self, spec: ImageSpec) -> int:
         """How many values the generator makes: a code's or an image's."""
@@ -154,10 +152,6 @@ def _numbers(text: str) -> list[float]:
 
 def _pixels(real: RealImages, indices: Tensor) -> Float[Tensor, "k d"]:
     return ((real.at(indices) + 1) / 2).flatten(1)
-
-
-def _dropout(rows: int, units: int, rate: float, source: torch.Generator) -> Float[Tensor, "rows units"]:
-    return (torch.rand(rows, units, generator=source) >= rate).float() / (1 - rate)
 
 
 @final

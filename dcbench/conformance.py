@@ -90,21 +90,17 @@ def _declaration(candidate: Candidate) -> Iterator[str]:
             yield f"{key} = {value!r} is no hyper-parameter without a type: wanted {key}: {type(value).__name__} = {value!r}, or ClassVar"
     for preset, settings in distiller.presets.items():
         try:
-            for key, value in settings.items():
-                fields.get(key, _Unknown(key, fields)).check(distiller.name, value)
+            _check_settings(distiller, settings)
         except DcbenchError as error:
             yield f"preset {preset}: {error}"
 
 
-@dataclass(frozen=True)
-class _Unknown:
-    """A field that is not there."""
-
-    name: str
-    known: Mapping[str, Any]
-
-    def check(self, method: str, _value: Any) -> None:
-        raise UnknownNameError(f"field of {method}", self.name, self.known)
+def _check_settings(distiller: type[Distiller], settings: Mapping[str, Any]) -> None:
+    fields = hyper_parameters(distiller)
+    for key, value in settings.items():
+        if key not in fields:
+            raise UnknownNameError(f"field of {distiller.name}", key, fields)
+        fields[key].check(distiller.name, value)
 
 
 def _makes_a_set(candidate: Candidate) -> Iterator[str]:

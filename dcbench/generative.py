@@ -61,7 +61,6 @@ class Generative(Distiller):
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)
         trained = run.once(self.name, {**self.trained_by, "version": self.version}, lambda part: self._trained(train, part))
-        run.cost.seconds += trained["seconds"]  # done once, but what each of its sets rests on
         run.history.extend(trained["history"])
         network = begin("sampler", lambda: self.sampler(train.spec), run)
         network.load_state_dict(trained["sampler"])
@@ -70,7 +69,7 @@ class Generative(Distiller):
 
     def _trained(self, train: TrainSet, run: Run) -> dict[str, Any]:
         network = self.fit(train, run)
-        return {"sampler": weights_of(network), "seconds": run.cost.seconds, "history": [dict(row) for row in run.history]}
+        return {"sampler": weights_of(network), "history": [dict(row) for row in run.history]}
 
     @torch.no_grad()
     def draw(self, network: nn.Module, spec: ImageSpec, ipc: int, run: Run) -> tuple[Values, Labels]:
@@ -128,6 +127,11 @@ class RealImages:
     def draw_labels(self, count: int, generator: torch.Generator) -> Labels:
         """Labels as frequent as in the training set."""
         return self.run.place(self.train.labels[torch.randint(len(self.train), (count,), generator=generator)])
+
+
+def kept_units(rows: int, units: int, dropout: float, generator: torch.Generator) -> Float[Tensor, "rows units"]:
+    """What dropout multiplies units with: 0 with probability ``dropout``, else 1 / (1 - dropout)."""
+    return (torch.rand(rows, units, generator=generator) >= dropout).float() / (1 - dropout)
 
 
 def begin(name: str, build: Callable[[], Network], run: Run) -> Network:

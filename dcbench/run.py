@@ -55,6 +55,7 @@ class Cost:
     steps: list[float] = field(default_factory=list)  # seconds of each step, the latest 1,000
     resumed_elsewhere: bool = False  # went on with another device, engine, precision or version, as its user allowed
     warnings: list[str] = field(default_factory=list)  # what happened that the record should say
+    counted: list[str] = field(default_factory=list)  # the shared work that is among the seconds
 
     @property
     def step_seconds(self) -> float | None:
@@ -159,24 +160,34 @@ class Run:
         """``build(run)``, done once per name, spec, seed and context, and kept for every later caller.
 
         ``build`` gets a run of its own that resumes like any other; it returns a dict of tensors and plain values. What was done
-        before ``since`` is done anew, by the first who asks for it.
+        before ``since`` is done anew, by the first who asks for it. What it took counts for every caller's own work, once.
         """
-        if self.shared is None:
-            return build(self.part(name))
         whole = {"name": name, "spec": dict(spec), "seed": self.seed, "precision": self.machine.precision, **self.context}
-        folder = self.shared / f"{name}-{fingerprint(whole)}"
+        what = f"{name}-{fingerprint(whole)}"
+        if self.shared is None:
+            part = self.part(name)
+            return self._count(what, {**build(part), "seconds": part.cost.seconds})
+        folder = self.shared / what
         result = folder / "result.pt"
         with locked(folder, self._waiting):
             if result.exists() and result.stat().st_mtime >= self.since:
                 try:
-                    return read_tensors(result)
+                    return self._count(what, read_tensors(result))
                 except FileFormatError:
                     result.unlink()  # damaged: what it held can be made again
             part = replace(self.part(name), folder=folder)
-            built = build(part)
+            built = {**build(part), "seconds": part.cost.seconds}
             write_tensors(result, built)
             part.finish()
-        return read_tensors(result)
+        return self._count(what, read_tensors(result))
+
+    def _count(self, what: str, made: dict[str, Any]) -> dict[str, Any]:
+        """``made`` without the seconds it took."""
+        seconds = made.pop("seconds", 0.0)  # older ones do not say them
+        if what not in self.cost.counted:
+            self.cost.counted.append(what)
+            self.cost.seconds += seconds
+        return made
 
     def part(self, name: str) -> Run:
         """A run for a part of this work, with randomness, cost and history of its own and no folder."""
@@ -220,6 +231,7 @@ class Run:
         self.cost.seconds, self.cost.steps[:] = saved["cost"]["seconds"], saved["cost"]["steps"]
         self.cost.resumed_elsewhere |= saved["cost"]["resumed_elsewhere"]
         self.cost.warnings[:] = saved["cost"].get("warnings", [])  # older checkpoints have none
+        self.cost.counted[:] = saved["cost"].get("counted", self.cost.counted)
         self.history[:] = saved["history"]
         return int(saved["done"])
 

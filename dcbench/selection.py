@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt
@@ -36,22 +36,17 @@ class FeatureNetwork:
         return {str(self): self.cost_macs(train)}
 
     def features(self, train: TrainSet, run: Run) -> Float[Tensor, "n d"]:
-        """The features of every training image, on the CPU. Trained once per dataset and seed (``run.once``).
-
-        A set costs what its network cost, whoever had it trained.
-        """
+        """The features of every training image, on the CPU. Trained once per dataset and seed (``run.once``)."""
         network = build_network("convnet", train.spec)
         machine = run.machine.decide(self.cost_macs(train))
 
-        def build(part: Run) -> dict[str, Any]:
+        def build(part: Run) -> dict[str, Tensor]:
             schedule = Schedule(epochs=self.epochs, lr=self.lr, batch=256)
             train_network(network, train.values, train.labels, schedule, part)
-            return {**weights_of(network), "seconds": part.cost.seconds}
+            return weights_of(network)
 
         spec = versioned({"epochs": self.epochs, "lr": self.lr}, self.version)
-        weights = replace(run, machine=machine).once("feature-network", spec, build)
-        run.cost.seconds += weights.pop("seconds", 0.0)  # older ones do not say it
-        network.load_state_dict(weights)
+        network.load_state_dict(replace(run, machine=machine).once("feature-network", spec, build))
         machine.settle(network)
         network.eval()
         observe = machine.accelerate(lambda images: network.observe(images).features)

@@ -77,7 +77,6 @@ class Experts:
         self.kept: dict[int, Tensor] = {}
         for index in range(method.experts):
             recorded = self._record(index)
-            run.cost.seconds += recorded["seconds"]  # a set costs what its experts cost, whoever had them made
             if run.shared is None or self.size <= KEPT_BYTES:
                 self.kept[index] = recorded["weights"]
 
@@ -90,7 +89,7 @@ class Experts:
         return self.run.place(weights[t]), self.run.place(weights[t + self.method.expert_epochs])
 
     def _record(self, index: int) -> dict[str, Any]:
-        """An expert's ``weights`` after 0, 1, … epochs, a row each, and the ``seconds`` they took."""
+        """An expert's ``weights`` after 0, 1, … epochs, a row each."""
         return self.run.once(f"mtt-expert-{index}", self.recorded_by, lambda part: self._train(index, part))
 
     def _train(self, index: int, part: Run) -> dict[str, Any]:
@@ -105,7 +104,7 @@ class Experts:
             values = partial(_chosen_values, train, drawn)
             self.trainer.train(values, train.labels[drawn], schedule, quiet, DSA(train.spec.flips))
             weights[epoch + 1] = flat_weights(network)
-        return {"weights": weights, "seconds": part.cost.seconds}
+        return {"weights": weights}
 
 
 def _chosen_values(train: TrainSet, drawn: Tensor, chosen: Tensor) -> Tensor:

@@ -302,6 +302,26 @@ def test_shared_work_is_done_once(kept: Run) -> None:
     assert second["note"] == "kept"
 
 
+def test_shared_work_counts_once_for_each_who_needs_it(run: Run, kept: Run) -> None:
+    """Whoever did it, however often it is read again, and after an interruption too."""
+    for first in (again(run), again(kept)):
+        first.once("features", {}, Builds())
+        took = first.cost.seconds
+        assert took > 0
+        first.once("features", {}, Builds())
+        assert first.cost.seconds == took
+    later, state = again(kept), {"total": torch.zeros(1)}
+    later.once("features", {}, Builds())
+    assert later.cost.seconds == took
+    with pytest.raises(KeyboardInterrupt):
+        list(replace(later, stop=lambda: True).steps(3, state))
+    resumed = again(kept)
+    list(resumed.steps(3, state))
+    before = resumed.cost.seconds
+    resumed.once("features", {}, Builds())
+    assert resumed.cost.seconds == before > took
+
+
 def test_shared_work_is_the_same_where_nothing_is_kept(run: Run, kept: Run) -> None:
     kept_result, fresh = kept.once("features", {}, Builds()), run.once("features", {}, Builds())
     assert torch.equal(kept_result["total"], fresh["total"])

@@ -84,8 +84,8 @@ def _amounts(distiller: Distiller) -> str:
     """The fields that were made small, so that one sees which were not."""
     from dcbench.distiller import hyper_parameters
 
-    changed = {name: getattr(distiller, name) for name, field in hyper_parameters(type(distiller)).items()}
-    words = [f"{name}={value}" for name, value in changed.items() if value != hyper_parameters(type(distiller))[name].default]
+    values = {name: (getattr(distiller, name), field.default) for name, field in hyper_parameters(type(distiller)).items()}
+    words = [f"{name}={value}" for name, (value, default) in values.items() if value != default]
     return f"{' '.join(words)}, all else at its default" if words else "all fields at their defaults"
 
 
