@@ -20,7 +20,7 @@ from benchmarks import plain
 from benchmarks.architectures import bench_architectures, one_architecture
 from benchmarks.generative import bench_generative
 from benchmarks.memory import bench_memory, one_peak
-from benchmarks.timing import alternating, apart
+from benchmarks.timing import alternating, apart, elsewhere, serve
 from dcbench.augment import DSA
 from dcbench.distiller import build
 from dcbench.evaluator import PROTOCOLS
@@ -41,6 +41,11 @@ def stand_in(classes: int = 10, size: int = 32, per_class: int = 300) -> TrainSe
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (classes * per_class, 3, size, size), dtype=torch.uint8, generator=generator)
     return TrainSet(spec, images, torch.arange(classes).repeat_interleave(per_class), SPACE)
+
+
+def images_of(count: int) -> tuple[Tensor, Tensor]:
+    """So many images of noise, and labels."""
+    return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(count) % 10
 
 
 def machines() -> dict[str, Machine]:
@@ -86,12 +91,12 @@ def plain_step(method: plain.Method, train: TrainSet, ipc: int) -> Callable[[], 
 def bench_step(repeats: int) -> Iterator[dict[str, Any]]:
     """Distillation steps of DataDAM and DM."""
     train = stand_in()
-    methods: tuple[plain.Method, ...] = ("datadam", "dm")
-    for method in methods:
+    for method in ("datadam", "dm"):
         for ipc in (1, 10, 50):
-            contenders: dict[str, Callable[[], Any]] = {"plain": plain_step(method, train, ipc)}
-            contenders |= {name: engine_step(method, train, ipc, machine) for name, machine in machines().items()}
-            yield {"what": f"step {method} IPC {ipc}", **alternating(contenders, repeats)}
+            with elsewhere("plain-step", f"{method},{ipc}") as plain_one:
+                contenders: dict[str, Callable[[], Any]] = {"plain": plain_one}
+                contenders |= {name: engine_step(method, train, ipc, machine) for name, machine in machines().items()}
+                yield {"what": f"step {method} IPC {ipc}", **alternating(contenders, repeats)}
 
 
 def engine_epoch(images: Tensor, labels: Tensor, machine: Machine) -> Callable[[], Any]:
@@ -105,32 +110,39 @@ def engine_epoch(images: Tensor, labels: Tensor, machine: Machine) -> Callable[[
     return lambda: trainer.train(images.__getitem__, labels, schedule, run, DSA())
 
 
+def plain_epoch(count: int) -> Callable[[], float]:
+    """A function that trains one network for an epoch of the plain transcription."""
+    images, labels = images_of(count)
+    network = plain.PlainConvNet(3, 10)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+    loader, seeds = plain.loader_of(images, labels, shuffle=True), iter(range(0, 10_000_000, 10))
+    return lambda: plain.training_epoch(network, optimizer, loader, next(seeds))
+
+
 def bench_epoch(repeats: int) -> Iterator[dict[str, Any]]:
     """Training epochs."""
     for count in (10, 100, 500):
-        images, labels = torch.randn(count, 3, 32, 32), torch.arange(count) % 10
-        network = plain.PlainConvNet(3, 10)
-        optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
-        loader, seeds = plain.loader_of(images, labels, shuffle=True), iter(range(0, 10_000_000, 10))
+        with elsewhere("plain-epoch", str(count)) as plain_one:
+            contenders: dict[str, Callable[[], Any]] = {"plain": plain_one}
+            contenders |= {name: engine_epoch(*images_of(count), machine) for name, machine in machines().items()}
+            yield {"what": f"epoch of {count} images", **alternating(contenders, max(repeats, 15), warm_up=5)}
 
-        def plain_epoch(network: Any = network, optimizer: Any = optimizer, loader: Any = loader, seeds: Any = seeds) -> float:
-            return plain.training_epoch(network, optimizer, loader, next(seeds))
 
-        contenders: dict[str, Callable[[], Any]] = {"plain": plain_epoch}
-        contenders |= {name: engine_epoch(images, labels, machine) for name, machine in machines().items()}
-        yield {"what": f"epoch of {count} images", **alternating(contenders, max(repeats, 15), warm_up=5)}
+def plain_test(count: int) -> Callable[[], float]:
+    """A function that tests a network as the plain transcription does."""
+    return partial(plain.test_pass, plain.PlainConvNet(3, 10), plain.loader_of(*images_of(count), shuffle=False))
 
 
 def bench_test(repeats: int) -> Iterator[dict[str, Any]]:
     """Test passes over 10,000 images."""
-    images, labels = torch.randn(10_000, 3, 32, 32), torch.arange(10_000) % 10
-    network, loader = plain.PlainConvNet(3, 10), plain.loader_of(images, labels, shuffle=False)
-    contenders: dict[str, Callable[[], Any]] = {"plain": partial(plain.test_pass, network, loader)}
-    for name, machine in machines().items():
-        trainer = Trainer(build_network("convnet", stand_in().spec), machine)
-        trainer.network.eval()
-        contenders[name] = partial(trainer.predict, images)
-    yield {"what": "test pass of 10,000 images", **alternating(contenders, repeats)}
+    count = 10_000
+    with elsewhere("plain-test", str(count)) as plain_one:
+        contenders: dict[str, Callable[[], Any]] = {"plain": plain_one}
+        for name, machine in machines().items():
+            trainer = Trainer(build_network("convnet", stand_in().spec), machine)
+            trainer.network.eval()
+            contenders[name] = partial(trainer.predict, images_of(count)[0])
+        yield {"what": "test pass of 10,000 images", **alternating(contenders, repeats)}
 
 
 def bench_limit(repeats: int) -> Iterator[dict[str, Any]]:
@@ -192,6 +204,14 @@ BENCHES: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
 }
 
 
+def plain_work(what: str, case: str) -> Callable[[], float]:
+    """What a process of the plain transcription does over and over."""
+    if what == "plain-step":
+        method, ipc = case.split(",")
+        return plain_step("dm" if method == "dm" else "datadam", stand_in(), int(ipc))
+    return {"plain-epoch": plain_epoch, "plain-test": plain_test}[what](int(case))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("what", nargs="*", default=list(BENCHES))
@@ -207,6 +227,9 @@ def main() -> None:
         return
     if asked.what == ["one-architecture"]:
         print(json.dumps(one_architecture(asked.case, asked.repeats, stand_in().spec, list(machines().values())[-1])))
+        return
+    if asked.what[0].startswith("plain-"):
+        serve(plain_work(asked.what[0], asked.case))
         return
     machine = resolve(engine="compiled")
     rows = []

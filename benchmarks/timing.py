@@ -8,7 +8,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -29,6 +30,31 @@ def seconds_of(work: Callable[[], Any]) -> float:
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
+
+
+@contextmanager
+def elsewhere(what: str, case: str) -> Iterator[Callable[[], Any]]:
+    """A contender that works in a process of its own, where nothing that the engine does to its process helps or hurts it."""
+    words = [sys.executable, "-m", "benchmarks", what, "--case", case]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        asked, answers = process.stdin, process.stdout
+        assert asked is not None
+        assert answers is not None
+
+        def once() -> None:
+            print(file=asked, flush=True)
+            if not answers.readline():
+                raise RuntimeError(f"{' '.join(words)} ended with {process.wait()}")
+
+        yield once
+        asked.close()
+
+
+def serve(work: Callable[[], Any]) -> None:
+    """Do ``work`` once for each line that is read: the other side of ``elsewhere``."""
+    for _ in sys.stdin:
+        work()
+        print("done", flush=True)
 
 
 def apart(what: str, case: str, repeats: int, environment: Mapping[str, str] | None = None) -> dict[str, Any]:

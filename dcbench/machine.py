@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import platform
 import re
-import resource
 import shutil
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from dcbench import memory
 from dcbench.errors import OUT_OF_MEMORY, DeviceError, OutOfRangeError, UnknownNameError
 
 Precision = Literal["fp32", "bf16"]
@@ -27,10 +25,10 @@ MOST_THREADS = 1024  # more than that, and the process may not get them
 
 # Compiling costs 20 to 60 seconds; below this much work (about a minute of eager computing on two cores) it costs more than it saves.
 WORTH_COMPILING_MACS = 3e12
-# Activation values of one layer that are worked on at a time. On a CPU, chunks that stay in cache are twice as fast.
-CHUNK_VALUES = {"cpu": 64 * 128 * 32 * 32, "cuda": 4096 * 128 * 32 * 32}
+# Bytes of one layer's activations that are worked on at a time. On a CPU, chunks that stay in cache are up to twice as fast.
+CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 2 << 30}
+BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2}  # of a value
 BROKEN_LIBRARY = re.compile(r"ImportError: (/\S+\.so): (?:file too short|invalid ELF header)")
-LINUX_STATUS, LINUX_MARKS, FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs"), "5"  # of this process's memory
 MOST_ABREAST = 32  # networks trained in one pass
 # Multiply-accumulates per second (and thread, on a CPU) of training a ConvNet: measured with AVX-512 and AMX; guessed for CUDA.
 MACS_PER_SECOND: dict[tuple[str, str, str], float] = {
@@ -68,15 +66,19 @@ class Machine:
         return self.device.type == "cuda"
 
     def take(self) -> None:
-        """Make this process compute as this machine says, which decides the last bits: so many threads, no shortcuts of cuDNN's."""
+        """Make this process compute as this machine says, which decides the last bits: so many threads, no shortcuts of cuDNN's.
+
+        From here on the process keeps memory that it frees.
+        """
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic = True
             torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # fp32 is the reference: no TF32
         torch.set_num_threads(self.threads)
+        memory.keep_freed()
 
     def chunk(self, values_per_image: int) -> int:
         """How many images to work on at a time, given the values of the largest activation of one image; a power of two."""
-        most = max(1, CHUNK_VALUES.get(self.device.type, CHUNK_VALUES["cpu"]) // values_per_image)
+        most = max(1, CHUNK_BYTES.get(self.device.type, CHUNK_BYTES["cpu"]) // (BYTES[self.precision] * values_per_image))
         return min(4096, 1 << (most.bit_length() - 1))
 
     def networks_abreast(self, values_per_image: int, batch: int) -> int:
@@ -149,24 +151,19 @@ class Machine:
         """Give back what the device's allocator keeps for later, so that pieces of another size fit."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        else:
+            memory.give_back()
 
     def forget_peak_memory(self) -> None:
         """Let ``peak_memory_bytes`` count from what is held now, where the system can: on CUDA, and on Linux's processors."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-            return
-        with suppress(OSError):
-            LINUX_MARKS.write_text(FORGET_PEAK, encoding="ascii")
+        else:
+            memory.forget_peak()
 
     def peak_memory_bytes(self) -> int:
         """The most memory that this process has held on the device since it was last forgotten, or since it began."""
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device)
-        mark = _line_of(LINUX_STATUS, "VmHWM").split()
-        if mark:
-            return int(mark[0]) * 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else memory.peak_bytes()
 
 
 def _mending_libraries(compiled: Callable[..., Any]) -> Callable[..., Any]:
@@ -232,13 +229,9 @@ def _processor_name() -> str:
 
 
 def _cpu_line(key: str) -> str:
-    return _line_of(Path("/proc/cpuinfo"), key)
-
-
-def _line_of(path: Path, key: str) -> str:
     """What the system says of ``key``, or nothing."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return ""
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "")

@@ -91,7 +91,7 @@ def test_loss_and_gradient_equal_the_formula(name: str, seed: int, tiny: TrainSe
 def test_cutting_real_batches_changes_nothing_but_rounding(tiny: TrainSet, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     distiller = method("dsa", outer=1, real_batch=7, lr=FAR)
     whole = distiller.distill(tiny, 1, run).images
-    monkeypatch.setattr("dcbench.machine.CHUNK_VALUES", {"cpu": 2 * 128 * 8 * 8})
+    monkeypatch.setattr("dcbench.machine.CHUNK_BYTES", {"cpu": 8 * 128 * 8 * 8})
     assert float((distiller.distill(tiny, 1, run).images - whole).norm() / whole.norm()) < 1e-4
 
 

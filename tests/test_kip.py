@@ -97,7 +97,7 @@ def test_cutting_batches_changes_nothing_but_rounding(tiny: TrainSet, run: Run, 
     labels = centred(torch.arange(10), 10)
     gradients = []
     for images_at_a_time in (1024, 3):
-        monkeypatch.setattr("dcbench.machine.CHUNK_VALUES", {"cpu": images_at_a_time * 128 * 8 * 8})
+        monkeypatch.setattr("dcbench.machine.CHUNK_BYTES", {"cpu": 4 * images_at_a_time * 128 * 8 * 8})
         leaf = images.clone().requires_grad_()
         Regression(method(real_batch=20), tiny, run).accumulate_gradient(leaf, labels, 0)
         gradients.append(leaf.grad)

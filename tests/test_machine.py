@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from dcbench import machine as module
+from dcbench import memory
 from dcbench.machine import Machine
 from dcbench.records import EvaluationRecord, read_record
 from tests.commandline import RANDOM, done
 
 SPENT = 512 << 20  # bytes
-forgets = pytest.mark.skipif(not module.LINUX_MARKS.exists(), reason="only Linux forgets how much a process has held")
+forgets = pytest.mark.skipif(not memory.MARKS.exists(), reason="only Linux forgets how much a process has held")
 
 
 def spend() -> None:
     """Hold so much, and give it back."""
     torch.ones(SPENT // 4).sum()
+
+
+def held() -> int:
+    """What this process holds now, in bytes."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
 @forgets
@@ -46,8 +53,39 @@ def test_a_record_tells_the_memory_of_its_own_work(machine: Machine, tmp_path: P
         assert 0 < peak < before - SPENT // 4
 
 
+KEPT = """
+import resource
+import torch
+from dcbench.machine import resolve
+resolve("cpu")
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    one, other = torch.ones(12 << 20), torch.ones(12 << 20)  # 48 MiB each: what a layer sees in a hundred images
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(*(faults() for _ in range(20)))
+"""
+
+
+@pytest.mark.skipif(memory._gnu_library() is None, reason="only GNU's C library keeps freed memory when it is told to")
+def test_memory_that_a_step_frees_serves_the_next_step() -> None:
+    ended = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=True)
+    first, *_, last = map(int, ended.stdout.split())
+    assert first > 40  # pages of 96 MiB, however large they are
+    assert last < first // 20
+
+
+@forgets
+@pytest.mark.skipif(memory._gnu_library() is None, reason="only GNU's C library keeps freed memory when it is told to")
+def test_kept_memory_is_given_back_where_room_is_needed(machine: Machine) -> None:
+    machine.take()
+    spend()
+    kept = held()
+    machine.free()
+    assert held() < kept - SPENT // 2
+
+
 def test_where_nothing_is_forgotten_the_mark_is_the_process_s(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LINUX_STATUS", "LINUX_MARKS"):
-        monkeypatch.setattr(module, name, tmp_path / "nowhere" / name)
+    for name in ("STATUS", "MARKS"):
+        monkeypatch.setattr(memory, name, tmp_path / "nowhere" / name)
     machine.forget_peak_memory()
     assert machine.peak_memory_bytes() >= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -173,7 +173,7 @@ def test_with_batch_normalisation_all_classes_are_one_batch(name: str, tiny: Tra
 def test_cutting_the_work_changes_nothing(images_at_a_time: int, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Six classes, some smaller than the real batch, in groups of one, three or six; real images in chunks, the last one ragged."""
     train = random_set([3, 7, 9, 4, 9, 5], 8)
-    monkeypatch.setattr("dcbench.machine.CHUNK_VALUES", {"cpu": images_at_a_time * 128 * 8 * 8})
+    monkeypatch.setattr("dcbench.machine.CHUNK_BYTES", {"cpu": 4 * images_at_a_time * 128 * 8 * 8})
     for name, loss in (("datadam", datadam_loss(4, 0.01)), ("dm", dm_loss)):
         check(method(name, real_batch=7), train, 2, run, loss)
 

@@ -99,7 +99,7 @@ def test_gradients_are_what_finite_differences_say(unroll: bool, tiny: TrainSet,
 def test_going_there_and_back_gives_the_gradient_of_the_unrolled_student(
     batch: int | None, tiny: TrainSet, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dcbench.machine.CHUNK_VALUES", {"cpu": 4 * 128 * 8 * 8})  # and cutting its batches changes nothing
+    monkeypatch.setattr("dcbench.machine.CHUNK_BYTES", {"cpu": 16 * 128 * 8 * 8})  # and cutting its batches changes nothing
     answers = []
     for unroll in (True, False):
         student, images, rate, ends = in_float64(method(unroll=unroll, student_batch=batch, student_steps=4), tiny, 2, run)

@@ -23,14 +23,15 @@ from dcbench.images import TrainSet
 from dcbench.machine import Machine
 from dcbench.networks.base import Network, initialise
 from dcbench.networks.catalogue import build_network
+from dcbench.networks.convnet import ConvNet
 from dcbench.run import Run
 from dcbench.training import Schedule, Trainer, in_chunks, train_network
 
 
 @pytest.fixture
 def network(tiny: TrainSet, run: Run) -> Network:
-    """Freshly initialised."""
-    made = build_network("convnet", tiny.spec)
+    """Freshly initialised, and smooth: where ReLU bends, two ways of rounding may part by far more than rounding."""
+    made = ConvNet(tiny.spec.shape, tiny.spec.classes, activation="sigmoid")
     initialise(made, run.generator("network"))
     return made
 
@@ -87,7 +88,7 @@ def test_twenty_steps_equal_a_plain_loop(name: str, soft: bool, network: Network
             decay.step()
     trained = Trainer(network, run.machine).train(tiny.values, labels, schedule, run)
     assert trained == pytest.approx(losses[-1], abs=1e-5)
-    assert distance(network, twin) < 1e-3 * distance(start, twin)
+    assert distance(network, twin) < 1e-4 * distance(start, twin)
     assert losses[-1] < losses[0]
 
 
@@ -101,7 +102,7 @@ def test_at_the_single_decay_the_optimizer_starts_anew(network: Network, tiny: T
             sgd = plain_sgd(twin, replace(schedule, lr=0.02 if epoch == 0 else 0.002))
         list(plain_epochs(twin, sgd, images, tiny.labels, iter([order])))
     Trainer(network, run.machine).train(tiny.values, tiny.labels, schedule, run)
-    assert distance(network, twin) < 1e-3 * distance(start, twin)
+    assert distance(network, twin) < 1e-4 * distance(start, twin)
     Trainer(kept, run.machine).train(tiny.values, tiny.labels, replace(schedule, fresh_momentum=False), run)
     assert distance(kept, twin) > 1e-2 * distance(start, twin)
 
@@ -166,7 +167,7 @@ def test_predictions_are_the_largest_logits(network: Network, tiny: TrainSet, ru
 def test_work_in_chunks_equals_work_at_once(
     images_at_a_time: int, tiny: TrainSet, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dcbench.machine.CHUNK_VALUES", {"cpu": images_at_a_time * (128 * 64 // 3)})
+    monkeypatch.setattr("dcbench.machine.CHUNK_BYTES", {"cpu": 4 * images_at_a_time * (128 * 64 // 3)})
     shapes = set()
 
     def summed(images: Tensor) -> Tensor:
@@ -185,6 +186,7 @@ from dcbench.images import ImageSpec, Space, TrainSet
 from dcbench.machine import resolve
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import build_network
+from dcbench.networks.convnet import ConvNet
 from dcbench.run import Run
 from dcbench.training import Schedule, Trainer
 
