@@ -108,7 +108,7 @@ def distillation_step(
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    return float(loss)
+    return float(loss.detach())
 
 
 def _attention(tap: Tensor, power: float = 4.0) -> Tensor:

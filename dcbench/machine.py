@@ -26,11 +26,11 @@ MOST_THREADS = 1024  # more than that, and the process may not get them
 # Compiling costs 20 to 60 seconds; below this much work (about a minute of eager computing on two cores) it costs more than it saves.
 WORTH_COMPILING_MACS = 3e12
 # Bytes of one layer's activations that are worked on at a time. On a CPU, chunks that stay in cache are up to twice as fast.
-CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 2 << 30}
+CHUNK_BYTES = {"cpu": 8 << 20, "cuda": 2 << 30}
 BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2}  # of a value
 BROKEN_LIBRARY = re.compile(r"ImportError: (/\S+\.so): (?:file too short|invalid ELF header)")
 MOST_ABREAST = 32  # networks trained in one pass
-# Multiply-accumulates per second (and thread, on a CPU) of training a ConvNet: measured with AVX-512 and AMX; guessed for CUDA.
+# Multiply-accumulates per second (and thread, on a CPU) of training a ConvNet: measured with AVX-512, bf16 with AMX; guessed for CUDA.
 MACS_PER_SECOND: dict[tuple[str, str, str], float] = {
     ("cpu", "fp32", "eager"): 2.7e10,
     ("cpu", "fp32", "compiled"): 4.2e10,
@@ -41,6 +41,7 @@ MACS_PER_SECOND: dict[tuple[str, str, str], float] = {
     ("cuda", "bf16", "eager"): 1e13,
     ("cuda", "bf16", "compiled"): 3e13,
 }
+WITHOUT_AMX = {("cpu", "bf16", "eager"): 2e10, ("cpu", "bf16", "compiled"): 8e10}  # measured with AVX-512's own BF16
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ class Machine:
 
     def estimate_seconds(self, macs: float) -> float:
         """About how long so many multiply-accumulates of convolutions take: good to a factor of two or three."""
-        rate = MACS_PER_SECOND[(self.device.type, self.precision, "eager" if self.engine == "auto" else self.engine)]
+        work = (self.device.type, self.precision, "eager" if self.engine == "auto" else self.engine)
+        rate = MACS_PER_SECOND[work] if "amx_bf16" in _cpu_flags() else (MACS_PER_SECOND | WITHOUT_AMX)[work]
         return macs / (rate * (self.threads if self.device.type == "cpu" else 1))
 
     def place(self, value: Tensor) -> Tensor:

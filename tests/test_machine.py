@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dcbench import memory
-from dcbench.machine import Machine
+from dcbench.machine import Machine, Precision
 from dcbench.records import EvaluationRecord, read_record
 from tests.commandline import RANDOM, done
 
@@ -82,6 +82,20 @@ def test_kept_memory_is_given_back_where_room_is_needed(machine: Machine) -> Non
     kept = held()
     machine.free()
     assert held() < kept - SPENT // 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision", "wanted"), [("amx_bf16 avx512_bf16", "bf16", 5), ("avx512_bf16", "bf16", 8.75), ("", "fp32", 50 / 3)]
+)
+def test_an_estimate_knows_what_multiplies_bf16(flags: str, precision: Precision, wanted: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcbench.machine._cpu_line", lambda _key: flags)
+    machine = Machine(torch.device("cpu"), 1, precision, "compiled")
+    assert machine.estimate_seconds(7e11) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("precision", "images"), [("fp32", 16), ("bf16", 32)])
+def test_a_chunk_s_activations_fit_the_cache(precision: Precision, images: int) -> None:
+    assert Machine(torch.device("cpu"), 1, precision).chunk(128 * 32 * 32) == images
 
 
 def test_where_nothing_is_forgotten_the_mark_is_the_process_s(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
