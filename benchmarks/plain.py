@@ -124,7 +124,7 @@ def training_epoch(network: nn.Module, optimizer: torch.optim.Optimizer, loader:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        total, count = total + float(loss) * len(labels), count + len(labels)
+        total, count = total + float(loss.detach()) * len(labels), count + len(labels)
     return total / count
 
 

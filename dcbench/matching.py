@@ -167,19 +167,20 @@ class MatchingStep:
     def _accumulate(self, images: Tensor, step: int) -> float:
         if self.method.observes:
             initialise(self.network, self.run.generator("network", step))
-        total = torch.zeros((), device=images.device)
-        for group in self.groups:
-            draws = [self.dsa.draw(self.run.generator("dsa", step, label)) for label in group]
-            sizes, batch = self._real_batch(group, step, draws)
-            with torch.no_grad():
-                real = class_means(self._describe_in_chunks(batch), sizes)
-            chosen = images[group.start * self.ipc : group.stop * self.ipc].split(self.ipc)
-            augmented = torch.cat([self.dsa.apply(part, draw) for part, draw in zip(chosen, draws, strict=True)])
-            synthetic = class_means(self.describe(self.run.place(augmented)), [self.ipc] * len(group))
-            loss = self.method.scale * self.method.discrepancy(real, synthetic)
-            loss.backward()
-            total += loss.detach()
-        return float(total)
+        return float(sum(self._accumulate_group(images, group, step) for group in self.groups))
+
+    def _accumulate_group(self, images: Tensor, group: range, step: int) -> Tensor:
+        """The same of some classes, whose real images and descriptions are gone when it returns; the loss without a graph."""
+        draws = [self.dsa.draw(self.run.generator("dsa", step, label)) for label in group]
+        sizes, batch = self._real_batch(group, step, draws)
+        with torch.no_grad():
+            real = class_means(self._describe_in_chunks(batch), sizes)
+        chosen = images[group.start * self.ipc : group.stop * self.ipc].split(self.ipc)
+        augmented = torch.cat([self.dsa.apply(part, draw) for part, draw in zip(chosen, draws, strict=True)])
+        synthetic = class_means(self.describe(self.run.place(augmented)), [self.ipc] * len(group))
+        loss = self.method.scale * self.method.discrepancy(real, synthetic)
+        loss.backward()
+        return loss.detach()
 
     def _real_batch(self, group: range, step: int, draws: list[Draw]) -> tuple[list[int], Tensor]:
         parts = []
