@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from dcbench.errors import DeviceError, DivergedError
 from dcbench.experiment import Cell
 from dcbench.images import ImageSpec, Space, TrainSet
 from dcbench.machine import Machine
-from dcbench.matching import FeatureMatching
+from dcbench.matching import FeatureMatching, MatchingStep
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import build_network
 from dcbench.run import Cost, Run
@@ -334,3 +335,20 @@ def test_another_error_is_not_taken_for_missing_memory(tiny: TrainSet, run: Run,
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         method("dm", real_batch=8).distill(tiny, 2, run)
     assert memory.failures == 1
+
+
+def test_the_real_images_of_one_group_of_classes_are_held_at_a_time(tiny: TrainSet, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a step's memory does not grow with the number of classes."""
+    batches: list[weakref.ref[Tensor]] = []
+    real_batch = MatchingStep._real_batch
+
+    def watched(self: MatchingStep, *of: Any) -> tuple[list[int], Tensor]:
+        assert not [batch for batch in batches if batch() is not None]
+        sizes, batch = real_batch(self, *of)
+        batches.append(weakref.ref(batch))
+        return sizes, batch
+
+    monkeypatch.setattr(MatchingStep, "_real_batch", watched)
+    monkeypatch.setattr("dcbench.matching.GROUP_IMAGES", 8)
+    method("datadam", real_batch=4).distill(tiny, 1, run)
+    assert len(batches) == 5

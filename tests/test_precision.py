@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from benchmarks.precision import rows
-from dcbench.records import EvaluationRecord
+from benchmarks.precision import MEASURED, rows
+from dcbench.records import EvaluationRecord, find_records
 from tests.fixed_records import record
 
 FP32, BF16 = (0.30, 0.32, 0.34), (0.301, 0.322, 0.340)
@@ -43,3 +44,10 @@ def test_distilling_is_compared_between_sets_that_are_judged_in_bf16() -> None:
 def test_networks_that_only_one_precision_has_are_left_out() -> None:
     (row,) = rows([judged("fp32", FP32), judged("bf16", (*BF16, 0.9))])
     assert row.networks == 3
+
+
+def test_the_page_shows_what_the_records_hold() -> None:
+    measured = list(rows(stored.record for stored in find_records(MEASURED).records))
+    page = (Path(__file__).parents[1] / "docs" / "speed.md").read_text(encoding="utf-8")
+    assert [row.what for row in measured if str(row) not in page] == []
+    assert max(row.networks for row in measured) == 100
