@@ -1,6 +1,6 @@
 """``make bench``: times, ratios, peaks and growth, a line for each case; with ``--out`` also in a JSON file that names the machine.
 
-``python -m benchmarks [step epoch test limit growth memory architectures generative] [--out FILE] [--repeats N]``
+``python -m benchmarks [step epoch test baseline limit growth memory architectures generative] [--out FILE] [--repeats N]``
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from dcbench.evaluator import PROTOCOLS
 from dcbench.images import ImageSpec, Space, TrainSet
 from dcbench.machine import Machine, multiplies_bf16_natively, resolve
 from dcbench.matching import FeatureMatching, MatchingStep
+from dcbench.memory import KEPT
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import build_network
 from dcbench.run import Run
@@ -145,6 +146,14 @@ def bench_test(repeats: int) -> Iterator[dict[str, Any]]:
         yield {"what": "test pass of 10,000 images", **alternating(contenders, repeats)}
 
 
+def bench_baseline(repeats: int) -> Iterator[dict[str, Any]]:
+    """The plain transcription as it is run, and where GNU's C library is told to keep what is freed, as the engine tells it."""
+    kept = {f"MALLOC_{name}_THRESHOLD_": str(KEPT) for name in ("MMAP", "TRIM")}
+    for what, case in (("plain-step", "datadam,10"), ("plain-step", "dm,10"), ("plain-epoch", "100")):
+        with elsewhere(what, case) as as_it_is, elsewhere(what, case, kept) as keeping:
+            yield {"what": f"{what} {case}", **alternating({"plain": as_it_is, "memory kept": keeping}, repeats)}
+
+
 def bench_limit(repeats: int) -> Iterator[dict[str, Any]]:
     """What the convolutions of ConvNet-3 alone take: forward of a chunk of images; forward and backward of 10 and 100."""
     for name, machine in machines().items():
@@ -197,6 +206,7 @@ BENCHES: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
     "step": bench_step,
     "epoch": bench_epoch,
     "test": bench_test,
+    "baseline": bench_baseline,
     "limit": bench_limit,
     "growth": bench_growth,
     "memory": bench_memory,

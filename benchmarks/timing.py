@@ -33,10 +33,14 @@ def seconds_of(work: Callable[[], Any]) -> float:
 
 
 @contextmanager
-def elsewhere(what: str, case: str) -> Iterator[Callable[[], Any]]:
-    """A contender that works in a process of its own, where nothing that the engine does to its process helps or hurts it."""
+def elsewhere(what: str, case: str, environment: Mapping[str, str] | None = None) -> Iterator[Callable[[], Any]]:
+    """A contender in a process of its own, where nothing that the engine does to its process helps or hurts it.
+
+    ``environment`` comes on top of this process's.
+    """
     words = [sys.executable, "-m", "benchmarks", what, "--case", case]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    surroundings = os.environ | dict(environment or {})
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings) as process:
         asked, answers = process.stdin, process.stdout
         assert asked is not None
         assert answers is not None
