@@ -10,8 +10,9 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -44,9 +45,9 @@ def stand_in(classes: int = 10, size: int = 32, per_class: int = 300) -> TrainSe
     return TrainSet(spec, images, torch.arange(classes).repeat_interleave(per_class), SPACE)
 
 
-def images_of(count: int) -> tuple[Tensor, Tensor]:
+def images_of(size: int) -> tuple[Tensor, Tensor]:
     """So many images of noise, and labels."""
-    return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(count) % 10
+    return torch.randn(size, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(size) % 10
 
 
 def machines() -> dict[str, Machine]:
@@ -111,39 +112,39 @@ def engine_epoch(images: Tensor, labels: Tensor, machine: Machine) -> Callable[[
     return lambda: trainer.train(images.__getitem__, labels, schedule, run, DSA())
 
 
-def plain_epoch(count: int) -> Callable[[], float]:
+def plain_epoch(size: int) -> Callable[[], float]:
     """A function that trains one network for an epoch of the plain transcription."""
-    images, labels = images_of(count)
+    images, labels = images_of(size)
     network = plain.PlainConvNet(3, 10)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
-    loader, seeds = plain.loader_of(images, labels, shuffle=True), iter(range(0, 10_000_000, 10))
+    loader, seeds = plain.loader_of(images, labels, shuffle=True), count(0, 10)
     return lambda: plain.training_epoch(network, optimizer, loader, next(seeds))
 
 
 def bench_epoch(repeats: int) -> Iterator[dict[str, Any]]:
     """Training epochs."""
-    for count in (10, 100, 500):
-        with elsewhere("plain-epoch", str(count)) as plain_one:
+    for size in (10, 100, 500):
+        with elsewhere("plain-epoch", str(size)) as plain_one:
             contenders: dict[str, Callable[[], Any]] = {"plain": plain_one}
-            contenders |= {name: engine_epoch(*images_of(count), machine) for name, machine in machines().items()}
-            yield {"what": f"epoch of {count} images", **alternating(contenders, max(repeats, 15), warm_up=5)}
+            contenders |= {name: engine_epoch(*images_of(size), machine) for name, machine in machines().items()}
+            yield {"what": f"epoch of {size} images", **alternating(contenders, max(repeats, 15), warm_up=5)}
 
 
-def plain_test(count: int) -> Callable[[], float]:
+def plain_test(size: int) -> Callable[[], float]:
     """A function that tests a network as the plain transcription does."""
-    return partial(plain.test_pass, plain.PlainConvNet(3, 10), plain.loader_of(*images_of(count), shuffle=False))
+    return partial(plain.test_pass, plain.PlainConvNet(3, 10), plain.loader_of(*images_of(size), shuffle=False))
 
 
 def bench_test(repeats: int) -> Iterator[dict[str, Any]]:
     """Test passes over 10,000 images."""
-    count = 10_000
-    with elsewhere("plain-test", str(count)) as plain_one:
+    size = 10_000
+    with elsewhere("plain-test", str(size)) as plain_one:
         contenders: dict[str, Callable[[], Any]] = {"plain": plain_one}
         for name, machine in machines().items():
             trainer = Trainer(build_network("convnet", stand_in().spec), machine)
             trainer.network.eval()
-            contenders[name] = partial(trainer.predict, images_of(count)[0])
-        yield {"what": "test pass of 10,000 images", **alternating(contenders, repeats)}
+            contenders[name] = partial(trainer.predict, images_of(size)[0])
+        yield {"what": f"test pass of {size:,} images", **alternating(contenders, repeats)}
 
 
 def bench_baseline(repeats: int) -> Iterator[dict[str, Any]]:
@@ -219,7 +220,7 @@ def plain_work(what: str, case: str) -> Callable[[], float]:
     """What a process of the plain transcription does over and over."""
     if what == "plain-step":
         method, ipc = case.split(",")
-        return plain_step("dm" if method == "dm" else "datadam", stand_in(), int(ipc))
+        return plain_step(cast("plain.Method", method), stand_in(), int(ipc))
     return {"plain-epoch": plain_epoch, "plain-test": plain_test}[what](int(case))
 
 

@@ -51,7 +51,6 @@ def elsewhere(what: str, case: str, environment: Mapping[str, str] | None = None
                 raise RuntimeError(f"{' '.join(words)} ended with {process.wait()}")
 
         yield once
-        asked.close()
 
 
 def serve(work: Callable[[], Any]) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ MOST_THREADS = 1024  # more than that, and the process may not get them
 
 # Compiling costs 20 to 60 seconds; below this much work (about a minute of eager computing on two cores) it costs more than it saves.
 WORTH_COMPILING_MACS = 3e12
-# Bytes of one layer's activations that are worked on at a time. On a CPU, chunks that stay in cache are up to twice as fast.
+# Bytes of one layer's activations that are worked on at a time. On a CPU, chunks that stay in cache take less memory and time.
 CHUNK_BYTES = {"cpu": 8 << 20, "cuda": 2 << 30}
 BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2}  # of a value
 BROKEN_LIBRARY = re.compile(r"ImportError: (/\S+\.so): (?:file too short|invalid ELF header)")
@@ -230,6 +231,7 @@ def _processor_name() -> str:
     return _cpu_line("model name") or platform.processor() or platform.machine()
 
 
+@cache
 def _cpu_line(key: str) -> str:
     """What the system says of ``key``, or nothing."""
     try:

@@ -170,7 +170,10 @@ class MatchingStep:
         return float(sum(self._accumulate_group(images, group, step) for group in self.groups))
 
     def _accumulate_group(self, images: Tensor, group: range, step: int) -> Tensor:
-        """The same of some classes, whose real images and descriptions are gone when it returns; the loss without a graph."""
+        """Add some classes' gradient to ``images.grad``; returns their loss, without a graph.
+
+        Their real images and what was seen in them are gone then, so that the next classes find the room.
+        """
         draws = [self.dsa.draw(self.run.generator("dsa", step, label)) for label in group]
         sizes, batch = self._real_batch(group, step, draws)
         with torch.no_grad():

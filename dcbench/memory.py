@@ -1,7 +1,8 @@
 """This process's memory on the processor: kept from step to step, given back between jobs, and the most that was held.
 
-Every step of a training frees tensors of tens of megabytes and asks for their like again. By default the C library hands such blocks back
-to the system at once, which clears each page anew for the next step: up to half of a step's time (docs/speed.md). So they are kept.
+Every step of a training frees tensors of tens of megabytes and asks for their like again. By default the C library hands such blocks
+back to the system at once, which clears each page anew for the next step: a third to a half of a plain loop's time (docs/speed.md). So
+they are kept.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 def keep_freed() -> None:
     """Let this process keep what it frees, where the C library is GNU's; elsewhere nothing changes."""
-    library = _gnu_library()
+    library = gnu_library()
     if library is not None:
         library.mallopt(MMAP_THRESHOLD, KEPT)
         library.mallopt(TRIM_THRESHOLD, KEPT)
@@ -28,7 +29,7 @@ def keep_freed() -> None:
 
 def give_back() -> None:
     """Hand what is kept back to the system."""
-    library = _gnu_library()
+    library = gnu_library()
     if library is not None:
         library.malloc_trim(0)
 
@@ -51,7 +52,8 @@ def peak_bytes() -> int:
 
 
 @cache
-def _gnu_library() -> ctypes.CDLL | None:
+def gnu_library() -> ctypes.CDLL | None:
+    """GNU's C library, where it is this process's: it can be told to keep memory, and to give it back."""
     if sys.platform != "linux":
         return None
     library = ctypes.CDLL(None)

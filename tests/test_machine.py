@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import resource
-import subprocess
-import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import torch
 
 from dcbench import memory
-from dcbench.machine import Machine, Precision
+from dcbench.machine import Machine, Precision, resolve
 from dcbench.records import EvaluationRecord, read_record
 from tests.commandline import RANDOM, done
 
 SPENT = 512 << 20  # bytes
 forgets = pytest.mark.skipif(not memory.MARKS.exists(), reason="only Linux forgets how much a process has held")
+keeps = pytest.mark.skipif(memory.gnu_library() is None, reason="only GNU's C library keeps freed memory when it is told to")
 
 
 def spend() -> None:
@@ -53,29 +54,27 @@ def test_a_record_tells_the_memory_of_its_own_work(machine: Machine, tmp_path: P
         assert 0 < peak < before - SPENT // 4
 
 
-KEPT = """
-import resource
-import torch
-from dcbench.machine import resolve
-resolve("cpu")
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    one, other = torch.ones(12 << 20), torch.ones(12 << 20)  # 48 MiB each: what a layer sees in a hundred images
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print(*(faults() for _ in range(20)))
-"""
+def faults_of_rounds() -> list[int]:
+    """How many pages the system cleared in each of twenty rounds: two tensors of 48 MiB, what a layer sees in a hundred images."""
+    resolve("cpu")
+    cleared = []
+    for _ in range(20):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        del [torch.ones(12 << 20), torch.ones(12 << 20)][:]
+        cleared.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    return cleared
 
 
-@pytest.mark.skipif(memory._gnu_library() is None, reason="only GNU's C library keeps freed memory when it is told to")
+@keeps
 def test_memory_that_a_step_frees_serves_the_next_step() -> None:
-    ended = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=True)
-    first, *_, last = map(int, ended.stdout.split())
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+        first, *_, last = fresh.submit(faults_of_rounds).result()
     assert first > 40  # pages of 96 MiB, however large they are
     assert last < first // 20
 
 
 @forgets
-@pytest.mark.skipif(memory._gnu_library() is None, reason="only GNU's C library keeps freed memory when it is told to")
+@keeps
 def test_kept_memory_is_given_back_where_room_is_needed(machine: Machine) -> None:
     machine.take()
     spend()
