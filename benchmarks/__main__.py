@@ -52,7 +52,7 @@ def images_of(size: int) -> tuple[Tensor, Tensor]:
 
 def machines() -> dict[str, Machine]:
     """The engines that are compared on this machine."""
-    compiled = resolve(engine="compiled")
+    compiled = resolve(precision="fp32", engine="compiled")
     chosen = {"fp32": compiled}
     if multiplies_bf16_natively(compiled.device):
         chosen["bf16"] = replace(compiled, precision="bf16")

@@ -35,7 +35,7 @@ def bench_memory(repeats: int) -> Iterator[dict[str, Any]]:
 
 def one_peak(method: str, train: TrainSet) -> dict[str, Any]:
     """The most memory that this process held, before and after a few steps of ``method``."""
-    machine = resolve(engine="eager")
+    machine = resolve(precision="fp32", engine="eager")
     before = machine.peak_memory_bytes()
     distiller = build(method, "paper", dict(SHORTENED[method]))
     distiller.distill(train, IPC, Run(0, machine))

@@ -90,7 +90,7 @@ def share_of_a_checkpoint(ipc: int, classes: int, size: int) -> dict[str, Any]:
     images.square().sum().backward()
     optimizer.step()
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(0, resolve("cpu", threads=1), folder=Path(folder), history=[{"step": float(step), "loss": 1.0} for step in range(8000)])
+        run = Run(0, resolve("cpu", 1, "fp32"), folder=Path(folder), history=[{"step": float(step), "loss": 1.0} for step in range(8000)])
         run.cost.steps.extend([0.1] * 1000)
         seconds = []
         for done in range(5):

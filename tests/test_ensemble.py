@@ -14,7 +14,7 @@ from dcbench.distiller import build
 from dcbench.ensemble import Ensemble
 from dcbench.evaluator import PROTOCOLS, Protocol, evaluate
 from dcbench.images import SyntheticSet, TestSet, TrainSet
-from dcbench.machine import MOST_ABREAST, Machine, resolve
+from dcbench.machine import MOST_ABREAST, Machine
 from dcbench.networks.base import Network, initialise
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import ConvNet, Normalisation
@@ -98,8 +98,7 @@ def test_a_network_that_diverges_takes_no_other_with_it(
     ]
 
 
-def test_how_many_go_abreast_depends_on_the_device_and_the_batch() -> None:
-    machine = resolve("cpu")
+def test_how_many_go_abreast_depends_on_the_device_and_the_batch(machine: Machine) -> None:
     assert machine.networks_abreast(128 * 32**2, 10) == 1
     on_gpu = replace(machine, device=torch.device("cuda"))
     assert on_gpu.networks_abreast(128 * 32**2, 10) == MOST_ABREAST

@@ -43,7 +43,7 @@ def reproduce(name: str, out: Path, *words: str) -> Answer:
 
 
 def test_an_ablation_shows_what_it_varies(tmp_path: Path) -> None:
-    answer = done("reproduce", "small-ablation", "--preset", "quick", "--threads", "1", "--out", tmp_path)
+    answer = done("reproduce", "small-ablation", "--preset", "quick", "--threads", "1", "--precision", "fp32", "--out", tmp_path)
     head, *rows = [line.split() for line in answer.out.splitlines() if line.startswith((" method", "method", "mmd", " mmd"))]
     assert head[:2] == ["method", "lr"]
     assert [row[1] for row in rows] == ["0.1", "0.2"]
