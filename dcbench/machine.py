@@ -188,7 +188,10 @@ def _mending_libraries(compiled: Callable[..., Any]) -> Callable[..., Any]:
 def resolve(
     device: str = "auto", threads: int | None = None, precision: str = "auto", engine: str = "auto", *, here: bool = True
 ) -> Machine:
-    """The machine that these words mean; raises DeviceError if it should be ``here`` and is not. Sets torch's number of threads."""
+    """The machine that these words mean; raises DeviceError if it should be ``here`` and is not. Sets torch's number of threads.
+
+    ``precision`` auto is bf16 where the device multiplies it natively, else fp32: accuracies are the same (docs/speed.md).
+    """
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise OutOfRangeError(f"threads must be 1 to {MOST_THREADS}, got {threads}")
     if precision not in PRECISIONS:
@@ -196,8 +199,9 @@ def resolve(
     if engine not in ENGINES:
         raise UnknownNameError("engine", engine, ENGINES)
     found = _device(device, here)
-    chosen: Precision = "fp32" if precision == "auto" else precision  # type: ignore[assignment]
-    machine = Machine(found, threads or torch.get_num_threads(), chosen, engine)  # type: ignore[arg-type]
+    if precision == "auto":
+        precision = "bf16" if multiplies_bf16_natively(found) else "fp32"
+    machine = Machine(found, threads or torch.get_num_threads(), precision, engine)  # type: ignore[arg-type]
     machine.take()
     return machine
 
@@ -217,9 +221,12 @@ def _device(name: str, here: bool) -> torch.device:
 
 
 def multiplies_bf16_natively(device: torch.device) -> bool:
-    """Whether bf16 products run on hardware made for them: CUDA from sm_80 on, AMX, or AVX-512 with BF16 (compiled, twice fp32's speed)."""
+    """Whether bf16 products run on hardware made for them: CUDA from sm_80 on, AMX, or AVX-512 with BF16 (compiled, twice fp32's speed).
+
+    Of a CUDA device that is not on this machine nothing is known: False.
+    """
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
+        return (device.index or 0) < torch.cuda.device_count() and torch.cuda.get_device_capability(device) >= (8, 0)
     return not _cpu_flags().isdisjoint({"amx_bf16", "avx512_bf16"})
 
 

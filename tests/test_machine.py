@@ -92,6 +92,23 @@ def test_an_estimate_knows_what_multiplies_bf16(flags: str, precision: Precision
     assert machine.estimate_seconds(7e11) == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize(
+    ("flags", "wanted"), [("avx2 amx_bf16", "bf16"), ("avx512f avx512_bf16", "bf16"), ("avx512f avx2", "fp32"), ("", "fp32")]
+)
+def test_auto_is_bf16_where_the_processor_multiplies_it(flags: str, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcbench.machine._cpu_line", lambda _key: flags)
+    assert resolve("cpu").precision == wanted
+    assert [resolve("cpu", precision=precision).precision for precision in ("fp32", "bf16")] == ["fp32", "bf16"]
+
+
+@pytest.mark.parametrize(("capability", "wanted"), [((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "fp32")])
+def test_auto_is_bf16_where_the_gpu_multiplies_it(capability: tuple[int, int], wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    assert resolve("cuda:0").precision == wanted
+    assert resolve("cuda:1", here=False).precision == "fp32"  # not on this machine: nothing is known of it
+
+
 @pytest.mark.parametrize(("precision", "images"), [("fp32", 16), ("bf16", 32)])
 def test_a_chunk_s_activations_fit_the_cache(precision: Precision, images: int) -> None:
     assert Machine(torch.device("cpu"), 1, precision).chunk(128 * 32 * 32) == images
