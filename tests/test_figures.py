@@ -34,6 +34,7 @@ from dcbench.report.figures.embeddings import embedding_drawings
 from dcbench.report.figures.pictures import Shown, pictures_drawing
 from dcbench.report.figures.storage import storage_drawings, stored_bytes
 from dcbench.report.figures.traces import trace_drawings
+from dcbench.report.variants import in_short
 from tests.fixed_records import EXAMPLE, FOREIGN, SETS, fixed, record, sets
 
 POWER_1 = {**EXAMPLE["fields"], "power": 1.0}
@@ -314,6 +315,26 @@ def test_the_images_of_all_methods_stand_side_by_side_the_same_picture_once_with
     ]
     titles = [panel.get_title().replace("\n", " ") for panel in images.figure().axes if panel.get_title()]
     assert titles == ["Random", "DM (distilled in=bf16), DataDAM", "DM (distilled in=fp32)"]
+
+
+def test_a_picture_s_title_names_what_most_of_its_method_do_not_share(tmp_path: Path) -> None:
+    made: list[dict[str, Any]] = [{}, {"lr": 2.0}, {"lr": 3.0}, {"init": "noise"}, {"init": "noise", "lr": 2.0}, {"steps": 7}, {"steps": 8}]
+    for number, fields in enumerate(made):
+        changed = {"fields": {"lr": 1.0, "init": "random", "steps": 5, **fields}, "artifact_hash": str(number)}
+        for stored in sets("datadam", SETS["datadam"], **changed):
+            folder = tmp_path / f"{number}-{stored.record.seed}"
+            write_record(folder / "evaluations" / "hash" / "record.json", stored.record)
+            Image.new("RGB", (34, 34), (number, 0, 0)).save(folder / "images.png")
+    images = draw_figures(find_records(tmp_path), tmp_path)[-1]
+    short = ["", " (lr=2.0)", " (lr=3.0)", " (init=noise)", " (init=noise, lr=2.0)", " (steps=7)", " (steps=8)"]
+    assert set(images.data["title"]) == {f"DataDAM{words}" for words in short}
+    assert images.caption.endswith("DataDAM (init=random, lr=1.0, steps=5) unless said otherwise.")
+
+
+def test_titles_that_would_be_the_same_stay_whole() -> None:
+    variants = [{"lr": "1"}, {"lr": "1", "init": "noise"}, {"lr": "1", "init": "random"}, {"init": "random"}]
+    assert in_short(variants) == (variants, {})
+    assert in_short(variants[:2]) == ([{}, {"init": "noise"}], {"lr": "1"})
 
 
 @pytest.mark.parametrize("count", [1, 4, 15, 35])

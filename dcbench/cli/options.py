@@ -129,7 +129,7 @@ DEBUG = "dcbench.debug"  # where a command finds whether it was asked for
 _HARDWARE = (
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1."),
     click.option("--threads", type=int, help="Processor threads; results depend on it."),
-    click.option("--precision", default="auto", show_default=True, help="auto (bf16 where the hardware multiplies it, else fp32), fp32, bf16."),
+    click.option("--precision", default="auto", show_default=True, help="auto (bf16 where the hardware has it), fp32, bf16."),
     click.option("--engine", default="auto", show_default=True, help="auto, eager, compiled."),
 )
 _CREW = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from dcbench.records import EvaluationRecord
@@ -38,6 +38,16 @@ def row_label(method: str, foreign: bool, variant: Mapping[str, str]) -> str:
 def variant_words(foreign: bool, variant: Mapping[str, str]) -> str:
     """What tells a row from the method's others, or nothing where it is the only one."""
     return ", ".join([*(["foreign"] if foreign else []), *(f"{name}={value}" for name, value in variant.items())])
+
+
+def in_short(variants: Sequence[Mapping[str, str]]) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """Of each of one method's rows only what most of them do not share, and what most share; all and nothing if two came to the same."""
+    counts = Counter(setting for own in variants for setting in own.items())
+    usual = {name: value for (name, value), count in sorted(counts.items()) if 2 * count > len(variants)}
+    short = [{name: value for name, value in own.items() if usual.get(name) != value} for own in variants]
+    if len({canonical(own) for own in short}) < len(variants):
+        return [dict(own) for own in variants], {}
+    return short, usual
 
 
 def variants_of(records: Sequence[OfASet]) -> list[dict[str, str]]:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from dcbench.records import StoredRecord
 from dcbench.report.beside import PICTURE_NAME, find_beside, inside, read_png
-from dcbench.report.boards import entries
+from dcbench.report.boards import Entry, entries
 from dcbench.report.figures.drawing import COLUMN_INCHES, PAGE_INCHES, Drawing
 from dcbench.report.frames import frame
+from dcbench.report.variants import in_short, row_label
 from dcbench.report.words import named, title
 from dcbench.studies import STUDIES
 
@@ -45,14 +46,29 @@ def grid_drawings(records: Iterable[StoredRecord], root: Path) -> list[Drawing]:
         groups.items(), key=lambda group: (*group[0][:2], group[0][2] is None, group[0][2] or 0)
     ):
         rows = entries(members, STUDIES["table3"].methods)  # whatever judged them: the same set has the same images
-        found = [(entry.label, _first_picture(entry.records, root)) for entry in rows]
+        titles, usual = _titles(rows)
         budget = "without a budget" if ipc is None else f"at IPC {ipc}"
         how = "a class in each row, in pixel space, whitening undone; the lowest seed of each method; the same picture once"
         name = named("images", dataset, f"ipc{ipc}" if ipc else "whole", revision[:8])
-        shown = [Shown(label, path) for label, path in found if path is not None]
-        drawing = pictures_drawing(name, f"Images on {title(dataset)} {budget}: {how}.", shown, root)
+        found = [(each, _first_picture(entry.records, root)) for each, entry in zip(titles, rows, strict=True)]
+        shown = [Shown(each, path) for each, path in found if path is not None]
+        drawing = pictures_drawing(name, f"Images on {title(dataset)} {budget}: {how}.{usual}", shown, root)
         drawn += [drawing] if drawing is not None else []
     return drawn
+
+
+def _titles(rows: Sequence[Entry]) -> tuple[list[str], str]:
+    """What stands above each row's picture, without what most rows of its method share; and that, for the caption."""
+    places: dict[tuple[str, bool], list[int]] = defaultdict(list)
+    for place, entry in enumerate(rows):
+        places[entry.method, entry.foreign].append(place)
+    titles, shared = [entry.label for entry in rows], ""
+    for (method, foreign), own in places.items():
+        short, usual = in_short([rows[place].variant for place in own])
+        for place, variant in zip(own, short, strict=True):
+            titles[place] = row_label(method, foreign, variant)
+        shared += f" {row_label(method, foreign, usual)} unless said otherwise." if usual else ""
+    return titles, shared
 
 
 def _first_picture(records: Sequence[StoredRecord], root: Path) -> Path | None:
