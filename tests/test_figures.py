@@ -337,6 +337,15 @@ def test_titles_that_would_be_the_same_stay_whole() -> None:
     assert in_short(variants[:2]) == ([{}, {"init": "noise"}], {"lr": "1"})
 
 
+def test_a_setting_too_long_for_a_line_is_broken_behind_its_name(tmp_path: Path) -> None:
+    for number in range(28):
+        Image.new("RGB", (34, 34), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    shown = [Shown("DataDAM (components=attention)", tmp_path / f"{number}.png") for number in range(28)]
+    drawing = pictures_drawing("many", "", shown, tmp_path)
+    assert drawing is not None
+    assert drawing.figure().axes[0].get_title().splitlines() == ["DataDAM", "(components=", "attention)"]
+
+
 @pytest.mark.parametrize("count", [1, 4, 15, 35])
 def test_pictures_stay_large_under_long_titles_on_one_page(count: int, tmp_path: Path) -> None:
     for number in range(count):

@@ -130,12 +130,18 @@ def _arranged(words: Sequence[str], tall: float) -> _Arrangement:
 
 def _in_columns(columns: int, words: Sequence[str], tall: float) -> _Arrangement:
     letters = max(10, int(_width(columns) / columns / _LETTER_INCHES))
-    titles = tuple(textwrap.fill(each, letters, max_lines=_MOST_LINES, placeholder="...") for each in words)
+    titles = tuple(_in_lines(each, letters) for each in words)
     rows, lines = -(-len(words) // columns), max(each.count("\n") + 1 for each in titles)
     above = 0.13 + 0.12 * lines
     room = _MOST_INCHES / rows - above  # for a picture's height
     side = _width(columns) / columns
     return _Arrangement(columns, rows, titles, min(side, room / tall), rows * (above + min(tall * side, room)))
+
+
+def _in_lines(words: str, letters: int) -> str:
+    """``words`` in lines of so many letters; a setting too long for one is broken behind its name."""
+    broken = " ".join(word if len(word) <= letters else word.replace("=", "= ") for word in words.split(" "))
+    return textwrap.fill(broken, letters, max_lines=_MOST_LINES, placeholder="...").replace("= ", "=")
 
 
 def _width(columns: int) -> float:
