@@ -18,6 +18,7 @@ from dcbench.images import ImageSpec
 from dcbench.networks.base import initialise, macs
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import ACTIVATIONS, NORMALISATIONS, POOLINGS, ConvNet, usual_depth
+from dcbench.networks.instance_norm import InstanceNorm
 
 CIFAR = (3, 32, 32)
 SPEC = ImageSpec("toy", "0" * 12, channels=3, size=32, class_names=tuple("0123456789"))
@@ -119,6 +120,40 @@ def test_options_mean_torch_s_layers(normalisation: str, activation: str, poolin
             theirs.copy_(ours)
     images = torch.randn(4, 3, 8, 8, generator=generator)
     assert torch.allclose(network(images), chain(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [1, 4, 32])
+def test_instance_normalisation_is_torch_s_with_its_gradients(size: int, layout: torch.memory_format) -> None:
+    """GroupNorm(C, C) in double precision, to the second derivative, of images with a constant channel too."""
+    ours, theirs = InstanceNorm(8).double(), nn.GroupNorm(8, 8).double()
+    generator = seeded(3)
+    images = 5 * torch.randn(4, 8, size, size, generator=generator, dtype=torch.float64) + 7
+    images[0, 0] = 3.0
+    sides = torch.randn(images.shape, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            own.copy_(torch.randn(8, generator=generator))
+            other.copy_(own)
+
+    def derivatives(norm: nn.GroupNorm) -> list[Tensor]:
+        values = images.to(memory_format=layout, copy=True).requires_grad_()
+        given = [values, norm.weight, norm.bias]
+        out = norm(values)
+        first = torch.autograd.grad((out * sides).sum() + out.pow(3).sum(), given, create_graph=True)
+        return [out, *first, *torch.autograd.grad(sum(each.square().sum() for each in first), given[:2])]  # type: ignore[arg-type]
+
+    for found, wanted in zip(derivatives(ours), derivatives(theirs), strict=True):
+        assert torch.allclose(found, wanted, rtol=1e-6, atol=1e-9 + 1e-6 * float(wanted.detach().abs().max()))
+    assert ours(images.to(memory_format=layout)).is_contiguous(memory_format=layout)
+
+
+def test_instance_normalisation_in_bf16_takes_moments_in_fp32() -> None:
+    images = (torch.randn(4, 8, 16, 16, generator=seeded(4)) + 20).bfloat16()
+    wanted = nn.functional.group_norm(images.float(), 8)
+    found = InstanceNorm(8)(images)
+    assert found.dtype == torch.bfloat16
+    assert torch.allclose(found.float(), wanted, atol=0, rtol=2**-8)
 
 
 @pytest.mark.parametrize("normalisation", ["none", "batch", "layer", "instance", "group"])

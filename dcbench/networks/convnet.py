@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dcbench.errors import OutOfRangeError
 from dcbench.networks.base import Network, Observation
+from dcbench.networks.instance_norm import InstanceNorm
 
 Activation = Literal["sigmoid", "relu", "leaky-relu"]
 Normalisation = Literal["none", "batch", "layer", "instance", "group"]
@@ -27,7 +28,7 @@ NORMALISATIONS: dict[str, Callable[[int, int], nn.Module]] = {
     "none": lambda _channels, _size: nn.Identity(),
     "batch": lambda channels, _size: nn.BatchNorm2d(channels),
     "layer": lambda channels, size: nn.LayerNorm([channels, size, size]),
-    "instance": lambda channels, _size: nn.GroupNorm(channels, channels),
+    "instance": lambda channels, _size: InstanceNorm(channels),
     "group": lambda channels, _size: nn.GroupNorm(4, channels),
 }
 POOLINGS: dict[str, Callable[[], nn.Module]] = {

@@ -1,0 +1,31 @@
+"""Instance normalisation with learned scale and shift, GroupNorm(C, C), without torch's slow kernel for it.
+
+Of images in channels-last layout that kernel takes one value at a time where a group is a single channel: five to forty times longer
+than the sums and products below (two cores with AVX-512; docs/speed.md).
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+
+@final
+class InstanceNorm(nn.GroupNorm):
+    """(x − mean) / √(variance + ε) · weight + bias, with mean and biased variance of each image's channel (Ulyanov et al. 2016).
+
+    Images N×C×H×W of any precision; moments are taken in fp32 or better. Compiled, it is torch's own, which is fused there.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return super().forward(images)
+        values, pixels = images.to(torch.promote_types(images.dtype, torch.float32)), images.shape[2] * images.shape[3]
+        centred = values - (values.sum((2, 3)) / pixels)[..., None, None]  # sums and products: their gradients cost least
+        scale = self.weight * torch.rsqrt((centred * centred).sum((2, 3)) / pixels + self.eps)
+        return torch.addcmul(self.bias[:, None, None], centred, scale[..., None, None]).to(images.dtype)
