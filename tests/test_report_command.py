@@ -20,7 +20,7 @@ from tests.test_figures import embedding, trace
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "measured"  # the project's own: what users have beside it is theirs
-MOST_SECONDS = 20
+MOST_SECONDS = 30  # 17 of a quiet processor; where others share the host the same work counts more
 WITHOUT_TORCH = """
 import sys
 from dcbench.cli import main
