@@ -1,6 +1,7 @@
 """``make bench``: times, ratios, peaks and growth, a line for each case; with ``--out`` also in a JSON file that names the machine.
 
-``python -m benchmarks [step epoch test baseline limit growth memory architectures generative] [--out FILE] [--repeats N]``
+``python -m benchmarks [WHAT ...] [--out FILE] [--repeats N]``: of step, epoch, test, baseline, limit, growth, memory, architectures,
+normalisation and generative, all if none is named.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from benchmarks import plain
 from benchmarks.architectures import bench_architectures, one_architecture
 from benchmarks.generative import bench_generative
 from benchmarks.memory import bench_memory, one_peak
+from benchmarks.normalisation import bench_normalisation
 from benchmarks.timing import alternating, apart, elsewhere, serve
 from dcbench.augment import DSA
 from dcbench.distiller import build
@@ -212,6 +214,7 @@ BENCHES: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
     "growth": bench_growth,
     "memory": bench_memory,
     "architectures": bench_architectures,
+    "normalisation": lambda repeats: bench_normalisation(repeats, [replace(each, engine="eager") for each in machines().values()]),
     "generative": lambda repeats: bench_generative(repeats, stand_in(), list(machines().values())[-1]),
 }
 

@@ -190,7 +190,7 @@ def resolve(
 ) -> Machine:
     """The machine that these words mean; raises DeviceError if it should be ``here`` and is not. Sets torch's number of threads.
 
-    ``precision`` auto is bf16 where the device multiplies it natively, else fp32: accuracies are the same (docs/speed.md).
+    ``precision`` auto is bf16 where the device multiplies it natively, else fp32; docs/speed.md says on what accuracies were compared.
     """
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise OutOfRangeError(f"threads must be 1 to {MOST_THREADS}, got {threads}")

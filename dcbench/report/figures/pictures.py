@@ -62,7 +62,7 @@ def _titles(rows: Sequence[Entry]) -> tuple[list[str], str]:
     places: dict[tuple[str, bool], list[int]] = defaultdict(list)
     for place, entry in enumerate(rows):
         places[entry.method, entry.foreign].append(place)
-    titles, shared = [entry.label for entry in rows], ""
+    titles, shared = [""] * len(rows), ""
     for (method, foreign), own in places.items():
         short, usual = in_short([rows[place].variant for place in own])
         for place, variant in zip(own, short, strict=True):
@@ -140,8 +140,8 @@ def _in_columns(columns: int, words: Sequence[str], tall: float) -> _Arrangement
 
 def _in_lines(words: str, letters: int) -> str:
     """``words`` in lines of so many letters; a setting too long for one is broken behind its name."""
-    broken = " ".join(word if len(word) <= letters else word.replace("=", "= ") for word in words.split(" "))
-    return textwrap.fill(broken, letters, max_lines=_MOST_LINES, placeholder="...").replace("= ", "=")
+    broken = " ".join(word if len(word) <= letters else word.replace("=", "=\0 ") for word in words.split(" "))
+    return textwrap.fill(broken, letters, max_lines=_MOST_LINES, placeholder="...").replace("\0 ", "").replace("\0", "")
 
 
 def _width(columns: int) -> float:
