@@ -1,7 +1,7 @@
 """Instance normalisation with learned scale and shift, GroupNorm(C, C), without torch's slow kernel for it.
 
 Of images in channels-last layout that kernel takes one value at a time where a group is a single channel: with it a training step of
-ConvNet takes up to three times as long in bf16 (docs/speed.md).
+ConvNet takes more than twice as long in bf16 (docs/speed.md).
 """
 
 from __future__ import annotations
