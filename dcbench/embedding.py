@@ -137,6 +137,7 @@ class Placement:
             raise MismatchError(f"{self.cell.label}: the set's space is not that of the real images, so no network sees both alike")
         cost = embedding_macs(self.plan, self.cell)
         machine = workshop.machine.decide(cost)
+        train = loaded.train.held_on(machine.device)
         network = build_network(protocol.network, loaded.spec, protocol.normalisation)
         trainer = Trainer(network, machine, self.plan.epoch_images)
 
@@ -144,7 +145,7 @@ class Placement:
             workshop.say(f"training {self.plan.network} on the real data takes about {in_words(machine.estimate_seconds(cost))} here")
             initialise(network, part.generator("network"))
             augment = augmentation(protocol.augment, loaded.train.space, loaded.spec.flips)
-            trainer.train(loaded.train.values, loaded.train.labels, protocol.schedule, part, augment)
+            trainer.train(train.values, train.labels, protocol.schedule, part, augment)
             network.eval()
             accuracy = accuracy_of(trainer, all_values(loaded.test), loaded.test.labels)
             return {"weights": weights_of(network), "accuracy": accuracy}

@@ -46,9 +46,14 @@ class Protocol:
         return changed if epochs is None else replace(changed, schedule=_stretched(self.schedule, epochs))
 
     def with_recipe(self, recipe: Mapping[str, Any]) -> Protocol:
-        """This protocol with what a set's own recipe asks for: ``lr``, ``batch``, ``augment``, ``network``."""
+        """This protocol with what a set's own recipe asks for: ``lr``, ``batch``, ``augment``, ``network``.
+
+        A network or an augmentation that the user chose instead of the protocol's own stays.
+        """
         schedule = replace(self.schedule, **{key: recipe[key] for key in ("lr", "batch") if key in recipe})
-        return replace(self, schedule=schedule, **{key: recipe[key] for key in ("augment", "network") if key in recipe})
+        plain = PROTOCOLS.get(self.name, self)
+        unchosen = [key for key in ("augment", "network") if key in recipe and getattr(self, key) == getattr(plain, key)]
+        return replace(self, schedule=schedule, **{key: recipe[key] for key in unchosen})
 
     def to_json(self) -> dict[str, Any]:
         """What changes a network's accuracy, as plain values; the number of networks does not."""
@@ -120,8 +125,8 @@ def evaluation_macs(synthetic: SyntheticSet, test: TestSet, protocol: Protocol) 
 def evaluate(synthetic: SyntheticSet, test: TestSet, protocol: Protocol, networks: Iterable[int], run: Run) -> Iterator[NetworkResult]:
     """Train the networks of the given indices, one result as each ends. Raises MismatchError if set and test do not fit.
 
-    Network 57 is the same whether 0 to 56 were trained or not. The test images are taken into the set's space, not the other
-    way round: a foreign set is never judged in a space it was not made for.
+    Network 57 is the same, with the same engine, whether 0 to 56 were trained or not. The test images are taken into the set's space,
+    not the other way round: a foreign set is never judged in a space it was not made for.
     """
     check_fit(synthetic, test)
     abreast = networks_abreast(synthetic, protocol, run.machine)

@@ -16,6 +16,7 @@ from dcbench.executor import Batch, Executor, Serial, Site, Steps
 from dcbench.files import locked
 from dcbench.images import SyntheticSet
 from dcbench.machine import Machine
+from dcbench.provenance import source_hash
 from dcbench.records import Distillation
 from dcbench.run import Progress, fingerprint, silent
 
@@ -34,6 +35,9 @@ class Workshop:
     elsewhere: bool = False
     checkpoint_seconds: float = 30.0  # between two checkpoints of a distillation
     executor: Executor = field(default_factory=Serial)
+
+    def __post_init__(self) -> None:
+        source_hash()  # of the code as it is before the work, whatever is edited meanwhile
 
     @property
     def site(self) -> Site:

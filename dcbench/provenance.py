@@ -19,8 +19,10 @@ from dcbench.records import Versions
 
 
 def ran_on(machine: Machine) -> dict[str, Any]:
-    """What a network's row says of the machine that trained it."""
+    """What a network's row says of the machine and the code that trained it."""
     return {
+        "code": source_hash(),
+        "torch": str(torch.__version__),
         "engine": machine.engine,
         "threads": machine.threads,
         "device": machine.device.type,
@@ -29,13 +31,19 @@ def ran_on(machine: Machine) -> dict[str, Any]:
 
 
 def circumstances(rows: Sequence[Mapping[str, Any]], precision: str) -> dict[str, Any]:
-    """What a record says of the machine that made ``rows`` (each with what ``ran_on`` says), of the code and of the time."""
+    """What a record says of the machine and the code that made ``rows`` (each with what ``ran_on`` says), and of the time.
+
+    Where rows differ, as those of an ensemble that was enlarged later may, it names each; older rows do not say their code.
+    """
+
+    def each(name: str) -> str:
+        return "/".join(sorted({str(row.get(name, "unknown")) for row in rows}))
+
     return {
-        **{name: rows[0][name] for name in ("threads", "device", "device_name")},
-        "engine": "/".join(sorted({row["engine"] for row in rows})),
+        **{name: each(name) for name in ("engine", "device", "device_name", "code")},
+        "threads": rows[0]["threads"],
         "precision": precision,
-        "versions": Versions(dcbench.__version__, str(torch.__version__), platform.python_version()),
-        "code": source_hash(),
+        "versions": Versions(dcbench.__version__, each("torch"), platform.python_version()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -53,7 +53,7 @@ class Cost:
 
     seconds: float = 0.0
     steps: list[float] = field(default_factory=list)  # seconds of each step, the latest 1,000
-    resumed_elsewhere: bool = False  # went on with another device, engine, precision or version, as its user allowed
+    resumed_elsewhere: bool = False  # went on, as its user allowed, or took shared work, from another device, engine or version
     warnings: list[str] = field(default_factory=list)  # what happened that the record should say
     counted: list[str] = field(default_factory=list)  # the shared work that is among the seconds
 
@@ -160,7 +160,8 @@ class Run:
         """``build(run)``, done once per name, spec, seed and context, and kept for every later caller.
 
         ``build`` gets a run of its own that resumes like any other; it returns a dict of tensors and plain values. What was done
-        before ``since`` is done anew, by the first who asks for it. What it took counts for every caller's own work, once.
+        before ``since`` is done anew, by the first who asks for it. What it took counts for every caller's own work, once; that it was
+        done on another kind of machine is said in the caller's cost.
         """
         whole = {"name": name, "spec": dict(spec), "seed": self.seed, "precision": self.machine.precision, **self.context}
         what = f"{name}-{fingerprint(whole)}"
@@ -176,14 +177,15 @@ class Run:
                 except FileFormatError:
                     result.unlink()  # damaged: what it held can be made again
             part = replace(self.part(name), folder=folder)
-            built = {**build(part), "seconds": part.cost.seconds}
+            built = {**build(part), "seconds": part.cost.seconds, "machine": self.machine.fingerprint()}
             write_tensors(result, built)
             part.finish()
         return self._count(what, read_tensors(result))
 
     def _count(self, what: str, made: dict[str, Any]) -> dict[str, Any]:
-        """``made`` without the seconds it took."""
-        seconds = made.pop("seconds", 0.0)  # older ones do not say them
+        """``made`` without the seconds it took and the machine that it was made on."""
+        seconds, here = made.pop("seconds", 0.0), self.machine.fingerprint()  # older ones say neither
+        self.cost.resumed_elsewhere |= made.pop("machine", here) != here
         if what not in self.cost.counted:
             self.cost.counted.append(what)
             self.cost.seconds += seconds

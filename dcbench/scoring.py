@@ -43,7 +43,10 @@ _KINDS: Mapping[str, tuple[type, ...]] = {  # what a line of networks.jsonl hold
     "device_name": (str,),
     "peak_memory_bytes": (int,),
     "artifact": (str,),
+    "code": (str,),
+    "torch": (str,),
 }
+_UNSAID = {"code", "torch"}  # in older lines
 _ORIGIN: Mapping[str, Any] = {  # what a record takes over from a set's provenance, and what it says where that is silent
     "method": "foreign",
     "paper": None,
@@ -118,7 +121,7 @@ def _check(judgement: Judgement) -> None:
     for kind, name, known in asked:
         if name not in known:
             raise MismatchError(f"the set's own recipe asks for the {kind} {name!r}, which is unknown here; known: {', '.join(known)}")
-    nothing = {key: kinds[0]() for key, kinds in _KINDS.items()} | {"threads": 1, "engine": "none", "device": "none"}
+    nothing = {key: kinds[0]() for key, kinds in _KINDS.items()} | {"threads": 1, "engine": "none", "device": "none", "torch": "none"}
     distilled = judgement.distilled
     record = _record(replace(judgement, distilled=replace(distilled, provenance={})), [nothing])
     origin = {key: distilled.provenance[key] for key in (*_ORIGIN, "artifact_hash") if key in distilled.provenance}
@@ -149,7 +152,7 @@ def trained(judgement: Judgement) -> Steps[list[Row]]:
 def _sound(line: Mapping[str, Any]) -> Row | None:
     """The row of a line, or None if it is not whole: its network is then trained again."""
     row = {key: value for key, value in line.items() if key != "check"}
-    typed = set(row) == set(_KINDS) and all(type(row[key]) in kinds for key, kinds in _KINDS.items())
+    typed = set(_KINDS) - _UNSAID <= set(row) <= set(_KINDS) and all(type(row[key]) in _KINDS[key] for key in row)
     if not typed or any(isinstance(value, float) and not math.isfinite(value) for value in row.values()):
         return None
     return row if line.get("check") in (None, fingerprint(row)) else None  # older lines have no checksum
@@ -159,14 +162,16 @@ def _prepare(judgement: Judgement, missing: Sequence[int], rows: Mapping[int, Ro
     """The units of work that train what is missing; says how long they may take."""
     distilled, test, workshop = judgement.distilled, judgement.test, judgement.workshop
     macs = evaluation_macs(distilled.synthetic, test, judgement.judged) * len(missing)
-    machine = workshop.machine
-    if rows and machine.engine == "auto":  # the choice was made when the first network was trained
+    fresh = machine = workshop.machine.decide(macs)
+    if rows and workshop.machine.engine == "auto":  # the choice was made when the first network was trained
         machine = replace(machine, engine=next(iter(rows.values()))["engine"])
-    machine = machine.decide(macs)
     seconds = machine.estimate_seconds(macs)
     if seconds > 20:
-        about = f"training {len(missing)} networks takes about {in_words(seconds)} here"
-        workshop.say(f"{distilled.label}: {about} ({machine.precision}, {machine.engine})")
+        networks = "1 network" if len(missing) == 1 else f"{len(missing)} networks"
+        about = f"training {networks} takes about {in_words(seconds)} here ({machine.precision}, {machine.engine}"
+        if (machine.engine, fresh.engine) == ("eager", "compiled"):  # few were asked for first
+            about += f" like those there are; with --engine compiled about {in_words(fresh.estimate_seconds(macs))}"
+        workshop.say(f"{distilled.label}: {about})")
     executor = workshop.executor
     synthetic, images = executor.share(distilled.synthetic), executor.share(test)
     what = (distilled.label, machine, distilled.sha256, synthetic, images, judgement.judged, judgement.seed)

@@ -48,8 +48,8 @@ class Proxy:
 
     name: str  # the method that made it, or the built-in's name
     labels: Tensor
-    values: Values
-    space: Space  # that the values live in, and that validation images are taken to
+    images: Tensor | TrainSet  # a set's own, or real ones, which are kept as bytes
+    space: Space  # that their values live in, and that validation images are taken to
     content: str  # a hash of what decides the accuracies of networks trained on it
     storage_images: int
     storage_bytes: int  # of images and labels alone: one byte per value of real images, four of synthetic ones
@@ -60,13 +60,14 @@ class Proxy:
     holdout: str = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     epoch_images: int | None = None  # where an epoch is not a pass over all images
-    images: Tensor | None = None  # all of them, where they are few enough to live on the device
     whole: bool = False  # trained for the protocol's epochs on the whole data, and tested too: the truth, if it is trained here
     warnings: tuple[str, ...] = ()
 
     def placed(self, machine: Machine) -> Values:
-        """The values as they are trained on: from the device, where they live there."""
-        return self.values if self.images is None else _Rows(machine.place(self.images))
+        """The values as they are trained on: from the device."""
+        if isinstance(self.images, TrainSet):
+            return self.images.held_on(machine.device).values
+        return _Rows(machine.place(self.images))
 
     @property
     def images_per_epoch(self) -> int:
@@ -173,7 +174,6 @@ def _from_artifact(request: Request, artifact: Artifact, loaded: Loaded) -> Prox
     return Proxy(
         name=str(origin.get("method") or "foreign")[:100],
         labels=synthetic.labels,
-        values=_Rows(synthetic.images),
         images=synthetic.images,
         space=synthetic.space,
         content=artifact.sha256,
@@ -195,7 +195,6 @@ def _random(train: TrainSet, ipc: int, run: Run) -> Proxy:
     return replace(
         _real("random", train),
         labels=synthetic.labels,
-        values=_Rows(synthetic.images),
         images=synthetic.images,
         content=content_hash(synthetic),
         storage_images=len(synthetic),
@@ -207,10 +206,12 @@ def _random(train: TrainSet, ipc: int, run: Run) -> Proxy:
 
 def _real(name: str, train: TrainSet, epoch_images: int | None = None) -> Proxy:
     decides = {"name": name, "revision": train.spec.revision, "holdout": train.holdout, "space": train.space.fingerprint}
+    if train.space.zca_matrix is not None:  # a set's whitening may be of other images than these; its last digits are the machine's
+        decides["whitening"] = f"{float(train.space.zca_matrix.double().trace()):.5g}"
     return Proxy(
         name=name,
         labels=train.labels,
-        values=train.values,
+        images=train,
         space=train.space,
         content=fingerprint({**decides, "epoch_images": epoch_images}),
         storage_images=len(train),

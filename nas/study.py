@@ -7,7 +7,7 @@ networks that differ in nothing but what the search space says and their seed; t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -129,8 +129,11 @@ class Study:
         name = f"{file_name(proxy.name)}-{fingerprint(self.identity(proxy, workshop.machine))}"
         return workshop.out / self.loaded.spec.dataset / "search" / self.space.name / name
 
-    def on(self, machine: Machine, architecture: str, proxy: Proxy) -> Machine:
-        """``machine`` with the engine that suits the architecture's networks, all seeds of it together."""
+    def on(self, machine: Machine, architecture: str, proxy: Proxy, done: Rows) -> Machine:
+        """``machine`` with the engine of the architecture's networks that are ``done``, else what suits all seeds of it together."""
+        before = [done[architecture, seed]["engine"] for seed in range(self.seeds) if (architecture, seed) in done]
+        if before and machine.engine == "auto":
+            return replace(machine, engine=before[0])
         return machine.decide(self.macs(architecture, proxy) * self.seeds, self.space.worth_compiling(architecture))
 
     def macs(self, architecture: str, proxy: Proxy) -> float:
@@ -162,7 +165,7 @@ def estimate_seconds(study: Study, proxy: Proxy, workshop: Workshop) -> float:
     done = finished(study, proxy, workshop)
     total = 0.0
     for architecture, _ in (pair for pair in study.pairs if pair not in done):
-        total += study.on(workshop.machine, architecture, proxy).estimate_seconds(study.macs(architecture, proxy))
+        total += study.on(workshop.machine, architecture, proxy, done).estimate_seconds(study.macs(architecture, proxy))
     return total
 
 
@@ -217,7 +220,7 @@ def _units(study: Study, proxy: Proxy, workshop: Workshop, done: Rows) -> Iterat
     bench = workshop.executor.share(Bench(study.space, study.loaded.spec, proxy, study.judged(proxy), study.validation, tested))
     for architecture in study.drawn.architectures:
         missing = tuple(seed for seed in range(study.seeds) if (architecture, seed) not in done)
-        machine = study.on(workshop.machine, architecture, proxy)
+        machine = study.on(workshop.machine, architecture, proxy, done)
         seeds = [missing] if machine.engine == "compiled" and missing else [(seed,) for seed in missing]
         label = f"{study.space.name} on {proxy.label}"
         yield from (Architecture(label, machine, bench, architecture, several, study.seed) for several in seeds)

@@ -165,6 +165,10 @@ def test_a_set_s_own_recipe_is_followed(synthetic: SyntheticSet, tiny_test: Test
     judged = BRIEF.with_recipe({"lr": 0.03, "batch": 7, "augment": "none"})
     assert judged == replace(BRIEF, augment="none", schedule=replace(BRIEF.schedule, lr=0.03, batch=7))
     assert BRIEF.with_recipe({}) == BRIEF
+    quick, recipe = PROTOCOLS["quick"], {"network": "vgg11", "augment": "none"}
+    assert (quick.with_recipe(recipe).network, quick.with_recipe(recipe).augment) == ("vgg11", "none")
+    chosen = quick.with_options(network="alexnet", augment="randaugment").with_recipe(recipe)
+    assert (chosen.network, chosen.augment) == ("alexnet", "randaugment")  # what the user chose stays
     results = [next(evaluate(synthetic, tiny_test, protocol, [0], run)).loss for protocol in (BRIEF, judged)]
     assert results[0] != results[1]
 

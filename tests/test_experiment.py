@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import dcbench
 from dcbench.datasets.loading import Loaded
@@ -188,6 +190,37 @@ def test_long_work_is_announced_when_it_begins(workshop: Workshop, digits: Loade
     mmd = build("mmd", "paper", {"iterations": 2})
     distil(Cell(mmd, "paper", digits, 1, 0), replace(workshop, say=said.append))
     assert said == ["mmd IPC 1 seed 0: distilling takes about 1.5 h here (fp32, eager)"]
+
+
+def test_few_networks_asked_first_leave_a_faster_engine_unused_but_named(
+    workshop: Workshop, cell: Cell, digits: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    free = replace(workshop, machine=replace(workshop.machine, engine="auto"), say=said.append)
+    distilled, protocol = distil(cell, free), PROTOCOLS["quick"].with_options(epochs=2)
+    assert score(distilled, digits.test, protocol, 0, 1, free).engine == "eager"
+    monkeypatch.setattr(Machine, "decide", lambda machine, _macs: replace(machine, engine="compiled"))
+    monkeypatch.setattr(Machine, "estimate_seconds", lambda machine, _macs: 5400.0 if machine.engine == "eager" else 1800.0)
+    assert score(distilled, digits.test, protocol, 0, 2, free).engine == "eager"
+    assert said == [
+        "random IPC 1 seed 0: training 1 network takes about 1.5 h here (fp32, eager like those there are; with --engine compiled"
+        " about 30 min)"
+    ]
+
+
+def test_a_record_names_the_code_of_every_network(workshop: Workshop, cell: Cell, digits: Loaded) -> None:
+    distilled, protocol = distil(cell, workshop), PROTOCOLS["quick"].with_options(epochs=2)
+    first = score(distilled, digits.test, protocol, 0, 1, workshop)
+    assert (first.code, first.versions.torch) == (source_hash(), torch.__version__)
+    lines = record_path(distilled, first).parent / "networks.jsonl"
+    row = json.loads(lines.read_text(encoding="utf-8"))
+    assert row["code"] == source_hash()
+    for later in ("code", "torch", "check"):
+        del row[later]
+    lines.write_text(json.dumps(row) + "\n", encoding="utf-8")  # as older versions wrote it
+    both = score(distilled, digits.test, protocol, 0, 2, workshop)
+    assert both.accuracies[0] == first.accuracies[0]
+    assert (both.code, both.versions.torch) == (f"{source_hash()}/unknown", f"{torch.__version__}/unknown")
 
 
 def test_data_of_a_grid_are_looked_for_first(workshop: Workshop, tmp_path: Path) -> None:

@@ -23,14 +23,14 @@ from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
 from dcbench.errors import DataError, MismatchError
 from dcbench.experiment import Workshop
-from dcbench.images import ImageSpec, SyntheticSet
+from dcbench.images import ImageSpec, Space, SyntheticSet
 from dcbench.machine import Machine
 from dcbench.nas.catalogue import SPACES
 from dcbench.nas.outcome import Outcome, store, trained_truth
 from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import make_proxies, open_artifacts, parse_requests, whole
 from dcbench.nas.space import SearchSpace
-from dcbench.nas.study import ROWS_NAME, Drawn, Study, draw
+from dcbench.nas.study import ROWS_NAME, Drawn, Rows, Study, draw
 from dcbench.nas.truth import Truth
 from dcbench.networks.base import Network
 from dcbench.networks.convnet import ConvNet
@@ -413,7 +413,7 @@ def test_early_stopping_takes_the_proxys_steps_over_the_whole_data(
 
     def values(chosen: torch.Tensor) -> torch.Tensor:
         seen.append(chosen)
-        return proxy.values(chosen)
+        return proxy.placed(machine)(chosen)
 
     epochs = -(-len(held.train) // 50)
     trainer = Trainer(ConvNet(held.spec.shape, 10, depth=1, width=8), machine, proxy.epoch_images)
@@ -430,6 +430,26 @@ def test_built_in_proxies_live_in_the_space_of_the_first_artifact(held: Loaded, 
     assert reference.space is held.train.space
     assert random.ipc == 5
     assert random.labels.equal(artifact.labels)
+
+
+def test_real_images_are_trained_on_from_the_device(held: Loaded, machine: Machine) -> None:
+    proxy = whole(held)
+    chosen = torch.tensor([3, 1, 2])
+    assert proxy.placed(machine)(chosen).equal(held.train.values(chosen))
+    assert proxy.images is held.train
+    assert proxy.placed(replace(machine, device=torch.device("meta")))(chosen).device.type == "meta"
+
+
+def test_two_whitenings_are_two_early_stoppings(held: Loaded, machine: Machine) -> None:
+    """Of other images of the same data, both have the mean and deviation that the data set is known by."""
+    size = held.train.images[0].numel()
+
+    def content(scale: float) -> str:
+        space = Space("zca", (0.5,), (0.25,), torch.zeros(size), scale * torch.eye(size))
+        train = replace(held, train=replace(held.train, space=space))
+        return make_proxies(parse_requests(["random:2", "early-stopping"]), {}, train, Run(0, machine))[1].content
+
+    assert content(1.0) == content(1.0000001) != content(1.001)
 
 
 def test_an_architectures_figure_does_not_depend_on_the_others(held: Loaded, machine: Machine, tmp_path: Path) -> None:
@@ -468,16 +488,18 @@ def test_only_what_repays_it_is_compiled(held: Loaded, machine: Machine) -> None
     drawn = Drawn(names, (), dict.fromkeys(names, 1e8))
     free, proxy = replace(machine, engine="auto"), whole(held)
 
-    def engines(images: float, seeds: int = 1) -> list[str]:
+    def engines(images: float, seeds: int = 1, done: Rows | None = None) -> list[str]:
         """Of both, where a truth is trained for about so many images, with as many operations for each."""
         protocol = space.protocol.with_epochs(None, max(1, round(images / len(held.train))))
         study = Study(space, held, protocol, drawn, 2, seeds, 0)
-        return [study.on(free, name, proxy).engine for name in names]
+        return [study.on(free, name, proxy, done or {}).engine for name in names]
 
     assert engines(5e3) == ["eager", "eager"]  # 1.5e12
     assert engines(2e4) == ["compiled", "eager"]  # 6e12
     assert engines(2e4, seeds=9) == ["compiled", "compiled"]  # one compiled network serves all seeds
     assert engines(2e5) == ["compiled", "compiled"]  # 6e13
+    first: Rows = {(names[0], 0): {"engine": "eager"}}
+    assert engines(2e5, seeds=2, done=first) == ["eager", "compiled"]  # later seeds are trained as the first was
 
 
 def test_a_torn_line_is_trained_again(held: Loaded, machine: Machine, tmp_path: Path) -> None:

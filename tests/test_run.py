@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dcbench.errors import DivergedError, MismatchError
-from dcbench.files import disk_time, read_tensors
+from dcbench.files import disk_time, read_tensors, write_tensors
 from dcbench.machine import Machine
 from dcbench.run import Cost, Run, fingerprint
 
@@ -320,6 +320,24 @@ def test_shared_work_counts_once_for_each_who_needs_it(run: Run, kept: Run) -> N
     before = resumed.cost.seconds
     resumed.once("features", {}, Builds())
     assert resumed.cost.seconds == before > took
+
+
+def test_shared_work_of_another_machine_is_taken_and_said(kept: Run, tmp_path: Path) -> None:
+    builds = Builds()
+    kept.once("features", {}, builds)
+    there = replace(again(kept), machine=replace(kept.machine, threads=77))
+    made = there.once("features", {}, builds)
+    assert builds.steps == [0, 1, 2]
+    assert set(made) == {"total", "note"}
+    same = again(kept)
+    same.once("features", {}, builds)
+    assert (kept.cost.resumed_elsewhere, same.cost.resumed_elsewhere, there.cost.resumed_elsewhere) == (False, False, True)
+    (path,) = results(tmp_path / "shared")
+    older = {key: value for key, value in read_tensors(path).items() if key != "machine"}
+    write_tensors(path, older)
+    unsaid = replace(again(kept), machine=replace(kept.machine, threads=77))
+    unsaid.once("features", {}, builds)
+    assert not unsaid.cost.resumed_elsewhere
 
 
 def test_shared_work_is_the_same_where_nothing_is_kept(run: Run, kept: Run) -> None:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 class InstanceNorm(nn.GroupNorm):
     """(x − mean) / √(variance + ε) · weight + bias, with mean and biased variance of each image's channel (Ulyanov et al. 2016).
 
-    Images N×C×H×W of any precision; moments are taken in fp32 or better. Compiled, it is torch's own, which is fused there.
+    Images N×C×H×W of any precision, which the result has too; moments are taken in fp32 or better. Compiled, it is torch's own, which is
+    fused there.
     """
 
     def __init__(self, channels: int) -> None:
@@ -24,7 +25,7 @@ class InstanceNorm(nn.GroupNorm):
 
     def forward(self, images: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
-            return super().forward(images)
+            return super().forward(images).to(images.dtype)  # CUDA's autocast makes it fp32
         values, pixels = images.to(torch.promote_types(images.dtype, torch.float32)), images.shape[2] * images.shape[3]
         centred = values - (values.sum((2, 3)) / pixels)[..., None, None]  # sums and products: their gradients cost least
         scale = self.weight * torch.rsqrt((centred * centred).sum((2, 3)) / pixels + self.eps)

@@ -92,6 +92,7 @@ def _truth(truth: Mapping[str, object]) -> str:
     return (
         f"Truth: test accuracy of {counted(_whole(truth.get('seeds')), 'network')} of each architecture trained here on"
         f" {truth.get('images')} real images for {_counted_epochs(epochs)} by the same protocol, the validation images left out."
+        " A proxy's networks start from the weights that the truth's of their number started from."
     )
 
 
