@@ -47,7 +47,7 @@ def test_the_second_interruption_stops_at_once(tmp_path: Path) -> None:
     endless = ("--networks", "1", "--epochs", "1000000", "--threads", "1", "--engine", "eager")
     process = start("run", "--method", "random", *endless, "--out", tmp_path)
     assert process.stderr is not None
-    assert "training 1 networks takes about" in process.stderr.readline()  # before that, one interruption stops it between two units
+    assert "training 1 network takes about" in process.stderr.readline()  # before that, one interruption stops it between two units
     time.sleep(2)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
