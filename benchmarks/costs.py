@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 
 from dcbench.distiller import Distiller, build
-from dcbench.durations import in_words
 from dcbench.evaluator import PROTOCOLS, Protocol, evaluation_macs
 from dcbench.images import ImageSpec, Space, SyntheticSet, TestSet, TrainSet
 from dcbench.machine import MACS_PER_SECOND
@@ -23,6 +22,7 @@ from dcbench.nas.catalogue import SPACES
 from dcbench.nas.study import draw
 from dcbench.records import EvaluationRecord, find_records
 from dcbench.studies import STUDIES, Part
+from dcbench.wording import in_words
 
 MEASURED = Path(__file__).parents[1] / "results" / "measured"
 CIFAR = ImageSpec("cifar10", "0" * 12, 3, 32, tuple(map(str, range(10))))

@@ -15,7 +15,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dcbench.augment import augmentation
-from dcbench.durations import in_words
 from dcbench.errors import FileFormatError, MismatchError
 from dcbench.evaluator import Protocol, accuracy_of, all_values
 from dcbench.experiment import Cell, Distilled, Workshop
@@ -28,6 +27,7 @@ from dcbench.run import Run, fingerprint
 from dcbench.scoring import about
 from dcbench.studies import Embedding
 from dcbench.training import Schedule, Trainer, in_chunks
+from dcbench.wording import in_words
 
 
 def embedding_protocol(plan: Embedding) -> Protocol:
@@ -137,12 +137,12 @@ class Placement:
             raise MismatchError(f"{self.cell.label}: the set's space is not that of the real images, so no network sees both alike")
         cost = embedding_macs(self.plan, self.cell)
         machine = workshop.machine.decide(cost)
-        train = loaded.train.held_on(machine.device)
         network = build_network(protocol.network, loaded.spec, protocol.normalisation)
         trainer = Trainer(network, machine, self.plan.epoch_images)
 
         def build(part: Run) -> dict[str, Any]:
             workshop.say(f"training {self.plan.network} on the real data takes about {in_words(machine.estimate_seconds(cost))} here")
+            train = loaded.train.held_on(machine.device)
             initialise(network, part.generator("network"))
             augment = augmentation(protocol.augment, loaded.train.space, loaded.spec.flips)
             trainer.train(train.values, train.labels, protocol.schedule, part, augment)

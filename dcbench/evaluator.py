@@ -48,7 +48,7 @@ class Protocol:
     def with_recipe(self, recipe: Mapping[str, Any]) -> Protocol:
         """This protocol with what a set's own recipe asks for: ``lr``, ``batch``, ``augment``, ``network``.
 
-        A network or an augmentation that the user chose instead of the protocol's own stays.
+        A network or an augmentation that is not the named protocol's own was chosen by the user and stays.
         """
         schedule = replace(self.schedule, **{key: recipe[key] for key in ("lr", "batch") if key in recipe})
         plain = PROTOCOLS.get(self.name, self)

@@ -13,7 +13,6 @@ from typing import Any
 
 from dcbench.augment import AUGMENTATIONS
 from dcbench.datasets.catalogue import revision_note
-from dcbench.durations import in_words
 from dcbench.errors import MismatchError, OutOfRangeError
 from dcbench.evaluator import Protocol, evaluation_macs, networks_abreast
 from dcbench.executor import Batch, Steps
@@ -25,6 +24,7 @@ from dcbench.provenance import circumstances
 from dcbench.records import RECORD_NAME, EvaluationRecord, NetworkScore, write_record
 from dcbench.run import fingerprint
 from dcbench.units import Networks
+from dcbench.wording import counted, in_words
 
 LINES = "networks.jsonl"
 LEAST_ABOVE_CHANCE = 1.2  # below so many times the accuracy of guessing, a set taught nothing
@@ -167,8 +167,7 @@ def _prepare(judgement: Judgement, missing: Sequence[int], rows: Mapping[int, Ro
         machine = replace(machine, engine=next(iter(rows.values()))["engine"])
     seconds = machine.estimate_seconds(macs)
     if seconds > 20:
-        networks = "1 network" if len(missing) == 1 else f"{len(missing)} networks"
-        about = f"training {networks} takes about {in_words(seconds)} here ({machine.precision}, {machine.engine}"
+        about = f"training {counted(len(missing), 'network')} takes about {in_words(seconds)} here ({machine.precision}, {machine.engine}"
         if (machine.engine, fresh.engine) == ("eager", "compiled"):  # few were asked for first
             about += f" like those there are; with --engine compiled about {in_words(fresh.estimate_seconds(macs))}"
         workshop.say(f"{distilled.label}: {about})")

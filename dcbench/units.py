@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, final
 
 from dcbench.distiller import Distiller
-from dcbench.durations import in_words
 from dcbench.errors import DivergedError
 from dcbench.evaluator import NetworkResult, Protocol, evaluate
 from dcbench.executor import Handle, Site, Unit
@@ -17,6 +16,7 @@ from dcbench.images import SyntheticSet, TestSet, TrainSet
 from dcbench.machine import Machine
 from dcbench.provenance import ran_on
 from dcbench.run import Progress, Run
+from dcbench.wording import in_words
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from dcbench.datasets.loading import Loaded
-from dcbench.durations import in_words
 from dcbench.errors import DataError, OutOfRangeError
 from dcbench.executor import Batch, Job, Steps
 from dcbench.experiment import Workshop, file_name
@@ -27,6 +26,7 @@ from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.space import SearchSpace
 from dcbench.run import fingerprint
+from dcbench.wording import counted, in_words
 
 VERSION = 1  # of the study itself: raised by hand when the same spec gives other accuracies
 ROWS_NAME = "architectures.jsonl"
@@ -174,7 +174,7 @@ def announce(study: Study, proxies: Sequence[Proxy], workshop: Workshop) -> floa
     seconds = [estimate_seconds(study, proxy, workshop) for proxy in proxies]
     parts = ", ".join(f"{proxy.label} {in_words(each)}" for proxy, each in zip(proxies, seconds, strict=True))
     count, left_out = len(study.drawn.architectures), len(study.drawn.excluded)
-    networks = "1 network" if study.seeds == 1 else f"{study.seeds} networks"
+    networks = counted(study.seeds, "network")
     workshop.say(f"{study.space.name}: {count} architectures, {networks} of each, about {in_words(sum(seconds))} here ({parts})")
     if left_out:
         size = study.loaded.spec.size

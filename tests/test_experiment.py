@@ -17,7 +17,6 @@ from dcbench.datasets.loading import Loaded
 from dcbench.datasets.places import Places
 from dcbench.distiller import Distiller, build
 from dcbench.distilling import publish, reopen
-from dcbench.durations import in_words
 from dcbench.errors import MismatchError, OutOfRangeError
 from dcbench.evaluator import PROTOCOLS
 from dcbench.experiment import Cell, Workshop, file_name, set_label
@@ -27,6 +26,7 @@ from dcbench.machine import Machine
 from dcbench.provenance import source_hash
 from dcbench.run import Run
 from dcbench.scoring import record_path
+from dcbench.wording import in_words
 from tests.carried_out import distil, score
 
 

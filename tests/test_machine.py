@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,7 +15,7 @@ import torch
 from dcbench import memory
 from dcbench.machine import Machine, Precision, resolve
 from dcbench.records import EvaluationRecord, read_record
-from tests.commandline import RANDOM, done
+from tests.commandline import RANDOM, done, environment
 
 SPENT = 512 << 20  # bytes
 forgets = pytest.mark.skipif(not memory.MARKS.exists(), reason="only Linux forgets how much a process has held")
@@ -107,6 +109,21 @@ def test_auto_is_bf16_where_the_gpu_multiplies_it(capability: tuple[int, int], w
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
     assert resolve("cuda:0").precision == wanted
     assert resolve("cuda:1", here=False).precision == "fp32"  # not on this machine: nothing is known of it
+
+
+def test_fp32_on_a_gpu_has_no_tf32_and_torch_can_still_be_asked() -> None:
+    """Said in one way only, torch's own code raises where it reads the other."""
+    words = """
+import torch
+from dcbench.machine import Machine
+for _ in range(2):
+    Machine(torch.device("cuda"), 1, "fp32").take()
+print(torch.backends.cudnn.allow_tf32, torch.backends.cudnn.conv.fp32_precision, torch.backends.cudnn.deterministic)
+with torch.backends.cudnn.flags(enabled=True):
+    print("asked")
+"""
+    ran = subprocess.run([sys.executable, "-c", words], env=environment(), capture_output=True, text=True, check=False)
+    assert ran.stdout.split() == ["False", "ieee", "True", "asked"], ran.stderr
 
 
 @pytest.mark.parametrize(("precision", "images"), [("fp32", 16), ("bf16", 32)])

@@ -440,6 +440,27 @@ def test_real_images_are_trained_on_from_the_device(held: Loaded, machine: Machi
     assert proxy.placed(replace(machine, device=torch.device("meta")))(chosen).device.type == "meta"
 
 
+def test_proxies_and_the_truth_start_from_the_same_weights(
+    held: Loaded, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each architecture and seed, as the table's caption says."""
+    study = replace(rough_study(held), drawn=Drawn(("fine",), (), {"fine": 1.0}), seeds=2)
+    (random,) = make_proxies(parse_requests(["random:2"]), {}, held, Run(0, machine))
+    begun: list[torch.Tensor] = []
+
+    def untrained(trainer: Trainer, *_: Any) -> float:
+        begun.append(torch.nn.utils.parameters_to_vector(trainer.network.parameters()).detach().clone())
+        return 0.0
+
+    monkeypatch.setattr(Trainer, "train", untrained)
+    for proxy in (random, whole(held)):
+        train_on(study, proxy, Workshop(tmp_path, machine))
+    assert len(begun) == 4
+    assert begun[0].equal(begun[2])
+    assert begun[1].equal(begun[3])
+    assert not begun[0].equal(begun[1])
+
+
 def test_two_whitenings_are_two_early_stoppings(held: Loaded, machine: Machine) -> None:
     """Of other images of the same data, both have the mean and deviation that the data set is known by."""
     size = held.train.images[0].numel()

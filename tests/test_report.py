@@ -324,7 +324,7 @@ def test_a_recipe_and_what_else_sets_a_row_apart_is_said() -> None:
     assert "Trained with what the set itself asks for, not by the protocol alone: DM (lr=0.02)." in said
     assert "Made with a part of the training data kept apart: DM (10000, seed 0)." in said
     assert "Warning (DM): accuracy at chance" in said
-    assert "Continued on another machine or setting half-way: DM (3 sets)." in said
+    assert "Continued on another machine or setting half-way, or from shared work of one: DM (3 sets)." in said
 
 
 def test_the_projects_records_and_yours_are_labelled() -> None:

@@ -12,7 +12,6 @@ from dcbench.datasets.catalogue import DATASETS
 from dcbench.datasets.loading import Loaded
 from dcbench.datasets.places import Places
 from dcbench.distiller import build, find, hyper_parameters, recorded_fields
-from dcbench.durations import in_words
 from dcbench.errors import OutOfRangeError, UnknownNameError
 from dcbench.evaluator import PROTOCOLS
 from dcbench.experiment import Workshop
@@ -21,6 +20,7 @@ from dcbench.machine import Machine
 from dcbench.networks.catalogue import NETWORKS
 from dcbench.reproducing import Reproduction
 from dcbench.studies import STUDIES, Plan, Study, comparable, find_study
+from dcbench.wording import in_words
 
 ROOT = Path(__file__).parents[1]
 NAMES = ["table3", "table4", "table5", *(f"fig{number}" for number in range(1, 14))]

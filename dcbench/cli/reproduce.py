@@ -54,7 +54,7 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
 
 
 def _announce(console: Console, reproduction: Reproduction, pieces: Sequence[Piece]) -> None:
-    from dcbench.durations import in_words
+    from dcbench.wording import in_words
 
     study, machine = reproduction.study, reproduction.workshop.machine
     total = in_words(sum(piece.seconds for piece in pieces))

@@ -158,7 +158,7 @@ def _accuracies(records: Sequence[EvaluationRecord]) -> dict[str, list[str]]:
 
 
 def _times(records: Sequence[EvaluationRecord]) -> dict[str, list[str]]:
-    from dcbench.durations import in_words
+    from dcbench.wording import in_words
 
     made = [record.distillation for record in records]
     return {

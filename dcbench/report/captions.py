@@ -9,7 +9,8 @@ from dcbench.records import EvaluationRecord
 from dcbench.report.layout import Layout, Line
 from dcbench.report.statistics import SIGNIFICANCE
 from dcbench.report.variants import recipe_words, unnamed
-from dcbench.report.words import DASH, TIMES, canonical, counted, listed, one_line, protocol_words, title
+from dcbench.report.words import DASH, TIMES, canonical, listed, one_line, protocol_words, title
+from dcbench.wording import counted
 
 _MOST_WARNINGS = 5
 
@@ -152,7 +153,7 @@ def _origins(layout: Layout) -> str:
 
 def _resumed(layout: Layout) -> str:
     went_on = _by_line(layout, lambda record: _made(record) if record.distillation and record.distillation.resumed_elsewhere else "")
-    return f"Continued on another machine or setting half-way: {_sets(went_on)}." if went_on else ""
+    return f"Continued on another machine or setting half-way, or from shared work of one: {_sets(went_on)}." if went_on else ""
 
 
 def _warnings(layout: Layout) -> list[str]:

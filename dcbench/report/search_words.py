@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from dcbench.nas.correlation import FEWEST, RankFigures
 from dcbench.records import SearchRecord, StoredSearch
 from dcbench.report.published import PublishedTable
-from dcbench.report.words import DASH, canonical, counted, listed, one_line, percent, protocol_words, title
+from dcbench.report.words import DASH, canonical, listed, one_line, percent, protocol_words, title
+from dcbench.wording import counted
 
 PRINTED_IPC = 50
 _AXES: Mapping[str, Sequence[str]] = {  # of convnet720, in the order of its names

@@ -115,11 +115,6 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def counted(number: int, noun: str) -> str:
-    """1 set, 2 sets."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def protocol_words(protocol: Mapping[str, Any], network: str, augment: str) -> str:
     """A protocol as half a sentence; what this dcbench has no phrase for is named as it stands."""
     settings: dict[str, Any] = {}

@@ -18,8 +18,9 @@ from dcbench.report.page.leaderboards import COLUMNS, leaderboard
 from dcbench.report.page.markup import Markup, element, join
 from dcbench.report.page.tables import table_section
 from dcbench.report.searches import search_tables
-from dcbench.report.words import counted, title
+from dcbench.report.words import title
 from dcbench.studies import STUDIES
+from dcbench.wording import counted
 
 PAGE_NAME = "index.html"
 _ALL = "all"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dcbench.durations import in_words
 from dcbench.records import StoredRecord
 from dcbench.report.boards import Entry
 from dcbench.report.captions import caption, notes
@@ -16,7 +15,8 @@ from dcbench.report.page.scales import Scale
 from dcbench.report.page.sets import set_article
 from dcbench.report.page.strips import axis, strip, strip_label, strip_scale
 from dcbench.report.statistics import Interval, SetsSummary, summarise
-from dcbench.report.words import DASH, TIMES, counted, one_line, percent, signed, spread, title
+from dcbench.report.words import DASH, TIMES, one_line, percent, signed, spread, title
+from dcbench.wording import counted, in_words
 
 COLUMNS: Mapping[str, tuple[str, str]] = {  # key: head, and the direction in which it is first sorted
     "rank": ("Rank", "ascending"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from dcbench.durations import in_words
 from dcbench.records import EvaluationRecord, StoredRecord
 from dcbench.report.beside import HISTORY_NAME, find_beside, read_history
 from dcbench.report.page.album import Album
@@ -14,7 +13,8 @@ from dcbench.report.page.markup import Markup, element, join
 from dcbench.report.page.scales import Scale
 from dcbench.report.page.strips import axis, strip, strip_label
 from dcbench.report.statistics import summarise
-from dcbench.report.words import canonical, counted, percent, spread
+from dcbench.report.words import canonical, percent, spread
+from dcbench.wording import counted, in_words
 
 _ORIGINS = {"measured": "measured by the project", "yours": "your own"}
 
@@ -77,7 +77,7 @@ def _provenance(stored: StoredRecord, root: Path) -> Iterator[Markup]:
         "artifact": record.artifact_hash,
         "checksum": record.artifact_sha256,
         "distilled": made and f"{in_words(made.distill_seconds)}, {made.engine}, {made.precision}, {made.device_name}, torch {made.torch}",
-        "resumed": "on another machine or setting than it began with" if made and made.resumed_elsewhere else "",
+        "resumed": "on another machine or setting than it, or work that it shares, began with" if made and made.resumed_elsewhere else "",
         "evaluated": f"{in_words(record.evaluate_seconds)}, {record.engine}, {record.precision}, {record.device_name}",
         "protocol": record.protocol_hash,
         "versions": f"dcbench {record.versions.dcbench}, torch {record.versions.torch}, Python {record.versions.python}",

@@ -1,4 +1,4 @@
-"""Times as people say them."""
+"""Times and numbers as people say them."""
 
 from __future__ import annotations
 
@@ -10,3 +10,8 @@ def in_words(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"
+
+
+def counted(number: int, noun: str) -> str:
+    """1 set, 2 sets."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
