@@ -83,14 +83,14 @@ def _synthetic_set(content: Mapping[str, Any]) -> SyntheticSet:
     if not bool(images.isfinite().all()):
         raise FileFormatError("images hold values that are not finite")
     _check_labels(labels, len(images), spec.classes)
-    _check_recipe(content["recipe"])
+    check_recipe(content["recipe"])
     if not isinstance(content["space"], dict):
         raise FileFormatError("space must be a dict")
     return SyntheticSet(spec, images, labels, _space(content["space"], spec), content["recipe"])
 
 
-def _check_recipe(recipe: Any) -> None:
-    """A recipe is acted upon, so its values must be usable: names, a positive rate, a whole batch."""
+def check_recipe(recipe: Any) -> None:
+    """A recipe is acted upon, so its values must be usable: names, a positive rate, a whole batch; raises FileFormatError."""
     if not isinstance(recipe, dict) or not set(recipe) <= RECIPE_KEYS:
         raise FileFormatError(f"the recipe may hold {sorted(RECIPE_KEYS)}, got {brief(recipe)}")
     rate, batch = recipe.get("lr", 1.0), recipe.get("batch", 1)

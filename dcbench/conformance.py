@@ -21,9 +21,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from dcbench.artifact import RECIPE_KEYS
 from dcbench.distiller import Distiller, hyper_parameters
 from dcbench.errors import DcbenchError, UnknownNameError
+from dcbench.promise import Aspect, wrong_balance, wrong_place, wrong_recipe, wrong_shape, wrong_space, wrong_values
 from dcbench.trials import IPC, Candidate, TooMuchWorkError, content, same
 
 ODD_SEED = 0x5EED_0DD  # that no method sets by itself
@@ -108,49 +108,16 @@ def _makes_a_set(candidate: Candidate) -> Iterator[str]:
         yield _told(candidate.failure, candidate)
 
 
-def _budget(candidate: Candidate) -> Iterator[str]:
-    for kind, train in candidate.accepted.items():
-        images = candidate.trial(kind).synthetic.images
-        expected = (IPC * train.spec.classes if candidate.distiller.budgeted else len(train), *train.spec.shape)
-        if tuple(images.shape) != expected:
-            yield f"images of shape {tuple(images.shape)}, wanted {expected} ({kind})"
+def _promised(aspect: Aspect) -> Callable[[Candidate], Iterator[str]]:
+    """The check that each set is right in this."""
 
+    def check(candidate: Candidate) -> Iterator[str]:
+        for kind, train in candidate.accepted.items():
+            wrong = aspect(candidate.trial(kind).synthetic, train, IPC if candidate.distiller.budgeted else None)
+            if wrong:
+                yield f"{wrong} ({kind})"
 
-def _balance(candidate: Candidate) -> Iterator[str]:
-    for kind, train in candidate.accepted.items():
-        counts = torch.bincount(candidate.trial(kind).synthetic.hard_labels, minlength=train.spec.classes).tolist()
-        ipc = IPC if candidate.distiller.budgeted else len(train) // train.spec.classes
-        if counts != [ipc] * train.spec.classes:
-            yield f"{counts} images of the classes, wanted {ipc} of each ({kind})"
-
-
-def _finite(candidate: Candidate) -> Iterator[str]:
-    for kind in candidate.accepted:
-        synthetic = candidate.trial(kind).synthetic
-        for name, tensor in (("images", synthetic.images), ("labels", synthetic.labels)):
-            if not bool(tensor.isfinite().all()):
-                yield f"{name} that are not finite ({kind})"
-
-
-def _detached(candidate: Candidate) -> Iterator[str]:
-    for kind in candidate.accepted:
-        synthetic = candidate.trial(kind).synthetic
-        for name, tensor in (("images", synthetic.images), ("labels", synthetic.labels)):
-            if tensor.requires_grad or tensor.device.type != "cpu":
-                yield f"{name} on {tensor.device}{' with a gradient' * tensor.requires_grad}, wanted .detach().cpu() ({kind})"
-        if synthetic.images.dtype != torch.float32:
-            yield f"images of {synthetic.images.dtype}, wanted torch.float32 ({kind})"
-
-
-def _space(candidate: Candidate) -> Iterator[str]:
-    for kind, train in candidate.accepted.items():
-        synthetic, pixels = candidate.trial(kind).synthetic, train.images[:2] / 255
-        if synthetic.spec != train.spec or synthetic.space.kind != train.space.kind:
-            yield f"a set of {synthetic.spec.dataset} in the space {synthetic.space.kind}, wanted the training set's own ({kind})"
-        elif not torch.equal(synthetic.space.enter(pixels), train.space.enter(pixels)):
-            yield f"another space than the training set's ({kind})"
-        if not set(synthetic.recipe) <= RECIPE_KEYS:
-            yield f"a recipe with {', '.join(sorted(set(synthetic.recipe) - RECIPE_KEYS))}; it may have {', '.join(sorted(RECIPE_KEYS))}"
+    return check
 
 
 def _values(candidate: Candidate) -> Iterator[str]:
@@ -255,11 +222,12 @@ DECLARED = frozenset({DECLARATION, JSON})  # what can be seen without a set
 CHECKS: Mapping[str, Callable[[Candidate], Iterator[str]]] = {
     DECLARATION: _declaration,
     MAKES: _makes_a_set,
-    "budget": _budget,
-    "balance": _balance,
-    "finite": _finite,
-    "detached": _detached,
-    "space": _space,
+    "budget": _promised(wrong_shape),
+    "balance": _promised(wrong_balance),
+    "finite": _promised(wrong_values),
+    "detached": _promised(wrong_place),
+    "space": _promised(wrong_space),
+    "recipe": _promised(wrong_recipe),
     "values": _values,
     "same seed, same set": _same_seed,
     "another seed, another set": _other_seed,

@@ -14,7 +14,7 @@ from torch import Tensor
 from dcbench.augment import augmentation
 from dcbench.ensemble import Ensemble
 from dcbench.errors import DivergedError, MismatchError, OutOfRangeError, UnknownNameError
-from dcbench.images import SyntheticSet, TestSet
+from dcbench.images import ImageSpec, SyntheticSet, TestSet
 from dcbench.machine import Machine
 from dcbench.networks.base import initialise, macs
 from dcbench.networks.catalogue import build_network
@@ -190,6 +190,11 @@ class _Jury:
         accuracy = accuracy_of(self.trainer, self.test_images, self.test_labels)
         seconds += time.monotonic() - clock
         return NetworkResult(index, accuracy, loss, seconds, part.cost.step_seconds or 0.0, part.compile_seconds)
+
+
+def require_network(protocol: Protocol, spec: ImageSpec) -> None:
+    """Raises MismatchError if the protocol's network cannot see images of ``spec``."""
+    build_network(protocol.network, spec, protocol.normalisation)
 
 
 def check_fit(synthetic: SyntheticSet, test: TestSet) -> None:

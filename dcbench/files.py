@@ -143,6 +143,27 @@ def read_tensors(path: Path) -> dict[str, Any]:
     return value
 
 
+class _Inert:
+    """Stands for a NumPy number or its kind, whose own code could do more than hold a value."""
+
+    def __init__(self, *_arguments: Any) -> None:
+        pass
+
+    def __setstate__(self, _state: Any) -> None:
+        pass
+
+
+NUMPY_NUMBERS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype")  # NumPy 1's name, 2's, their kind
+
+
+def read_foreign_tensors(path: Path) -> Any:
+    """``read_plain_tensors`` of a file that may hold NumPy's numbers too: DC, DSA and DM keep accuracies so. Those come back empty."""
+    import torch
+
+    with torch.serialization.safe_globals([(_Inert, name) for name in NUMPY_NUMBERS]):
+        return read_plain_tensors(path)
+
+
 def read_plain_tensors(path: Path) -> Any:
     """Read whatever tensors, lists, dicts and plain values a file holds, executing nothing; raises FileFormatError."""
     import torch

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from dcbench.artifact import KEYS, artifact_as_bytes
 from dcbench.datasets.decoding import bombs_refused
-from dcbench.errors import FileFormatError, UnknownNameError
-from dcbench.files import read_plain_tensors, write_bytes
+from dcbench.errors import FileFormatError, MismatchError, UnknownNameError
+from dcbench.files import read_foreign_tensors, write_bytes
 from dcbench.images import ImageSpec, Space, SyntheticSet
 
 Where = Literal["pixels", "raw", "normalised", "zca"]
@@ -80,9 +80,15 @@ def import_set(path: Path, layout: Layout, spec: ImageSpec, space: Space, pixels
     return Imported(synthetic, layout.name, (*doubts, *_unequal(synthetic), *strange))
 
 
-def write_imported(path: Path, imported: Imported, name: str, holdout: str = "") -> None:
-    """Write a foreign set as an artifact under the method's name ``name``; what nobody knows of it stays unsaid."""
-    write_bytes(path, _as_bytes(imported, name, holdout))
+def write_imported(path: Path, imported: Imported, name: str, holdout: str = "", over: bool = True) -> None:
+    """Write a foreign set as an artifact under the method's name ``name``; what nobody knows of it stays unsaid.
+
+    Raises MismatchError if ``path`` holds something else that it may not be written ``over``.
+    """
+    content = _as_bytes(imported, name, holdout)
+    if not over and path.exists() and not (path.is_file() and path.read_bytes() == content):
+        raise MismatchError(f"{path} holds something else already; say where to write with --to, or another --name")
+    write_bytes(path, content)
 
 
 def keep_imported(folder: Path, stem: str, imported: Imported, name: str) -> Path:
@@ -157,7 +163,7 @@ def _strange_values(values: Tensor, space: Space) -> list[str]:
 def _read(path: Path) -> Any:
     if path.is_file() and path.stat().st_size > MOST_BYTES:
         raise FileFormatError(f"{path} has {path.stat().st_size} bytes; a synthetic set of more than {MOST_BYTES} is refused")
-    value = read_plain_tensors(path)
+    value = read_foreign_tensors(path)
     if isinstance(value, Mapping) and set(value) == KEYS:
         raise FileFormatError(f"{path} is an artifact of dcbench already; dcbench evaluate and nas take it as it is, without --as")
     if not all(map(_stands_there, _tensors_in(value))):
@@ -277,21 +283,32 @@ def _quarters(images: Tensor, factor: int) -> Tensor:
 
 
 def _folder(path: Path, spec: ImageSpec) -> Foreign:
-    """SRe2L, RDED, D4M: a folder of images for each class, in the classes' order."""
+    """SRe2L, RDED, D4M: a folder of images for each class, called as the class is, or all by other names in the classes' order."""
     if not path.is_dir():
         raise FileFormatError(f"{path} is not a folder with one folder of images per class")
     folders = sorted((entry for entry in path.iterdir() if entry.is_dir()), key=_numbers_by_value)
     if len(folders) != spec.classes:
         raise FileFormatError(f"{path}: {len(folders)} folders, but {spec.dataset} has {spec.classes} classes")
-    named = {name: index for index, name in enumerate(spec.class_names)}
     images, labels = [], []
-    for index, folder in enumerate(folders):
+    for label, folder in zip(_classes([folder.name for folder in folders], spec, path), folders, strict=True):
         for file in _pictures(folder):
             images.append(_picture(file, spec))
-            labels.append(named.get(folder.name, index))
+            labels.append(label)
     if not images:
         raise FileFormatError(f"{path}: no .png or .jpg in its folders")
     return Foreign(torch.stack(images).float() / 255, torch.tensor(labels))
+
+
+def _classes(names: Sequence[str], spec: ImageSpec, path: Path) -> list[int]:
+    """The class of each folder: by its name if all are names of classes, by its place if none is; a mixture would count a class twice."""
+    known = {name: index for index, name in enumerate(spec.class_names)}
+    strange = [name for name in names if name not in known]
+    if strange and len(strange) < len(names):
+        raise FileFormatError(
+            f"{path}: folder {strange[0]!r} is no class of {spec.dataset}, though others are; wanted the names of the classes, "
+            f"such as {spec.class_names[0]!r}, or none of them, in their order"
+        )
+    return list(range(len(names))) if strange else [known[name] for name in names]
 
 
 def _picture(file: Path, spec: ImageSpec) -> Tensor:

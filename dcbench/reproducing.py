@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from dcbench.experiment import Cell, Workshop
 from dcbench.grid import Grid
 from dcbench.nas.catalogue import find_space
 from dcbench.nas.proxies import parse_requests
-from dcbench.nas.search import Search, carry_out
+from dcbench.nas.search import Search, carry_out, table_of_truths
 from dcbench.nas.study import draw
 from dcbench.networks.base import macs
 from dcbench.networks.catalogue import build_network
@@ -121,6 +121,7 @@ class Reproduction:
     def carry_out(self) -> Outcome:
         """Do all of it. A cell that cannot be done is skipped, and its reason said as it ends, unless it is the only one."""
         outcome = Outcome()
+        self._check_truth()  # hours before it is needed
         jobs = [Job(_label(part, cell), cell.folder(self.workshop), partial(self._steps, part, cell)) for part, cell in self._cells()]
         done: dict[Job[Outcome], Outcome] = {}
         for ended in self.workshop.executor.carry_out(jobs, self.workshop.site):
@@ -134,6 +135,11 @@ class Reproduction:
         if self.plan.search is not None:
             outcome.searches += carry_out(self._search(outcome.sets), self.places, self.workshop)
         return outcome
+
+    def _check_truth(self) -> None:
+        if self.plan.search is not None:
+            search, spec = self._search([]), self._loaded.spec
+            table_of_truths(search, draw(search.space, spec, search.sample, search.seed), spec.dataset)
 
     def _steps(self, part: Part, cell: Cell) -> Steps[Outcome]:
         """One cell. Sets and the networks that judge them go to the executor; what is traced is made here, and so are embeddings."""
@@ -165,6 +171,8 @@ class Reproduction:
     @cached_property
     def _loaded(self) -> Loaded:
         grid = self._grid(self.plan.parts[0])
+        if self.only_estimate:
+            grid = replace(grid, zca="off")  # a whitening takes a minute, and changes no count
         try:
             return grid.load(self.plan.dataset, self.places, self.workshop)
         except AbsentDataError as absent:

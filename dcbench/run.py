@@ -92,6 +92,7 @@ class Run:
     watch: Watch = unwatched  # shown the state before the first step and after each, always before a checkpoint says that it is done
     cost: Cost = field(default_factory=Cost)
     history: list[dict[str, float]] = field(default_factory=list)
+    loops: list[str] = field(default_factory=list, init=False)  # of this very object, that ``steps`` has begun
 
     def generator(self, *names: str | int) -> torch.Generator:
         """A fresh generator that depends on the seed and ``names`` alone, so that no state of it need ever be saved."""
@@ -121,8 +122,16 @@ class Run:
     def steps(self, total: int, state: Mapping[str, Tensor | Stateful], name: str = "distill") -> Iterator[int]:
         """Count from where an earlier run was interrupted up to ``total``, restoring and saving ``state`` in place.
 
-        Raises MismatchError if the checkpoint was made on another kind of machine, KeyboardInterrupt when asked to stop.
+        ``name`` is what the progress says of it. One loop per run, for the checkpoint holds one loop's state: what goes before it
+        belongs into ``once``. Raises MismatchError at a second loop, or if the checkpoint was made on another kind of machine;
+        KeyboardInterrupt when asked to stop.
         """
+        if self.loops:
+            raise MismatchError(
+                f"a second loop of run.steps ({name!r} after {self.loops[0]!r}) would lose its place with its run's one checkpoint; "
+                "put the first into run.once(name, spec, build), where it has a run of its own"
+            )
+        self.loops.append(name)
         done = self._restore(name, total, state)
         saved = clock = time.monotonic()
         pause = self.checkpoint_seconds

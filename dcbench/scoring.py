@@ -14,7 +14,7 @@ from typing import Any
 from dcbench.augment import AUGMENTATIONS
 from dcbench.datasets.catalogue import revision_note
 from dcbench.errors import MismatchError, OutOfRangeError
-from dcbench.evaluator import Protocol, evaluation_macs, networks_abreast
+from dcbench.evaluator import Protocol, evaluation_macs, networks_abreast, require_network
 from dcbench.executor import Batch, Steps
 from dcbench.experiment import Distilled, Workshop
 from dcbench.files import append_line, read_lines
@@ -94,7 +94,7 @@ def scoring(judgement: Judgement) -> Steps[EvaluationRecord]:
 
     They lead to the record of those wanted alone: what a command says does not depend on what was done before it.
     """
-    _check(judgement)
+    check(judgement)
     folder, workshop = judgement.folder, judgement.workshop
     with (yield from workshop.hold(folder)):
         if not workshop.resume:
@@ -115,12 +115,16 @@ def _evaluation_folder(distilled: Distilled, protocol_hash: str, seed: int) -> P
     return distilled.folder / "evaluations" / (protocol_hash if own else f"{protocol_hash}-seed{seed}")
 
 
-def _check(judgement: Judgement) -> None:
-    """Refuse, before any network is trained, what no network could be trained on and what no record could hold."""
+def check(judgement: Judgement) -> None:
+    """Refuse, before any network is trained, what no network could be trained on and what no record could hold.
+
+    Raises MismatchError, FileFormatError.
+    """
     asked = (("network", judgement.judged.network, NETWORKS), ("augmentation", judgement.judged.augment, AUGMENTATIONS))
     for kind, name, known in asked:
         if name not in known:
             raise MismatchError(f"the set's own recipe asks for the {kind} {name!r}, which is unknown here; known: {', '.join(known)}")
+    require_network(judgement.judged, judgement.test.spec)
     nothing = {key: kinds[0]() for key, kinds in _KINDS.items()} | {"threads": 1, "engine": "none", "device": "none", "torch": "none"}
     distilled = judgement.distilled
     record = _record(replace(judgement, distilled=replace(distilled, provenance={})), [nothing])

@@ -19,6 +19,7 @@ from dcbench.distiller import Distiller, HyperParameter, hyper_parameters
 from dcbench.errors import OutOfRangeError
 from dcbench.images import ImageSpec, Space, SyntheticSet, TrainSet
 from dcbench.machine import Machine
+from dcbench.promise import wrong_type
 from dcbench.run import Run
 
 IPC = 2
@@ -110,11 +111,13 @@ class Candidate:
         """What goes wrong where the method should make a set, if anything does; raises TooMuchWorkError."""
         for kind, train in self.accepted.items():
             try:
-                _require_set(self.trial(kind).synthetic, train)
+                wrong = wrong_type(self.trial(kind).synthetic, train)
             except TooMuchWorkError:
                 raise
             except Exception as error:  # a stranger's method may raise anything
                 return error
+            if wrong:
+                return TypeError(wrong)
         return None
 
     @cached_property
@@ -149,20 +152,6 @@ class Candidate:
         rest = Steps()
         run = Run(0, self.machine, folder / "own", folder / "shared", progress=rest)
         return Trial(self.distiller.distill(deepcopy(self.sets[kind]), IPC, run), run.history, rest.done)
-
-
-def _require_set(made: object, train: TrainSet) -> None:
-    """Raises TypeError for what no harness could judge."""
-    if not isinstance(made, SyntheticSet):
-        raise TypeError(f"distill returned {'nothing' if made is None else f'a {type(made).__name__}'}, wanted a SyntheticSet")
-    images, labels = made.images, made.labels
-    if not (isinstance(images, Tensor) and isinstance(labels, Tensor)):
-        raise TypeError(f"images are a {type(images).__name__} and labels a {type(labels).__name__}, wanted tensors")
-    hard = labels.dtype == torch.int64 and labels.ndim == 1
-    soft = labels.is_floating_point() and labels.shape[1:] == (train.spec.classes,)
-    if len(labels) != len(images) or not (hard or soft):
-        given = f"{labels.dtype} {tuple(labels.shape)} for {len(images)} images"
-        raise TypeError(f"labels are {given}, wanted a class (torch.int64) or a row of {train.spec.classes} class weights for each")
 
 
 def small(distiller: type[Distiller], settings: Mapping[str, Any] | None = None) -> Distiller:

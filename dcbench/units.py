@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, final
 
 from dcbench.distiller import Distiller
-from dcbench.errors import DivergedError
+from dcbench.errors import DivergedError, MismatchError
 from dcbench.evaluator import NetworkResult, Protocol, evaluate
 from dcbench.executor import Handle, Site, Unit
 from dcbench.images import SyntheticSet, TestSet, TrainSet
 from dcbench.machine import Machine
+from dcbench.promise import require_promised
 from dcbench.provenance import ran_on
 from dcbench.run import Progress, Run
 from dcbench.wording import in_words
@@ -79,13 +80,16 @@ class Distil(Unit):
         yield self.made(self.distill(run), run)
 
     def distill(self, run: Run) -> SyntheticSet:
-        """The set; raises DivergedError with the method's fields, so that one sees what to change."""
+        """The set; raises DivergedError with the method's fields, so that one sees what to change, MismatchError if it is none to keep."""
         self.machine.forget_peak_memory()
         try:
-            return self.distiller.distill(self.train.get(), self.ipc, run)
+            train = self.train.get()
+            return require_promised(self.distiller.distill(train, self.ipc, run), train, self.ipc)
         except DivergedError as error:
             fields = ", ".join(f"{name}={value}" for name, value in self.fields.items())
             raise DivergedError(f"{self.label}: {error} with {fields}; try a smaller lr") from error
+        except MismatchError as error:
+            raise MismatchError(f"{self.label}: {error}") from error
 
     def made(self, synthetic: SyntheticSet, run: Run) -> Made:
         """``synthetic`` with what ``run`` knows of its making."""

@@ -20,6 +20,7 @@ from dcbench.evaluator import check_fit
 from dcbench.experiment import set_label
 from dcbench.images import Space, TrainSet
 from dcbench.machine import Machine
+from dcbench.records.search import WITHOUT_SEED
 from dcbench.run import Run, fingerprint
 from dcbench.selection import chosen_set, random_members
 from dcbench.training import Values
@@ -165,6 +166,9 @@ def whole(loaded: Loaded) -> Proxy:
 
 def _from_artifact(request: Request, artifact: Artifact, loaded: Loaded) -> Proxy:
     synthetic, origin = artifact.synthetic, artifact.provenance
+    if origin.get("method") in WITHOUT_SEED and origin.get("method_version") is None:
+        name = origin["method"]
+        raise MismatchError(f"proxy {request.text} is called {name}, as the real data is here; import it under another name with --name")
     try:
         check_fit(synthetic, loaded.test)
     except MismatchError as error:

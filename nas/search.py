@@ -14,7 +14,7 @@ from dcbench.nas.outcome import Outcome, store, trained_truth
 from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import Proxy, Request, make_proxies, open_artifacts, whole
 from dcbench.nas.space import SearchSpace
-from dcbench.nas.study import Rows, Study, announce, draw, job, matching
+from dcbench.nas.study import Drawn, Rows, Study, announce, draw, job, matching
 from dcbench.nas.truth import Truth, read_truth
 from dcbench.records import SearchRecord
 from dcbench.run import Run
@@ -67,7 +67,7 @@ def carry_out(search: Search, places: Places, workshop: Workshop) -> Done:
     drawn = draw(search.space, loaded.spec, search.sample, search.seed, search.match)
     study = Study(search.space, loaded, search.protocol, drawn, search.sample, search.seeds, search.seed)
     proxies = make_proxies(search.proxies, artifacts, loaded, Run(search.seed, workshop.machine))
-    truth = _table(search, study)
+    truth = table_of_truths(search, drawn, loaded.spec.dataset)
     reference = next((proxy for proxy in proxies if proxy.whole), whole(loaded))
     announce(study, [*proxies, *([reference] if truth is None and reference not in proxies else [])], workshop)
     for proxy in proxies:
@@ -86,11 +86,12 @@ def _load(dataset: str, search: Search, places: Places, workshop: Workshop) -> L
     return load(dataset, places, holdout=validation, progress=workshop.stoppable_progress)
 
 
-def _table(search: Search, study: Study) -> Truth | None:
+def table_of_truths(search: Search, drawn: Drawn, dataset: str) -> Truth | None:
+    """The table that the search names, if it does; raises DataError, FileFormatError, MismatchError where it does not serve."""
     if search.truth is None:
         return None
-    truth = read_truth(search.truth, search.space, study.loaded.spec.dataset, search.truth_column)
-    truth.require(study.drawn.architectures, search.truth)
+    truth = read_truth(search.truth, search.space, dataset, search.truth_column)
+    truth.require(drawn.architectures, search.truth)
     return truth
 
 

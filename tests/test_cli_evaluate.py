@@ -78,9 +78,25 @@ def test_a_set_is_judged_by_other_networks_than_it_was_made_with(out: Path) -> N
     found = evaluations(out / "mmd.pt", "--network", "convnet,alexnet", "--networks", "1", "--out", out)
     assert [evaluation["network"] for evaluation in found] == ["convnet", "alexnet"]
     assert found[0]["accuracies"] != found[1]["accuracies"]
-    answer = ask("evaluate", out / "mmd.pt", "--network", "vgg11", "--out", out)
+
+
+def test_a_network_that_cannot_see_the_images_is_named_before_anything_is_trained(out: Path, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere"
+    answer = ask("evaluate", out / "mmd.pt", "--network", "convnet,vgg11", "--networks", "3", "--out", other)
     assert answer.code == 1
-    assert "pools too often for 8×8 images; it needs at least 32×32" in answer.err
+    assert answer.line == "dcbench: vgg11 pools too often for 8×8 images; it needs at least 32×32: choose another"
+    assert not rows(other)
+    answer = ask(*MMD, "--network", "resnet18", "--out", other)
+    assert answer.code == 1
+    assert answer.line == "dcbench: resnet18 needs images of at least 16×16, got 8×8: choose another"
+    assert not (other / "mmd.pt").exists()
+
+
+@pytest.mark.parametrize("words", [("--space", "zca"), ("--name", "ours")])
+def test_what_is_said_of_foreign_sets_needs_a_layout(words: tuple[str, str], out: Path) -> None:
+    answer = ask("evaluate", out / "mmd.pt", *words, "--out", out)
+    assert answer.code == 2
+    assert answer.line.startswith("dcbench: --space and --name are of another project's set; say its layout with --as")
 
 
 def test_several_sets_networks_and_augmentations(out: Path) -> None:

@@ -290,4 +290,6 @@ def test_without_ray_one_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     answer = ask("run", "--method", "random", "--executor", "ray", "--out", tmp_path)
     assert answer.code == 1
-    assert answer.line == "dcbench: --executor ray needs Ray, which is not installed: pip install dcbench-distillation[ray]"
+    assert (
+        answer.line == "dcbench: --executor ray needs Ray, which is not installed: pip install ray, or in a clone pip install -e '.[ray]'"
+    )

@@ -120,6 +120,7 @@ BROKEN: dict[str, tuple[Distiller, str]] = {
     "finite": (broken(lambda made, *_: replace(made, images=made.images / 0)), "images that are not finite"),
     "detached": (broken(lambda made, *_: replace(made, images=made.images.clone().requires_grad_())), "with a gradient"),
     "space": (broken(lambda made, *_: replace(made, space=Space())), "in the space raw"),
+    "recipe": (broken(lambda made, *_: replace(made, recipe={"lr": -1.0})), "the recipe must have a positive lr"),
     "same seed, same set": (broken(unseeded), "two sets of the same seed differ"),
     "another seed, another set": (broken(deaf), "run.generator decides nothing"),
     "leaves all else alone": (broken(drawn), "global randomness of torch was drawn from or set"),
@@ -162,7 +163,7 @@ def test_what_a_method_raises_is_a_finding(tried: Callable[[Distiller], Candidat
 
 
 @pytest.mark.parametrize(
-    ("returned", "complaint"), [(None, "distill returned nothing, wanted a SyntheticSet"), ((1, 2), "distill returned a tuple, wanted")]
+    ("returned", "complaint"), [(None, "it returned nothing, wanted a SyntheticSet"), ((1, 2), "it returned a tuple, wanted")]
 )
 def test_what_is_no_set_is_named(returned: Any, complaint: str, tried: Callable[[Distiller], Candidate]) -> None:
     assert complaint in verdict("makes a set", tried(broken(lambda *_: returned))).why

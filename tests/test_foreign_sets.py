@@ -37,7 +37,7 @@ def pixels(digits: Loaded) -> tuple[Tensor, Tensor]:
 def one_of_several_experiments(folder: Path, digits: Loaded) -> Path:
     images, labels = normalised(digits)
     path = folder / "res_DC_digits_ConvNet_4ipc.pt"
-    torch.save({"data": [[torch.zeros_like(images), labels], [images, labels]], "accs_all_exps": {"ConvNet": [0.5]}}, path)
+    torch.save({"data": [[torch.zeros_like(images), labels], [images, labels]], "accs_all_exps": {"ConvNet": [np.float64(0.5)]}}, path)
     return path
 
 

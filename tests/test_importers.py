@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def imported(path: Path, layout: str, space: Space = NORMALISED) -> tuple[Tensor
 def test_experiments_of_which_the_last_counts(tmp_path: Path, layout: str) -> None:
     path = tmp_path / "res_DM_three_ConvNet_2ipc.pt"
     earlier = [torch.zeros(6, 3, 8, 8), LABELS]
-    torch.save({"data": [earlier, [NORMALISED.enter(PIXELS), LABELS]], "accs_all_exps": {"ConvNet": [0.5]}}, path)
+    torch.save({"data": [earlier, [NORMALISED.enter(PIXELS), LABELS]], "accs_all_exps": {"ConvNet": [np.float64(0.5)]}}, path)
     pixels, labels, warnings = imported(path, layout)
     assert torch.allclose(pixels, PIXELS, atol=1e-5)
     assert torch.equal(labels, LABELS)
@@ -112,14 +113,33 @@ def test_idc_is_taken_apart(tmp_path: Path, layout: str, factor: int) -> None:
     assert torch.allclose(pixels[:, 0, 0, 0], labels / 4 + 0.1)
 
 
-def test_folder_of_images(tmp_path: Path) -> None:
+def folders(tmp_path: Path, names: Sequence[str]) -> Path:
     for index, (image, label) in enumerate(zip(PIXELS, LABELS, strict=True)):
-        folder = tmp_path / "new_class_order" / ["a", "b", "c"][int(label)]
+        folder = tmp_path / "new_class_order" / names[int(label)]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()).save(folder / f"{index}.png")
-    pixels, labels, _ = imported(tmp_path / "new_class_order", "folder")
-    assert torch.allclose(pixels, PIXELS, atol=1 / 255)
-    assert torch.equal(labels, LABELS)
+    return tmp_path / "new_class_order"
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        (("u", "v", "w"), [0, 1, 2]),  # in alphabetical order
+        (("9", "10", "11"), [0, 1, 2]),  # in the order of the numbers
+        (SPEC.class_names[::-1], [2, 1, 0]),  # by name
+    ],
+)
+def test_folder_of_images(names: tuple[str, ...], classes: list[int], tmp_path: Path) -> None:
+    pixels, labels, _ = imported(folders(tmp_path, names), "folder")
+    assert torch.equal(labels.bincount(), LABELS.bincount()[classes])
+    for own, label in enumerate(classes):
+        assert torch.allclose(pixels[labels == label], PIXELS[own == LABELS], atol=1 / 255)
+
+
+def test_folders_of_which_some_are_called_as_classes(tmp_path: Path) -> None:
+    """By name and by place at once, two of them could be one class."""
+    with pytest.raises(FileFormatError, match=r"folder 'x' is no class of three, though others are; wanted the names of the classes"):
+        imported(folders(tmp_path, (SPEC.class_names[1], "x", "y")), "folder")
 
 
 def test_doubts_are_said(tmp_path: Path) -> None:
@@ -192,6 +212,23 @@ def test_one_command_evaluates_a_foreign_set(tmp_path: Path, digits: Loaded) -> 
     imported = done("import", *foreign, "--name", "theirs").json
     assert imported["warnings"] == []
     assert read_artifact(Path(imported["artifact"])).provenance["method"] == "theirs"
+
+
+def test_an_import_overwrites_nothing_unless_told_where(tmp_path: Path, digits: Loaded) -> None:
+    members = torch.cat([rows[:1] for rows in digits.train.by_class])
+    torch.save({"data": [[digits.train.values(members), digits.train.labels[members]]]}, tmp_path / "theirs.pt")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "dm.pt").write_bytes(b"ours")
+    foreign = ("import", tmp_path / "theirs.pt", "--as", "dm", "--dataset", "digits", "--out", tmp_path / "out")
+    answer = ask(*foreign)
+    assert answer.code == 1
+    assert answer.line == f"dcbench: {tmp_path}/out/dm.pt holds something else already; say where to write with --to, or another --name"
+    assert (tmp_path / "out" / "dm.pt").read_bytes() == b"ours"
+    for _ in range(2):  # the same set again is no other
+        done(*foreign, "--name", "../of others/dm")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["___of_others_dm.pt", "dm.pt"]
+    done(*foreign, "--to", tmp_path / "out" / "dm.pt")
+    assert read_artifact(tmp_path / "out" / "dm.pt").provenance["layout"] == "dm"
 
 
 def test_a_foreign_set_must_say_of_what() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from dcbench.cli.nas import search_table
 from dcbench.errors import FileFormatError
 from dcbench.nas import convnet720
 from dcbench.records import ArchitectureScore, RecordsFound, SearchRecord, SearchRun, StoredSearch, Versions, find_records, write_record
@@ -197,6 +198,19 @@ def test_sets_of_one_method_are_told_apart() -> None:
     assert board.labels == ("Random", "DM (seed 0)", "DM (seed 1)")
     twins = [search("dm", noisy(seed, 0.08), proxy_hash=f"{seed}abcdefghi") for seed in range(2)]
     assert search_boards(twins)[0].labels == ("DM (0abcdefg)", "DM (1abcdefg)")
+
+
+def test_a_foreign_set_stands_apart_and_beside_nothing_published() -> None:
+    theirs = search("datadam", noisy(1, 0.03), proxy_preset=None, proxy_seed=None, proxy_hash="theirs")
+    table, _ = search_tables([theirs, search("early-stopping", noisy(2, 0.1), proxy_preset=None, proxy_seed=None, proxy_ipc=None)])
+    titles = [column.full_title for column in table.columns]
+    assert titles[1:4] == ["DataDAM (foreign)", "Early-stopping, measured", "Early-stopping, published"]
+    assert "DataDAM, published" in titles
+    ours = search("datadam", noisy(3, 0.03))
+    assert search_boards([theirs, ours])[0].labels == ("DataDAM", "DataDAM (foreign)")
+    more = search("datadam", noisy(4, 0.1), proxy_preset=None, proxy_seed=None, proxy_hash="others")
+    assert search_boards([theirs, more])[0].labels == ("DataDAM (foreign, others)", "DataDAM (foreign, theirs)")
+    assert [line[0] for line in search_table([ours.record, theirs.record]).rows] == ["datadam", "datadam (foreign)"]
 
 
 def test_all_formats_say_the_same() -> None:

@@ -17,7 +17,7 @@ from typing import Any, final
 import pytest
 import torch
 
-from dcbench.artifact import write_artifact
+from dcbench.artifact import read_artifact, write_artifact
 from dcbench.cli import main
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
@@ -312,6 +312,13 @@ def test_bad_input_is_refused_in_one_line_before_anything_is_trained(
     (line,) = [line for line in said.splitlines() if line.startswith("dcbench: ")]
     assert re.search(complaint.replace("(", r"\("), line), line
     assert not list(tmp_path.rglob(ROWS_NAME))
+
+
+def test_a_foreign_set_is_not_called_as_the_real_data_is(command: Command, artifacts: Mapping[str, Path], tmp_path: Path) -> None:
+    write_artifact(tmp_path / "whole.pt", read_artifact(artifacts["apart"]).synthetic, {"method": "whole"})
+    ended, _, said = command("--proxy", str(tmp_path / "whole.pt"))
+    assert ended == 1
+    assert f"proxy {tmp_path}/whole.pt is called whole, as the real data is here; import it under another name with --name" in said
 
 
 @final

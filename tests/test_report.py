@@ -251,6 +251,8 @@ def test_a_schedule_over_budgets_is_one_setting() -> None:
 def test_artifacts_that_no_known_setting_tells_apart_are_not_pooled() -> None:
     table = only([*sets("dm", SETS["dm"], artifact_hash="a"), *sets("dm", SETS["datadam"], artifact_hash="b")])
     assert list(cells(table)) == ["DM (artifact=a)", "DM (artifact=b)"]
+    table = only([*sets("dm", SETS["dm"], artifact_hash="a"), *sets("dm", SETS["datadam"], artifact_hash="b", ipc=50)])
+    assert list(cells(table)) == ["DM (artifact=a)", "DM (artifact=b)"]  # of two budgets too: a method's file was changed between them
 
 
 def test_a_copied_artifact_is_no_other_setting() -> None:

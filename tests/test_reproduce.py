@@ -23,7 +23,7 @@ from dcbench.machine import Machine
 from dcbench.records import find_records
 from dcbench.reproducing import Outcome, Reproduction, _distilling_macs
 from dcbench.run import Run
-from dcbench.studies import STUDIES
+from dcbench.studies import STUDIES, find_study
 from dcbench.tracing import Trace
 from tests.carried_out import traced
 from tests.commandline import Answer, ask, done
@@ -100,6 +100,13 @@ def test_what_it_costs_is_known_without_data(tmp_path: Path, name: str, preset: 
     assert refused.code == 1
     assert "cifar10 was not found" in refused.line
     assert not (tmp_path / "out").exists()
+
+
+def test_an_estimate_whitens_nothing(tmp_path: Path, cifar_root: Path, machine: Machine) -> None:
+    places, workshop = Places(cifar_root, tmp_path / "cache"), Workshop(tmp_path, machine)
+    counted = Reproduction(find_study("table3"), "paper", places, workshop, only_estimate=True)
+    assert counted.data_found
+    assert counted._loaded.train.space.zca_matrix is None
 
 
 @pytest.mark.parametrize(("name", "preset"), [("table3", "quick"), ("table5", "quick"), ("fig9", "quick")])
@@ -200,6 +207,7 @@ def test_a_search_ranks_on_sets_that_were_made_without_its_validation_images(tmp
     said = ask("reproduce", "small-search", "--preset", "quick", "--out", tmp_path / "out", "--truth", truth)
     assert said.code == 1
     assert "truth.csv" in said.err
+    assert not list((tmp_path / "out").rglob("*.pt"))  # said before any set was made
     from dcbench.nas.catalogue import find_space
 
     rows = [f"{name},0.5" for name in find_space("convnet720").identifiers()]

@@ -100,6 +100,13 @@ def test_a_part_has_randomness_history_and_cost_of_its_own(run: Run) -> None:
 # ------------------------------------------------------------------------------------------------------- stopping, going on
 
 
+def test_a_second_loop_is_refused_with_what_to_do(kept: Run) -> None:
+    """It would be passed over through the first's checkpoint, or the first would be done again through the second's."""
+    Work(kept)()
+    with pytest.raises(MismatchError, match=r"a second loop of run.steps \('train' after 'distill'\).*put the first into run.once"):
+        next(kept.steps(TOTAL, {}, "train"))
+
+
 @pytest.mark.parametrize("steps", range(1, TOTAL + 1))
 def test_stopped_work_goes_on_to_the_same_bits(steps: int, run: Run, kept: Run) -> None:
     whole = Work(run)()

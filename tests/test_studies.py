@@ -9,7 +9,7 @@ import pytest
 
 from dcbench.augment import AUGMENTATIONS
 from dcbench.datasets.catalogue import DATASETS
-from dcbench.datasets.loading import Loaded
+from dcbench.datasets.loading import declared, load
 from dcbench.datasets.places import Places
 from dcbench.distiller import build, find, hyper_parameters, recorded_fields
 from dcbench.errors import OutOfRangeError, UnknownNameError
@@ -35,16 +35,18 @@ def test_each_table_and_figure_is_declared() -> None:
 
 
 @pytest.fixture(scope="module")
-def costs(cifar: Loaded, digits: Loaded, machine: Machine) -> dict[str, list[str]]:
+def costs(tmp_path_factory: pytest.TempPathFactory, machine: Machine) -> dict[str, list[str]]:
     """About how long each plan takes from nothing on two threads in fp32. It depends on how many images there are, not on their space."""
     found: list[tuple[Plan, str]] = []  # of equal plans, one
-    two = Workshop(Path(), Machine(machine.device, 2, "fp32"))
+    two, kept = Workshop(Path(), Machine(machine.device, 2, "fp32")), tmp_path_factory.mktemp("digits")
     for study in STUDIES.values():
         for preset in PRESETS:
             plan = study.plan(preset)
             if all(plan != other for other, _ in found):
                 reproduction = Reproduction(study, preset, Places(None, Path()), two)
-                vars(reproduction)["_loaded"] = {"cifar10": cifar, "digits": digits}[plan.dataset]
+                holdout = plan.search.validation if plan.search else 0
+                counted = declared(plan.dataset, holdout=holdout) or load(plan.dataset, Places(None, kept), holdout=holdout)
+                vars(reproduction)["_loaded"] = counted
                 found.append((plan, in_words(sum(piece.seconds for piece in reproduction.estimate()))))
     told = {name: [study.plan(preset) for preset in PRESETS] for name, study in STUDIES.items()}
     return {name: [next(words for other, words in found if other == plan) for plan in plans] for name, plans in told.items()}

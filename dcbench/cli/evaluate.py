@@ -54,11 +54,13 @@ def command(shared: Common, **options: Any) -> None:
 def _protocols(shared: Common, options: dict[str, Any]) -> list[Protocol]:
     from dcbench.cli.run import Judging
     from dcbench.datasets.catalogue import find
-    from dcbench.errors import UnknownNameError
+    from dcbench.errors import OutOfRangeError, UnknownNameError
     from dcbench.evaluator import PROTOCOLS, find_protocol
 
     if options["layout"] is not None:
         _foreign(options).check()
+    elif options["space"] != "auto" or options["name"] is not None:
+        raise OutOfRangeError("--space and --name are of another project's set; say its layout with --as, or leave them out")
     elif options["dataset"] is not None:
         find(options["dataset"])
     if shared.preset not in PROTOCOLS:
@@ -76,7 +78,7 @@ def _evaluate(protocols: list[Protocol], shared: Common, options: dict[str, Any]
     from dcbench.datasets.loading import load
     from dcbench.distilling import reopen
     from dcbench.executor import Job
-    from dcbench.scoring import Judgement, scoring
+    from dcbench.scoring import Judgement, check, scoring
 
     sets = [reopen(_own(path, shared, options, workshop), workshop) for path in dict.fromkeys(options["paths"])]
     names = {distilled.synthetic.spec.dataset for distilled in sets}
@@ -92,6 +94,8 @@ def _evaluate(protocols: list[Protocol], shared: Common, options: dict[str, Any]
         judgements += [
             Judgement(placed, data.test, protocol, seed, options["networks"] or protocol.networks, workshop) for protocol in protocols
         ]
+    for judgement in judgements:
+        check(judgement)
     jobs = {Job(each.distilled.label, each.folder, partial(scoring, each)): each for each in judgements}
     ended = {each.job: each for each in workshop.executor.carry_out(jobs, workshop.site)}
     return [_scored(jobs[job].distilled, ended[job].result) for job in jobs]

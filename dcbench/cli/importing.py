@@ -81,7 +81,7 @@ class Foreign:
 @click.option("--dataset", required=True, help="The data set that the images are images of.")
 @click.option("--space", default="auto", show_default=True, help=SPACE_HELP)
 @click.option("--name", help="The method's name in tables; the layout's if not given.")
-@click.option("--to", "target", type=click.Path(path_type=Path), help="The artifact's file; OUT/NAME.pt if not given.")
+@click.option("--to", "target", type=click.Path(path_type=Path), help="The artifact's file; if not given OUT/NAME.pt, if free.")
 @click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
 @data_root
 @out
@@ -91,14 +91,16 @@ class Foreign:
 def command(path: Path, target: Path | None, hardware: Hardware, as_json: bool, **options: Any) -> None:
     """Read the foreign set PATH and write it as a self-describing artifact, doubting aloud what looks wrong."""
     from dcbench.cli.console import Console
+    from dcbench.experiment import file_name
     from dcbench.importers import write_imported
 
     foreign = Foreign.of(options)
     foreign.check()
     with Console(as_json) as console:
         hardware.machine()  # the threads that fit a whitening
-        written = target or options["out"] / f"{foreign.name or foreign.layout}.pt"
+        name = foreign.name or foreign.layout
+        written = target or options["out"] / f"{file_name(name)}.pt"
         imported = foreign.read(path, places(options["data_root"], options["download"]), console)
-        write_imported(written, imported, foreign.name or foreign.layout)
+        write_imported(written, imported, name, over=target is not None)
     console.say(f"written: {written}")
     console.result({"artifact": str(written), "warnings": list(imported.warnings)})

@@ -100,8 +100,9 @@ def search_table(records: Sequence[SearchRecord]) -> Table:
         correlations = [_figure(found.spearman.value), interval, _figure(found.kendall.value), _figure(found.spearman_top.value)]
         accuracies = [_figure(value, 100, 1) for value in (found.top1_accuracy, found.regret)]
         budget = "–" if record.proxy_ipc is None else str(record.proxy_ipc)
+        proxy = f"{record.proxy} (foreign)" if record.foreign else record.proxy
         counts = [str(len(record.architectures)), str(record.failed)]
-        rows.append([record.proxy, budget, *counts, *correlations, *accuracies, f"{record.seconds / 60:.1f}"])
+        rows.append([proxy, budget, *counts, *correlations, *accuracies, f"{record.seconds / 60:.1f}"])
     where = f"{first.dataset} {first.dataset_note}".strip()
     title = f"{first.space} on {where}: ranking on the proxy against the truth, {first.validation_images} validation images"
     return Table(title, head, rows, ("minutes", "failed", "Kendall", "architectures"))

@@ -72,7 +72,7 @@ class Crew:
         if self.executor == "serial":
             return Serial()
         if importlib.util.find_spec("ray") is None:
-            raise ClusterError("--executor ray needs Ray, which is not installed: pip install dcbench-distillation[ray]")
+            raise ClusterError("--executor ray needs Ray, which is not installed: pip install ray, or in a clone pip install -e '.[ray]'")
         from dcbench.cluster import Needs, Ray
 
         executor = Ray(Needs.of(machine, self.cpus_per_unit, self.gpus_per_unit), self.address)

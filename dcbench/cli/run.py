@@ -126,8 +126,10 @@ def _publish_last(wanted: Sequence[tuple[Path, str]], done: Mapping[Path, Scored
 def _cell(cell: Cell, protocol: Protocol, networks: int, workshop: Workshop) -> Steps[Scored]:
     from dcbench.cli.results import Scored
     from dcbench.distilling import distilling
+    from dcbench.evaluator import require_network
     from dcbench.scoring import Judgement, record_path, scoring
 
+    require_network(protocol, cell.loaded.spec)  # hours before the set is there
     distilled = yield from distilling(cell, workshop)
     record = yield from scoring(Judgement(distilled, cell.loaded.test, protocol, cell.seed, networks, workshop))
     return Scored(record, record_path(distilled, record), distilled.path)

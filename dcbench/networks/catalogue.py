@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from dcbench.errors import UnknownNameError
+from dcbench.errors import MismatchError, UnknownNameError
 from dcbench.images import ImageSpec
 from dcbench.networks.base import Network
 from dcbench.networks.convnet import NORMALISATIONS, ConvNet, Normalisation
@@ -28,4 +28,7 @@ def build_network(name: str, spec: ImageSpec, normalisation: Normalisation = "in
     if normalisation not in NORMALISATIONS:
         raise UnknownNameError("normalisation", normalisation, NORMALISATIONS)
     with torch.random.fork_rng(devices=[]):  # layers draw first values from the global generator, which is not ours to move
-        return NETWORKS[name](spec, normalisation)
+        try:
+            return NETWORKS[name](spec, normalisation)
+        except MismatchError as error:
+            raise MismatchError(f"{name} {error}") from error

@@ -40,7 +40,7 @@ class ResNet18(Network):
         super().__init__()
         channels, size, _ = shape
         if size < LEAST:
-            raise MismatchError(f"resnet18 needs images of at least {LEAST}×{LEAST}, got {size}×{size}: choose another network")
+            raise MismatchError(f"needs images of at least {LEAST}×{LEAST}, got {size}×{size}: choose another")
         padding = 3 if size == 28 else 1
         size += 2 * padding - 2
         self.stem = nn.Sequential(nn.Conv2d(channels, 64, 3, padding=padding, bias=False), NORMALISATIONS[normalisation](64, size))

@@ -42,7 +42,7 @@ class Stacked(Network):
         channels, size, _ = shape
         least = 2 ** (1 + sum(layer.pools for layer in layers[:-1]))  # instance normalisation of one pixel is zero whatever it is
         if size < least and size != 28:
-            raise MismatchError(f"this network pools too often for {size}×{size} images; it needs at least {least}×{least}: choose another")
+            raise MismatchError(f"pools too often for {size}×{size} images; it needs at least {least}×{least}: choose another")
         self.pools = tuple(layer.pools for layer in layers)
         self.blocks = nn.ModuleList()
         for index, layer in enumerate(layers):

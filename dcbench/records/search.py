@@ -43,6 +43,9 @@ class ArchitectureScore:
         return sum(found) / len(found) if found else None
 
 
+WITHOUT_SEED = ("whole", "early-stopping")  # the real data itself, which no method made
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class SearchRecord(RecordKind):
@@ -92,6 +95,11 @@ class SearchRecord(RecordKind):
     def failed(self) -> int:
         """Architectures of which a network failed, or the truth. One that diverged has an accuracy all the same, and is ranked."""
         return sum(score.truth is None or any(run.failure for run in score.runs) for score in self.architectures)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the proxy was made by other code than this harness, which says a preset or a seed of all but its whole real data."""
+        return self.proxy_preset is None and self.proxy_seed is None and self.proxy not in WITHOUT_SEED
 
     @property
     def label(self) -> str:

@@ -84,16 +84,17 @@ def _board(shared: str, members: Sequence[StoredSearch]) -> SearchBoard:
     def place(stored: StoredSearch) -> tuple[Any, ...]:
         record = stored.record
         known = order.index(record.proxy) if record.proxy in order else len(order)
-        return record.proxy == REFERENCE, known, record.proxy, record.proxy_ipc or 0, record.proxy_seed or 0, record.proxy_hash
+        which = record.proxy_ipc or 0, record.proxy_seed or 0, record.proxy_hash
+        return record.proxy == REFERENCE, known, record.proxy, record.foreign, *which
 
     return SearchBoard(hashlib.sha256(shared.encode()).hexdigest()[:8], tuple(sorted(members, key=place)))
 
 
 def _labels(records: Sequence[SearchRecord]) -> list[str]:
-    """The method's title, and of several sets of one method the least that tells them apart."""
+    """The method's title, whether other code made the set, and of several sets of one method the least that tells them apart."""
     labels: dict[int, str] = {}
-    for method in {record.proxy for record in records}:
-        places = [place for place, record in enumerate(records) if record.proxy == method]
+    for method in {(record.proxy, record.foreign) for record in records}:
+        places = [place for place, record in enumerate(records) if (record.proxy, record.foreign) == method]
         told = _told_apart([records[place] for place in places])
         labels |= {place: _label(records[place], parts) for place, parts in zip(places, told, strict=True)}
     return [labels[place] for place in range(len(records))]
@@ -116,8 +117,9 @@ def _told_apart(records: Sequence[SearchRecord]) -> list[list[str]]:
 
 
 def _label(record: SearchRecord, parts: Sequence[str]) -> str:
+    words = [*(["foreign"] if record.foreign else []), *parts]
     name = next((table.methods[record.proxy] for table in PUBLISHED.values() if record.proxy in table.methods), title(record.proxy))
-    return one_line(f"{name} ({', '.join(parts)})" if parts else name)
+    return one_line(f"{name} ({', '.join(words)})" if words else name)
 
 
 def rank_figures(record: SearchRecord) -> RankFigures:
@@ -208,11 +210,11 @@ def _heads(board: SearchBoard) -> list[_Head]:
     table, heads, seen = board.published, [], set()
     for place, (stored, label) in enumerate(zip(board.searches, board.labels, strict=True)):
         method = stored.record.proxy
-        printed = table is not None and method in table.methods and method not in seen
+        printed = table is not None and method in table.methods and method not in seen and not stored.record.foreign
         heads.append(_Head(Column("measured", label) if printed else Column(label), place, None))
         if printed:
             heads.append(_Head(Column("published", label), None, method))
-        seen.add(method)
+        seen |= set() if stored.record.foreign else {method}  # a foreign set is not what the table is of
     missing = [(method, name) for method, name in (table.methods if table else {}).items() if method not in seen]
     return heads + [_Head(Column("published", name), None, method) for method, name in missing]
 

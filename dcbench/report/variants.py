@@ -67,11 +67,17 @@ def _of_one_method(records: Sequence[OfASet]) -> list[dict[str, str]]:
     found = [{name: own[name] for name in names if name in own} for own in settings]  # silent where a set has no such field
     if len({record.artifact_sha256 for record in records}) > 1 and all(map(unnamed, records)):
         return [own | {"checksum": record.artifact_sha256[:8]} for record, own in zip(records, found, strict=True)]
-    alike = [(record.ipc, *own.items()) for record, own in zip(records, found, strict=True)]
-    apart = {(*own, "" if record.foreign else record.artifact_hash) for record, own in zip(records, alike, strict=True)}
-    if len(set(alike)) < len(apart):  # the hash speaks only where the settings that we know leave two artifacts alike
+    told = [{"IPC": str(record.ipc), **own} for record, own in zip(records, found, strict=True)]
+    if _more_hashes(records, settings) or _more_hashes(records, told):
         found = [own | {"artifact": record.artifact_hash} for record, own in zip(records, found, strict=True)]
     return _named_by_preset(records, found)
+
+
+def _more_hashes(records: Sequence[OfASet], settings: Sequence[Mapping[str, str]]) -> bool:
+    """Whether the settings leave two of our own artifacts alike: the hash speaks only there, as of a method's file that was changed."""
+    alike = [tuple(own.items()) for own in settings]
+    apart = {(own, "" if record.foreign else record.artifact_hash) for record, own in zip(records, alike, strict=True)}
+    return len(set(alike)) < len(apart)
 
 
 def unnamed(record: OfASet) -> bool:
