@@ -6,7 +6,7 @@ import platform
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -53,15 +53,18 @@ class Machine:
     threads: int
     precision: Precision
     engine: Engine | Literal["auto"] = "auto"
+    decided: bool = field(default=False, compare=False)  # whether the engine was chosen here, so that a part of the job has its own
 
     def decide(self, macs: float, worth: float = WORTH_COMPILING_MACS) -> Machine:
         """This machine with ``engine`` chosen for a job of so many multiply-accumulates, from the job alone, not from timing.
 
+        Work that several jobs share decides again, from itself alone: its bits must not depend on which of them came first.
+
         Compiled are jobs of at least ``worth`` of them: as many as a network of this kind must be trained for to repay its compiling.
         """
-        if self.engine != "auto":
+        if self.engine != "auto" and not self.decided:
             return self
-        return replace(self, engine="compiled" if macs >= worth and _can_compile(self.device) else "eager")
+        return replace(self, engine="compiled" if macs >= worth and _can_compile(self.device) else "eager", decided=True)
 
     @property
     def on_gpu(self) -> bool:

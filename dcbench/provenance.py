@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +12,7 @@ import torch
 import dcbench
 from dcbench.machine import Machine
 from dcbench.records import Versions
+from dcbench.source import source_hash
 
 
 def ran_on(machine: Machine) -> dict[str, Any]:
@@ -46,17 +43,3 @@ def circumstances(rows: Sequence[Mapping[str, Any]], precision: str) -> dict[str
         "versions": Versions(dcbench.__version__, each("torch"), platform.python_version()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-@cache
-def source_hash(package: Path = Path(dcbench.__file__).parent) -> str:
-    """A hash of the project's own source as it was when first asked for, so that a record says which code made it.
-
-    The same whether methods, baselines and nas are links, as in the repository, or folders, as in a wheel.
-    """
-    digest = hashlib.sha256()
-    for folder, below, names in os.walk(package, followlinks=True):
-        below.sort()
-        for name in sorted(name for name in names if name.endswith(".py")):
-            digest.update((Path(folder) / name).read_bytes())
-    return digest.hexdigest()[:12]

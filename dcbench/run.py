@@ -20,6 +20,7 @@ from torch import Tensor
 from dcbench.errors import DivergedError, FileFormatError, MismatchError
 from dcbench.files import locked, read_tensors, write_bytes, write_tensors
 from dcbench.machine import Machine
+from dcbench.source import source_hash
 
 CHECKPOINT_VERSION = 1
 CHECKPOINT = "checkpoint.pt"
@@ -56,6 +57,7 @@ class Cost:
     resumed_elsewhere: bool = False  # went on, as its user allowed, or took shared work, from another device, engine or version
     warnings: list[str] = field(default_factory=list)  # what happened that the record should say
     counted: list[str] = field(default_factory=list)  # the shared work that is among the seconds
+    codes: set[str] = field(default_factory=lambda: {source_hash()})  # hashes of the code that did any of it
 
     @property
     def step_seconds(self) -> float | None:
@@ -122,11 +124,11 @@ class Run:
     def steps(self, total: int, state: Mapping[str, Tensor | Stateful], name: str = "distill") -> Iterator[int]:
         """Count from where an earlier run was interrupted up to ``total``, restoring and saving ``state`` in place.
 
-        ``name`` is what the progress says of it. One loop per run, for the checkpoint holds one loop's state: what goes before it
-        belongs into ``once``. Raises MismatchError at a second loop, or if the checkpoint was made on another kind of machine;
+        ``name`` is what the progress says of it. One loop per run that has a folder, for its checkpoint holds one loop's state: what goes
+        before it belongs into ``once``. Raises MismatchError at a second loop, or if the checkpoint was made on another kind of machine;
         KeyboardInterrupt when asked to stop.
         """
-        if self.loops:
+        if self.loops and self.folder is not None:
             raise MismatchError(
                 f"a second loop of run.steps ({name!r} after {self.loops[0]!r}) would lose its place with its run's one checkpoint; "
                 "put the first into run.once(name, spec, build), where it has a run of its own"
@@ -186,14 +188,16 @@ class Run:
                 except FileFormatError:
                     result.unlink()  # damaged: what it held can be made again
             part = replace(self.part(name), folder=folder)
-            built = {**build(part), "seconds": part.cost.seconds, "machine": self.machine.fingerprint()}
-            write_tensors(result, built)
+            built = build(part)
+            how = {"seconds": part.cost.seconds, "machine": self.machine.fingerprint(), "codes": sorted(part.cost.codes)}
+            write_tensors(result, {**built, **how})
             part.finish()
         return self._count(what, read_tensors(result))
 
     def _count(self, what: str, made: dict[str, Any]) -> dict[str, Any]:
-        """``made`` without the seconds it took and the machine that it was made on."""
-        seconds, here = made.pop("seconds", 0.0), self.machine.fingerprint()  # older ones say neither
+        """``made`` without the seconds it took, and the machine and the code that it was made by."""
+        seconds, here = made.pop("seconds", 0.0), self.machine.fingerprint()  # older ones say none of these
+        self.cost.codes.update(made.pop("codes", []))
         self.cost.resumed_elsewhere |= made.pop("machine", here) != here
         if what not in self.cost.counted:
             self.cost.counted.append(what)
@@ -218,7 +222,7 @@ class Run:
         if self.folder is None:
             return
         plain = {key: value.detach().cpu() if isinstance(value, Tensor) else value.state_dict() for key, value in state.items()}
-        cost = asdict(self.cost)
+        cost = asdict(self.cost) | {"codes": sorted(self.cost.codes)}
         head = {
             "format_version": CHECKPOINT_VERSION,
             "name": name,
@@ -243,6 +247,7 @@ class Run:
         self.cost.resumed_elsewhere |= saved["cost"]["resumed_elsewhere"]
         self.cost.warnings[:] = saved["cost"].get("warnings", [])  # older checkpoints have none
         self.cost.counted[:] = saved["cost"].get("counted", self.cost.counted)
+        self.cost.codes.update(saved["cost"].get("codes", []))
         self.history[:] = saved["history"]
         return int(saved["done"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -49,6 +50,7 @@ class Recorded(Protocol):
     def normalisation(self) -> Normalisation: ...
     def setting(self, ipc: int) -> Starts: ...
     def snapshots(self, ipc: int) -> int: ...
+    def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]: ...
     def shared_bytes(self, train: TrainSet, ipc: int) -> int: ...
 
 
@@ -68,12 +70,13 @@ class Experts:
     """The experts' trajectories, each recorded once and shared by all distillations with the same seed and data."""
 
     def __init__(self, method: Recorded, train: TrainSet, ipc: int, run: Run) -> None:
-        self.method, self.run = method, run
-        self.train = train.held_on(run.machine.device)
+        machine = run.machine.decide(sum(method.shared_macs(train, ipc).values()))
+        self.method, self.run = method, replace(run, machine=machine)
+        self.train = train.held_on(machine.device)
         self.recorded_by = recorded_by(method, ipc)
         self.max_start, self.epochs = method.setting(ipc).max_start_epoch, method.snapshots(ipc) - 1
         self.size = method.shared_bytes(train, ipc)
-        self.trainer = Trainer(build_network(method.network, train.spec, method.normalisation), run.machine)
+        self.trainer = Trainer(build_network(method.network, train.spec, method.normalisation), machine)
         self.kept: dict[int, Tensor] = {}
         for index in range(method.experts):
             recorded = self._record(index)

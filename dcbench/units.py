@@ -99,6 +99,7 @@ class Distil(Unit):
             "compile_seconds": run.compile_seconds,
             "peak_memory_bytes": self.machine.peak_memory_bytes(),
             "resumed_elsewhere": run.cost.resumed_elsewhere,
+            "code": "/".join(sorted(run.cost.codes)),
             **self.machine.fingerprint(),
         }
         return Made(synthetic, run.history, cost, tuple(run.cost.warnings))

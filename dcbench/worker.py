@@ -17,7 +17,7 @@ import torch
 import dcbench
 from dcbench.errors import ClusterError, DcbenchError
 from dcbench.executor import PATIENCE, Handle, Site, Unit
-from dcbench.provenance import source_hash
+from dcbench.source import source_hash
 
 Value = TypeVar("Value")
 News = list[tuple[str, tuple[Any, ...]]]

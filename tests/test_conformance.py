@@ -193,6 +193,14 @@ def test_global_randomness_of_any_library_is_to_be_left_alone(
     assert f"of {what} was drawn from or set" in verdict("leaves all else alone", tried(broken(drawing))).why
 
 
+def test_two_loops_are_found_where_they_are_resumed(tried: Callable[[Distiller], Candidate]) -> None:
+    def looping(made: SyntheticSet, _train: TrainSet, run: Run) -> SyntheticSet:
+        list(run.steps(STEPS, {"images": made.images}, "again"))
+        return made
+
+    assert "a second loop of run.steps ('again' after 'distill')" in verdict("resumes", tried(broken(looping))).why
+
+
 def test_long_work_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
     text = PLUGIN.replace("noise: float = 0.5", "noise: float = 0.0\n    rounds: int = 3000").replace(
         "        if self.noise", "        for _ in run.steps(self.rounds, {}):\n            pass\n        if self.noise"

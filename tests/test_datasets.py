@@ -37,8 +37,6 @@ from dcbench.images import Space, TrainSet
 pa: Any = pyarrow  # which has no types
 pq: Any = pyarrow.parquet
 
-REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
-
 
 # ---------------------------------------------------------------------------------------------- small data in every layout
 
@@ -967,13 +965,6 @@ def test_spaces_of_different_holdouts_are_kept_apart(cache: Path) -> None:
 
 
 # -------------------------------------------------------------------------------------------------------------- the real thing
-
-
-@pytest.fixture(scope="module")
-def cifar(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    if not (REAL_DATA / "cifar10").is_dir():
-        pytest.skip(f"no CIFAR-10 in {REAL_DATA}")
-    return load("cifar10", Places(REAL_DATA, tmp_path_factory.mktemp("cifar")))
 
 
 @pytest.mark.cifar

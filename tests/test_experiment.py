@@ -23,9 +23,9 @@ from dcbench.experiment import Cell, Workshop, file_name, set_label
 from dcbench.grid import Grid
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.machine import Machine
-from dcbench.provenance import source_hash
 from dcbench.run import Run
 from dcbench.scoring import record_path
+from dcbench.source import source_hash
 from dcbench.wording import in_words
 from tests.carried_out import distil, score
 

@@ -62,6 +62,7 @@ distillations = st.builds(
     device_name=texts,
     torch=names,
     resumed_elsewhere=st.booleans(),
+    code=texts,
 )
 
 

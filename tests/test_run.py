@@ -222,6 +222,20 @@ def test_a_checkpoint_of_another_machine_is_refused_unless_allowed(change: dict[
     assert allowed.run.cost.resumed_elsewhere
 
 
+def test_all_code_that_did_any_of_it_is_named(kept: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def of(code: str) -> Run:
+        monkeypatch.setattr("dcbench.run.source_hash", lambda: code)
+        return again(kept)
+
+    of("a").once("features", {}, Builds())
+    with pytest.raises(KeyboardInterrupt):
+        Work(stopping_after(of("b"), 2))()
+    rest = of("c")
+    rest.once("features", {}, Builds())
+    Work(rest)()
+    assert rest.cost.codes == {"a", "b", "c"}
+
+
 def test_having_gone_on_elsewhere_is_remembered_through_later_interruptions(kept: Run) -> None:
     with pytest.raises(KeyboardInterrupt):
         Work(stopping_after(kept, 2))()

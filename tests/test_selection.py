@@ -18,10 +18,12 @@ from dcbench.baselines.k_center import KCenter
 from dcbench.distiller import build
 from dcbench.files import read_tensors, write_tensors
 from dcbench.images import TrainSet
+from dcbench.methods.mtt import MTT
 from dcbench.networks.catalogue import build_network
 from dcbench.run import Cost, Run, fingerprint
 from dcbench.selection import FeatureNetwork, chosen_set, farthest_first, first_images, random_members
 from dcbench.training import Schedule, train_network
+from dcbench.trajectories import Experts
 from tests.reference import selection as brute_force
 
 
@@ -137,6 +139,17 @@ def test_another_version_of_a_method_has_another_feature_network(
     monkeypatch.setattr(method, "version", 2)
     chooser.distill(tiny, 1, shared)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_shared_networks_choose_their_engine_by_themselves(tiny: TrainSet, run: Run, tmp_path: Path) -> None:
+    """Not by the cost of whatever job comes first: their bits would depend on the order."""
+    long = replace(run, shared=tmp_path, machine=replace(run.machine, engine="auto").decide(1e18))
+    build("k-center", "paper", {"feature_epochs": 1}).distill(tiny, 1, long)
+    mtt = build("mtt", "quick", {"experts": 1, "max_start_epoch": 1, "expert_epochs": 1})
+    assert isinstance(mtt, MTT)
+    Experts(mtt, tiny, 1, long)
+    kept = {path.parent.name.rpartition("-")[0]: read_tensors(path)["machine"]["engine"] for path in tmp_path.glob("*/result.pt")}
+    assert kept == {"feature-network": "eager", "mtt-expert-0": "eager"}
 
 
 def test_the_feature_network_is_trained_once_for_all_who_need_it(tiny: TrainSet, run: Run, tmp_path: Path) -> None:

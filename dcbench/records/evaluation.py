@@ -58,6 +58,7 @@ class Distillation(RanOn):
     peak_memory_bytes: Whole | None
     torch: Name
     resumed_elsewhere: bool
+    code: Annotated[str, MaxLen(200)] = ""  # a hash, several with a slash between them; older sets do not say it
 
 
 @final

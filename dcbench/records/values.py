@@ -93,10 +93,11 @@ def _decode_fields(kind: type, value: Mapping[str, Any], where: str) -> Any:
     for name in value:
         if name not in hints:
             raise RefusedError(f"unknown field {shown(prefix + name)}")
+    unsaid = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}  # in older files
     for name in hints:
-        if name not in value:
+        if name not in value and name not in unsaid:
             raise RefusedError(f"field {prefix}{name} is missing")
-    return kind(**{name: decode(hint, value[name], prefix + name) for name, hint in hints.items()})
+    return kind(**{name: decode(hint, value[name], prefix + name) for name, hint in hints.items() if name in value})
 
 
 @cache

@@ -77,6 +77,7 @@ def _provenance(stored: StoredRecord, root: Path) -> Iterator[Markup]:
         "artifact": record.artifact_hash,
         "checksum": record.artifact_sha256,
         "distilled": made and f"{in_words(made.distill_seconds)}, {made.engine}, {made.precision}, {made.device_name}, torch {made.torch}",
+        "distilled by code": made and made.code,
         "resumed": "on another machine or setting than it, or work that it shares, began with" if made and made.resumed_elsewhere else "",
         "evaluated": f"{in_words(record.evaluate_seconds)}, {record.engine}, {record.precision}, {record.device_name}",
         "protocol": record.protocol_hash,

@@ -1,0 +1,24 @@
+"""Which code this is: a hash of the project's own source."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+
+import dcbench
+
+
+@cache
+def source_hash(package: Path = Path(dcbench.__file__).parent) -> str:
+    """A hash of the project's own source as it was when first asked for, so that a record says which code made it.
+
+    The same whether methods, baselines and nas are links, as in the repository, or folders, as in a wheel.
+    """
+    digest = hashlib.sha256()
+    for folder, below, names in os.walk(package, followlinks=True):
+        below.sort()
+        for name in sorted(name for name in names if name.endswith(".py")):
+            digest.update((Path(folder) / name).read_bytes())
+    return digest.hexdigest()[:12]
