@@ -104,18 +104,17 @@ def bench_step(repeats: int) -> Iterator[dict[str, Any]]:
 
 
 def engine_epoch(images: Tensor, labels: Tensor, machine: Machine) -> Callable[[], Any]:
-    """A function that trains one network for an epoch of the engine."""
+    """A function that goes on with the training of one network for an epoch of the engine."""
     train = stand_in()
     network = build_network("convnet", train.spec)
     initialise(network, torch.Generator().manual_seed(0))
     trainer = Trainer(network, machine)
-    schedule = replace(PROTOCOLS["paper"].schedule, epochs=1)
-    run = Run(0, machine)
-    return lambda: trainer.train(images.__getitem__, labels, schedule, run, DSA())
+    training = trainer.epochs(images.__getitem__, labels, replace(PROTOCOLS["paper"].schedule, epochs=1_000_000), Run(0, machine), DSA())
+    return lambda: next(training)
 
 
 def plain_epoch(size: int) -> Callable[[], float]:
-    """A function that trains one network for an epoch of the plain transcription."""
+    """The same of the plain transcription."""
     images, labels = images_of(size)
     network = plain.PlainConvNet(3, 10)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
@@ -129,7 +128,8 @@ def bench_epoch(repeats: int) -> Iterator[dict[str, Any]]:
         with elsewhere("plain-epoch", str(size)) as plain_one:
             contenders: dict[str, Callable[[], Any]] = {"plain": plain_one}
             contenders |= {name: engine_epoch(*images_of(size), machine) for name, machine in machines().items()}
-            yield {"what": f"epoch of {size} images", **alternating(contenders, max(repeats, 15), warm_up=5)}
+            contenders |= {f"{name} convolutions alone": convolutions(size, machine) for name, machine in machines().items()}
+            yield {"what": f"epoch of {size} images", **alternating(contenders, max(repeats, 15), warm_up=5, turn=max(1, 200 // size))}
 
 
 def plain_test(size: int) -> Callable[[], float]:
@@ -157,32 +157,32 @@ def bench_baseline(repeats: int) -> Iterator[dict[str, Any]]:
             yield {"what": f"{what} {case}", **alternating({"plain": as_it_is, "memory kept": keeping}, repeats)}
 
 
+def convolutions(count: int, machine: Machine, backward: bool = True) -> Callable[[], None]:
+    """A function that does the convolutions of ConvNet-3 for so many images, and nothing else: forward, and backward if asked."""
+    dtype = torch.bfloat16 if machine.precision == "bf16" else torch.float32
+    layers = [torch.nn.Conv2d(c, 128, 3, padding=1, device=machine.device).to(dtype) for c in (3, 128, 128)]
+    layers = [layer.to(memory_format=torch.channels_last) for layer in layers]
+    values = [machine.place(torch.randn(count, c, size, size)).to(dtype) for c, size in ((3, 32), (128, 16), (128, 8))]
+    for value in values[1:]:
+        value.requires_grad_(backward)
+
+    def work() -> None:
+        for layer, value in zip(layers, values, strict=True):
+            with torch.set_grad_enabled(backward):
+                seen = layer(value)
+            if backward:
+                seen.backward(torch.ones_like(seen))
+
+    return work
+
+
 def bench_limit(repeats: int) -> Iterator[dict[str, Any]]:
     """What the convolutions of ConvNet-3 alone take: forward of a chunk of images; forward and backward of 10 and 100."""
     for name, machine in machines().items():
-        dtype = torch.bfloat16 if name == "bf16" else torch.float32
-        layers = [torch.nn.Conv2d(c, 128, 3, padding=1, device=machine.device).to(dtype) for c in (3, 128, 128)]
-        layers = [layer.to(memory_format=torch.channels_last) for layer in layers]
-
-        def inputs(count: int, gradient: bool, dtype: torch.dtype = dtype, machine: Machine = machine) -> list[Tensor]:
-            shapes = [(3, 32), (128, 16), (128, 8)]
-            made = [machine.place(torch.randn(count, c, size, size)).to(dtype) for c, size in shapes]
-            return [value.requires_grad_(gradient and index > 0) for index, value in enumerate(made)]
-
-        def forward(values: list[Tensor], layers: Any = layers) -> None:
-            with torch.no_grad():
-                for layer, value in zip(layers, values, strict=True):
-                    layer(value)
-
-        def both(values: list[Tensor], layers: Any = layers) -> None:
-            for layer, value in zip(layers, values, strict=True):
-                seen = layer(value)
-                seen.backward(torch.ones_like(seen))
-
         chunk = machine.chunk(128 * 32 * 32)
-        cases: dict[str, Callable[[], Any]] = {f"forward of {chunk}": partial(forward, inputs(chunk, False))}
-        cases |= {f"forward and backward of {count}": partial(both, inputs(count, True)) for count in (10, 100)}
-        yield {"what": f"convolutions alone, {name}", **alternating(cases, max(repeats, 15), warm_up=5)}
+        cases: dict[str, Callable[[], Any]] = {f"forward of {chunk}": convolutions(chunk, machine, backward=False)}
+        cases |= {f"forward and backward of {count}": convolutions(count, machine) for count in (10, 100)}
+        yield {"what": f"convolutions alone, {name}", **alternating(cases, max(repeats, 15), warm_up=5, turn=10)}
 
 
 def bench_growth(repeats: int) -> Iterator[dict[str, Any]]:

@@ -63,20 +63,28 @@ class Trainer:
         self._loss = machine.accelerate(lambda images, labels: F.cross_entropy(network(images).float(), labels))
 
     def train(self, values: Values, labels: Labels, schedule: Schedule, run: Run, augment: Augmentation | None = None) -> float:
-        """Train the network as it stands; returns the mean loss of the last epoch.
+        """Train the network as it stands; returns the mean loss of the last epoch."""
+        loss = torch.zeros(())
+        for last in self.epochs(values, labels, schedule, run, augment):
+            loss = last
+        return float(loss)
+
+    def epochs(
+        self, values: Values, labels: Labels, schedule: Schedule, run: Run, augment: Augmentation | None = None
+    ) -> Iterator[Float[Tensor, ""]]:
+        """Train the network as it stands; yields the mean loss of each epoch, on the device.
 
         The order of the images and their augmentation come from ``run.generator``, the epoch named. Resumes between epochs.
         """
         self.network.train()
         labels = run.place(labels)
         optimizer = sgd(self.network.parameters(), schedule, self.machine)
-        loss = torch.zeros(())
         for epoch in run.steps(schedule.epochs, {"network": self.network, "optimizer": optimizer}, "train"):
             decayed(optimizer, schedule, epoch)
             loss = self._epoch(values, labels, schedule.batch, optimizer, (run, augment, epoch))
             if epoch % 100 == 99 or epoch == schedule.epochs - 1:  # reading the loss waits for the device
                 run.log(epoch, loss=float(loss))
-        return float(loss)
+            yield loss
 
     @torch.no_grad()
     def predict(self, images: Float[Tensor, "n channels size size"]) -> Int64[Tensor, " n"]:

@@ -17,7 +17,7 @@ from dcbench.errors import OutOfRangeError, UnknownNameError
 from dcbench.images import ImageSpec
 from dcbench.networks.base import initialise, macs
 from dcbench.networks.catalogue import build_network
-from dcbench.networks.convnet import ACTIVATIONS, NORMALISATIONS, POOLINGS, ConvNet, usual_depth
+from dcbench.networks.convnet import ACTIVATIONS, NORMALISATIONS, POOLINGS, AveragePool, ConvNet, usual_depth
 from dcbench.networks.instance_norm import InstanceNorm
 
 CIFAR = (3, 32, 32)
@@ -120,6 +120,24 @@ def test_options_mean_torch_s_layers(normalisation: str, activation: str, poolin
             theirs.copy_(ours)
     images = torch.randn(4, 3, 8, 8, generator=generator)
     assert torch.allclose(network(images), chain(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("compiling", [False, True])
+@pytest.mark.parametrize("shape", [(8, 8), (7, 5), (2, 2)])
+def test_average_pooling_is_torch_s_with_its_gradients(shape: tuple[int, int], compiling: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is written for compiling, too, to the second derivative; an odd last row and column are left out."""
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
+    images = torch.randn(3, 4, *shape, generator=seeded(4), dtype=torch.float64)
+
+    def derivatives(pool: nn.Module) -> list[Tensor]:
+        values = images.clone().requires_grad_()
+        pooled = pool(values)
+        (first,) = torch.autograd.grad(pooled.pow(3).sum(), values, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), values)
+        return [pooled, first, second]
+
+    for ours, theirs in zip(derivatives(AveragePool()), derivatives(nn.AvgPool2d(2)), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-12)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, final
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcbench.errors import OutOfRangeError
@@ -31,10 +33,28 @@ NORMALISATIONS: dict[str, Callable[[int, int], nn.Module]] = {
     "instance": lambda channels, _size: InstanceNorm(channels),
     "group": lambda channels, _size: nn.GroupNorm(4, channels),
 }
+
+
+@final
+class AveragePool(nn.Module):
+    """The mean of each 2×2 square of an image's channel; an odd last row or column is left out.
+
+    Compiled, it is a mean over axes of two: of torch's pooling the gradient is found by dividing each place anew (docs/speed.md).
+    """
+
+    def forward(self, values: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling():
+            return F.avg_pool2d(values, 2)
+        height, width = values.shape[2] // 2, values.shape[3] // 2
+        even = values[:, :, : 2 * height, : 2 * width]
+        squares: Tensor = even.unflatten(2, (height, 2)).unflatten(4, (width, 2))
+        return squares.mean((3, 5))
+
+
 POOLINGS: dict[str, Callable[[], nn.Module]] = {
     "none": nn.Identity,
     "max": lambda: nn.MaxPool2d(2),
-    "average": lambda: nn.AvgPool2d(2),
+    "average": AveragePool,
 }
 
 
