@@ -25,6 +25,7 @@ from dcbench.source import source_hash
 CHECKPOINT_VERSION = 1
 CHECKPOINT = "checkpoint.pt"
 HISTORY = "history.csv"
+UNKNOWN = "unknown"  # code of older checkpoints and shared work, which do not say it
 CHECKPOINT_SHARE = 0.015  # of a run's time, at the most, goes into checkpoints, however large the images are
 Progress = Callable[[str, int, int], None]  # what is being done, how many steps are done, of how many
 
@@ -178,7 +179,7 @@ class Run:
         what = f"{name}-{fingerprint(whole)}"
         if self.shared is None:
             part = self.part(name)
-            return self._count(what, {**build(part), "seconds": part.cost.seconds})
+            return self._count(what, {**build(part), "seconds": part.cost.seconds, "codes": sorted(part.cost.codes)})
         folder = self.shared / what
         result = folder / "result.pt"
         with locked(folder, self._waiting):
@@ -197,7 +198,7 @@ class Run:
     def _count(self, what: str, made: dict[str, Any]) -> dict[str, Any]:
         """``made`` without the seconds it took, and the machine and the code that it was made by."""
         seconds, here = made.pop("seconds", 0.0), self.machine.fingerprint()  # older ones say none of these
-        self.cost.codes.update(made.pop("codes", []))
+        self.cost.codes.update(made.pop("codes", [UNKNOWN]))
         self.cost.resumed_elsewhere |= made.pop("machine", here) != here
         if what not in self.cost.counted:
             self.cost.counted.append(what)
@@ -247,7 +248,7 @@ class Run:
         self.cost.resumed_elsewhere |= saved["cost"]["resumed_elsewhere"]
         self.cost.warnings[:] = saved["cost"].get("warnings", [])  # older checkpoints have none
         self.cost.counted[:] = saved["cost"].get("counted", self.cost.counted)
-        self.cost.codes.update(saved["cost"].get("codes", []))
+        self.cost.codes.update(saved["cost"].get("codes", [UNKNOWN]))
         self.history[:] = saved["history"]
         return int(saved["done"])
 

@@ -85,7 +85,7 @@ def test_a_network_that_cannot_see_the_images_is_named_before_anything_is_traine
     answer = ask("evaluate", out / "mmd.pt", "--network", "convnet,vgg11", "--networks", "3", "--out", other)
     assert answer.code == 1
     assert answer.line == "dcbench: vgg11 pools too often for 8×8 images; it needs at least 32×32: choose another"
-    assert not rows(other)
+    assert not list(other.rglob("networks.jsonl"))
     answer = ask(*MMD, "--network", "resnet18", "--out", other)
     assert answer.code == 1
     assert answer.line == "dcbench: resnet18 needs images of at least 16×16, got 8×8: choose another"

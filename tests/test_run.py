@@ -222,7 +222,7 @@ def test_a_checkpoint_of_another_machine_is_refused_unless_allowed(change: dict[
     assert allowed.run.cost.resumed_elsewhere
 
 
-def test_all_code_that_did_any_of_it_is_named(kept: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_code_that_did_any_of_it_is_named(kept: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def of(code: str) -> Run:
         monkeypatch.setattr("dcbench.run.source_hash", lambda: code)
         return again(kept)
@@ -234,6 +234,12 @@ def test_all_code_that_did_any_of_it_is_named(kept: Run, monkeypatch: pytest.Mon
     rest.once("features", {}, Builds())
     Work(rest)()
     assert rest.cost.codes == {"a", "b", "c"}
+    (path,) = results(tmp_path / "shared")
+    kept_before = {key: value for key, value in read_tensors(path).items() if key != "codes"}
+    write_tensors(path, kept_before)  # as it was kept before code was named
+    later = of("d")
+    later.once("features", {}, Builds())
+    assert later.cost.codes == {"d", "unknown"}
 
 
 def test_having_gone_on_elsewhere_is_remembered_through_later_interruptions(kept: Run) -> None:
