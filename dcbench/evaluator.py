@@ -194,7 +194,8 @@ class _Jury:
 
 def require_network(protocol: Protocol, spec: ImageSpec) -> None:
     """Raises MismatchError if the protocol's network cannot see images of ``spec``."""
-    build_network(protocol.network, spec, protocol.normalisation)
+    with torch.device("meta"):  # its layers are not filled: only their shapes are asked for
+        build_network(protocol.network, spec, protocol.normalisation)
 
 
 def check_fit(synthetic: SyntheticSet, test: TestSet) -> None:

@@ -53,13 +53,11 @@ def wrong_shape(made: SyntheticSet, train: TrainSet, ipc: int | None) -> str:
 
 def wrong_balance(made: SyntheticSet, train: TrainSet, ipc: int | None) -> str:
     """Other numbers of images of the classes, or classes that there are not."""
-    counts = torch.bincount(made.hard_labels.clamp(min=-1).detach().cpu() + 1, minlength=train.spec.classes + 1).tolist()
-    wanted = [len(members) if ipc is None else ipc for members in train.by_class]
-    if [0, *wanted] == counts:
-        return ""
-    if counts[0] or len(counts) > len(wanted) + 1:
-        return f"labels from {int(made.hard_labels.min())} to {int(made.hard_labels.max())}, but there are {len(wanted)} classes"
-    return f"{counts[1:]} images of the classes, wanted {ipc or wanted} of each"
+    labels, wanted = made.hard_labels.detach().cpu(), [len(members) if ipc is None else ipc for members in train.by_class]
+    if bool(((labels < 0) | (labels >= len(wanted))).any()):
+        return f"labels from {int(labels.min())} to {int(labels.max())}, but there are {len(wanted)} classes"
+    counts = torch.bincount(labels, minlength=len(wanted)).tolist()
+    return "" if counts == wanted else f"{counts} images of the classes, wanted {ipc or wanted} of each"
 
 
 def wrong_values(made: SyntheticSet, _train: TrainSet, _ipc: int | None) -> str:

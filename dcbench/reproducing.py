@@ -137,7 +137,7 @@ class Reproduction:
         return outcome
 
     def _check_truth(self) -> None:
-        if self.plan.search is not None:
+        if self.truth is not None:
             search, spec = self._search([]), self._loaded.spec
             table_of_truths(search, draw(search.space, spec, search.sample, search.seed), spec.dataset)
 

@@ -51,7 +51,7 @@ class FeatureNetwork:
         machine.settle(network)
         network.eval()
         observe = machine.accelerate(lambda images: network.observe(images).features)
-        return in_chunks(observe, train.values, len(train), run.machine)
+        return in_chunks(observe, train.values, len(train), machine)
 
 
 def farthest_first(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " count"]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from dcbench.artifact import read_artifact
 from dcbench.datasets.loading import Loaded
 from dcbench.errors import FileFormatError, UnknownNameError
+from dcbench.files import read_foreign_tensors, read_plain_tensors
 from dcbench.images import ImageSpec, Space
 from dcbench.importers import LAYOUTS, find_layout, import_set, write_imported
 from tests.commandline import ask, done
@@ -48,6 +49,21 @@ def test_experiments_of_which_the_last_counts(tmp_path: Path, layout: str) -> No
     assert torch.allclose(pixels, PIXELS, atol=1e-5)
     assert torch.equal(labels, LABELS)
     assert not warnings
+
+
+@pytest.mark.parametrize("module", [b"numpy._core.multiarray", b"numpy.core.multiarray"])
+def test_numbers_of_either_numpy_are_passed_over_unexecuted(module: bytes, tmp_path: Path) -> None:
+    """NumPy 2's own name of where they are made, and NumPy 1's, which DC's and DM's files have."""
+    path = tmp_path / "res_DM_three_ConvNet_2ipc.pt"
+    torch.save({"data": [[PIXELS, LABELS]], "accs_all_exps": [np.float64(0.5)]}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    assert b"numpy._core.multiarray" in content
+    path.write_bytes(content.replace(b"numpy._core.multiarray", module))
+    found = read_foreign_tensors(path)
+    assert torch.equal(found["data"][0][0], PIXELS)
+    assert not isinstance(found["accs_all_exps"][0], np.generic | float)
+    with pytest.raises(FileFormatError, match="refused unexecuted"):
+        read_plain_tensors(path)  # an artifact of ours holds none
 
 
 def test_datadam_single_pair(tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ class ArchitectureScore:
         return sum(found) / len(found) if found else None
 
 
-WITHOUT_SEED = ("whole", "early-stopping")  # the real data itself, which no method made
+REFERENCE = "whole"  # the proxy that is all of the real data, and has epochs of its own
+WITHOUT_SEED = (REFERENCE, "early-stopping")  # the real data itself, which no method made
 
 
 @final

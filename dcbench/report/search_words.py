@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dcbench.nas.correlation import FEWEST, RankFigures
 from dcbench.records import SearchRecord, StoredSearch
+from dcbench.records.search import REFERENCE
 from dcbench.report.published import PublishedTable
 from dcbench.report.words import DASH, canonical, listed, one_line, percent, protocol_words, title
 from dcbench.wording import counted
@@ -37,7 +38,6 @@ PRINTED = {
     "convnet720": Printed(720, best=0.892, top="validation accuracy"),
     "nasbench201": Printed(100, networks=5, validation=10_000, epochs=50),
 }
-REFERENCE = "whole"  # the proxy that has epochs of its own
 Labelled = Sequence[tuple[str, StoredSearch]]
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from dcbench.nas.correlation import Estimate, RankFigures, difference, judge, top_members
 from dcbench.records import SearchRecord, StoredSearch
+from dcbench.records.search import REFERENCE
 from dcbench.report.published import PUBLISHED, PublishedTable
-from dcbench.report.search_words import REFERENCE, search_caption, search_notes
+from dcbench.report.search_words import search_caption, search_notes
 from dcbench.report.tables import Cell, Column, Table
 from dcbench.report.words import DASH, MINUS, canonical, one_line, percent, title
 
