@@ -20,6 +20,7 @@ from dcbench.images import ImageSpec, Space, SyntheticSet, TestSet, TrainSet
 from dcbench.machine import MACS_PER_SECOND
 from dcbench.nas.catalogue import SPACES
 from dcbench.nas.study import draw
+from dcbench.networks.base import FIRST_ORDER
 from dcbench.records import EvaluationRecord, find_records
 from dcbench.studies import STUDIES, Part
 from dcbench.wording import in_words
@@ -123,8 +124,10 @@ def search(study: str, name: str) -> Iterator[Row]:
         proxies += len(part.methods) * len(part.ipcs) * len(part.seeds)
     proxies += len(sought.proxies) - 1  # all but the whole data
     images, schedule = plan.parts[0].ipcs[0] * len(CIFAR.class_names), space.protocol.schedule
-    yield Row(study, f"a network of {space.name} on a proxy", proxies * each, mean * (3.0 * images * schedule.epochs + sought.validation))
-    seen = 3.0 * (len(TRAIN) - sought.validation) * space.protocol.truth_epochs + sought.validation + len(TEST)
+    yield Row(
+        study, f"a network of {space.name} on a proxy", proxies * each, mean * (FIRST_ORDER * images * schedule.epochs + sought.validation)
+    )
+    seen = FIRST_ORDER * (len(TRAIN) - sought.validation) * space.protocol.truth_epochs + sought.validation + len(TEST)
     yield Row(study, f"a network of {space.name} on the whole data", each, mean * seen)
 
 

@@ -26,6 +26,7 @@ from dcbench.run import Run
 
 PACKAGES = ("dcbench.methods", "dcbench.baselines")
 ENTRY_POINTS = "dcbench.distillers"
+_Row = TypeVar("_Row")
 
 
 class Distiller(ABC):
@@ -74,6 +75,11 @@ class Distiller(ABC):
             return super().__reduce_ex__(protocol)
         path = Path(str(sys.modules[type(self).__module__].__file__))
         return _rebuilt, (path, type(self).__qualname__, _texts[self.source], dataclasses.asdict(self))  # type: ignore[call-overload]
+
+
+def by_budget(table: Mapping[int, _Row], ipc: int) -> _Row:
+    """The row of the largest budget in ``table`` that is not above ``ipc``, where a paper gives settings by IPC, from 1 on."""
+    return table[max(budget for budget in table if budget <= ipc)]
 
 
 def recorded_fields(distiller: Distiller) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from dcbench.errors import FileFormatError, MismatchError
 from dcbench.evaluator import Protocol, accuracy_of, all_values
 from dcbench.experiment import Cell, Distilled, Workshop
 from dcbench.machine import Machine
-from dcbench.networks.base import initialise, macs, weights_of
+from dcbench.networks.base import FIRST_ORDER, initialise, macs, weights_of, widest_activation
 from dcbench.networks.catalogue import build_network
 from dcbench.provenance import circumstances, ran_on
 from dcbench.records import RECORD_NAME, EmbeddedImage, EmbeddingRecord, read_record, write_record
@@ -40,7 +40,7 @@ def embedding_macs(plan: Embedding, cell: Cell) -> float:
     """Multiply-accumulates of training the network; features and t-SNE are little beside it."""
     spec, protocol = cell.loaded.spec, embedding_protocol(plan)
     per_image = macs(build_network(plan.network, spec, protocol.normalisation), spec.shape)
-    return per_image * (3.0 * plan.epochs * (plan.epoch_images or len(cell.loaded.train)) + len(cell.loaded.test))
+    return per_image * (FIRST_ORDER * plan.epochs * (plan.epoch_images or len(cell.loaded.train)) + len(cell.loaded.test))
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class _Features:
     """The trained network on one machine, and what it is worth."""
 
     observe: Callable[[Tensor], Tensor]
+    widest: int  # values of an image's largest activation in it
     accuracy: float
     machine: Machine
 
@@ -92,7 +93,7 @@ class Placement:
         synthetic, train = self.distilled.synthetic, self.cell.loaded.train
         real = torch.cat(self._real_rows)
         rows = [
-            in_chunks(features.observe, values, count, features.machine)
+            in_chunks(features.observe, values, count, features.machine, features.widest)
             for values, count in ((lambda part: train.values(real[part]), len(real)), (synthetic.images.__getitem__, len(synthetic)))
         ]
         self.workshop.say(f"{self.cell.label}: t-SNE of {len(real)} real and {len(synthetic)} synthetic images")
@@ -165,7 +166,8 @@ class Placement:
         network.load_state_dict(kept["weights"])
         machine.settle(network)
         network.eval()
-        return _Features(machine.accelerate(lambda images: network.observe(images).features), kept["accuracy"], machine)
+        observe = machine.accelerate(lambda images: network.observe(images).features)
+        return _Features(observe, widest_activation(network, loaded.spec.shape), kept["accuracy"], machine)
 
 
 def _read(path: Path) -> EmbeddingRecord | None:

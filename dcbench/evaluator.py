@@ -16,7 +16,7 @@ from dcbench.ensemble import Ensemble
 from dcbench.errors import DivergedError, MismatchError, OutOfRangeError, UnknownNameError
 from dcbench.images import ImageSpec, SyntheticSet, TestSet
 from dcbench.machine import Machine
-from dcbench.networks.base import initialise, macs
+from dcbench.networks.base import FIRST_ORDER, initialise, macs, widest_activation
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import Normalisation
 from dcbench.run import Run, silent
@@ -119,7 +119,7 @@ class NetworkResult:
 def evaluation_macs(synthetic: SyntheticSet, test: TestSet, protocol: Protocol) -> float:
     """Multiply-accumulates of training and testing one network."""
     per_image = macs(build_network(protocol.network, test.spec, protocol.normalisation), test.spec.shape)
-    return per_image * (3.0 * len(synthetic) * protocol.schedule.epochs + len(test))
+    return per_image * (FIRST_ORDER * len(synthetic) * protocol.schedule.epochs + len(test))
 
 
 def evaluate(synthetic: SyntheticSet, test: TestSet, protocol: Protocol, networks: Iterable[int], run: Run) -> Iterator[NetworkResult]:
@@ -136,7 +136,9 @@ def evaluate(synthetic: SyntheticSet, test: TestSet, protocol: Protocol, network
 
 def networks_abreast(synthetic: SyntheticSet, protocol: Protocol, machine: Machine) -> int:
     """How many networks are trained in one pass."""
-    return machine.networks_abreast(128 * synthetic.spec.size**2, min(protocol.schedule.batch, len(synthetic)))
+    with torch.device("meta"):
+        network = build_network(protocol.network, synthetic.spec, protocol.normalisation)
+    return machine.networks_abreast(widest_activation(network, synthetic.spec.shape), min(protocol.schedule.batch, len(synthetic)))
 
 
 class _Jury:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -20,28 +20,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dcbench.augment import DSA, Draw
-from dcbench.distiller import Distiller
+from dcbench.distiller import Distiller, by_budget
 from dcbench.images import SyntheticSet, TrainSet
-from dcbench.networks.base import Network, initialise, macs
-from dcbench.networks.catalogue import build_network
+from dcbench.networks.base import FIRST_ORDER, SECOND_ORDER, initialise, macs, widest_activation
+from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.run import Run, silent
 from dcbench.selection import Initialisation, first_images
 from dcbench.training import Schedule, Trainer
 
-# BatchNorm is not among them: the statistics of a single synthetic image say nothing, and a batch could not be cut.
-PerImageNormalisation = Literal["instance", "none", "layer", "group"]
 Gradient = Sequence[Tensor]  # one tensor per layer
-_Row = TypeVar("_Row")
 
 # Outer steps per network and inner epochs between two of them, by IPC: the DC code's.
 LOOPS: Mapping[int, tuple[int, int]] = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
-SECOND_ORDER = 9.0  # forward, backward and backward through both, in forward passes
 _EPSILON = 1e-6  # of the cosine's denominator, as in the DC code: a node without gradient is no division by zero
-
-
-def by_budget(table: Mapping[int, _Row], ipc: int) -> _Row:
-    """The row of the largest published budget that is not above ``ipc``."""
-    return table[max(budget for budget in table if budget <= ipc)]
 
 
 def node_distance(real: Float[Tensor, "nodes ..."], synthetic: Float[Tensor, "nodes ..."]) -> Float[Tensor, ""]:
@@ -55,13 +46,6 @@ def node_distance(real: Float[Tensor, "nodes ..."], synthetic: Float[Tensor, "no
 def gradient_distance(real: Gradient, synthetic: Gradient) -> Float[Tensor, ""]:
     """D = Σ_layers d(∇ on real, ∇ on synthetic)."""
     return torch.stack([node_distance(A, B) for A, B in zip(real, synthetic, strict=True)]).sum()
-
-
-def images_at_a_time(network: Network, train: TrainSet, run: Run) -> int:
-    """How many images to pass at once, so that the largest activation stays in the cache."""
-    with torch.no_grad():
-        taps = network.observe(run.place(torch.zeros(2, *train.spec.shape))).taps
-    return run.machine.chunk(max(tap[0].numel() for tap in taps))
 
 
 @dataclass(frozen=True)
@@ -107,7 +91,7 @@ class GradientMatching(Distiller):
         outer, inner = self.loops(ipc)
         synthetic = ipc * train.spec.classes
         real = sum(min(self.real_batch, len(members)) for members in train.by_class)
-        per_network = outer * (3 * real + SECOND_ORDER * synthetic) + (outer - 1) * inner * 3 * synthetic
+        per_network = outer * (FIRST_ORDER * real + SECOND_ORDER * synthetic) + (outer - 1) * inner * FIRST_ORDER * synthetic
         return self.iterations * per_network * macs(build_network(self.network, train.spec, self.normalisation), train.spec.shape)
 
 
@@ -123,7 +107,7 @@ class MatchedNetwork:
         self.trainer = Trainer(network, run.machine)
         # Weights with an output node to their first index; biases and the scales of a normalisation have no direction per node.
         self.weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-        self.chunk = images_at_a_time(network, train, run)
+        self.chunk = run.machine.chunk(widest_activation(network, train.spec.shape))
         self._first_order_loss = run.machine.accelerate(lambda images, labels: F.cross_entropy(network(images).float(), labels))
 
     def loss_and_gradient(self, images: Tensor, step: int) -> tuple[float, Tensor]:

@@ -7,7 +7,7 @@ SGD on the images. A method says what is seen (``describe``) and how far apart t
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
@@ -21,10 +21,11 @@ from dcbench.augment import DSA, Draw
 from dcbench.distiller import Distiller
 from dcbench.errors import DeviceError
 from dcbench.images import SyntheticSet, TrainSet
-from dcbench.networks.base import Network, initialise, macs
+from dcbench.networks.base import FIRST_ORDER, Network, initialise, macs, widest_activation
 from dcbench.networks.catalogue import build_network
 from dcbench.run import Run
 from dcbench.selection import FeatureNetwork, Initialisation, first_images
+from dcbench.training import filled_up
 
 Descriptions = tuple[Float[Tensor, "n _"], ...]  # one row per image and description
 Means = Sequence[Float[Tensor, "classes _"]]  # one row per class and description
@@ -78,7 +79,7 @@ class FeatureMatching(Distiller):
             return choosing
         network = build_network(self.network, train.spec, self.normalisation)
         real = sum(min(self.real_batch, len(members)) for members in train.by_class)
-        per_step = real + 3 * ipc * train.spec.classes  # forward; forward and backward
+        per_step = real + FIRST_ORDER * ipc * train.spec.classes
         return choosing + self.iterations * per_step * macs(network, train.spec.shape)
 
     def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
@@ -106,10 +107,7 @@ class MatchingStep:
 
     @cached_property
     def _roomy_chunk(self) -> int:
-        with torch.no_grad():
-            example = self.run.place(torch.zeros(2, *self.train.spec.shape))
-            widest = max(tap[0].numel() for tap in self.network.observe(example).taps)
-        return self.run.machine.chunk(widest)
+        return self.run.machine.chunk(widest_activation(self.network, self.train.spec.shape))
 
     @property
     def groups(self) -> list[range]:
@@ -196,14 +194,8 @@ class MatchingStep:
         """Descriptions without a graph. The last chunk is filled up by repetition, so that one shape is compiled."""
         if self.network.mixes_images or not self.method.observes:
             return self.describe(self.run.place(images))
-        rows = [self.describe(self.run.place(part)) for part in _equal_chunks(images, self.chunk)]
+        rows = [self.describe(self.run.place(filled_up(part, self.chunk))) for part in images.split(self.chunk)]
         return tuple(torch.cat(column)[: len(images)] for column in zip(*rows, strict=True))
-
-
-def _equal_chunks(images: Tensor, chunk: int) -> Iterator[Tensor]:
-    missing = -len(images) % chunk
-    filled = torch.cat([images, images[:1].expand(missing, -1, -1, -1)]) if missing else images
-    yield from filled.split(chunk)
 
 
 def class_means(descriptions: Descriptions, sizes: list[int]) -> list[Tensor]:

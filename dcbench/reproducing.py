@@ -20,7 +20,7 @@ from dcbench.nas.catalogue import find_space
 from dcbench.nas.proxies import parse_requests
 from dcbench.nas.search import Search, carry_out, table_of_truths
 from dcbench.nas.study import draw
-from dcbench.networks.base import macs
+from dcbench.networks.base import FIRST_ORDER, macs
 from dcbench.networks.catalogue import build_network
 from dcbench.records import EmbeddingRecord, EvaluationRecord, SearchRecord, TraceRecord
 from dcbench.scoring import Judgement, record_path, scoring
@@ -199,7 +199,7 @@ class Reproduction:
         """Multiply-accumulates of judging one cell by one protocol, at each step of a trace."""
         loaded, budget = cell.loaded, cell.ipc * cell.loaded.spec.classes
         per_image = macs(build_network(protocol.network, loaded.spec, protocol.normalisation), loaded.spec.shape)
-        images = 3.0 * protocol.schedule.epochs * budget + len(loaded.test)
+        images = FIRST_ORDER * protocol.schedule.epochs * budget + len(loaded.test)
         return per_image * images * (self.plan.ensemble or protocol.networks) * max(1, len(self.plan.trace))
 
     def _search(self, sets: list[Path]) -> Search:
@@ -237,7 +237,7 @@ class Reproduction:
         pieces = []
         for name, images in proxies.items():
             schedule = (protocol.on_the_whole() if name == "whole" else protocol).schedule
-            seen = 3.0 * images * schedule.epochs + wanted.validation + (len(loaded.test) if name == "whole" else 0)
+            seen = FIRST_ORDER * images * schedule.epochs + wanted.validation + (len(loaded.test) if name == "whole" else 0)
             pieces.append(Piece(f"architectures on {name}", self._seconds(forward * seen)))
         return pieces
 

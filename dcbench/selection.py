@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dcbench.images import SyntheticSet, TrainSet
-from dcbench.networks.base import macs, weights_of
+from dcbench.networks.base import FIRST_ORDER, macs, weights_of, widest_activation
 from dcbench.networks.catalogue import build_network
 from dcbench.run import Run, versioned
 from dcbench.training import Schedule, in_chunks, train_network
@@ -29,7 +29,7 @@ class FeatureNetwork:
 
     def cost_macs(self, train: TrainSet) -> float:
         """Multiply-accumulates of training it and of one look at every image."""
-        return (3.0 * self.epochs + 1) * len(train) * macs(build_network("convnet", train.spec), train.spec.shape)
+        return (FIRST_ORDER * self.epochs + 1) * len(train) * macs(build_network("convnet", train.spec), train.spec.shape)
 
     def shared_macs(self, train: TrainSet) -> dict[str, float]:
         """``cost_macs`` by what identifies this network."""
@@ -51,7 +51,7 @@ class FeatureNetwork:
         machine.settle(network)
         network.eval()
         observe = machine.accelerate(lambda images: network.observe(images).features)
-        return in_chunks(observe, train.values, len(train), machine)
+        return in_chunks(observe, train.values, len(train), machine, widest_activation(network, train.spec.shape))
 
 
 def farthest_first(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " count"]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dcbench.augment import Augmentation
 from dcbench.machine import Machine
-from dcbench.networks.base import Network
+from dcbench.networks.base import Network, initialise, widest_activation
 from dcbench.run import Run
 
 Values = Callable[[Int64[Tensor, " k"]], Float[Tensor, "k channels size size"]]
@@ -91,7 +91,8 @@ class Trainer:
         """The class of the largest logit of each image, on the CPU."""
         if self._logits is None:
             self._logits = self.machine.accelerate(self.network)
-        return in_chunks(self._logits, images.__getitem__, len(images), self.machine).argmax(1)
+        widest = widest_activation(self.network, images.shape[1:])
+        return in_chunks(self._logits, images.__getitem__, len(images), self.machine, widest).argmax(1)
 
     def _epoch(
         self, values: Values, labels: Tensor, batch: int, optimizer: torch.optim.SGD, drawing: tuple[Run, Augmentation | None, int]
@@ -148,21 +149,27 @@ def batches(
 
 def train_network(network: Network, values: Values, labels: Labels, schedule: Schedule, run: Run) -> float:
     """Initialise ``network`` in place from ``run`` and train it; returns the last epoch's mean loss."""
-    from dcbench.networks.base import initialise
-
     initialise(network, run.generator("network"))
     return Trainer(network, run.machine).train(values, labels, schedule, run)
 
 
 @torch.no_grad()
-def in_chunks(function: Callable[[Tensor], Tensor], values: Callable[[slice], Tensor], count: int, machine: Machine) -> Tensor:
-    """``function`` (accelerated) of ``count`` images, so many at a time as suits the machine; no graph; the rows on the CPU."""
-    size = values(slice(0, 1))[0].numel()
-    chunk = min(machine.chunk(128 * size // 3), count)
+def in_chunks(
+    function: Callable[[Tensor], Tensor], values: Callable[[slice], Tensor], count: int, machine: Machine, widest: int
+) -> Float[Tensor, "count _"]:
+    """``function`` (accelerated) of ``count`` images, so many at a time as suits the machine; no graph; the rows on the CPU.
+
+    ``widest``: values of the largest activation that one image has on the way (``widest_activation``).
+    """
+    chunk = min(machine.chunk(widest), count)
     rows = []
     for start in range(0, count, chunk):
         part = values(slice(start, min(start + chunk, count)))
-        missing = chunk - len(part)
-        filled = torch.cat([part, part[:1].expand(missing, -1, -1, -1)]) if missing else part  # one shape to compile
-        rows.append(function(machine.place(filled))[: len(part)].float().cpu())
+        rows.append(function(machine.place(filled_up(part, chunk)))[: len(part)].float().cpu())
     return torch.cat(rows)
+
+
+def filled_up(images: Float[Tensor, "k channels height width"], count: int) -> Float[Tensor, "count channels height width"]:
+    """``images`` and as many copies of the first as are missing: each other number of images would be compiled anew."""
+    missing = count - len(images)
+    return torch.cat([images, images[:1].expand(missing, -1, -1, -1)]) if missing else images

@@ -19,10 +19,9 @@ from torch import Tensor
 
 from dcbench.augment import DSA
 from dcbench.distiller import Distiller, register
-from dcbench.gradient_matching import PerImageNormalisation, images_at_a_time
 from dcbench.images import SyntheticSet, TrainSet
-from dcbench.networks.base import initialise, macs
-from dcbench.networks.catalogue import build_network
+from dcbench.networks.base import initialise, macs, widest_activation
+from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.run import Run, silent
 from dcbench.selection import Initialisation, first_images
 from dcbench.training import Schedule, Trainer
@@ -111,7 +110,7 @@ class AlignedNetwork:
         network = build_network(method.network, train.spec, method.normalisation)
         self.network = network
         self.trainer = Trainer(network, run.machine)
-        self.chunk = images_at_a_time(network, train, run)
+        self.chunk = run.machine.chunk(widest_activation(network, train.spec.shape))
 
         def sums(images: Tensor) -> tuple[Tensor, ...]:
             """What each layer sees, summed over the images; then the last features of each image."""

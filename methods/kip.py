@@ -20,10 +20,9 @@ from torch import Tensor
 
 from dcbench.distiller import Distiller, register
 from dcbench.errors import DivergedError
-from dcbench.gradient_matching import PerImageNormalisation, images_at_a_time
 from dcbench.images import SyntheticSet, TrainSet
-from dcbench.networks.base import initialise, macs
-from dcbench.networks.catalogue import build_network
+from dcbench.networks.base import initialise, macs, widest_activation
+from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.run import Run
 from dcbench.selection import Initialisation, first_images
 
@@ -121,7 +120,7 @@ class Regression:
         network.requires_grad_(False)
         run.machine.settle(network)
         self.network = network
-        self.chunk = images_at_a_time(network, train, run)
+        self.chunk = run.machine.chunk(widest_activation(network, train.spec.shape))
         self._features = run.machine.accelerate(lambda images: network.observe(images).features)
 
     def accumulate_gradient(self, images: Tensor, labels: Tensor, step: int) -> float:

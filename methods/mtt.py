@@ -22,11 +22,10 @@ from torch import Tensor
 from torch.func import functional_call
 
 from dcbench.augment import DSA, Draw
-from dcbench.distiller import Distiller, register
-from dcbench.gradient_matching import SECOND_ORDER, PerImageNormalisation, by_budget, images_at_a_time
+from dcbench.distiller import Distiller, by_budget, register
 from dcbench.images import SyntheticSet, TrainSet
-from dcbench.networks.base import macs
-from dcbench.networks.catalogue import build_network
+from dcbench.networks.base import FIRST_ORDER, SECOND_ORDER, macs, widest_activation
+from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.run import Run
 from dcbench.selection import Initialisation, first_images
 from dcbench.trajectories import Experts, recorded_by, trajectory_distance
@@ -125,7 +124,7 @@ class MTT(Distiller):
 
     def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
         seen = (self.snapshots(ipc) - 1) * min(self.expert_images or len(train), len(train))
-        return {f"{self.experts} experts {recorded_by(self, ipc)}": self.experts * 3 * seen * self._image_macs(train)}
+        return {f"{self.experts} experts {recorded_by(self, ipc)}": self.experts * FIRST_ORDER * seen * self._image_macs(train)}
 
     def _image_macs(self, train: TrainSet) -> float:
         return macs(build_network(self.network, train.spec, self.normalisation), train.spec.shape)
@@ -141,7 +140,7 @@ class Student:
         self.dsa = DSA(train.spec.flips)
         self.network = build_network(method.network, train.spec, method.normalisation)
         run.machine.settle(self.network)
-        self.chunk = images_at_a_time(self.network, train, run)
+        self.chunk = run.machine.chunk(widest_activation(self.network, train.spec.shape))
 
     def loss_and_gradients(self, X: Tensor, rate: Tensor, ends: tuple[Tensor, Tensor], step: int) -> tuple[float, Tensor, Tensor]:
         """L between the ends θ*_t and θ*_{t+M} of an expert's path, and its gradients in X and in the rate α."""

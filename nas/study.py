@@ -25,6 +25,7 @@ from dcbench.nas.bench import Architecture, Bench
 from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.space import SearchSpace
+from dcbench.networks.base import FIRST_ORDER
 from dcbench.run import fingerprint
 from dcbench.wording import counted, in_words
 
@@ -138,7 +139,7 @@ class Study:
 
     def macs(self, architecture: str, proxy: Proxy) -> float:
         """Multiply-accumulates of one network: training (forward and backward), validation, and the test where there is one."""
-        trained = 3.0 * proxy.images_per_epoch * self.judged(proxy).schedule.epochs
+        trained = FIRST_ORDER * proxy.images_per_epoch * self.judged(proxy).schedule.epochs
         return self.drawn.macs[architecture] * (trained + len(self.validation) + (len(self.loaded.test) if proxy.whole else 0))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,22 @@ def test_what_comes_out_stands_in_the_plan_s_order(tmp_path: Path, machine: Mach
     study = Reproduction(SMALL["small-ablation"], "quick", Places(None, tmp_path / "cache"), Workshop(tmp_path, machine))
     places = [cell.folder(study.workshop) for _, cell in study._cells()]
     assert study.carry_out().sets == places
+
+
+def test_a_checkpoint_of_another_machine_is_gone_on_with_where_that_is_asked(tmp_path: Path, machine: Machine) -> None:
+    study = Reproduction(SMALL["small-ablation"], "quick", Places(None, tmp_path / "cache"), Workshop(tmp_path, machine))
+    _, cell = next(iter(study._cells()))
+    there = Run(cell.seed, replace(machine, threads=77), cell.folder(study.workshop), stop=lambda: True, checkpoint_seconds=0)
+    with pytest.raises(KeyboardInterrupt):
+        cell.distiller.distill(cell.loaded.train, cell.ipc, there)
+    words = ("reproduce", "small-ablation", "--preset", "quick", "--threads", "1", "--precision", "fp32", "--out", tmp_path)
+    refused = ask(*words)
+    assert (refused.code, refused.err.count("skipped: ")) == (1, 1)
+    assert "threads 77 is now 1" in refused.err
+    assert "--resume-elsewhere" in refused.err
+    done(*words, "--resume-elsewhere")
+    went_on = {stored.record.fields["lr"]: stored.record.distillation for stored in find_records(tmp_path).records}
+    assert {lr: made is not None and made.resumed_elsewhere for lr, made in went_on.items()} == {0.1: True, 0.2: False}
 
 
 def test_what_it_costs_is_said_and_nothing_else_is_done(tmp_path: Path) -> None:

@@ -125,6 +125,10 @@ data_root = click.option(
     "--data-root", type=click.Path(path_type=Path), envvar="DCBENCH_DATA", default="data", help="Where data is [DCBENCH_DATA]."
 )
 out = click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="Where results go.")
+_RESUMING = (
+    click.option("--no-resume", is_flag=True, help="Start again, forgetting what an earlier run left."),
+    click.option("--resume-elsewhere", is_flag=True, help="Go on with a checkpoint of another machine; the record will say so."),
+)
 DEBUG = "dcbench.debug"  # where a command finds whether it was asked for
 _HARDWARE = (
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1."),
@@ -148,6 +152,11 @@ _SPEAKING = (
     click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
     click.option("--debug", is_flag=True, expose_value=False, callback=_debugging, help="Show where an error came from."),
 )
+
+
+def resuming(command: _Command) -> _Command:
+    """Add what a command that distils does with an earlier run's work; it gets ``no_resume`` and ``resume_elsewhere``."""
+    return _with(_RESUMING, command)
 
 
 def hardware(command: _Command) -> _Command:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.options import CommaList, Common, common
+from dcbench.cli.options import CommaList, Common, common, resuming
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console, Table
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--truth", type=click.Path(path_type=Path), help="A search's table of true test accuracies; trained here if not given.")
 @click.option("--truth-column", help="Its column, if not the usual one.")
 @click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
-@click.option("--no-resume", is_flag=True, help="Start again, forgetting what an earlier run left.")
+@resuming
 @click.option("--protocol", help="The study's own and no other, for its preset decides it.")
 @click.option("--seed", "seeds", type=CommaList(int, 0), help="The study's own and no others, for its preset decides them.")
 @common("Named settings of the study: paper, the published ones; quick, a part of it in minutes to tens of minutes on two cores.")
@@ -36,7 +36,7 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
     study = find_study(name)
     study.plan(shared.preset)
     with Console(shared.as_json) as console:
-        workshop = shared.workshop(console, resume=not options["no_resume"])
+        workshop = shared.workshop(console, resume=not options["no_resume"], elsewhere=options["resume_elsewhere"])
         truth = (options["truth"], options["truth_column"])
         reproduction = Reproduction(study, shared.preset, shared.places(options["download"]), workshop, *truth, only_estimate)
         reproduction.refuse_other(options["protocol"], options["seeds"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.options import CommaList, Common, common, protocol, within
+from dcbench.cli.options import CommaList, Common, common, protocol, resuming, within
 from dcbench.errors import in_one_line
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ class Judging:
 @click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="A method's field; METHOD.FIELD=VALUE for one of several.")
 @click.option("--holdout", type=int, default=0, help="Images of the training set to keep from distillation, for architecture search.")
 @click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
-@click.option("--no-resume", is_flag=True, help="Start again, forgetting what an earlier run left.")
-@click.option("--resume-elsewhere", is_flag=True, help="Go on with a checkpoint of another machine; the record will say so.")
+@resuming
 @protocol()
 @common("Named settings: paper, released, quick, two-cores (dcbench list says which method has which), or a protocol's name.")
 def command(shared: Common, **options: Any) -> None:

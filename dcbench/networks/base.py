@@ -10,6 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+# What an image costs, in forward passes of it.
+FIRST_ORDER = 3.0  # forward and backward
+SECOND_ORDER = 9.0  # forward, backward and backward through both
+
 
 class Observation(NamedTuple):
     """What a network saw in n images."""
@@ -59,6 +63,13 @@ def macs(network: nn.Module, shape: tuple[int, int, int]) -> float:
     with counter, torch.no_grad():
         network(example)
     return counter.get_total_flops() / 2 / 2
+
+
+@torch.no_grad()
+def widest_activation(network: Network, shape: tuple[int, ...]) -> int:
+    """How many values the largest activation of one image of ``shape`` has."""
+    example = torch.zeros(2, *shape, device=next(network.parameters()).device)  # two, as above
+    return max(tap[0].numel() for tap in network.observe(example).taps)
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 
@@ -12,6 +13,9 @@ from dcbench.networks.base import Network
 from dcbench.networks.convnet import NORMALISATIONS, ConvNet, Normalisation
 from dcbench.networks.resnet import ResNet18
 from dcbench.networks.stacked import ALEXNET, VGG11, Stacked
+
+# BatchNorm is not among them: the statistics of a single synthetic image say nothing, and a batch could not be cut.
+PerImageNormalisation = Literal["instance", "none", "layer", "group"]
 
 NETWORKS: dict[str, Callable[[ImageSpec, Normalisation], Network]] = {
     "convnet": lambda spec, normalisation: ConvNet(spec.shape, spec.classes, normalisation=normalisation),
