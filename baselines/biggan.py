@@ -1,8 +1,8 @@
 """BigGAN (Brock et al., ICLR 2019) with DiffAugment (Zhao et al., NeurIPS 2020).
 
 The parts are BigGAN's; sizes and rates are those that both papers' authors use for CIFAR: batches of 50, four turns of the
-discriminator for one of the generator, Adam at 2e-4. Latents, shared embedding and orthogonal initial weights are as for ImageNet.
-Orthogonal regularisation is left out, as for CIFAR. DiffAugment draws brightness, saturation and contrast, a translation and a
+discriminator for one of the generator, Adam at 2e-4, no attention. Latents, shared embedding and orthogonal initial weights are as for
+ImageNet. Orthogonal regularisation is left out, as for CIFAR. DiffAugment draws brightness, saturation and contrast, a translation and a
 cutout for every image, one after the other: these are DSA's ``colour``, ``crop`` and ``cutout`` with the same ranges.
 """
 
@@ -45,7 +45,7 @@ class BigGAN(Generative):
     width: Annotated[int, Ge(1)] = 256  # channels of every map
     latent_chunk: Annotated[int, Ge(1)] = 20  # dimensions of z that each level of the generator gets
     embedding: Annotated[int, Ge(1)] = 128  # dimensions of the class embedding that all levels share
-    attention: bool = True  # in both players, where the map has half the image's side
+    attention: bool = False  # in both players, where the map has half the image's side; for CIFAR both papers' code has none
     policy: Literal["crop-cutout", "colour-crop-cutout", "none"] = "crop-cutout"  # DSA's operations; Zhao et al.'s choice for CIFAR
     average: Annotated[float, Ge(0), Lt(1)] = 0.9999  # decay of the generator's moving average
     average_start: Annotated[int, Ge(0)] = 1000  # steps before which there is none
@@ -53,8 +53,9 @@ class BigGAN(Generative):
 
     sampling = frozenset({"truncation"})
     presets = {
-        "quick": {"iterations": 600, "batch": 64, "turns": 1, "lr": 5e-4, "width": 32, "average": 0.99, "average_start": 100},
-        "two-cores": {"iterations": 1600, "batch": 64, "turns": 1, "lr": 4e-4, "width": 64, "average": 0.995},
+        "quick": {"iterations": 600, "batch": 64, "turns": 1, "lr": 5e-4, "width": 32, "attention": True}
+        | {"average": 0.99, "average_start": 100},
+        "two-cores": {"iterations": 1600, "batch": 64, "turns": 1, "lr": 4e-4, "width": 64, "attention": True, "average": 0.995},
     }
 
     def sampler(self, spec: ImageSpec) -> nn.Module:

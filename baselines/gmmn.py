@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from dcbench.distiller import register
 from dcbench.errors import OutOfRangeError
 from dcbench.generative import GRIDS, LOGS, Generative, RealImages, begin, due, forward_macs, kept_units
-from dcbench.images import ImageSpec, TrainSet
+from dcbench.images import ImageSpec, SyntheticSet, TrainSet
 from dcbench.networks.base import weights_of
 from dcbench.run import Run
+from dcbench.wording import counted
 
 Points = Float[Tensor, "classes n d"]
 ENCODER_DROPOUT = (0.2, 0.5)  # of the encoder's input and of its hidden layer
@@ -50,7 +51,9 @@ class GMMN(Generative):
     """
 
     iterations: Annotated[int, Ge(1)] = 40_000
-    batch: Annotated[int, Ge(1)] = 100  # real images of each class and as many generated: the paper's 1,000 in all, of ten classes
+    batch: Annotated[int, Ge(1)] = (
+        100  # real images of each class (or as many as the smallest has) and as many generated: 1,000 in all, as published
+    )
     lr: Annotated[float, Gt(0)] = 1e-3
     latent: Annotated[int, Ge(1)] = 10  # dimensions of the noise, uniform in [-1, 1]
     width: Annotated[int, Ge(16)] = 1024  # of the last hidden layer; those before have a 16th, a quarter and a quarter of it
@@ -68,6 +71,12 @@ class GMMN(Generative):
 
     def latents(self, spec: ImageSpec, count: int, generator: torch.Generator) -> Tensor:
         return torch.rand(count, self.latent, generator=generator) * 2 - 1
+
+    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
+        smallest = min(len(members) for members in train.by_class)
+        if smallest < self.batch:
+            run.warn(f"trained on {counted(smallest, 'real image')} of each class a step, as many as the smallest has, not {self.batch}")
+        return super().distill(train, ipc, run)
 
     def fit(self, train: TrainSet, run: Run) -> nn.Module:
         sampler = begin("sampler", lambda: Sampler(train.spec, self), run)

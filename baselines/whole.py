@@ -20,7 +20,7 @@ class Whole(Distiller):
     """Every image of the training set; ``ipc`` means nothing to it. Judged by a protocol of its own, of fewer passes."""
 
     budgeted: ClassVar[bool] = False
-    protocols = {"paper": "whole", "quick": "whole-quick"}
+    protocols = {"quick": "whole-quick"} | dict.fromkeys(("paper", "lineage", "released"), "whole")
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         return chosen_set(train, torch.arange(len(train)))

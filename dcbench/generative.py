@@ -5,6 +5,7 @@ Generators work on values in [-1, 1]; the images enter the training set's space 
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -101,8 +102,8 @@ def as_pixels(images: Values) -> Values:
 
 
 def due(step: int, total: int, times: int) -> bool:
-    """Whether something that happens ``times`` times in ``total`` steps happens after ``step``; always after the last."""
-    return (step + 1) % max(1, total // times) == 0 or step + 1 == total
+    """Whether something that happens at most ``times`` times in ``total`` steps happens after ``step``; always after the last."""
+    return (step + 1) % math.ceil(total / times) == 0 or step + 1 == total
 
 
 class RealImages:

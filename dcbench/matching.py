@@ -26,6 +26,7 @@ from dcbench.networks.catalogue import build_network
 from dcbench.run import Run
 from dcbench.selection import FeatureNetwork, Initialisation, first_images
 from dcbench.training import filled_up
+from dcbench.wording import counted
 
 Descriptions = tuple[Float[Tensor, "n _"], ...]  # one row per image and description
 Means = Sequence[Float[Tensor, "classes _"]]  # one row per class and description
@@ -151,7 +152,10 @@ class MatchingStep:
                 "choose a smaller --ipc, real_batch or a device with more memory"
             )
         if self.chunk == 1 and len(self.groups) == self.train.spec.classes:
-            raise DeviceError(f"out of memory in step {step + 1} with one image at a time ({reason}); choose a device with more memory")
+            raise DeviceError(
+                f"out of memory in step {step + 1} with one real image at a time and {counted(self.ipc, 'synthetic one')} of a class "
+                f"({reason}); choose a smaller --ipc or a device with more memory"
+            )
         self.halvings += 1
 
     def state_dict(self) -> dict[str, Any]:

@@ -119,8 +119,9 @@ class Run:
         self.history.append({"step": float(step + 1), **values})
 
     def warn(self, message: str) -> None:
-        """Keep a line that the artifact and its records will say."""
-        self.cost.warnings.append(message)
+        """Keep a line that the artifact and its records will say, once."""
+        if message not in self.cost.warnings:
+            self.cost.warnings.append(message)
 
     def steps(self, total: int, state: Mapping[str, Tensor | Stateful], name: str = "distill") -> Iterator[int]:
         """Count from where an earlier run was interrupted up to ``total``, restoring and saving ``state`` in place.

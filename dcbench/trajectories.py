@@ -1,4 +1,7 @@
-"""Training trajectories of networks on real images, recorded once and shared (the experts of Cazenavette et al., CVPR 2022)."""
+"""Training trajectories of networks on real images, recorded once and shared (the experts of Cazenavette et al., CVPR 2022).
+
+Distillations of one seed and data share those that are as long; another number of them shares the ones that both have.
+"""
 
 from __future__ import annotations
 
@@ -67,10 +70,10 @@ def recorded_by(method: Recorded, ipc: int) -> dict[str, Any]:
 
 
 class Experts:
-    """The experts' trajectories, each recorded once and shared by all distillations with the same seed and data."""
+    """The experts' trajectories, each recorded once and shared."""
 
     def __init__(self, method: Recorded, train: TrainSet, ipc: int, run: Run) -> None:
-        machine = run.machine.decide(sum(method.shared_macs(train, ipc).values()))
+        machine = run.machine.decide(sum(method.shared_macs(train, ipc).values()) / method.experts)  # of one, which knows no others
         self.method, self.run = method, replace(run, machine=machine)
         self.train = train.held_on(machine.device)
         self.recorded_by = recorded_by(method, ipc)

@@ -164,6 +164,11 @@ def test_something_due_so_often_is_due_so_often() -> None:
     assert [step for step in range(3) if due(step, 3, 10)] == [0, 1, 2]
 
 
+@pytest.mark.parametrize(("total", "times"), [(900, 500), (999, 10), (2400, 500), (1600, 500), (1, 10)])
+def test_something_due_at_most_so_often_is_not_due_more_often(total: int, times: int) -> None:
+    assert times / 2 < sum(due(step, total, times) for step in range(total)) <= times or total < times
+
+
 def test_all_that_makes_a_training_expensive_is_a_field() -> None:
     for name, fields in SMALL.items():
         assert set(fields) <= set(asdict(build(name, "paper")))  # type: ignore[call-overload]

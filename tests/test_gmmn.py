@@ -38,6 +38,14 @@ def test_bandwidths_that_are_none_are_refused(bandwidths: str, tiny: TrainSet, r
         GMMN(iterations=1, width=16, bandwidths=bandwidths).distill(tiny, 1, run)
 
 
+def test_a_class_too_small_for_a_batch_is_told(tiny: TrainSet, run: Run) -> None:
+    smallest = min(len(members) for members in tiny.by_class)
+    GMMN(iterations=1, width=16, batch=smallest).distill(tiny, 1, run)
+    assert not run.cost.warnings
+    GMMN(iterations=1, width=16, batch=smallest + 1).distill(tiny, 1, run)
+    assert run.cost.warnings == [f"trained on {smallest} real images of each class a step, as many as the smallest has, not {smallest + 1}"]
+
+
 def test_a_mask_drops_what_the_encoder_sees(tiny: TrainSet) -> None:
     network = Autoencoder(tiny.spec, GMMN(code=4, code_width=8))
     pixels = tiny.images[:2].flatten(1).float() / 255

@@ -94,6 +94,12 @@ def test_a_preset_names_a_protocol_too() -> None:
         grid.protocol_of(datadam, "papre")
 
 
+@pytest.mark.parametrize("preset", ["paper", "lineage", "released"])
+def test_the_whole_data_are_never_passed_as_often_as_a_few_images(preset: str) -> None:
+    (whole,) = (grid := Grid(["whole"], ["digits"], [1], [0], preset=preset)).distillers().values()
+    assert grid.protocol_of(whole, None).name == "whole"
+
+
 def test_a_preset_names_one_protocol_for_all_methods() -> None:
     """Whichever of them has fields for it, and whether the one that says which protocol is meant is in the grid or not."""
     for methods in (["random", "cgan", "whole"], ["random", "whole"]):

@@ -326,7 +326,7 @@ def test_with_batch_normalisation_running_out_of_memory_is_an_error(tiny: TrainS
 
 def test_where_nothing_can_be_cut_running_out_of_memory_is_an_error(tiny: TrainSet, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     SmallMemory(monkeypatch, 0, NO_MEMORY[2])
-    with pytest.raises(DeviceError, match="with one image at a time"):
+    with pytest.raises(DeviceError, match=r"with one real image at a time and 2 synthetic ones of a class .* choose a smaller --ipc"):
         method("dm", real_batch=8).distill(tiny, 2, run)
 
 

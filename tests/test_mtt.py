@@ -22,7 +22,7 @@ from dcbench.networks.base import initialise
 from dcbench.run import Run, fingerprint
 from dcbench.selection import first_images
 from dcbench.training import Trainer
-from dcbench.trajectories import flat_weights
+from dcbench.trajectories import Experts, flat_weights
 from tests.reference import mtt as formulas
 from tests.reference.dsa import OPERATIONS as FORMULAS
 
@@ -209,15 +209,41 @@ def test_experts_learn_from_real_images(tiny: TrainSet, machine: Machine, tmp_pa
     assert losses[1] < 0.7 * losses[0]
 
 
-@pytest.mark.parametrize(("ipc", "steps", "start", "lr"), [(1, 50, 2, 1e2), (9, 50, 2, 1e2), (10, 30, 20, 1e5), (50, 30, 40, 1e3)])
-def test_settings_are_the_published_ones_of_the_budget_below(ipc: int, steps: int, start: int, lr: float) -> None:
+@pytest.mark.parametrize(("ipc", "steps", "start", "lr"), [(1, 50, 2, 1e2), (9, 50, 2, 1e2), (10, 30, 20, 1e2), (50, 30, 40, 1e3)])
+def test_settings_are_those_of_the_budget_below(ipc: int, steps: int, start: int, lr: float) -> None:
     setting = MTT().setting(ipc)
     assert (setting.student_steps, setting.max_start_epoch, setting.lr) == (steps, start, lr)
     assert MTT(student_steps=4, lr=0.5).setting(ipc)[:3] == (4, start, 0.5)
 
 
+def test_a_rate_that_falls_to_nothing_is_told(tiny: TrainSet, run: Run) -> None:
+    synthetic = method(rate_lr=1e6).distill(tiny, 1, run)
+    assert synthetic.recipe["lr"] > 0
+    assert run.cost.warnings == ["the student's rate fell below 1e-06 and was put back to it; try a smaller rate_lr"]
+
+
+def test_one_class_is_refused(tiny: TrainSet) -> None:
+    spec = replace(tiny.spec, class_names=("0",))
+    alone = replace(tiny, spec=spec, images=tiny.images[tiny.by_class[0]], labels=tiny.labels[tiny.by_class[0]])
+    assert "single class" in MTT().refuses(alone, 1)
+    assert not MTT().refuses(tiny, 1)
+
+
+@pytest.mark.parametrize(("work", "engine"), [(2.9e12, "eager"), (3e12, "compiled")])
+def test_an_expert_s_engine_does_not_depend_on_how_many_others_are_asked_for(
+    work: float, engine: str, tiny: TrainSet, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Experts, "_record", lambda *_: {"weights": torch.zeros(3, 1)})
+    for number in (1, 2, 10):
+        distiller = method(experts=number)
+        monkeypatch.setattr(MTT, "shared_macs", lambda *_, all_work=number * work: {"experts": all_work})
+        experts = Experts(distiller, tiny, 1, replace(run, machine=replace(run.machine, engine="auto")))
+        assert experts.run.machine.engine == engine
+
+
 def test_another_version_has_experts_of_its_own(tiny: TrainSet, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the first version finds those that were recorded before versions were kept."""
+    monkeypatch.setattr(MTT, "version", 1)
     shared = replace(run, shared=tmp_path)
     spec = {"epochs": 2, "lr": 0.01, "images": 20, "network": "convnet", "normalisation": "instance"}
     identities = [

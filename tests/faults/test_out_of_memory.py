@@ -44,7 +44,10 @@ def test_where_nothing_can_be_cut_it_is_one_line(tmp_path: Path, monkeypatch: py
     narrow(monkeypatch, 0)
     answer = ask(*MMD, "--out", tmp_path)
     assert answer.code == 1
-    assert answer.line.startswith("dcbench: out of memory in step 1 with one image at a time (Tried to allocate 2.00 GiB)")
+    assert answer.line.startswith(
+        "dcbench: out of memory in step 1 with one real image at a time and 1 synthetic one of a class (Tried to allocate 2.00 GiB); "
+        "choose a smaller --ipc"
+    )
     assert not list(tmp_path.rglob("*.pt"))
 
 
