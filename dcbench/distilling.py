@@ -41,7 +41,7 @@ def distilling(cell: Cell, workshop: Workshop) -> Steps[Distilled]:
                 failure.raise_error()
             artifact = read_artifact(folder / ARTIFACT)
         cost = _cost(folder, workshop)
-    publish(folder / ARTIFACT, workshop.out / f"{file_name(cell.distiller.name)}.pt")
+        publish(folder / ARTIFACT, workshop.out / f"{file_name(cell.distiller.name)}.pt")
     return Distilled(artifact.synthetic, artifact.provenance, artifact.sha256, folder, folder / ARTIFACT, cost)
 
 
@@ -79,8 +79,11 @@ def content_hash(synthetic: SyntheticSet) -> str:
 
 
 def publish(path: Path, copy: Path) -> None:
-    """Copy an artifact to where the user expects the latest of its method."""
-    content = path.read_bytes()
+    """Copy an artifact to where the user expects the latest of its method; one that another process is making anew is left to it."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return
     if not (copy.is_file() and copy.read_bytes() == content):
         write_bytes(copy, content)
 

@@ -35,31 +35,29 @@ class Protocol:
     augment: str = "dsa"
     networks: int = 100  # how many are trained unless asked otherwise; what one of them gives does not depend on it
     epochs_without_augmentation: int | None = None  # where a protocol is shorter then
+    chosen: tuple[str, ...] = ()  # of network and augmentation, what the user named, which no set's recipe replaces
 
     def with_options(self, network: str | None = None, epochs: int | None = None, augment: str | None = None) -> Protocol:
         """This protocol with the user's changes; raises OutOfRangeError."""
         if epochs is not None and epochs < 1:
             raise OutOfRangeError(f"epochs must be at least 1, got {epochs}")
-        changed = replace(self, network=network or self.network, augment=augment or self.augment)
+        named = tuple(name for name, value in (("augment", augment), ("network", network)) if value is not None)
+        changed = replace(self, network=network or self.network, augment=augment or self.augment, chosen=named)
         if changed.augment == "none" and epochs is None:
             epochs = self.epochs_without_augmentation
         return changed if epochs is None else replace(changed, schedule=_stretched(self.schedule, epochs))
 
     def with_recipe(self, recipe: Mapping[str, Any]) -> Protocol:
-        """This protocol with what a set's own recipe asks for: ``lr``, ``batch``, ``augment``, ``network``.
-
-        A network or an augmentation that is not the named protocol's own was chosen by the user and stays.
-        """
+        """This protocol with what a set's own recipe asks for: ``lr``, ``batch``, ``augment``, ``network``, where the user chose none."""
         schedule = replace(self.schedule, **{key: recipe[key] for key in ("lr", "batch") if key in recipe})
-        plain = PROTOCOLS.get(self.name, self)
-        unchosen = [key for key in ("augment", "network") if key in recipe and getattr(self, key) == getattr(plain, key)]
+        unchosen = [key for key in ("augment", "network") if key in recipe and key not in self.chosen]
         return replace(self, schedule=schedule, **{key: recipe[key] for key in unchosen})
 
     def to_json(self) -> dict[str, Any]:
         """What changes a network's accuracy, as plain values; the number of networks does not."""
         plain = asdict(self)
         plain |= plain.pop("schedule")
-        for key in ("networks", "epochs_without_augmentation"):
+        for key in ("networks", "epochs_without_augmentation", "chosen"):
             plain.pop(key)
         return plain
 

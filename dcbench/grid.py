@@ -132,10 +132,14 @@ class Grid:
 
 def parse_settings(texts: Sequence[str]) -> dict[str, str]:
     """``field=value`` words as a mapping; raises OutOfRangeError."""
+    settings: dict[str, str] = {}
     for text in texts:
-        if not text.partition("=")[0] or "=" not in text:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not key or not equals:
             raise OutOfRangeError(f"--set needs field=value, got {text!r}")
-    return {key.strip(): value.strip() for key, _, value in (text.partition("=") for text in texts)}
+        if settings.setdefault(key, value) != value:
+            raise OutOfRangeError(f"--set {key} is given twice, {settings[key]} and {value}; leave one out")
+    return settings
 
 
 def check_network(name: str | None) -> None:

@@ -139,7 +139,7 @@ class Reproduction:
     def _check_truth(self) -> None:
         if self.truth is not None:
             search, spec = self._search([]), self._loaded.spec
-            table_of_truths(search, draw(search.space, spec, search.sample, search.seed), spec.dataset)
+            table_of_truths(search, draw(search.space, spec, search.sample, search.seed), spec)
 
     def _steps(self, part: Part, cell: Cell) -> Steps[Outcome]:
         """One cell. Sets and the networks that judge them go to the executor; what is traced is made here, and so are embeddings."""

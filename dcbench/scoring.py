@@ -77,7 +77,9 @@ class Judgement:
     @cached_property
     def asked(self) -> dict[str, Any]:
         """What changes a network's accuracy; what the set itself asks for stands beside, in the record's recipe."""
-        return {**self.protocol.to_json(), "precision": self.workshop.machine.precision}
+        recipe, plain = self.distilled.synthetic.recipe, {**self.protocol.to_json(), "precision": self.workshop.machine.precision}
+        kept = [name for name in self.protocol.chosen if recipe.get(name, plain[name]) != plain[name]]
+        return {**plain, "chosen": kept} if kept else plain
 
     @cached_property
     def judged(self) -> Protocol:
@@ -186,6 +188,7 @@ def _prepare(judgement: Judgement, missing: Sequence[int], rows: Mapping[int, Ro
 def about(distilled: Distilled, spec: ImageSpec) -> dict[str, Any]:
     """What a record says of a set and of the data that it was judged on."""
     origin, synthetic = distilled.provenance, distilled.synthetic
+    made_as, step = origin.get("artifact_hash", distilled.sha256[:12]), origin.get("step")
     return {
         **{key: origin.get(key, silent) for key, silent in _ORIGIN.items()},
         "dataset": spec.dataset,
@@ -193,7 +196,7 @@ def about(distilled: Distilled, spec: ImageSpec) -> dict[str, Any]:
         "dataset_note": revision_note(spec.dataset, spec.revision),
         "budget_images": len(synthetic),
         "space": synthetic.space.kind,
-        "artifact_hash": origin.get("artifact_hash", distilled.sha256[:12]),
+        "artifact_hash": made_as if step is None else f"{made_as}-step{step}",  # a snapshot is not the finished set
         "artifact_sha256": distilled.sha256,
     }
 
@@ -235,6 +238,9 @@ def _warnings(judgement: Judgement, rows: Sequence[Row]) -> Iterator[str]:
     doubts = judgement.distilled.provenance.get("warnings")  # of an import, or of a distillation that ran out of memory
     yield from doubts if isinstance(doubts, list) else ()
     yield from diverged(rows)
+    threads = sorted({row["threads"] for row in rows})
+    if len(threads) > 1:
+        yield f"networks were trained with {' and '.join(map(str, threads))} threads, which round differently; networks.jsonl says which"
     chance = 1 / judgement.test.spec.classes
     mean = statistics.fmean(row["accuracy"] for row in rows)
     if mean < LEAST_ABOVE_CHANCE * chance:

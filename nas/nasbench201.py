@@ -19,7 +19,7 @@ from typing import Any, Protocol, final, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from dcbench.errors import DataError, OutOfRangeError
+from dcbench.errors import DataError, MismatchError, OutOfRangeError
 from dcbench.files import write_bytes
 from dcbench.images import ImageSpec
 from dcbench.nas.protocol import SearchProtocol
@@ -31,9 +31,8 @@ OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # the node and where its edge comes from, as the string has them
 NODES = 4
 BENCHMARK_CELLS = 5  # per stage, in the networks that the published accuracies belong to
-TRUTH_COLUMNS = {"cifar100": "cifar100_test_200ep"}  # of a data set; of any other, CIFAR-10's
-_CIFAR10_COLUMN = "cifar10_test_200ep"
-_CONVERTED = {_CIFAR10_COLUMN: "cifar10", "cifar100_test_200ep": "cifar100", "imagenet16_120_test_200ep": "ImageNet16-120"}
+TRUTH_COLUMNS = {"cifar10": "cifar10_test_200ep", "cifar100": "cifar100_test_200ep"}  # of our data sets
+_CONVERTED = {column: dataset for dataset, column in TRUTH_COLUMNS.items()} | {"imagenet16_120_test_200ep": "ImageNet16-120"}
 
 _PATTERN = re.compile(r"\|(\w+)~0\|\+\|(\w+)~0\|(\w+)~1\|\+\|(\w+)~0\|(\w+)~1\|(\w+)~2\|", re.ASCII)
 
@@ -202,7 +201,12 @@ class NASBench201(SearchSpace):
         return str(Cell(tuple(sorted(convolutions) + ["none"] * (len(EDGES) - len(convolutions)))))
 
     def truth_column(self, dataset: str) -> str:
-        return TRUTH_COLUMNS.get(dataset, _CIFAR10_COLUMN)
+        if dataset not in TRUTH_COLUMNS:
+            raise MismatchError(
+                f"NAS-Bench-201 knows no accuracies on {dataset}, only on {', '.join(TRUTH_COLUMNS)} and ImageNet16-120; "
+                "say with --truth-column which column of the table is meant"
+            )
+        return TRUTH_COLUMNS[dataset]
 
 
 @runtime_checkable

@@ -16,6 +16,7 @@ from dcbench.records import RECORD_NAME, ArchitectureScore, SearchRecord, Search
 from dcbench.run import fingerprint
 
 TRUTH_NAME = "truth.csv"
+USUAL_TOP = 0.2  # of which a record's path says nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,8 @@ def store(outcome: Outcome, truth: Truth, top: float) -> tuple[SearchRecord, Pat
     """Write the record of one proxy; the path depends on which architectures were drawn and what they are compared with."""
     record = _record(outcome, truth, top)
     compared = {"architectures": sorted(outcome.study.drawn.architectures), "truth": dict(truth.origin), "seeds": outcome.study.seeds}
+    if top != USUAL_TOP:
+        compared["top"] = top
     name = f"{len(record.architectures)}x{record.seeds}-{fingerprint(compared)}"
     path = outcome.study.folder(outcome.proxy, outcome.workshop) / name / RECORD_NAME
     write_record(path, record)

@@ -10,7 +10,8 @@ from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
 from dcbench.errors import OutOfRangeError
 from dcbench.experiment import Workshop
-from dcbench.nas.outcome import Outcome, store, trained_truth
+from dcbench.images import ImageSpec
+from dcbench.nas.outcome import USUAL_TOP, Outcome, store, trained_truth
 from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import Proxy, Request, make_proxies, open_artifacts, whole
 from dcbench.nas.space import SearchSpace
@@ -36,7 +37,7 @@ class Search:
     seeds: int = 1
     seed: int = 0
     validation: int | None = None
-    top: float = 0.2
+    top: float = USUAL_TOP
     truth: Path | None = None
     truth_column: str | None = None
 
@@ -67,7 +68,7 @@ def carry_out(search: Search, places: Places, workshop: Workshop) -> Done:
     drawn = draw(search.space, loaded.spec, search.sample, search.seed, search.match)
     study = Study(search.space, loaded, search.protocol, drawn, search.sample, search.seeds, search.seed)
     proxies = make_proxies(search.proxies, artifacts, loaded, Run(search.seed, workshop.machine))
-    truth = table_of_truths(search, drawn, loaded.spec.dataset)
+    truth = table_of_truths(search, drawn, loaded.spec)
     reference = next((proxy for proxy in proxies if proxy.whole), whole(loaded))
     announce(study, [*proxies, *([reference] if truth is None and reference not in proxies else [])], workshop)
     for proxy in proxies:
@@ -86,11 +87,11 @@ def _load(dataset: str, search: Search, places: Places, workshop: Workshop) -> L
     return load(dataset, places, holdout=validation, progress=workshop.stoppable_progress)
 
 
-def table_of_truths(search: Search, drawn: Drawn, dataset: str) -> Truth | None:
+def table_of_truths(search: Search, drawn: Drawn, spec: ImageSpec) -> Truth | None:
     """The table that the search names, if it does; raises DataError, FileFormatError, MismatchError where it does not serve."""
     if search.truth is None:
         return None
-    truth = read_truth(search.truth, search.space, dataset, search.truth_column)
+    truth = read_truth(search.truth, search.space, spec.dataset, search.truth_column, spec.revision)
     truth.require(drawn.architectures, search.truth)
     return truth
 

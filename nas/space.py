@@ -49,7 +49,7 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def truth_column(self, dataset: str) -> str:
-        """The column of a table of truths that holds the test accuracy on ``dataset``."""
+        """The column of a table of truths that holds the test accuracy on ``dataset``; raises MismatchError if the space knows none."""
 
     def worth_compiling(self, identifier: str) -> float:
         """The multiply-accumulates of training from which it pays to compile the architecture."""

@@ -18,7 +18,7 @@ from dcbench.nas.space import SearchSpace
 ARCHITECTURE_COLUMNS = ("architecture", "arch")
 MOST_BYTES = 64 << 20  # of a table, unpacked; that of all 15,625 cells of NAS-Bench-201 has two million
 MOST_ROWS = 1_000_000
-DATASET_COLUMN = "dataset"  # where a table has it, it must name the data set of the search
+DATASET_COLUMN, REVISION_COLUMN = "dataset", "dataset_revision"  # where a table has them, they must be those of the search
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,16 @@ class Truth:
             raise DataError(f"{where} lacks {len(lacking)} of the {len(architectures)} architectures drawn, first {lacking[0]}")
 
 
-def read_truth(path: Path, space: SearchSpace, dataset: str, column: str | None = None) -> Truth:
+def read_truth(path: Path, space: SearchSpace, dataset: str, column: str | None = None, revision: str | None = None) -> Truth:
     """The table in ``path`` (parquet by its ending, else CSV), every row checked; the space's own column if none is named.
 
-    Raises DataError where there is no such file, FileFormatError naming the row that is wrong, MismatchError for another data set.
+    Raises DataError where there is no such file, FileFormatError naming the row that is wrong, MismatchError for another data set or,
+    where the table says a revision of it and one is asked for, another one.
     """
     if not path.is_file():
         raise DataError(f"no such file: {path}; wanted {space.truth_help}")
     chosen = column or space.truth_column(dataset)
-    table = _Table(path, space, dataset, chosen)
+    table = _Table(path, space, dataset, revision, chosen)
     rows = _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path)
     accuracies: dict[str, float] = {}
     for number, row in rows:
@@ -64,6 +65,7 @@ class _Table:
     path: Path
     space: SearchSpace
     dataset: str
+    revision: str | None
     column: str
 
     def entry(self, number: int, row: Mapping[str, Any]) -> tuple[str, float]:
@@ -75,6 +77,11 @@ class _Table:
             raise FileFormatError(f"{self.path} has no column {wanted}; it has {', '.join(map(str, row))}; --truth-column chooses one")
         if row.get(DATASET_COLUMN, self.dataset) != self.dataset:
             raise MismatchError(f"{where}: truth on {row[DATASET_COLUMN]!r}, but the search is on {self.dataset!r}")
+        if self.revision is not None and (measured := row.get(REVISION_COLUMN, self.revision)) != self.revision:
+            raise MismatchError(
+                f"{where}: truth on revision {measured} of {self.dataset}, but the search is on {self.revision}; "
+                "give the table of these data, or none, and it is trained here"
+            )
         try:
             identifier = self.space.canonical(str(row[named]))
         except OutOfRangeError as error:
@@ -131,6 +138,6 @@ def write_truth(path: Path, dataset: tuple[str, str], rows: Iterable[tuple[str, 
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["architecture", "test_accuracy", "validation_accuracy", "seeds", DATASET_COLUMN, "dataset_revision"])
+    writer.writerow(["architecture", "test_accuracy", "validation_accuracy", "seeds", DATASET_COLUMN, REVISION_COLUMN])
     writer.writerows((*row, *dataset) for row in rows)
     write_bytes(path, text.getvalue().encode())

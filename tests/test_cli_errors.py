@@ -40,6 +40,7 @@ WRONG_WORDS: list[tuple[tuple[str, ...], str]] = [
     ((*RUN, "--set", "powr=3"), "unknown field of datadam 'powr'; did you mean 'power'?"),
     ((*RUN, "--set", "mmd.iterations=3"), "unknown field of datadam 'mmd.iterations'"),
     ((*RUN, "--set", "power"), "--set needs field=value, got 'power'"),
+    ((*RUN, "--set", "power=2", "--set", "power=4"), "--set power is given twice, 2 and 4; leave one out"),
     ((*RUN, "--set", "=3"), "--set needs field=value, got '=3'"),
     (("run", "--method", "random", "--set", "power=3"), "unknown field of random 'power'; known: none"),
     ((*RUN, "--set", "power=0.5"), "datadam: power must be at least 1, got 0.5"),

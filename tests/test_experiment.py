@@ -23,6 +23,7 @@ from dcbench.experiment import Cell, Workshop, file_name, set_label
 from dcbench.grid import Grid
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.machine import Machine
+from dcbench.records import find_records
 from dcbench.run import Run
 from dcbench.scoring import record_path
 from dcbench.source import source_hash
@@ -100,6 +101,9 @@ def test_a_copy_is_written_only_where_it_differs(tmp_path: Path) -> None:
     publish(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").stat().st_mtime_ns == written
     (tmp_path / "a").write_bytes(b"two")
+    publish(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == b"two"
+    (tmp_path / "a").unlink()  # by another process, which starts again
     publish(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").read_bytes() == b"two"
 
@@ -206,6 +210,36 @@ def test_few_networks_asked_first_leave_a_faster_engine_unused_but_named(
         "random IPC 1 seed 0: training 1 network takes about 1.5 h here (fp32, eager like those there are; with --engine compiled"
         " about 30 min)"
     ]
+
+
+def test_what_the_user_names_stands_against_a_set_s_own_recipe(workshop: Workshop, cell: Cell, digits: Loaded) -> None:
+    plain = distil(cell, workshop)
+    distilled = replace(plain, synthetic=replace(plain.synthetic, recipe={"augment": "none"}), sha256="f" * 64)
+    options: list[str | None] = [None, "none", "dsa"]
+    protocols = [PROTOCOLS["quick"].with_options(epochs=2, augment=augment) for augment in options]
+    records = [score(distilled, digits.test, protocol, 0, 1, workshop) for protocol in protocols]
+    assert [record.augment for record in records] == ["none", "none", "dsa"]
+    assert len({record.protocol_hash for record in records}) == 3
+    usual = score(plain, digits.test, protocols[2], 0, 1, workshop)
+    assert usual.accuracies == records[2].accuracies
+    assert usual.protocol_hash == score(plain, digits.test, protocols[0], 0, 1, workshop).protocol_hash == records[0].protocol_hash
+
+
+def test_networks_of_several_numbers_of_threads_are_told(workshop: Workshop, cell: Cell, digits: Loaded) -> None:
+    distilled, protocol = distil(cell, workshop), PROTOCOLS["quick"].with_options(epochs=2)
+    assert not score(distilled, digits.test, protocol, 0, 1, workshop).warnings
+    more = replace(workshop, machine=replace(workshop.machine, threads=2))
+    (warning,) = score(distilled, digits.test, protocol, 0, 2, more).warnings
+    assert warning.startswith("networks were trained with 1 and 2 threads")
+
+
+def test_a_snapshot_does_not_pass_for_the_finished_set(workshop: Workshop, cell: Cell, digits: Loaded) -> None:
+    distilled, protocol = distil(cell, workshop), PROTOCOLS["quick"].with_options(epochs=2)
+    snapshot = replace(distilled, provenance={**distilled.provenance, "step": 0}, folder=workshop.out / "evaluated", sha256="0" * 64)
+    finished, early = (score(each, digits.test, protocol, 0, 1, workshop) for each in (distilled, snapshot))
+    assert early.artifact_hash == f"{finished.artifact_hash}-step0"
+    assert early.identity != finished.identity
+    assert len(find_records(workshop.out).records) == 2
 
 
 def test_a_record_names_the_code_of_every_network(workshop: Workshop, cell: Cell, digits: Loaded) -> None:

@@ -142,6 +142,10 @@ def test_from_proxies_to_records(command: Command, artifacts: Mapping[str, Path]
     assert json.loads(command(*words)[1]) == json.loads(printed)
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob(ROWS_NAME)} == before
 
+    (other,) = json.loads(command("--proxy", "random", "--proxy", artifacts["apart"], *words[4:], "--top", "1")[1])["studies"][:1]
+    assert record_of(other).top == 1
+    assert [record_of(study).top for study in studies] == [0.2] * 5  # another share of the best takes nothing away
+
 
 def test_a_truth_can_be_shared(command: Command, tmp_path: Path) -> None:
     words = ("--proxy", "random:5", "--dataset", "digits", *CHEAP, *QUICK, "--json")
@@ -545,7 +549,9 @@ def test_cells_are_searched_against_a_table(command: Command, artifacts: Mapping
     rows = (f"{name},{10 + place % 80}\n" for place, name in enumerate(names))
     (tmp_path / "table.csv").write_text("arch,cifar10_test_200ep\n" + "".join(rows), encoding="utf-8")
     words = ("--proxy", artifacts["apart"], "--space", "nasbench201", "--truth", tmp_path / "table.csv", "--sample", "3", "--seed", "15")
-    code, printed, said = command(*words, *QUICK, "--json")
+    refused, _, why = command(*words, *QUICK)
+    assert (refused, "knows no accuracies on digits, only on cifar10, cifar100" in why) == (1, True)
+    code, printed, said = command(*words, "--truth-column", "cifar10_test_200ep", *QUICK, "--json")
     assert code == 0, said
     (study,) = json.loads(printed)["studies"]
     record = record_of(study)

@@ -54,6 +54,9 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert read_truth(tmp_path / "truth.csv", SPACES["convnet720"], "digits", "validation_accuracy").accuracies[CONVNETS[1]] == 0.5
     with pytest.raises(MismatchError, match="truth on 'digits', but the search is on 'mnist'"):
         read_truth(tmp_path / "truth.csv", SPACES["convnet720"], "mnist")
+    assert read_truth(tmp_path / "truth.csv", SPACES["convnet720"], "digits", revision="abc") == truth
+    with pytest.raises(MismatchError, match="row 2: truth on revision abc of digits, but the search is on abd"):
+        read_truth(tmp_path / "truth.csv", SPACES["convnet720"], "digits", revision="abd")
     with pytest.raises(DataError, match=f"lacks 1 of the 2 architectures drawn, first {CONVNETS[2]}"):
         truth.require([CONVNETS[0], CONVNETS[2]], tmp_path / "truth.csv")
 

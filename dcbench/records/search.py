@@ -110,7 +110,7 @@ class SearchRecord(RecordKind):
     def identity(self) -> tuple[object, ...]:
         plain = encode(self)
         names = ("space", "space_fields", "match", "sample", "search_seed", "seeds", "dataset", "dataset_revision", "validation_images")
-        searched = json.dumps([plain[name] for name in (*names, "truth", "proxy", "proxy_hash")], sort_keys=True)
+        searched = json.dumps([plain[name] for name in (*names, "truth", "top", "proxy", "proxy_hash")], sort_keys=True)
         return (searched, self.protocol_hash, tuple(sorted(score.architecture for score in self.architectures)))
 
     @property
