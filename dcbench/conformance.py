@@ -24,7 +24,7 @@ import torch
 from dcbench.distiller import Distiller, hyper_parameters
 from dcbench.errors import DcbenchError, UnknownNameError
 from dcbench.promise import Aspect, wrong_balance, wrong_place, wrong_recipe, wrong_shape, wrong_space, wrong_values
-from dcbench.trials import IPC, Candidate, TooMuchWorkError, content, same
+from dcbench.trials import IPC, PER_CLASS, Candidate, TooMuchWorkError, content, same
 
 ODD_SEED = 0x5EED_0DD  # that no method sets by itself
 SEEDS_TRIED = 8  # for one that gives another set: networks of two seeds may see the same image as nearest the mean
@@ -160,7 +160,10 @@ def _other_seed(candidate: Candidate) -> Iterator[str]:
     kind = next(iter(candidate.accepted))
     first = candidate.trial(kind).synthetic
     if all(same(first, candidate.trial(kind, seed).synthetic) for seed in range(1, SEEDS_TRIED + 1)):
-        yield f"the same set of {SEEDS_TRIED + 1} seeds: run.generator decides nothing"
+        yield (
+            f"the same set of {SEEDS_TRIED + 1} seeds: run.generator decides nothing, or all {PER_CLASS} images of these tiny classes are "
+            "taken (then --set a field that takes fewer)"
+        )
 
 
 def _leaves_alone(candidate: Candidate) -> Iterator[str]:

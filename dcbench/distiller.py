@@ -246,6 +246,8 @@ def find(name: str) -> type[Distiller]:
     known = registered()  # before any file: what it calls itself must not be another's name
     if ".py:" in name:
         return _from_file(name)
+    if name.endswith(".py") and Path(name).is_file():
+        raise DataError(f"{name} is a file, which may hold several methods; say which: {name}:Class")
     if name not in known:
         broken = next((f" ({plugin} failed to import: {why})" for plugin, why in _failures.items() if name in plugin), "")
         raise UnknownNameError("method", f"{name}{broken}", known)

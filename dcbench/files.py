@@ -175,6 +175,8 @@ def read_plain_tensors(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise FileFormatError(f"no such file: {path}") from error
+    except IsADirectoryError as error:
+        raise FileFormatError(f"{path} is a folder, wanted a file (of images, a folder for each class, say --as folder)") from error
     except Exception as error:  # bytes that are no pickle make its reader raise anything
         reason = _why_unreadable(path, error)
         raise FileFormatError(f"{path} is damaged or not a file of plain tensors, and was refused unexecuted ({reason})") from error

@@ -12,7 +12,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -69,7 +69,7 @@ def import_set(path: Path, layout: Layout, spec: ImageSpec, space: Space, pixels
     Raises FileFormatError naming the file and what is wrong with it.
     """
     foreign = layout.read(path, spec)
-    images = foreign.images.detach().float().contiguous()
+    images, whole = _as_floats(foreign.images.detach(), pixels or space.kind == "raw", path)
     if images.ndim != 4 or tuple(images.shape[1:]) != spec.shape:
         raise FileFormatError(f"{path}: images of {tuple(images.shape)}, wanted N×{'×'.join(map(str, spec.shape))} for {spec.dataset}")
     if not len(images) or not bool(images.isfinite().all()):
@@ -77,7 +77,16 @@ def import_set(path: Path, layout: Layout, spec: ImageSpec, space: Space, pixels
     labels, doubts = _labels(foreign.labels.detach(), len(images), spec, layout, path)
     synthetic = SyntheticSet(spec, space.enter(images).contiguous() if pixels else images, labels, space, foreign.recipe)
     strange = _strange_values(images, Space() if pixels else space)
-    return Imported(synthetic, layout.name, (*doubts, *_unequal(synthetic), *strange))
+    return Imported(synthetic, layout.name, (*whole, *doubts, *_unequal(synthetic), *strange))
+
+
+def _as_floats(images: Tensor, pixels: bool, path: Path) -> tuple[Tensor, list[str]]:
+    """Values as float32, and what was odd about them: bytes are pixels of 0 to 255, and nothing else."""
+    if images.is_floating_point():
+        return images.float().contiguous(), []
+    if not pixels:
+        raise FileFormatError(f"{path}: images are whole numbers, which no normalised values are; they may be bytes: --space pixels")
+    return images.float().contiguous() / 255, ["images are stored as whole numbers; read as bytes, 255 for white"]
 
 
 def write_imported(path: Path, imported: Imported, name: str, holdout: str = "", over: bool = True) -> None:
@@ -157,7 +166,10 @@ def _unequal(synthetic: SyntheticSet) -> list[str]:
 def _strange_values(values: Tensor, space: Space) -> list[str]:
     """Half the range of pixels outside it is reason enough to ask."""
     doubt = space.doubt(values, beyond=0.5)
-    return [f"{doubt} ({'--space pixels' if doubt.endswith('pixels?') else 'another --space?'})"] if doubt else []
+    advice = "--space pixels" if doubt.endswith("pixels?") else "another --space?"
+    if space.kind == "raw" and float(values.max()) > 100:
+        advice = "bytes as fractions? divide them by 255"
+    return [f"{doubt} ({advice})"] if doubt else []
 
 
 def _read(path: Path) -> Any:
@@ -203,7 +215,8 @@ def _experiments(path: Path, _spec: ImageSpec) -> Foreign:
     value = _read(path)
     data = value.get("data") if isinstance(value, Mapping) else None
     if not isinstance(data, Sequence) or not data:
-        raise FileFormatError(f"{path}: wanted a dict with a list called data, got {type(value).__name__}")
+        got = f"one with {', '.join(map(str, value))[:80]}" if isinstance(value, Mapping) else type(value).__name__
+        raise FileFormatError(f"{path}: wanted a dict with a list called data, got {got}")
     return _pair(data if isinstance(data[0], Tensor) else data[-1], path)
 
 
@@ -248,19 +261,36 @@ def _beside(path: Path, word: str, other: str) -> Path:
 
 def _kip(path: Path, _spec: ImageSpec) -> Foreign:
     """KIP: ``.npz`` with ``images`` N×H×W×C and ``labels`` centred one-hot; the class is the largest entry."""
+    stored = _arrays(path)
+    if stored.images.ndim != 4:
+        raise FileFormatError(f"{path}: images of {tuple(stored.images.shape)}, wanted N×H×W×C")
+    return replace(stored, images=stored.images.permute(0, 3, 1, 2))
+
+
+def _plain(path: Path, spec: ImageSpec) -> Foreign:
+    """Anybody's: ``images`` and ``labels`` in an ``.npz`` or a dict, or a pair of tensors; N×C×H×W, or N×H×W×C, by their shape."""
+    value = None if path.suffix == ".npz" else _read(path)
+    named = [value["images"], value["labels"]] if isinstance(value, Mapping) and {"images", "labels"} <= set(value) else value
+    if isinstance(named, Mapping):
+        raise FileFormatError(f"{path}: wanted a dict with images and labels, got {', '.join(map(str, named))[:80] or 'an empty one'}")
+    stored = _arrays(path) if value is None else _pair(named, path)
+    channels, size, _ = spec.shape
+    last = tuple(stored.images.shape[1:]) == (size, size, channels) != spec.shape
+    return replace(stored, images=stored.images.permute(0, 3, 1, 2)) if last else stored
+
+
+def _arrays(path: Path) -> Foreign:
+    """The arrays ``images`` and ``labels`` of an ``.npz``, as they are."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         if unpacked > max(MOST_UNPACKED_BYTES, MOST_TIMES_PACKED * path.stat().st_size):
             raise FileFormatError(f"{path}: {path.stat().st_size} bytes that unpack to {unpacked}; refused as a bomb")
         with np.load(path, allow_pickle=False) as stored:
-            images, labels = torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
+            return Foreign(torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"]))
     # RuntimeError: what zipfile raises for an archive that is encrypted, or packed in a way that it does not know
     except (OSError, ValueError, KeyError, TypeError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise FileFormatError(f"{path} is not an .npz with plain arrays images and labels ({error})") from error
-    if images.ndim != 4:
-        raise FileFormatError(f"{path}: images of {tuple(images.shape)}, wanted N×H×W×C")
-    return Foreign(images.permute(0, 3, 1, 2), labels)
 
 
 def _idc(path: Path, _spec: ImageSpec, factor: int) -> Foreign:
@@ -345,5 +375,6 @@ LAYOUTS: Mapping[str, Layout] = {
         Layout("idc", "IDC: data.pt with images in [0, 1], four in one (factor 2)", "pixels", partial(_idc, factor=2)),
         Layout("idc3", "the same, nine in one (factor 3)", "pixels", partial(_idc, factor=3)),
         Layout("folder", "SRe2L, RDED, D4M: a folder of images per class", "pixels", _folder),
+        Layout("plain", "anybody's: images and labels in a dict, a pair or an .npz", "pixels", _plain),
     )
 }

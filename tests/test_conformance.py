@@ -122,7 +122,7 @@ BROKEN: dict[str, tuple[Distiller, str]] = {
     "space": (broken(lambda made, *_: replace(made, space=Space())), "in the space raw"),
     "recipe": (broken(lambda made, *_: replace(made, recipe={"lr": -1.0})), "the recipe must have a positive lr"),
     "same seed, same set": (broken(unseeded), "two sets of the same seed differ"),
-    "another seed, another set": (broken(deaf), "run.generator decides nothing"),
+    "another seed, another set": (broken(deaf), "run.generator decides nothing, or all 12 images"),
     "leaves all else alone": (broken(drawn), "global randomness of torch was drawn from or set"),
     "resumes": (Forgetful(), "killed at step 2 and gone on with, it ends in another set"),
     "hyper-parameters survive JSON": (Rounded(), "come back from JSON as others"),

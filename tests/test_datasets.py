@@ -140,6 +140,13 @@ class Steps:
         return {text for text, _, _ in self.told}
 
 
+@pytest.fixture(autouse=True)
+def small_copies(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copies here have a few images of each class, which is another matter where they must be complete."""
+    if "must_be_complete" not in request.node.name:
+        monkeypatch.setattr("dcbench.datasets.loading.require_complete", lambda *_: None)
+
+
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
@@ -187,6 +194,22 @@ def test_declarations_are_consistent(name: str) -> None:
     assert len(dataset.mean) == len(dataset.std) == (dataset.channels if name.startswith("cifar") else 0)
     assert dataset.flips == (name not in ("digits", "mnist"))
     assert dataset.embedded == (name == "digits")
+
+
+@pytest.mark.parametrize(("per_class", "part"), [((3, 2), ""), ((4, 2), "training"), ((3, 1), "test")])
+def test_a_copy_must_be_complete(
+    per_class: tuple[int, int], part: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = Toy.of("cifar10")
+    root = folder_tree(tmp_path / "data", toy)
+    monkeypatch.setattr("dcbench.datasets.catalogue.DATASETS", {**DATASETS, "cifar10": replace(find("cifar10"), per_class=per_class)})
+    if not part:
+        same_images(load("cifar10", Places(root, cache)), toy)
+        return
+    message = refused("cifar10", Places(root, cache))
+    assert f"{part} images," in message
+    assert "of class 'airplane'; cifar10 has" in message
+    assert "complete the copy" in message
 
 
 def test_the_class_names_of_cifar_are_in_the_usual_order() -> None:
@@ -707,8 +730,8 @@ def test_an_index_that_was_tampered_with_is_not_believed(cache: Path) -> None:
 def test_two_processes_at_once_do_no_harm(tmp_path: Path, toy: Toy, cache: Path) -> None:
     root = parquet_tree(tmp_path / "data", toy)
     code = (
-        "import sys; from pathlib import Path; from dcbench.datasets import Places; from dcbench.datasets.loading import load;"
-        "loaded = load('cifar10', Places(Path(sys.argv[1]), Path(sys.argv[2])), zca=False, holdout=10); print(loaded.spec.revision)"
+        "import sys; from pathlib import Path; from dcbench.datasets import Places, loading; loading.require_complete = lambda *_: None;"
+        "loaded = loading.load('cifar10', Places(Path(sys.argv[1]), Path(sys.argv[2])), zca=False, holdout=10); print(loaded.spec.revision)"
     )
     workers = [subprocess.Popen([sys.executable, "-c", code, root, cache], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     revisions = {worker.communicate()[0].strip() for worker in workers}

@@ -243,3 +243,10 @@ def test_every_method_says_what_it_is() -> None:
         assert distiller.__doc__ or ""
         assert sys.modules[distiller.__module__].__doc__ or ""
         assert distiller.version >= 1
+
+
+def test_a_file_of_methods_needs_a_class_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match=rf"{path} is a file, which may hold several methods; say which: {path}:Class"):
+        find(str(path))

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
 from PIL import Image
 
 from dcbench.records import (
@@ -28,8 +30,9 @@ from dcbench.records import (
 from dcbench.report import build_tables, variants
 from dcbench.report.figures import Drawing, draw_figures, write_figures
 from dcbench.report.figures.ablations import ablation_drawings, ablations
+from dcbench.report.figures.cases import draw_series
 from dcbench.report.figures.conditions import condition_drawings
-from dcbench.report.figures.drawing import look
+from dcbench.report.figures.drawing import look, panels
 from dcbench.report.figures.embeddings import embedding_drawings
 from dcbench.report.figures.pictures import Shown, pictures_drawing
 from dcbench.report.figures.storage import storage_drawings, stored_bytes
@@ -193,6 +196,27 @@ def test_accuracy_against_stored_bytes() -> None:
     assert plotted(drawing) == in_data(drawing)
     assert stored_bytes(record("whole", [0.9], ipc=None, budget_images=50_000).record) == 50_000 * (3072 + 8)
     assert storage_drawings(sets("dm", SETS["dm"], dataset="of a stranger")) == []
+
+
+def test_methods_of_one_budget_each_have_no_curve() -> None:
+    assert storage_drawings([*sets("dm", SETS["dm"]), *sets("random", SETS["random"], ipc=1, budget_images=10)]) == []
+
+
+@pytest.mark.parametrize("name", ["dm", "a-method-with-a-very-long-name-and-some-fields-that-tell-it-from-others"])
+def test_a_legend_stays_within_its_figure(name: str) -> None:
+    data = pd.DataFrame({"series": f"{name} {number}", "x": number, "mean": 0.5, "ci95_low": 0.4, "ci95_high": 0.6} for number in range(5))
+
+    def draw() -> Figure:
+        figure, (panel,) = panels(1, 2.6)
+        draw_series(figure, panel, data, 3)
+        figure.draw_without_rendering()
+        return figure
+
+    figure = Drawing("name", "caption", data, draw).figure()
+    (legend,) = figure.legends
+    box, whole = legend.get_window_extent(), figure.bbox
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+    assert len({text.get_window_extent().y0 for text in legend.get_texts()}) == (2 if name == "dm" else 5)  # rows
 
 
 def test_a_set_is_drawn_at_the_bytes_of_its_own_images() -> None:

@@ -81,6 +81,50 @@ def test_datadam_bare_tensors_with_float_labels(tmp_path: Path) -> None:
     assert any("floats" in warning for warning in warnings)
 
 
+@pytest.mark.parametrize("form", ["dict", "pair", "npz", "npz, channels last"])
+def test_a_plain_set_of_pixels(form: str, tmp_path: Path) -> None:
+    path = tmp_path / ("set.npz" if form.startswith("npz") else "set.pt")
+    if form.startswith("npz"):
+        np.savez(path, images=(PIXELS.permute(0, 2, 3, 1) if form.endswith("last") else PIXELS).numpy(), labels=LABELS.numpy())
+    else:
+        torch.save({"images": PIXELS, "labels": LABELS} if form == "dict" else (PIXELS, LABELS), path)
+    pixels, labels, warnings = imported(path, "plain")
+    assert torch.allclose(pixels, PIXELS, atol=1e-5)
+    assert torch.equal(labels, LABELS)
+    assert not warnings
+
+
+def test_what_a_plain_set_lacks_is_named(tmp_path: Path) -> None:
+    torch.save({"x": PIXELS, "y": LABELS}, tmp_path / "set.pt")
+    with pytest.raises(FileFormatError, match="wanted a dict with images and labels, got x, y"):
+        imported(tmp_path / "set.pt", "plain")
+    with pytest.raises(FileFormatError, match="wanted a dict with a list called data, got one with x, y"):
+        imported(tmp_path / "set.pt", "dc")
+    torch.save({"images": PIXELS[:, :, :4], "labels": LABELS}, tmp_path / "set.pt")
+    with pytest.raises(FileFormatError, match=r"images of \(6, 3, 4, 8\), wanted N×3×8×8"):
+        imported(tmp_path / "set.pt", "plain")
+
+
+def test_bytes_are_pixels_and_nothing_else(tmp_path: Path) -> None:
+    path, stored = tmp_path / "set.pt", (PIXELS * 255).round().to(torch.uint8)
+    torch.save((stored, LABELS), path)
+    pixels, _, warnings = imported(path, "plain")
+    assert torch.allclose(pixels, stored / 255, atol=1e-5)
+    assert warnings == ("images are stored as whole numbers; read as bytes, 255 for white",)
+    raw = import_set(path, find_layout("plain"), SPEC, Space())
+    assert torch.allclose(raw.synthetic.images, stored / 255)
+    with pytest.raises(FileFormatError, match=r"images are whole numbers, which no normalised values are; .* --space pixels"):
+        import_set(path, find_layout("plain"), SPEC, NORMALISED)
+    torch.save((stored.float(), LABELS), path)
+    (doubt,) = imported(path, "plain")[2]
+    assert doubt.endswith("(bytes as fractions? divide them by 255)")
+
+
+def test_a_folder_is_no_file_of_tensors(tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match=r"is a folder, wanted a file .*--as folder"):
+        read_foreign_tensors(tmp_path)
+
+
 def test_mtt_in_whitened_space(tmp_path: Path) -> None:
     space = whitening()
     torch.save(space.enter(PIXELS), tmp_path / "images_best.pt")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command("evaluate")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--as", "layout", help="Whose layout PATHS are in, if not ours: dc, dm, datadam, mtt, kip, idc, idc3, folder.")
+@click.option("--as", "layout", help="Whose layout PATHS are in, if not ours: dc, dm, datadam, mtt, kip, idc, idc3, folder, plain.")
 @click.option("--space", default="auto", show_default=True, help=SPACE_HELP)
 @click.option("--name", help="A foreign set's method in tables; the layout's name if not given.")
 @click.option("--dataset", help="The data set to judge on; the artifact's own if not given.")

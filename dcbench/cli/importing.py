@@ -77,7 +77,7 @@ class Foreign:
 
 @click.command("import")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--as", "layout", required=True, help="Whose layout: dc, dm, datadam, mtt, kip, idc, idc3, folder.")
+@click.option("--as", "layout", required=True, help="Whose layout: dc, dm, datadam, mtt, kip, idc, idc3, folder, plain.")
 @click.option("--dataset", required=True, help="The data set that the images are images of.")
 @click.option("--space", default="auto", show_default=True, help=SPACE_HELP)
 @click.option("--name", help="The method's name in tables; the layout's if not given.")

@@ -11,11 +11,11 @@ import torch
 from dcbench.datasets import cache, preprocessing
 from dcbench.datasets.catalogue import find, revision_note
 from dcbench.datasets.declaration import Dataset
-from dcbench.datasets.decoding import Part, Progress, silent
+from dcbench.datasets.decoding import Decoded, Part, Progress, silent
 from dcbench.datasets.places import Places
 from dcbench.datasets.sources import locate
 from dcbench.datasets.splits import stratified
-from dcbench.errors import OutOfRangeError
+from dcbench.errors import DataError, OutOfRangeError
 from dcbench.images import ImageSpec, Space, TestSet, TrainSet
 
 _HOLDOUT_SEED = 0
@@ -55,6 +55,7 @@ def load(name: str, where: Places, *, zca: bool = False, holdout: int = 0, progr
     source = locate(dataset, where, report)
     kept = cache.images(dataset, source, where.cache_root, report)
     decoded = kept.decoded
+    require_complete(dataset, decoded, source.description)
     apart = stratified(decoded.train.labels, holdout, _HOLDOUT_SEED)
     used = decoded.train if not holdout else Part(decoded.train.images[~apart], decoded.train.labels[~apart])
     spec = ImageSpec(dataset.name, kept.revision, dataset.channels, dataset.size, decoded.class_names, dataset.flips)
@@ -67,6 +68,18 @@ def load(name: str, where: Places, *, zca: bool = False, holdout: int = 0, progr
         holdout=TestSet(spec, *_tensors(Part(decoded.train.images[apart], decoded.train.labels[apart])), space) if holdout else None,
         source=source.description,
     )
+
+
+def require_complete(dataset: Dataset, decoded: Decoded, source: str) -> None:
+    """Raises DataError if the catalogue says how many images there are of every class, and there are others."""
+    for part, images, count in (("training", decoded.train, dataset.per_class[0]), ("test", decoded.test, dataset.per_class[1])):
+        found = np.bincount(images.labels, minlength=dataset.classes)
+        if count and not bool((found == count).all()):
+            strange = int(np.flatnonzero(found != count)[0])
+            raise DataError(
+                f"{source} holds {len(images.labels)} {part} images, {found[strange]} of them of class {decoded.class_names[strange]!r}; "
+                f"{dataset.name} has {dataset.classes * count}, {count} of each class: complete the copy"
+            )
 
 
 def declared(name: str, *, holdout: int = 0) -> Loaded | None:

@@ -10,7 +10,17 @@ from dcbench.records.kinds import OfASet
 from dcbench.report.words import canonical, one_line, title
 
 ABSENT = "none"
-LAYOUTS = ("dc", "dm", "datadam", "mtt", "kip", "idc", "idc3", "folder")  # of other people's sets, and the names of those given none
+LAYOUTS = (
+    "dc",
+    "dm",
+    "datadam",
+    "mtt",
+    "kip",
+    "idc",
+    "idc3",
+    "folder",
+    "plain",
+)  # of other people's sets, and the names of those given none
 DEFAULT = "default"  # a field on which a record is silent: it came later than the method, and is at its default
 
 

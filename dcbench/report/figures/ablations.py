@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dcbench.records import EvaluationRecord, StoredRecord
 from dcbench.report.boards import Board, boards, in_order
 from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_points, figures_of
-from dcbench.report.figures.drawing import COLUMN_INCHES, Drawing, look, panels, tidy
+from dcbench.report.figures.drawing import COLUMN_INCHES, Drawing, legend_below, look, panels, tidy
 from dcbench.report.frames import frame
 from dcbench.report.variants import DEFAULT, by_set, settings_of
 from dcbench.report.words import canonical, named, one_line, plain, protocol_words, title
@@ -145,7 +145,7 @@ def _draw(data: pd.DataFrame, field: str) -> Figure:
     axes[0].set_ylabel("test accuracy (%)")
     if any(series):
         handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center")
+        legend_below(figure, handles, names, 1)
     return figure
 
 

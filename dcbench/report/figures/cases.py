@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dcbench.report.figures.drawing import look, tidy
+from dcbench.report.figures.drawing import legend_below, look, tidy
 from dcbench.report.statistics import summarise, summarise_sets
 
 if TYPE_CHECKING:
@@ -45,4 +45,4 @@ def draw_series(figure: Figure, panel: Axes, data: pd.DataFrame, columns: int, j
         draw_points(panel, data[data["series"] == name], look(number, len(series)) | ({} if joined else {"linestyle": "none"}), name)
     panel.set_ylabel("test accuracy (%)")
     tidy(panel)
-    figure.legend(loc="outside lower center", ncols=columns)
+    legend_below(figure, *panel.get_legend_handles_labels(), columns)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 COLUMN_INCHES, PAGE_INCHES = 3.5, 7.16  # one and two columns of a journal
 _DPI = 220
+_LETTER_INCHES, _SAMPLE_INCHES = 0.06, 0.5  # of a legend: a letter of its names; a sample with the space around it
 _MARKERS = "oDs^vPX*<>"
 _DASHES = ("-", "--", "-.", ":")
 _STYLE: Mapping[str, Any] = {
@@ -103,6 +105,15 @@ def tidy(panel: Axes) -> None:
     sns.despine(ax=panel)
     panel.grid(axis="y", color="0.9")
     panel.set_axisbelow(True)
+
+
+def legend_below(figure: Figure, handles: Sequence[Any], names: Sequence[str], columns: int) -> None:
+    """A legend under the panels, in as many columns as fit, ``columns`` at the most; names that are wider than the figure are broken."""
+    room = figure.get_figwidth()
+    widest = max(map(len, names), default=0) * _LETTER_INCHES + _SAMPLE_INCHES
+    columns = max(1, min(columns, int(room / widest)))
+    letters = int((room / columns - _SAMPLE_INCHES) / _LETTER_INCHES)
+    figure.legend(handles, [textwrap.fill(name, letters) for name in names], loc="outside lower center", ncols=columns)
 
 
 def look(number: int, count: int) -> dict[str, Any]:

@@ -40,13 +40,13 @@ def stored_bytes(record: EvaluationRecord) -> int | None:
 
 
 def storage_drawings(records: Iterable[StoredRecord]) -> list[Drawing]:
-    """For each group that may be compared and has several budgets: accuracy against the bytes that the set takes."""
+    """For each group that may be compared and has a method of several budgets: accuracy against the bytes that the set takes."""
     return [drawing for board in boards(records, STUDIES["table3"].methods) if (drawing := _drawing(board)) is not None]
 
 
 def _drawing(board: Board) -> Drawing | None:
     data = _data(board)
-    if data["x"].nunique() < _FEWEST_SIZES:
+    if data.empty or data.groupby("series")["x"].nunique().max() < _FEWEST_SIZES:
         return None
     conditions = protocol_words(board.protocol, board.network, board.augment)
     caption = (
