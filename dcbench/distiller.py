@@ -89,6 +89,13 @@ def recorded_fields(distiller: Distiller) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in distiller.later or value != defaults[name]}
 
 
+def changed_fields(distiller: Distiller, preset: str, spec: ImageSpec) -> dict[str, Any]:
+    """The fields that are neither the preset's nor, where it is silent, the method's own for images of ``spec``."""
+    defaults = {name: parameter.default for name, parameter in hyper_parameters(type(distiller)).items()}
+    usual = {**defaults, **distiller.suited_to(spec), **distiller.presets.get(preset, {})}
+    return {name: value for name, value in dataclasses.asdict(distiller).items() if value != usual[name]}  # type: ignore[call-overload]
+
+
 @dataclasses.dataclass(frozen=True)
 class HyperParameter:
     """One field of a distiller: its type, its range, its default."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from dcbench.artifact import Artifact, read_artifact, write_artifact
@@ -10,7 +9,6 @@ from dcbench.errors import FileFormatError, MismatchError
 from dcbench.executor import Batch, Steps
 from dcbench.experiment import Cell, Distilled, Workshop, file_name
 from dcbench.files import write_bytes, write_json
-from dcbench.images import SyntheticSet
 from dcbench.pictures import as_png, grid
 from dcbench.records import Distillation, read_distillation
 from dcbench.run import CHECKPOINT, HISTORY, Run, write_history
@@ -30,7 +28,7 @@ def distilling(cell: Cell, workshop: Workshop) -> Steps[Distilled]:
     check_possible(cell)
     if not cell.distiller.budgeted:
         synthetic = cell.distiller.distill(cell.loaded.train, cell.ipc, Run(cell.seed, workshop.machine))
-        return Distilled(synthetic, cell.provenance(workshop.machine), content_hash(synthetic), folder, None, None)
+        return Distilled(synthetic, cell.provenance(workshop.machine), synthetic.content_hash, folder, None, None)
     with (yield from workshop.hold(folder)):
         if not workshop.resume:
             _forget(folder)
@@ -69,13 +67,6 @@ def _home(path: Path, artifact: Artifact, workshop: Workshop) -> Path:
             if twin.read_bytes() == path.read_bytes():
                 return twin.parent
     return workshop.out / dataset / "evaluated" / artifact.sha256[:12]
-
-
-def content_hash(synthetic: SyntheticSet) -> str:
-    """What identifies a set that has no file."""
-    digest = hashlib.sha256(synthetic.images.contiguous().numpy().tobytes())
-    digest.update(synthetic.labels.contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def publish(path: Path, copy: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import dcbench
 from dcbench.datasets.loading import Loaded
-from dcbench.distiller import Distiller, recorded_fields
+from dcbench.distiller import Distiller, changed_fields, recorded_fields
 from dcbench.errors import OutOfRangeError
 from dcbench.executor import Batch, Executor, Serial, Site, Steps
 from dcbench.files import locked
@@ -147,8 +147,10 @@ class Cell:
 
     def provenance(self, machine: Machine) -> dict[str, Any]:
         """What the artifact says of where it came from. Nothing of time or place, so that the same work gives the same bytes."""
+        changed = changed_fields(self.distiller, self.preset, self.loaded.spec)
         return {
             **self.identity(machine),
+            **({"changed": changed} if changed else {}),
             "paper": self.distiller.paper,
             "preset": self.preset,
             "dataset": self.loaded.spec.dataset,

@@ -230,6 +230,14 @@ class SyntheticSet:
         """The images as pixels, clipped to [0, 1]."""
         return self.space.leave(self.images).clamp(0, 1)
 
+    @cached_property
+    def content_hash(self) -> str:
+        """A checksum of images and labels, whatever made them."""
+        digest = hashlib.sha256()
+        for values in (self.images, self.labels):
+            digest.update(values.contiguous().numpy().data)
+        return digest.hexdigest()
+
     @property
     def strange_values(self) -> str:
         """Why the images can hardly be in their space, or nothing. What is learned may leave [0, 1] far behind, if not as far as bytes."""

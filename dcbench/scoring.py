@@ -52,6 +52,7 @@ _ORIGIN: Mapping[str, Any] = {  # what a record takes over from a set's provenan
     "paper": None,
     "method_version": None,
     "fields": {},
+    "changed": {},
     "preset": None,
     "ipc": None,
     "seed": None,
@@ -198,6 +199,7 @@ def about(distilled: Distilled, spec: ImageSpec) -> dict[str, Any]:
         "space": synthetic.space.kind,
         "artifact_hash": made_as if step is None else f"{made_as}-step{step}",  # a snapshot is not the finished set
         "artifact_sha256": distilled.sha256,
+        "content": synthetic.content_hash,
     }
 
 

@@ -14,7 +14,6 @@ from dcbench.artifact import Artifact, read_artifact
 from dcbench.datasets.catalogue import DATASETS
 from dcbench.datasets.catalogue import find as find_dataset
 from dcbench.datasets.loading import Loaded
-from dcbench.distilling import content_hash
 from dcbench.errors import MismatchError, OutOfRangeError, UnknownNameError
 from dcbench.evaluator import check_fit
 from dcbench.experiment import set_label
@@ -200,7 +199,7 @@ def _random(train: TrainSet, ipc: int, run: Run) -> Proxy:
         _real("random", train),
         labels=synthetic.labels,
         images=synthetic.images,
-        content=content_hash(synthetic),
+        content=synthetic.content_hash,
         storage_images=len(synthetic),
         storage_bytes=len(synthetic) * _bytes_per_image(train),
         ipc=ipc,

@@ -22,7 +22,7 @@ SETS = {
 
 def record(method: str, accuracies: Sequence[float], origin: Origin = "yours", **changes: Any) -> StoredRecord:
     networks = [{"network": index, "accuracy": accuracy, "loss": 0.5, "seconds": 1.0} for index, accuracy in enumerate(accuracies)]
-    value = {**EXAMPLE, "method": method, "artifact_hash": f"{method} hash", "networks": networks, **changes}
+    value = {**EXAMPLE, "content": "", "method": method, "artifact_hash": f"{method} hash", "networks": networks, **changes}
     return StoredRecord(Path("record.json"), EvaluationRecord.from_json(value), origin)
 
 

@@ -23,7 +23,7 @@ from dcbench.experiment import Cell, Workshop, file_name, set_label
 from dcbench.grid import Grid
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.machine import Machine
-from dcbench.records import find_records
+from dcbench.records import EvaluationRecord, find_records
 from dcbench.run import Run
 from dcbench.scoring import record_path
 from dcbench.source import source_hash
@@ -231,6 +231,23 @@ def test_networks_of_several_numbers_of_threads_are_told(workshop: Workshop, cel
     more = replace(workshop, machine=replace(workshop.machine, threads=2))
     (warning,) = score(distilled, digits.test, protocol, 0, 2, more).warnings
     assert warning.startswith("networks were trained with 1 and 2 threads")
+
+
+def test_a_record_says_which_fields_are_not_the_preset_s(workshop: Workshop, cell: Cell, digits: Loaded) -> None:
+    protocol = PROTOCOLS["quick"].with_options(epochs=2)
+
+    def recorded(settings: dict[str, str], seed: int = 0) -> EvaluationRecord:
+        distiller = build("mmd", "quick", {"iterations": "2", "real_batch": "4"} | settings)
+        made = distil(replace(cell, distiller=distiller, preset="quick", seed=seed), workshop)
+        return score(made, digits.test, protocol, seed, 1, workshop)
+
+    plain, other = recorded({}), recorded({}, seed=1)
+    assert plain.changed == {"iterations": 2, "real_batch": 4}
+    assert recorded({"momentum": "0.5"}).changed == plain.changed  # the default, said aloud
+    assert recorded({"momentum": "0.4"}).changed == {**plain.changed, "momentum": 0.4}
+    assert plain.content != other.content
+    usual = score(distil(cell, workshop), digits.test, protocol, 0, 1, workshop)
+    assert (usual.changed, usual.content) == ({}, distil(cell, workshop).synthetic.content_hash)
 
 
 def test_a_snapshot_does_not_pass_for_the_finished_set(workshop: Workshop, cell: Cell, digits: Loaded) -> None:

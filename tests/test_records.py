@@ -85,7 +85,7 @@ points = {
 
 def records(kind: type[Record]) -> st.SearchStrategy[Record]:
     by_field: dict[str, st.SearchStrategy[Any]] = {
-        **dict.fromkeys(("fields", "protocol", "recipe", "settings"), plain),
+        **dict.fromkeys(("fields", "changed", "protocol", "recipe", "settings"), plain),
         "networks": several_scores,
         "points": points.get(kind, st.nothing()),
         "class_names": st.lists(names, min_size=2, max_size=3).map(tuple),
@@ -98,7 +98,7 @@ def records(kind: type[Record]) -> st.SearchStrategy[Record]:
         **dict.fromkeys(("paper", "preset"), st.none() | names),
         **dict.fromkeys(("method_version", "seed", "peak_memory_bytes"), st.none() | whole),
         **dict.fromkeys(("epoch_seconds", "compile_seconds"), st.none() | seconds),
-        **dict.fromkeys(("dataset_note", "holdout", "artifact_sha256", "device_name", "code"), texts),
+        **dict.fromkeys(("dataset_note", "holdout", "artifact_sha256", "content", "device_name", "code"), texts),
         **dict.fromkeys(("budget_images", "threads"), positive),
         "ipc": st.none() | positive,
         **dict.fromkeys(("evaluation_seed", "network_seed", "embedding_seed"), whole),
@@ -161,7 +161,9 @@ def test_every_field_is_documented(example: dict[str, Any]) -> None:
 
 
 def test_every_field_is_wanted(example: dict[str, Any]) -> None:
-    for name in example:
+    later = {"changed", "content"}  # which older files do not have
+    assert EvaluationRecord.from_json({key: value for key, value in example.items() if key not in later}).content == ""
+    for name in example.keys() - later:
         with pytest.raises(FileFormatError, match=name):
             EvaluationRecord.from_json({key: value for key, value in example.items() if key != name}, "some.json")
 

@@ -329,6 +329,28 @@ def test_a_recipe_and_what_else_sets_a_row_apart_is_said() -> None:
     assert "Continued on another machine or setting half-way, or from shared work of one: DM (3 sets)." in said
 
 
+def test_fields_that_are_not_the_preset_s_are_named() -> None:
+    assert not any("preset's" in note for note in only(sets("dm", SETS["dm"], ipc=1)).notes)
+    short = sets("dm", SETS["dm"], changed={"momentum": 0.0, "iterations": 3})
+    assert "Made with fields other than the preset's: DM (iterations=3, momentum=0.0)." in only(short).notes
+    other = sets("dm", SETS["dm"], ipc=1, budget_images=10, changed={"iterations": 1})
+    usual = sets("dm", SETS["dm"], ipc=1, budget_images=10)
+    for others, said in ((other, "IPC 1: iterations=1; IPC 10: iterations=3, momentum=0.0"), (usual, "IPC 10: iterations=3, momentum=0.0")):
+        assert f"Made with fields other than the preset's: DM ({said})." in only([*short, *others]).notes
+
+
+def test_sets_of_the_same_images_are_one_set() -> None:
+    """What a method without luck gives for several seeds: its spread is that of networks, and no test over sets is possible."""
+    same = sets("herding", SETS["dm"], content="the same")
+    (row,) = summary_rows(same)
+    assert (row["sets"], row["std_sets"]) == (1, None)
+    assert row["mean"] == pytest.approx(summary_rows(sets("herding", SETS["dm"]))[0]["mean"])
+    table = only([*same, *sets("random", SETS["random"])])
+    assert "Several seeds gave the very same images, which count as one set: Herding (3 seeds)." in table.notes
+    differing = [record("herding", accuracies, seed=seed, content=str(seed)) for seed, accuracies in enumerate(SETS["dm"])]
+    assert summary_rows(differing)[0]["sets"] == 3
+
+
 def test_the_projects_records_and_yours_are_labelled() -> None:
     theirs = sets("random", SETS["random"], origin="measured")
     assert "Measured by the project." in only(theirs).notes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, cast
 
@@ -102,6 +102,8 @@ class OfASet(RecordKind):
     space: Name
     artifact_hash: Name
     artifact_sha256: Annotated[str, MaxLen(200)]
+    changed: Mapping[str, Any] = field(default_factory=dict)  # fields that are not the preset's; older records do not say it
+    content: Annotated[str, MaxLen(200)] = ""  # checksum of images and labels alone; older records do not say it
 
     @property
     def foreign(self) -> bool:

@@ -93,11 +93,15 @@ def _decode_fields(kind: type, value: Mapping[str, Any], where: str) -> Any:
     for name in value:
         if name not in hints:
             raise RefusedError(f"unknown field {shown(prefix + name)}")
-    unsaid = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}  # in older files
+    unsaid = {field.name for field in dataclasses.fields(kind) if _has_default(field)}  # in older files
     for name in hints:
         if name not in value and name not in unsaid:
             raise RefusedError(f"field {prefix}{name} is missing")
     return kind(**{name: decode(hint, value[name], prefix + name) for name, hint in hints.items() if name in value})
+
+
+def _has_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
 
 
 @cache

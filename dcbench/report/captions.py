@@ -34,7 +34,8 @@ def caption(layout: Layout) -> str:
 
 def notes(layout: Layout) -> tuple[str, ...]:
     """The signs used, and whatever sets single rows apart."""
-    writers = (_marks, _single, _sizes, _missing, _published, _differences, _foreign, _recipes, _spaces, _holdouts, _origins, _resumed)
+    figures = (_marks, _single, _same, _sizes, _missing, _published, _differences)
+    writers = (*figures, _changed, _foreign, _recipes, _spaces, _holdouts, _origins, _resumed)
     return tuple(note for note in (*(write(layout) for write in writers), *_warnings(layout)) if note)
 
 
@@ -80,6 +81,31 @@ def _marks(layout: Layout) -> str:
 def _single(layout: Layout) -> str:
     some = any(figures.sets == 1 for figures in layout.measured.values())
     return "*: one set only; ± is over its networks, given this set." if some and not layout.single else ""
+
+
+def _same(layout: Layout) -> str:
+    alike: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for label, records in _labelled(layout):
+        for _, record in records:
+            if record.content:
+                alike[label, record.content].add(_made(record))
+    found = {label: counted(len(sets), "seed") for (label, _), sets in alike.items() if len(sets) > 1}
+    named = listed(f"{label} ({seeds})" for label, seeds in found.items())
+    return f"Several seeds gave the very same images, which count as one set: {named}." if found else ""
+
+
+def _changed(layout: Layout) -> str:
+    """Where a row's sets have fields other than their preset's, which ones, budget by budget if budgets differ in it."""
+    said: dict[str, list[str]] = {}
+    for label, records in _labelled(layout):
+        by_budget: dict[str, set[str]] = defaultdict(set)
+        for _, record in records:
+            words = ", ".join(f"{name}={value}" for name, value in sorted(record.changed.items()))
+            by_budget[words].add("no budget" if record.ipc is None else f"IPC {record.ipc}")
+        if set(by_budget) != {""}:
+            one = len(by_budget) == 1
+            said[label] = [words if one else f"{listed(sorted(ipcs))}: {words}" for words, ipcs in by_budget.items() if words]
+    return _sentence("Made with fields other than the preset's", {label: words for label, words in said.items() if words})
 
 
 def _sizes(layout: Layout) -> str:

@@ -10,17 +10,8 @@ from dcbench.records.kinds import OfASet
 from dcbench.report.words import canonical, one_line, title
 
 ABSENT = "none"
-LAYOUTS = (
-    "dc",
-    "dm",
-    "datadam",
-    "mtt",
-    "kip",
-    "idc",
-    "idc3",
-    "folder",
-    "plain",
-)  # of other people's sets, and the names of those given none
+# Of foreign sets, and the names of those given none.
+LAYOUTS = ("dc", "dm", "datadam", "mtt", "kip", "idc", "idc3", "folder", "plain")
 DEFAULT = "default"  # a field on which a record is silent: it came later than the method, and is at its default
 
 
@@ -155,8 +146,10 @@ def one_set(record: OfASet) -> Hashable:
 
 
 def by_set(records: Iterable[EvaluationRecord]) -> dict[Hashable, tuple[float, ...]]:
-    """The networks' accuracies of each set, of records that were made alike."""
+    """The networks' accuracies of each set, of records that were made alike; sets of the very same images are one."""
     found: dict[Hashable, tuple[float, ...]] = defaultdict(tuple)
-    for record in records:
-        found[one_set(record)] += record.accuracies
+    first: dict[str, Hashable] = {}
+    for record in sorted(records, key=lambda record: (record.seed is None, record.seed)):
+        key = one_set(record)
+        found[first.setdefault(record.content, key) if record.content else key] += record.accuracies
     return dict(sorted(found.items(), key=lambda item: (str(type(item[0])), item[0])))

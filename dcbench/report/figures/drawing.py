@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COLUMN_INCHES, PAGE_INCHES = 3.5, 7.16  # one and two columns of a journal
 _DPI = 220
 _LETTER_INCHES, _SAMPLE_INCHES = 0.06, 0.5  # of a legend: a letter of its names; a sample with the space around it
+_LINE_INCHES = 0.15  # and a line
 _MARKERS = "oDs^vPX*<>"
 _DASHES = ("-", "--", "-.", ":")
 _STYLE: Mapping[str, Any] = {
@@ -108,12 +109,18 @@ def tidy(panel: Axes) -> None:
 
 
 def legend_below(figure: Figure, handles: Sequence[Any], names: Sequence[str], columns: int) -> None:
-    """A legend under the panels, in as many columns as fit, ``columns`` at the most; names that are wider than the figure are broken."""
+    """A legend under the panels, in as many columns as fit, ``columns`` at the most; names that are wider than the figure are broken.
+
+    The figure grows by what the legend takes beyond two lines.
+    """
     room = figure.get_figwidth()
     widest = max(map(len, names), default=0) * _LETTER_INCHES + _SAMPLE_INCHES
     columns = max(1, min(columns, int(room / widest)))
     letters = int((room / columns - _SAMPLE_INCHES) / _LETTER_INCHES)
-    figure.legend(handles, [textwrap.fill(name, letters) for name in names], loc="outside lower center", ncols=columns)
+    broken = [textwrap.fill(name, letters) for name in names]
+    lines = -(-sum(name.count("\n") + 1 for name in broken) // columns)
+    figure.set_figheight(figure.get_figheight() + _LINE_INCHES * max(0, lines - 2))
+    figure.legend(handles, broken, loc="outside lower center", ncols=columns)
 
 
 def look(number: int, count: int) -> dict[str, Any]:
