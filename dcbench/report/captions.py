@@ -98,14 +98,14 @@ def _changed(layout: Layout) -> str:
     """Where a row's sets have fields other than their preset's, which ones, budget by budget if budgets differ in it."""
     said: dict[str, list[str]] = {}
     for label, records in _labelled(layout):
-        by_budget: dict[str, set[str]] = defaultdict(set)
+        by_fields: dict[str, set[int]] = defaultdict(set)
         for _, record in records:
-            words = ", ".join(f"{name}={value}" for name, value in sorted(record.changed.items()))
-            by_budget[words].add("no budget" if record.ipc is None else f"IPC {record.ipc}")
-        if set(by_budget) != {""}:
-            one = len(by_budget) == 1
-            said[label] = [words if one else f"{listed(sorted(ipcs))}: {words}" for words, ipcs in by_budget.items() if words]
-    return _sentence("Made with fields other than the preset's", {label: words for label, words in said.items() if words})
+            by_fields[", ".join(f"{name}={value}" for name, value in sorted(record.changed.items()))].add(record.ipc or 0)
+        in_order = sorted(by_fields.items(), key=lambda item: min(item[1]))
+        budgets = {words: listed(f"IPC {ipc}" if ipc else "no budget" for ipc in sorted(ipcs)) for words, ipcs in in_order if words}
+        if budgets:
+            said[label] = ["; ".join(f"{ipcs}: {words}" if len(by_fields) > 1 else words for words, ipcs in budgets.items())]
+    return _sentence("Made with fields other than the preset's", said)
 
 
 def _sizes(layout: Layout) -> str:
