@@ -9,14 +9,13 @@ from dcbench.errors import FileFormatError, MismatchError
 from dcbench.executor import Batch, Steps
 from dcbench.experiment import Cell, Distilled, Workshop, file_name
 from dcbench.files import write_bytes, write_json
-from dcbench.pictures import as_png, grid
+from dcbench.pictures import PICTURE, as_png, grid
 from dcbench.records import Distillation, read_distillation
 from dcbench.run import CHECKPOINT, HISTORY, Run, write_history
 from dcbench.units import Distil, Made
 
 ARTIFACT = "synthetic.pt"
 COST = "distillation.json"
-PICTURE = "images.png"
 
 
 def distilling(cell: Cell, workshop: Workshop) -> Steps[Distilled]:

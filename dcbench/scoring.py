@@ -17,9 +17,10 @@ from dcbench.errors import MismatchError, OutOfRangeError
 from dcbench.evaluator import Protocol, evaluation_macs, networks_abreast, require_network
 from dcbench.executor import Batch, Steps
 from dcbench.experiment import Distilled, Workshop
-from dcbench.files import append_line, read_lines
+from dcbench.files import append_line, read_lines, write_bytes
 from dcbench.images import ImageSpec, TestSet
 from dcbench.networks.catalogue import NETWORKS
+from dcbench.pictures import PICTURE, as_png, grid
 from dcbench.provenance import circumstances
 from dcbench.records import RECORD_NAME, EvaluationRecord, NetworkScore, write_record
 from dcbench.run import fingerprint
@@ -105,6 +106,9 @@ def scoring(judgement: Judgement) -> Steps[EvaluationRecord]:
                 (folder / name).unlink(missing_ok=True)
         rows = yield from trained(judgement)
         write_record(folder / RECORD_NAME, _record(judgement, rows))
+    picture = judgement.distilled.folder / PICTURE
+    if judgement.distilled.path is not None and not picture.exists():  # of a set that was not made here
+        write_bytes(picture, as_png(grid(judgement.distilled.synthetic)))
     return _record(judgement, [row for row in rows if row["network"] < judgement.networks])
 
 

@@ -72,6 +72,8 @@ def test_a_copy_from_elsewhere_gets_a_folder_named_by_its_content(out: Path, tmp
     assert Path(evaluation["record"]).parents[2] == tmp_path / "mine" / "digits" / "evaluated" / artifact.sha256[:12]
     assert evaluation["synthetic"] == str(tmp_path / "downloads" / "set.pt")
     assert evaluation["accuracies"] == [row["accuracy"] for row in rows(out)]  # the same set, seed and protocol: the same networks
+    pictures = [next(folder.rglob("images.png")).read_bytes() for folder in (tmp_path / "mine", out)]
+    assert pictures[0] == pictures[1]
 
 
 def test_a_set_is_judged_by_other_networks_than_it_was_made_with(out: Path) -> None:
