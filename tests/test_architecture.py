@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import subprocess
 import sys
@@ -13,6 +14,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LINKED = ("methods", "baselines", "nas")
 SOURCES = sorted(path for folder in ("dcbench", *LINKED) for path in (ROOT / folder).rglob("*.py") if not path.is_symlink())
+PARTS = {
+    path.stem for path in (ROOT / "dcbench").iterdir() if (path.suffix == ".py" and path.stem[0] != "_") or (path / "__init__.py").exists()
+}
+MAY_IMPORT = {  # besides each of their sources
+    "methods": "adversarial augment distiller errors generative gradient_matching images matching networks run selection training "
+    "trajectories wording",
+    "report": "datasets errors files wording",
+}
 
 
 def named(path: Path) -> str:
@@ -34,6 +43,25 @@ def test_top_level_folders_are_linked_into_the_package(name: str) -> None:
     link = ROOT / "dcbench" / name
     assert link.is_symlink()
     assert link.readlink() == Path("..") / name
+
+
+def contract(name: str, key: str) -> set[str]:
+    """The parts of the package that a contract lists."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / ".importlinter", encoding="utf-8")
+    listed = parser[f"importlinter:contract:{name}"][key].split()
+    return {entry.removeprefix("dcbench.") for entry in listed if entry.startswith("dcbench.")}
+
+
+def test_all_but_the_command_line_is_kept_from_the_terminal() -> None:
+    assert contract("terminal", "source_modules") == PARTS - {"cli"}
+
+
+@pytest.mark.parametrize("name", MAY_IMPORT)
+def test_what_is_not_allowed_is_forbidden(name: str) -> None:
+    """A new module too: a contract that lists only what is forbidden would let it through."""
+    allowed = contract(name, "source_modules") | set(MAY_IMPORT[name].split())
+    assert contract(name, "forbidden_modules") == PARTS - allowed
 
 
 def test_help_imports_nothing_heavy() -> None:

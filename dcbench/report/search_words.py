@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dcbench.nas.correlation import FEWEST, RankFigures
 from dcbench.records import SearchRecord, StoredSearch
 from dcbench.records.search import REFERENCE
+from dcbench.report.correlation import FEWEST, RankFigures
 from dcbench.report.published import PublishedTable
 from dcbench.report.words import DASH, canonical, listed, one_line, percent, protocol_words, title
 from dcbench.wording import counted

@@ -11,9 +11,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from dcbench.nas.correlation import Estimate, RankFigures, difference, judge, top_members
 from dcbench.records import SearchRecord, StoredSearch
 from dcbench.records.search import REFERENCE
+from dcbench.report.correlation import Estimate, RankFigures, difference, judge, top_members
 from dcbench.report.published import PUBLISHED, PublishedTable
 from dcbench.report.search_words import search_caption, search_notes
 from dcbench.report.tables import Cell, Column, Table

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dcbench.nas.correlation import Estimate, top_members
 from dcbench.records import StoredSearch
+from dcbench.report.correlation import Estimate, top_members
 from dcbench.report.figures.drawing import COLUMN_INCHES, PAGE_INCHES, Drawing, tidy
 from dcbench.report.frames import frame
 from dcbench.report.search_words import search_caption

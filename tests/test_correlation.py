@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dcbench.errors import OutOfRangeError
-from dcbench.nas.correlation import Estimate, difference, judge, kendall, spearman, top_members
+from dcbench.report.correlation import Estimate, difference, judge, kendall, spearman, top_members
 
 TRUTH = [round(0.3 + 0.6 * value, 6) for value in np.random.RandomState(0).permutation(np.linspace(0, 1, 100)).tolist()]
 few_values = st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4]), min_size=3, max_size=12)
