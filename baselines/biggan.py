@@ -57,6 +57,7 @@ class BigGAN(Generative):
         | {"average": 0.99, "average_start": 100},
         "two-cores": {"iterations": 1600, "batch": 64, "turns": 1, "lr": 4e-4, "width": 64, "attention": True, "average": 0.995},
     }
+    tried_with = {"latent_chunk": 2, "embedding": 8}
 
     def sampler(self, spec: ImageSpec) -> nn.Module:
         return Generator(spec, self)

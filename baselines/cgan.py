@@ -50,6 +50,7 @@ class CGAN(Generative):
         "quick": {"iterations": 1200, "batch": 64, "lr": 5e-4, "latent_units": 100, "label_units": 100, "width": 32},
         "two-cores": {"iterations": 6000, "batch": 64, "latent_units": 400, "label_units": 100, "dropout": 0.2},
     }
+    tried_with = {"latent_units": 8, "label_units": 8}
 
     def sampler(self, spec: ImageSpec) -> nn.Module:
         return Generator(spec, self)

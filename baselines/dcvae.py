@@ -74,6 +74,7 @@ class DCVAE(Generative):
         | {"negatives": 512, "instance": 0.1, "kl": 0.01},
         "two-cores": {"iterations": 2400, "batch": 32, "turns": 2, "lr": 5e-4, "width": 64, "kl": 1e-3, "average": 0.99},
     }
+    tried_with = {"negatives": 16}
 
     def sampler(self, spec: ImageSpec) -> nn.Module:
         return Decoder(spec, self)

@@ -51,9 +51,7 @@ class GMMN(Generative):
     """
 
     iterations: Annotated[int, Ge(1)] = 40_000
-    batch: Annotated[int, Ge(1)] = (
-        100  # real images of each class (or as many as the smallest has) and as many generated: 1,000 in all, as published
-    )
+    batch: Annotated[int, Ge(1)] = 100  # real images per class (at most the smallest class) and as many generated: 1,000, as published
     lr: Annotated[float, Gt(0)] = 1e-3
     latent: Annotated[int, Ge(1)] = 10  # dimensions of the noise, uniform in [-1, 1]
     width: Annotated[int, Ge(16)] = 1024  # of the last hidden layer; those before have a 16th, a quarter and a quarter of it
@@ -65,6 +63,7 @@ class GMMN(Generative):
     code_iterations: Annotated[int, Ge(1)] = 20_000  # of its training, in batches of 100 at the same rate
 
     presets = {"quick": {"iterations": 3000, "batch": 50, "lr": 3e-3, "width": 512}, "two-cores": {"iterations": 4000}}
+    tried_with = {"code_width": 16, "code_iterations": 2}
 
     def sampler(self, spec: ImageSpec) -> nn.Module:
         return Sampler(spec, self)

@@ -42,6 +42,7 @@ class Distiller(ABC):
     protocols: ClassVar[Mapping[str, str]] = {}  # the evaluation protocol of a preset, where it is not the one of the same name
     source: ClassVar[str] = ""  # of a method named by its file, a hash of that file, which nobody raises a version of
     later: ClassVar[frozenset[str]] = frozenset()  # fields that older sets of this method were made without: silent at their defaults
+    tried_with: ClassVar[Mapping[str, Any]] = {}  # fields that make a trial short, where the usual names do not
     budgeted: ClassVar[bool] = True  # False: a reference that uses all the data, whatever the budget
 
     @classmethod

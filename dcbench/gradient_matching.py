@@ -64,6 +64,7 @@ class GradientMatching(Distiller):
     normalisation: PerImageNormalisation = "instance"
 
     augments: ClassVar[bool] = False  # whether real and synthetic images are augmented alike
+    tried_with = {"outer": 2, "inner": 1}
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)

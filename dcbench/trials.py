@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dcbench.datasets.preprocessing import whitening
 from dcbench.distiller import Distiller, HyperParameter, hyper_parameters
-from dcbench.errors import OutOfRangeError
+from dcbench.errors import OutOfRangeError, UnknownNameError
 from dcbench.images import ImageSpec, Space, SyntheticSet, TrainSet
 from dcbench.machine import Machine
 from dcbench.promise import wrong_type
@@ -24,32 +24,15 @@ from dcbench.run import Run
 
 IPC = 2
 CLASSES, PER_CLASS = 3, 12
-# Whatever a method calls its amounts of work, these are small ones.
-SMALL: Mapping[str, Any] = {
+# What several methods call their amounts of work, and small ones. A name of its own a method says itself (``tried_with``).
+USUAL: Mapping[str, Any] = {
     "iterations": 4,
     "feature_epochs": 4,
-    "code_iterations": 2,
     "real_batch": 4,
     "batch": 4,
     "width": 16,
-    "code_width": 16,
     "latent": 8,
-    "latent_chunk": 2,
-    "latent_units": 8,
-    "label_units": 8,
-    "embedding": 8,
     "turns": 1,
-    "negatives": 16,
-    "networks": 1,
-    "outer": 2,
-    "inner": 1,
-    "most_outer": 2,
-    "most_inner": 2,
-    "query": 4,
-    "experts": 2,
-    "expert_epochs": 1,
-    "max_start_epoch": 1,
-    "student_steps": 2,
 }
 
 
@@ -155,14 +138,21 @@ class Candidate:
 
 
 def small(distiller: type[Distiller], settings: Mapping[str, Any] | None = None) -> Distiller:
-    """``distiller`` with little to do, as far as its fields have the usual names; ``settings`` come last."""
+    """``distiller`` with little to do, as far as its fields have the usual names or it says so; ``settings`` come last."""
     return distiller(**(reduced(distiller) | dict(settings or {})))
 
 
 def reduced(distiller: type[Distiller]) -> dict[str, Any]:
-    """The fields that have a usual name, with a small value, where they may have it."""
+    """Small values of the fields that have a usual name, where they may have them, and of those in ``tried_with``.
+
+    Raises UnknownNameError where the latter has no such field.
+    """
     fields = hyper_parameters(distiller)
-    return {key: value for key, value in SMALL.items() if key in fields and _may_be(distiller.name, fields[key], value)}
+    for key in distiller.tried_with:
+        if key not in fields:
+            raise UnknownNameError(f"field of {distiller.name} in tried_with", key, fields)
+    usual = {key: value for key, value in USUAL.items() if key in fields and _may_be(distiller.name, fields[key], value)}
+    return usual | dict(distiller.tried_with)
 
 
 def _may_be(method: str, field: HyperParameter, value: Any) -> bool:

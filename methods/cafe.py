@@ -73,6 +73,7 @@ class CAFE(Distiller):
     normalisation: PerImageNormalisation = "instance"
 
     presets = {"quick": {"iterations": 50, "real_batch": 64, "query": 16, "window": 3, "most_outer": 10, "most_inner": 5}}
+    tried_with = {"query": 4, "most_outer": 2, "most_inner": 2}
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)

@@ -86,6 +86,7 @@ class KIP(Distiller):
 
     # The networks that judge the set are normalised, and so are those of its kernel.
     presets = {"quick": {"iterations": 500, "real_batch": 1000, "networks": 2, "normalisation": "instance"}}
+    tried_with = {"networks": 1}
 
     def refuses(self, train: TrainSet, ipc: int) -> str:
         support = ipc * train.spec.classes

@@ -90,6 +90,7 @@ class MTT(Distiller):
         | {"experts": 6, "expert_epochs": 3, "expert_images": 5120, "max_start_epoch": 2}
         | {"student_steps": 10, "student_batch": 20, "student_lr": 0.01, "unroll": True}
     }
+    tried_with = {"experts": 2, "expert_epochs": 1, "max_start_epoch": 1, "student_steps": 2}
 
     def refuses(self, train: TrainSet, ipc: int) -> str:
         return "an expert of a single class does not move" if train.spec.classes == 1 else ""

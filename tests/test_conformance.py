@@ -16,12 +16,12 @@ import torch
 
 from dcbench.conformance import CHECKS, Verdict, verdict
 from dcbench.datasets.loading import Loaded
-from dcbench.distiller import Distiller
+from dcbench.distiller import Distiller, hyper_parameters, registered
 from dcbench.images import Space, SyntheticSet, TrainSet
 from dcbench.machine import Machine
 from dcbench.run import Run
 from dcbench.selection import chosen_set, random_members
-from dcbench.trials import IPC, Candidate, samples
+from dcbench.trials import IPC, USUAL, Candidate, samples
 from tests.commandline import ask, done
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -220,6 +220,24 @@ def test_a_field_that_may_not_be_small_keeps_its_default(tmp_path: Path) -> None
     text = text.replace("import torch\n", "from typing import Annotated\nimport torch\nfrom annotated_types import Ge\n")
     (tmp_path / "clocked.py").write_text(text, encoding="utf-8")
     assert done("check", f"{tmp_path / 'clocked.py'}:Clocked").code == 0
+
+
+def test_a_method_is_tried_with_what_it_says(tmp_path: Path) -> None:
+    """Though no other method has a field of that name."""
+    text = PLUGIN.replace("noise: float = 0.5", "noise: float = 0.0\n    rounds: int = 3000\n    tried_with = {'rounds': 3}").replace(
+        "        if self.noise", "        for _ in run.steps(self.rounds, {}):\n            pass\n        if self.noise"
+    )
+    (tmp_path / "clocked.py").write_text(text, encoding="utf-8")
+    answer = done("check", f"{tmp_path / 'clocked.py'}:Clocked")
+    assert "clocked: tried with rounds=3, all else at its default" in answer.err
+    (tmp_path / "misspelt.py").write_text(text.replace("clocked", "misspelt").replace("{'rounds'", "{'ronds'"), encoding="utf-8")
+    refusal = "dcbench: unknown field of misspelt in tried_with 'ronds'; did you mean 'rounds'?"
+    assert ask("check", f"{tmp_path / 'misspelt.py'}:Clocked").line == refusal
+
+
+def test_the_usual_names_are_those_of_several_methods() -> None:
+    names = [name for method in registered().values() for name in hyper_parameters(method)]
+    assert not [name for name in USUAL if names.count(name) < 2]
 
 
 def test_what_does_not_apply_is_skipped_with_its_reason(tried: Callable[[Distiller], Candidate]) -> None:
