@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import jaxtyping
 import pytest
 
+import dcbench
 from dcbench.conformance import CHECKS, verdict
 from dcbench.datasets.loading import Loaded
-from dcbench.distiller import find, hyper_parameters, import_failures, registered
+from dcbench.distiller import PACKAGES, find, hyper_parameters, import_failures, registered
 from dcbench.errors import DataError
 from dcbench.images import TrainSet
 from dcbench.machine import Machine
@@ -18,6 +20,12 @@ from dcbench.run import Run
 from dcbench.trials import IPC, Candidate, samples, small
 
 NAMES = tuple(registered())
+MODULES = [
+    f"{package}.{path.stem}"
+    for package in PACKAGES
+    for path in sorted((Path(dcbench.__path__[0]) / package.rpartition(".")[2]).glob("*.py"))
+    if path.stem != "__init__"
+]
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +42,11 @@ def candidate(sets: dict[str, TrainSet], machine: Machine) -> Callable[[str], Ca
 
 def test_all_of_the_project_s_own_methods_import() -> None:
     assert import_failures() == {}
-    assert {"datadam", "dm", "mmd", "random", "k-center", "herding", "whole"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_file_of_a_method_registers_one(module: str) -> None:
+    assert len([name for name in NAMES if find(name).__module__ == module]) == 1
 
 
 @pytest.mark.parametrize("check", CHECKS)
