@@ -10,7 +10,7 @@ demo: $(READY)      ## six methods on the built-in digits, then their table
 	$(BIN)/dcbench run --method random,k-center,herding,mmd,dm,datadam --dataset digits --ipc 1 --seed 0,1,2 --preset quick --set iterations=40 --networks 3 --out demo-results
 	$(BIN)/dcbench report --results demo-results --format markdown
 
-test: $(READY)      ## all tests
+test: $(READY)      ## all but the long tests
 	$(BIN)/python -m pytest
 
 test-long: $(READY) ## the tests that take minutes: generative models, twenty kills, a thousand classes
