@@ -1,8 +1,8 @@
 """CAFE: align features layer by layer, and let synthetic class centres classify real images (Wang et al., CVPR 2022).
 
 Written from the paper. What its text leaves open follows the published settings: the weights of the layers (0.1 before the last
-block), β with L_d summed over the real images, and the query images, which are drawn anew for every measurement. Their code aligns the last
-features twice, as the last block's output and flattened, so it weighs them 2; here a layer counts once. The paper's two
+block), β with L_d summed over the real images, and the query images, which are drawn anew for every measurement. Their code aligns
+the last features twice, as the last block's output and flattened, so it weighs them 2; here a layer counts once. The paper's two
 loops end by themselves only; here each also has a cap, so that a network whose accuracy has settled cannot hold them for ever.
 """
 

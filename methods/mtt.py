@@ -109,7 +109,8 @@ class MTT(Distiller):
             optimizer.step()
             if float(rate.detach()) < LEAST_RATE:
                 run.warn(f"the student's rate fell below {LEAST_RATE:g} and was put back to it; try a smaller rate_lr")
-                rate.data.fill_(LEAST_RATE)
+                with torch.no_grad():
+                    rate.fill_(LEAST_RATE)
             run.log(step, loss=loss, rate=float(rate.detach()))
         finished = images.detach().cpu().contiguous()
         return SyntheticSet(train.spec, finished, student.labels.cpu(), train.space, {"lr": float(rate.detach())})
