@@ -59,13 +59,18 @@ def _alone(tensor: torch.Tensor) -> torch.Tensor:
 
 def read_artifact(path: Path) -> Artifact:
     """Read an artifact, executing nothing; raises FileFormatError naming the file and what is wrong with it."""
-    if path.is_file() and path.stat().st_size > MOST_BYTES:
-        raise FileFormatError(f"{path} has {path.stat().st_size} bytes; a synthetic set of more than {MOST_BYTES} is refused")
+    check_size(path)
     content = read_tensors(path)
     try:
         return Artifact(_synthetic_set(content), _provenance(content), hashlib.sha256(path.read_bytes()).hexdigest())
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
+
+
+def check_size(path: Path) -> None:
+    """Raises FileFormatError if the file is too large to hold a synthetic set."""
+    if path.is_file() and path.stat().st_size > MOST_BYTES:
+        raise FileFormatError(f"{path} has {path.stat().st_size} bytes; a synthetic set of more than {MOST_BYTES} is refused")
 
 
 def _synthetic_set(content: Mapping[str, Any]) -> SyntheticSet:

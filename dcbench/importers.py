@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcbench.artifact import KEYS, artifact_as_bytes
+from dcbench.artifact import KEYS, artifact_as_bytes, check_size
 from dcbench.datasets.decoding import bombs_refused
 from dcbench.errors import FileFormatError, MismatchError, UnknownNameError
 from dcbench.files import read_foreign_tensors, write_bytes
@@ -29,7 +29,6 @@ from dcbench.images import ImageSpec, Space, SyntheticSet
 
 Where = Literal["pixels", "raw", "normalised", "zca"]
 WHERE: tuple[Where, ...] = ("pixels", "raw", "normalised", "zca")
-MOST_BYTES = 8 << 30
 MOST_UNPACKED_BYTES = 256 << 20  # of an .npz whatever its size, and beyond that
 MOST_TIMES_PACKED = 50  # so many times its size
 
@@ -173,8 +172,7 @@ def _strange_values(values: Tensor, space: Space) -> list[str]:
 
 
 def _read(path: Path) -> Any:
-    if path.is_file() and path.stat().st_size > MOST_BYTES:
-        raise FileFormatError(f"{path} has {path.stat().st_size} bytes; a synthetic set of more than {MOST_BYTES} is refused")
+    check_size(path)
     value = read_foreign_tensors(path)
     if isinstance(value, Mapping) and set(value) == KEYS:
         raise FileFormatError(f"{path} is an artifact of dcbench already; dcbench evaluate and nas take it as it is, without --as")

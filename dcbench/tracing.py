@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dcbench.artifact import read_artifact, write_artifact
-from dcbench.distilling import check_possible, prepare
+from dcbench.distilling import COST, check_possible, prepare
 from dcbench.errors import FileFormatError, MismatchError
 from dcbench.evaluator import Protocol
 from dcbench.executor import Steps
@@ -26,7 +26,6 @@ from dcbench.records import RECORD_NAME, TracePoint, TraceRecord, write_record
 from dcbench.run import CHECKPOINT, Stateful, fingerprint, write_history
 from dcbench.scoring import LINES, Judgement, Row, about, diverged, scores, trained
 
-COST = "distillation.json"
 Snapshots = Mapping[int, Distilled]  # the set at each step
 
 

@@ -53,26 +53,6 @@ class Cell:
         """Number and source of each edge that ends in ``node``."""
         return [(edge, source) for edge, (end, source) in enumerate(EDGES) if end == node]
 
-    @property
-    def unique_string(self) -> str:
-        """The same for two cells that the benchmark counts as one network.
-
-        A node is written as its terms in the order of their text, joined by +. ``skip_connect`` gives what its source is written
-        as; ``none``, and anything done to a node that is written as zero alone, gives the term zero, which stays in the sum;
-        any other operation gives (source)@operation.
-        """
-        written = ["0"]
-        for node in range(1, NODES):
-            terms = [_term(self.operations[edge], written[source]) for edge, source in self.edges_into(node)]
-            written.append("+".join(sorted(terms)))
-        return written[-1]
-
-
-def _term(operation: str, source: str) -> str:
-    if operation == "none" or source == "#":
-        return "#"
-    return source if operation == "skip_connect" else f"({source})@{operation}"
-
 
 def cells() -> tuple[Cell, ...]:
     """All 15,625."""

@@ -13,7 +13,6 @@ from dcbench.records import EvaluationRecord
 
 _SET = ("method", "dataset", "dataset_revision", "ipc", "seed", "preset", "protocol")
 _COST = ("evaluate_seconds", "epoch_seconds", "compile_seconds", "peak_memory_bytes", "engine", "precision")
-RUN_ONLY = ("distill_seconds", "step_seconds")  # what only the run that made a set can say
 NONE = "–"
 Figure = TypeVar("Figure", int, float)
 
@@ -180,5 +179,7 @@ def _percent(fraction: float | None) -> str:
 
 
 def _interval(bounds: Sequence[float] | None) -> str:
-    """A few figures may give an interval that leaves 0 to 100 %, which says no more than its part within."""
-    return NONE if bounds is None else f"{100 * max(0.0, bounds[0]):.1f} to {100 * min(1.0, bounds[1]):.1f}"
+    from dcbench.report.statistics import possible
+
+    shown = possible(None if bounds is None else (bounds[0], bounds[1]))
+    return NONE if shown is None else f"{100 * shown[0]:.1f} to {100 * shown[1]:.1f}"

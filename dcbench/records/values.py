@@ -61,6 +61,7 @@ class RefusedError(ValueError):
 
 
 def encode(value: Any) -> Any:
+    """``value`` in JSON's types, dataclasses as objects of their fields: what ``decode`` reads."""
     if dataclasses.is_dataclass(value):
         return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -187,5 +188,6 @@ _SCALARS: Mapping[Any, Callable[[Any, str], Any]] = {
 
 
 def shown(value: object) -> str:
+    """``value`` in at most 60 characters, for a refusal; of a list or an object only how much it holds."""
     text = repr(value) if not isinstance(value, (list, tuple, dict)) else f"a {type(value).__name__} of {len(value)}"
     return text if len(text) <= 60 else f"{text[:57]}..."
