@@ -19,7 +19,7 @@ from dcbench.augment import Augmentation
 from dcbench.machine import Machine
 from dcbench.networks.base import Network, initialise
 from dcbench.run import Run
-from dcbench.training import Labels, Schedule, Values, batches, decayed, sgd
+from dcbench.training import Labels, Schedule, ValuesOf, batches, decayed, sgd
 
 
 @final
@@ -38,7 +38,7 @@ class Ensemble:
         self._losses = machine.accelerate(vmap(loss))
 
     def train(
-        self, values: Values, labels: Labels, schedule: Schedule, runs: Sequence[Run], augment: Augmentation | None = None
+        self, values: ValuesOf, labels: Labels, schedule: Schedule, runs: Sequence[Run], augment: Augmentation | None = None
     ) -> list[float]:
         """Initialise and train all networks, each as a ``Trainer`` would with its own of ``runs``; returns their last mean losses.
 
@@ -70,7 +70,7 @@ class Ensemble:
 
     def _epoch(
         self,
-        values: Values,
+        values: ValuesOf,
         labels: Tensor,
         batch: int,
         optimizer: torch.optim.SGD,

@@ -178,10 +178,12 @@ def _prepare(judgement: Judgement, missing: Sequence[int], rows: Mapping[int, Ro
         machine = replace(machine, engine=next(iter(rows.values()))["engine"])
     seconds = machine.estimate_seconds(macs)
     if seconds > 20:
-        about = f"training {counted(len(missing), 'network')} takes about {in_words(seconds)} here ({machine.precision}, {machine.engine}"
+        estimate = (
+            f"training {counted(len(missing), 'network')} takes about {in_words(seconds)} here ({machine.precision}, {machine.engine}"
+        )
         if (machine.engine, fresh.engine) == ("eager", "compiled"):  # few were asked for first
-            about += f" like those there are; with --engine compiled about {in_words(fresh.estimate_seconds(macs))}"
-        workshop.say(f"{distilled.label}: {about})")
+            estimate += f" like those there are; with --engine compiled about {in_words(fresh.estimate_seconds(macs))}"
+        workshop.say(f"{distilled.label}: {estimate})")
     executor = workshop.executor
     synthetic, images = executor.share(distilled.synthetic), executor.share(test)
     what = (distilled.label, machine, distilled.sha256, synthetic, images, judgement.judged, judgement.seed)

@@ -40,7 +40,7 @@ class Embedding:
 
 
 @dataclass(frozen=True)
-class Search:
+class PlannedSearch:
     """A search over architectures with the plan's sets and these built-in proxies."""
 
     space: str
@@ -59,7 +59,7 @@ class Plan:
     ensemble: int | None = None  # networks that judge each set; None: the protocol's number
     trace: tuple[int, ...] = ()  # steps at which a set is judged and shown while it is distilled
     embedding: Embedding | None = None
-    search: Search | None = None
+    search: PlannedSearch | None = None
     dataset: str = "cifar10"
 
 
@@ -150,9 +150,9 @@ def _augmentations() -> Study:
 def _search(name: str, title: str, published: str = "") -> Study:
     """The 720 ConvNets. Quick on digits: there the truth, every architecture trained on all data, costs minutes and not hours."""
     builtins = ("random", "early-stopping", "whole")
-    quick = Search("convnet720", builtins, validation=287, sample=20)
+    quick = PlannedSearch("convnet720", builtins, validation=287, sample=20)
     plans = {
-        "paper": Plan((Part(COMPARED[1:], (50,)),), search=Search("convnet720", builtins, validation=10_000)),
+        "paper": Plan((Part(COMPARED[1:], (50,)),), search=PlannedSearch("convnet720", builtins, validation=10_000)),
         "quick": Plan((Part(("dm", "datadam"), (10,), (0,), SHORT),), search=quick, dataset="digits"),
     }
     return Study(name, title, COMPARED, "cifar10", (50,), published, "proxy", plans)
@@ -160,8 +160,8 @@ def _search(name: str, title: str, published: str = "") -> Study:
 
 def _nasbench() -> Study:
     methods = ("random", "dc", "dsa", "dm", "kip", "mtt", "datadam")
-    paper = Search("nasbench201", ("random", "whole"), validation=10_000, sample=100, seeds=5)
-    quick = Search("nasbench201", ("random",), validation=10_000, sample=10)
+    paper = PlannedSearch("nasbench201", ("random", "whole"), validation=10_000, sample=100, seeds=5)
+    quick = PlannedSearch("nasbench201", ("random",), validation=10_000, sample=10)
     plans = {
         "paper": Plan((Part(methods[1:], (50,)),), search=paper),
         "quick": Plan((Part(("datadam",), (10,), (0,), SHORT),), search=quick),

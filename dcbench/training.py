@@ -17,7 +17,7 @@ from dcbench.machine import Machine
 from dcbench.networks.base import Network, initialise, widest_activation
 from dcbench.run import Run
 
-Values = Callable[[Int64[Tensor, " k"]], Float[Tensor, "k channels size size"]]
+ValuesOf = Callable[[Int64[Tensor, " k"]], Float[Tensor, "k channels size size"]]
 Labels = Int64[Tensor, " n"] | Float[Tensor, "n classes"]
 
 
@@ -62,7 +62,7 @@ class Trainer:
         self._logits: Callable[..., Tensor] | None = None
         self._loss = machine.accelerate(lambda images, labels: F.cross_entropy(network(images).float(), labels))
 
-    def train(self, values: Values, labels: Labels, schedule: Schedule, run: Run, augment: Augmentation | None = None) -> float:
+    def train(self, values: ValuesOf, labels: Labels, schedule: Schedule, run: Run, augment: Augmentation | None = None) -> float:
         """Train the network as it stands; returns the mean loss of the last epoch."""
         loss = torch.zeros(())
         for last in self.epochs(values, labels, schedule, run, augment):
@@ -70,7 +70,7 @@ class Trainer:
         return float(loss)
 
     def epochs(
-        self, values: Values, labels: Labels, schedule: Schedule, run: Run, augment: Augmentation | None = None
+        self, values: ValuesOf, labels: Labels, schedule: Schedule, run: Run, augment: Augmentation | None = None
     ) -> Iterator[Float[Tensor, ""]]:
         """Train the network as it stands; yields the mean loss of each epoch, on the device.
 
@@ -95,7 +95,7 @@ class Trainer:
         return in_chunks(self._logits, images.__getitem__, len(images), self.machine, widest).argmax(1)
 
     def _epoch(
-        self, values: Values, labels: Tensor, batch: int, optimizer: torch.optim.SGD, drawing: tuple[Run, Augmentation | None, int]
+        self, values: ValuesOf, labels: Tensor, batch: int, optimizer: torch.optim.SGD, drawing: tuple[Run, Augmentation | None, int]
     ) -> Tensor:
         run, augment, epoch = drawing
         generator = run.generator("epoch", epoch)
@@ -139,7 +139,7 @@ def decayed(optimizer: torch.optim.SGD, schedule: Schedule, epoch: int) -> None:
 
 
 def batches(
-    order: Int64[Tensor, " n"], size: int, values: Values, augment: Augmentation | None, generator: torch.Generator
+    order: Int64[Tensor, " n"], size: int, values: ValuesOf, augment: Augmentation | None, generator: torch.Generator
 ) -> Iterator[tuple[Int64[Tensor, " k"], Float[Tensor, "k channels height width"]]]:
     """``size`` images at a time, in ``order``: their indices and what is trained on."""
     for indices in order.split(size):
@@ -147,7 +147,7 @@ def batches(
         yield indices, images if augment is None else augment(images, generator)
 
 
-def train_network(network: Network, values: Values, labels: Labels, schedule: Schedule, run: Run) -> float:
+def train_network(network: Network, values: ValuesOf, labels: Labels, schedule: Schedule, run: Run) -> float:
     """Initialise ``network`` in place from ``run`` and train it; returns the last epoch's mean loss."""
     initialise(network, run.generator("network"))
     return Trainer(network, run.machine).train(values, labels, schedule, run)

@@ -48,7 +48,7 @@ class TooMuchWorkError(OutOfRangeError):
 
 
 @dataclass
-class Steps:
+class StepCounter:
     """A progress that counts the steps done, and can end the work at one of them."""
 
     end_at: int | None = None
@@ -119,7 +119,7 @@ class Candidate:
 
     def tried_on(self, train: TrainSet, seed: int = 0) -> Trial:
         """A set made of these very images."""
-        steps = Steps()
+        steps = StepCounter()
         run = Run(seed, self.machine, progress=steps)
         return Trial(self.distiller.distill(train, IPC, run), run.history, steps.done)
 
@@ -128,11 +128,11 @@ class Candidate:
 
         ``steps`` are those of the second part.
         """
-        steps = Steps(end_at=middle if killed else None)
+        steps = StepCounter(end_at=middle if killed else None)
         run = Run(0, self.machine, folder / "own", folder / "shared", progress=steps, checkpoint_seconds=0)
         with suppress(Killed, KeyboardInterrupt):
             self.distiller.distill(deepcopy(self.sets[kind]), IPC, replace(run, stop=lambda: not killed and steps.done == middle))
-        rest = Steps()
+        rest = StepCounter()
         run = Run(0, self.machine, folder / "own", folder / "shared", progress=rest)
         return Trial(self.distiller.distill(deepcopy(self.sets[kind]), IPC, run), run.history, rest.done)
 

@@ -57,7 +57,7 @@ class Distil(Unit):
     @property
     def spec(self) -> Mapping[str, Any]:
         named = {"method": self.distiller.name, **self.fields, "ipc": self.ipc, "seed": self.seed}
-        return {**named, **self.context, **means(self.machine)}
+        return {**named, **self.context, **conditions(self.machine)}
 
     def run(self, site: Site) -> Run:
         """What the method gets from the harness; says how long the work may take when it begins."""
@@ -134,7 +134,7 @@ class Networks(Unit):
     @property
     def spec(self) -> Mapping[str, Any]:
         asked = {"artifact": self.artifact[:12], "seed": self.seed, "networks": list(self.networks)}
-        return {**asked, **self.protocol.to_json(), **means(self.machine)}
+        return {**asked, **self.protocol.to_json(), **conditions(self.machine)}
 
     def results(self, site: Site) -> Iterator[dict[str, Any]]:
         self.machine.forget_peak_memory()
@@ -147,6 +147,6 @@ class Networks(Unit):
         return {**result.to_json(), **ran_on(self.machine), **ended}
 
 
-def means(machine: Machine) -> dict[str, Any]:
+def conditions(machine: Machine) -> dict[str, Any]:
     """What the bits of a unit's results depend on, as far as it is known before the unit is anywhere."""
     return {"device": machine.device.type, "precision": machine.precision, "engine": machine.engine, "threads": machine.threads}

@@ -24,7 +24,7 @@ from dcbench.networks.base import initialise
 from dcbench.provenance import ran_on
 from dcbench.run import Run, silent
 from dcbench.training import Trainer
-from dcbench.units import means
+from dcbench.units import conditions
 
 Scores = dict[str, Any]
 
@@ -83,7 +83,7 @@ class Architecture(Unit):
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        return {"architecture": self.architecture, "seeds": list(self.seeds), "seed": self.study_seed, **means(self.machine)}
+        return {"architecture": self.architecture, "seeds": list(self.seeds), "seed": self.study_seed, **conditions(self.machine)}
 
     def results(self, site: Site) -> Iterator[dict[str, Any]]:
         trainer: Trainer | None = None

@@ -22,7 +22,7 @@ from dcbench.machine import Machine
 from dcbench.records.search import WITHOUT_SEED
 from dcbench.run import Run, fingerprint
 from dcbench.selection import chosen_set, random_members
-from dcbench.training import Values
+from dcbench.training import ValuesOf
 
 Kind = Literal["artifact", "random", "early-stopping", "whole"]
 BUILT_IN = ("random", "early-stopping", "whole")
@@ -63,7 +63,7 @@ class Proxy:
     whole: bool = False  # trained for the protocol's epochs on the whole data, and tested too: the truth, if it is trained here
     warnings: tuple[str, ...] = ()
 
-    def placed(self, machine: Machine) -> Values:
+    def placed(self, machine: Machine) -> ValuesOf:
         """The values as they are trained on: from the device."""
         if isinstance(self.images, TrainSet):
             return self.images.held_on(machine.device).values

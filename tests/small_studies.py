@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import dcbench.experiment
 from dcbench.cli import main
 from dcbench.evaluator import PROTOCOLS
-from dcbench.studies import STUDIES, Embedding, Part, Plan, Search, Study
+from dcbench.studies import STUDIES, Embedding, Part, Plan, PlannedSearch, Study
 
 STEPS = 40
 SHORT = PROTOCOLS["quick"].with_options(None, 10, None)
@@ -32,7 +32,7 @@ SMALL: Mapping[str, Study] = {
     ),
     "small-search": _study(
         "small-search",
-        Plan((Part(("random",), (1,)),), search=Search("convnet720", ("random", "early-stopping"), 100, sample=2), dataset="digits"),
+        Plan((Part(("random",), (1,)),), search=PlannedSearch("convnet720", ("random", "early-stopping"), 100, sample=2), dataset="digits"),
     ),
 }
 
