@@ -19,7 +19,8 @@ from dcbench.machine import Machine
 from dcbench.networks.base import FIRST_ORDER, initialise, macs, widest_activation
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import Normalisation
-from dcbench.run import Run, silent
+from dcbench.progress import silent
+from dcbench.run import Run
 from dcbench.training import Schedule, Trainer
 
 

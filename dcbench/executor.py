@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar, final
 
 from dcbench.errors import StorageError
 from dcbench.machine import Machine
-from dcbench.run import Progress, silent
+from dcbench.progress import Progress, silent
 
 Value = TypeVar("Value")
 Shared_co = TypeVar("Shared_co", covariant=True)

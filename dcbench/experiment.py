@@ -16,8 +16,9 @@ from dcbench.executor import Batch, Executor, Serial, Site, Steps
 from dcbench.files import locked
 from dcbench.images import SyntheticSet
 from dcbench.machine import Machine
+from dcbench.progress import Progress, silent
 from dcbench.records import Distillation
-from dcbench.run import Progress, fingerprint, silent
+from dcbench.run import fingerprint
 from dcbench.source import source_hash
 
 

@@ -24,7 +24,8 @@ from dcbench.distiller import Distiller, by_budget
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.networks.base import FIRST_ORDER, SECOND_ORDER, initialise, macs, widest_activation
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
-from dcbench.run import Run, silent
+from dcbench.progress import silent
+from dcbench.run import Run
 from dcbench.selection import Initialisation, first_images
 from dcbench.training import Schedule, Trainer
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from dcbench.errors import DivergedError, FileFormatError, MismatchError
 from dcbench.files import locked, read_tensors, write_bytes, write_tensors
 from dcbench.machine import Machine
+from dcbench.progress import Progress, silent
 from dcbench.source import source_hash
 
 CHECKPOINT_VERSION = 1
@@ -27,7 +28,6 @@ CHECKPOINT = "checkpoint.pt"
 HISTORY = "history.csv"
 UNKNOWN = "unknown"  # code of older checkpoints and shared work, which do not say it
 CHECKPOINT_SHARE = 0.015  # of a run's time, at the most, goes into checkpoints, however large the images are
-Progress = Callable[[str, int, int], None]  # what is being done, how many steps are done, of how many
 
 
 @runtime_checkable
@@ -39,10 +39,6 @@ class Stateful(Protocol):
 
 
 Watch = Callable[[str, int, Mapping[str, Tensor | Stateful]], None]  # what is being done, how many steps are done, its state then
-
-
-def silent(text: str, done: int, total: int) -> None:
-    """A progress that says nothing."""
 
 
 def unwatched(name: str, done: int, state: Mapping[str, Tensor | Stateful]) -> None:

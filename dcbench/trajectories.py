@@ -19,7 +19,8 @@ from dcbench.images import TrainSet
 from dcbench.networks.base import Network, initialise
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import Normalisation
-from dcbench.run import Run, silent, versioned
+from dcbench.progress import silent
+from dcbench.run import Run, versioned
 from dcbench.training import Schedule, Trainer
 
 KEPT_BYTES = 1 << 30  # of trajectories that stay in memory; more are read from disk when they are drawn

@@ -14,9 +14,10 @@ from dcbench.evaluator import NetworkResult, Protocol, evaluate
 from dcbench.executor import Handle, Site, Unit
 from dcbench.images import SyntheticSet, TestSet, TrainSet
 from dcbench.machine import Machine
+from dcbench.progress import Progress
 from dcbench.promise import require_promised
 from dcbench.provenance import ran_on
-from dcbench.run import Progress, Run
+from dcbench.run import Run
 from dcbench.wording import in_words
 
 

@@ -21,8 +21,9 @@ from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.space import SearchSpace
 from dcbench.networks.base import initialise
+from dcbench.progress import silent
 from dcbench.provenance import ran_on
-from dcbench.run import Run, silent
+from dcbench.run import Run
 from dcbench.training import Trainer
 from dcbench.units import conditions
 

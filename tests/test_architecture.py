@@ -18,7 +18,7 @@ PARTS = {
     path.stem for path in (ROOT / "dcbench").iterdir() if (path.suffix == ".py" and path.stem[0] != "_") or (path / "__init__.py").exists()
 }
 MAY_IMPORT = {  # besides each of their sources
-    "methods": "adversarial augment distiller errors generative gradient_matching images matching networks run selection training "
+    "methods": "adversarial augment distiller errors generative gradient_matching images matching networks progress run selection training "
     "trajectories wording",
     "report": "datasets errors files wording",
 }

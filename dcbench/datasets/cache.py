@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from dcbench.datasets.declaration import Dataset
-from dcbench.datasets.decoding import Decoded, Part, Progress, judged
+from dcbench.datasets.decoding import Decoded, Part, judged
 from dcbench.datasets.listed import Listed
 from dcbench.datasets.mapped import settled, write_images
 from dcbench.datasets.sources import Source
 from dcbench.errors import DataError, FileFormatError
 from dcbench.files import locked, read_json, write_bytes, write_json
+from dcbench.progress import Progress
 
 FORMAT_VERSION = 1
 _INDEX = "index.json"

@@ -9,7 +9,7 @@ import json
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +20,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dcbench.datasets.declaration import Dataset
 from dcbench.errors import DataError
-
-Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, how much there is
+from dcbench.progress import Progress
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 _REPORT_EVERY = 1000
-
-
-def silent(text: str, done: int, total: int) -> None:
-    """A Progress that tells nobody."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from dcbench.datasets.declaration import Dataset
-from dcbench.datasets.decoding import Decoded, Part, Progress
+from dcbench.datasets.decoding import Decoded, Part
 from dcbench.datasets.splits import stratified
+from dcbench.progress import Progress
 
 _TEST_SHARE = 0.2
 _SPLIT_SEED = 0

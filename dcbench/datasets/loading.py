@@ -11,12 +11,13 @@ import torch
 from dcbench.datasets import cache, preprocessing
 from dcbench.datasets.catalogue import find, revision_note
 from dcbench.datasets.declaration import Dataset
-from dcbench.datasets.decoding import Decoded, Part, Progress, silent
+from dcbench.datasets.decoding import Decoded, Part
 from dcbench.datasets.places import Places
 from dcbench.datasets.sources import locate
 from dcbench.datasets.splits import stratified
 from dcbench.errors import DataError, OutOfRangeError
 from dcbench.images import ImageSpec, Space, TestSet, TrainSet
+from dcbench.progress import Progress, silent
 
 _HOLDOUT_SEED = 0
 _SPACE_VERSION = 1

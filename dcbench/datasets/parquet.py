@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcbench.datasets.declaration import Dataset
-from dcbench.datasets.decoding import Decoded, Part, Progress, decode, stack
+from dcbench.datasets.decoding import Decoded, Part, decode, stack
 from dcbench.errors import DataError
+from dcbench.progress import Progress
 
 _IMAGE_COLUMNS = ("img", "image")
 _SPLITS = ("train", "test")

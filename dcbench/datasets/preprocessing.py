@@ -11,10 +11,10 @@ from jaxtyping import Float64, UInt8
 from torch import Tensor
 
 from dcbench.datasets.declaration import Dataset
-from dcbench.datasets.decoding import Progress, silent
 from dcbench.errors import DataError, FileFormatError, MismatchError
 from dcbench.files import locked, read_tensors, write_tensors
 from dcbench.images import Space
+from dcbench.progress import Progress, silent
 
 ZCA_EPSILON = 0.1  # MTT's, whose whitening this literature follows
 ZCA_LARGEST_SIZE = 64

@@ -8,11 +8,12 @@ from typing import Protocol, runtime_checkable
 
 from dcbench.datasets import folders, parquet, tiny_imagenet, torchvision_files, wordnet_folders
 from dcbench.datasets.declaration import Dataset
-from dcbench.datasets.decoding import Decoded, Progress
+from dcbench.datasets.decoding import Decoded
 from dcbench.datasets.embedded import DigitsSource
 from dcbench.datasets.listed import Listed
 from dcbench.datasets.places import Places
 from dcbench.errors import AbsentDataError, DataError, DcbenchError
+from dcbench.progress import Progress
 
 
 @runtime_checkable

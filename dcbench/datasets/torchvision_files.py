@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dcbench.datasets.declaration import Dataset
-from dcbench.datasets.decoding import Decoded, Part, Progress
+from dcbench.datasets.decoding import Decoded, Part
 from dcbench.errors import DataError, StorageError
 from dcbench.files import locked
+from dcbench.progress import Progress
 
 _MNIST_FILES = {"train": "train", "test": "t10k"}
 

@@ -90,7 +90,7 @@ def truth(path: Path) -> object:
 
 def data(path: Path) -> object:
     """As a shard of the training data of CIFAR-10."""
-    from dcbench.datasets.decoding import silent
+    from dcbench.progress import silent
 
     folder = path.parent / f"{path.stem} as data" / "cifar10"
     folder.mkdir(parents=True)

@@ -1,0 +1,11 @@
+"""How work tells how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, how much there is
+
+
+def silent(text: str, done: int, total: int) -> None:
+    """A progress that tells nobody."""
