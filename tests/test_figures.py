@@ -330,7 +330,7 @@ def test_the_images_of_all_methods_stand_side_by_side_the_same_picture_once_with
             write_record(folder / "evaluations" / "hash" / "record.json", stored.record)
             Image.new("RGB", (34, 34), colour).save(folder / "images.png")
     images = draw_figures(find_records(tmp_path), tmp_path)[-1]
-    assert images.name == "images-cifar10-ipc10-4c1f0a6b"
+    assert images.name == "images-cifar10-ipc10-f40c4d4d"
     assert list(zip(images.data["title"], images.data["file"], strict=True)) == [
         ("Random", "random1-0/images.png"),
         ("DM (distilled in=bf16)", "dm0-0/images.png"),

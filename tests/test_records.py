@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcbench.distiller import find
 from dcbench.errors import DataError, FileFormatError
+from dcbench.evaluator import PROTOCOLS
 from dcbench.records import (
     MAX_BYTES,
     Distillation,
@@ -138,9 +140,16 @@ def test_a_record_survives_the_disk(tmp_path: Path, example: dict[str, Any]) -> 
     assert record.label == "datadam on cifar10, IPC 10, seed 0"
 
 
+def test_the_example_is_a_record_of_a_run(example: dict[str, Any]) -> None:
+    (place,) = re.findall(r"^The record in `(.+)`$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert read_record(README.parent / place) == EvaluationRecord.from_json(example)
+    assert example["fields"].items() >= find(example["method"]).presets[example["preset"]].items()
+    assert example["protocol"] == PROTOCOLS["quick"].to_json() | {"precision": "bf16"}
+
+
 def test_accuracies_are_in_the_networks_order(example: dict[str, Any]) -> None:
     backwards = {**example, "networks": example["networks"][::-1]}
-    assert EvaluationRecord.from_json(backwards).accuracies == (0.4512, 0.4448)
+    assert EvaluationRecord.from_json(backwards).accuracies == (0.4519, 0.4432, 0.4468, 0.4445, 0.4413)
 
 
 def test_every_field_is_documented(example: dict[str, Any]) -> None:

@@ -124,7 +124,7 @@ def test_they_are_found_beside_evaluations_each_once_with_what_was_measured_most
     assert [stored.path.parent.name for stored in found.records] == ["a"]
     assert [(stored.path.parent.name, stored.origin) for stored in found.traces] == [("c", "measured")]
     assert [stored.path.parent.name for stored in found.embeddings] == ["d", "e"]
-    assert found.traces[0].record.points[0].accuracies == (0.4512, 0.4448)
+    assert found.traces[0].record.points[0].accuracies == (0.4519, 0.4432, 0.4468, 0.4445, 0.4413)
     assert found.problems == ()
 
 
