@@ -1,17 +1,12 @@
 """DC-VAE: an autoencoder with two contradistinctive losses (Parmar et al., CVPR 2021).
 
-One tells instances apart: a reconstruction must be nearer to its own input than to other images, in the discriminator's features.
-One tells sets apart: reconstructions and samples must pass for real images. The networks follow the published code for 32×32:
-AutoGAN's decoder with skips across scales, and for encoder and discriminator the trunk of SNGAN. Its decoder's last block has no
-1×1 convolution beside its shortcut, its second upsamples bilinearly, and its discriminator's logit sees what instances are compared in;
-here blocks are alike, upsample to the nearest, and the logit sees the trunk's last features.
-
-The code compares instances once for five turns of the discriminator, to a slow copy of it and in steps of their own; here every turn of
-either player does, as the formula below says, the discriminator's through both sides. λ = 1e-6 weighs the KL *summed* over 64 images in
-each of the code's two steps, which are one here, so a mean over images has 128 times as much.
-
-The paper's model is unconditional. Here the decoder is told the class beside z, and the discriminator by projection, so that the set
-that a sample must pass for is its class's; the encoder sees the image alone.
+One tells instances apart: a reconstruction must be nearer to its own input than to other images, in the discriminator's features. One
+tells sets apart: reconstructions and samples must pass for real images. The networks follow the published code for 32×32: AutoGAN's
+decoder with skips across scales, and for encoder and discriminator the trunk of SNGAN. In that code the decoder's last block has no 1×1
+convolution, its second upsamples bilinearly, and the logit sees what instances are compared in, not the trunk's features; instances are
+compared once in five turns, with a slow copy of the discriminator and in steps of their own, not in every turn of either player. λ = 1e-6
+weighs the KL *summed* over 64 images, in two steps that are one here: 128 times as much of a mean over images. The paper's model is
+unconditional. Here the decoder is told the class beside z and the discriminator by projection: samples must pass for their class's images.
 """
 
 from __future__ import annotations

@@ -55,7 +55,6 @@ class Recorded(Protocol):
     def setting(self, ipc: int) -> Starts: ...
     def snapshots(self, ipc: int) -> int: ...
     def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]: ...
-    def shared_bytes(self, train: TrainSet, ipc: int) -> int: ...
 
 
 def recorded_by(method: Recorded, ipc: int) -> dict[str, Any]:
@@ -79,8 +78,9 @@ class Experts:
         self.train = train.held_on(machine.device)
         self.recorded_by = recorded_by(method, ipc)
         self.max_start, self.epochs = method.setting(ipc).max_start_epoch, method.snapshots(ipc) - 1
-        self.size = method.shared_bytes(train, ipc)
         self.trainer = Trainer(build_network(method.network, train.spec, method.normalisation), machine)
+        weights = sum(parameter.numel() for parameter in self.trainer.network.parameters())
+        self.size = method.experts * method.snapshots(ipc) * 4 * weights  # of all trajectories, in bytes
         self.kept: dict[int, Tensor] = {}
         for index in range(method.experts):
             recorded = self._record(index)

@@ -6,10 +6,8 @@ is of second order: float32 and eager in every precision and engine. Experts are
 
 By default the student's steps are gone through twice, so that one step's graph is all that is held. TESLA (Cui et al., ICML 2023)
 bounds memory by the same passes, but takes later weights for constants; here the gradient is that of the unrolled student.
-
-The paper's table of settings has a misprint at IPC 10, as its author confirms (mtt-distillation, issue 31): with an image rate of 1e5
-and a rate of the rate of 1e-4 the student's rate explodes. Here stand the 1e2, 1e-5 and 1e-3 of the commands that others run it by.
-t ≤ T+ is the paper's; its code draws t < T+.
+The paper's settings at IPC 10 have a misprint (its author in mtt-distillation, issue 31): with rates of 1e5 and 1e-4 the student's rate
+explodes. Here stand 1e2, 1e-5 and 1e-3, by which others run it. t ≤ T+ is the paper's; its code draws t < T+.
 """
 
 from __future__ import annotations
@@ -83,7 +81,6 @@ class MTT(Distiller):
     normalisation: PerImageNormalisation = "instance"
 
     version = 2  # the settings at IPC 10
-
     # Epochs of 20 batches, so that six experts take minutes; three are about as far as ten steps go, few enough to hold at once.
     presets = {
         "quick": {"iterations": 300, "lr": 300.0}
@@ -109,11 +106,9 @@ class MTT(Distiller):
             optimizer.step()
             if float(rate.detach()) < LEAST_RATE:
                 run.warn(f"the student's rate fell below {LEAST_RATE:g} and was put back to it; try a smaller rate_lr")
-                with torch.no_grad():
-                    rate.fill_(LEAST_RATE)
+                rate.detach().fill_(LEAST_RATE)
             run.log(step, loss=loss, rate=float(rate.detach()))
-        finished = images.detach().cpu().contiguous()
-        return SyntheticSet(train.spec, finished, student.labels.cpu(), train.space, {"lr": float(rate.detach())})
+        return SyntheticSet(train.spec, images.detach().cpu().contiguous(), student.labels.cpu(), train.space, {"lr": float(rate.detach())})
 
     def setting(self, ipc: int) -> Setting:
         """The published setting for ``ipc``, with whatever this object's fields say instead."""
@@ -123,11 +118,6 @@ class MTT(Distiller):
     def snapshots(self, ipc: int) -> int:
         """How many times an expert's weights are kept: at the start and after each epoch that a student may ask for."""
         return 1 + self.setting(ipc).max_start_epoch + self.expert_epochs
-
-    def shared_bytes(self, train: TrainSet, ipc: int) -> int:
-        """The size of all experts' trajectories, which are kept beside the results for budgets that ask for as long ones."""
-        network = build_network(self.network, train.spec, self.normalisation)
-        return self.experts * self.snapshots(ipc) * 4 * sum(parameter.numel() for parameter in network.parameters())
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
         synthetic = ipc * train.spec.classes

@@ -219,7 +219,7 @@ def test_files_that_are_no_artifacts(tmp_path: Path, out: Path, command: str) ->
         assert f"{tmp_path / name} is damaged or not a file of plain tensors" in line
         assert what in line
     assert f"no such file: {tmp_path / 'absent.pt'}" in refused(1, command, tmp_path / "absent.pt")
-    assert "damaged or not a file" in refused(1, command, tmp_path)
+    assert "is a folder, wanted a file" in refused(1, command, tmp_path)
     assert "format_version 2, wanted 1" in refused(1, command, change(out / "mmd.pt", tmp_path / "v2.pt", format_version=2))
     assert "'extra'], wanted ['format_version', 'images'" in refused(1, command, change(out / "mmd.pt", tmp_path / "extra.pt", extra=1))
     assert "images must be float32" in refused(1, command, change(out / "mmd.pt", tmp_path / "flat.pt", images=torch.zeros(10)))

@@ -162,7 +162,7 @@ def test_experts_are_recorded_once_and_serve_every_budget(
     distiller.distill(tiny, 1, first)
     recorded = [read_tensors(path) for path in sorted(tmp_path.glob("*/result.pt"))]
     assert len(recorded) == 2
-    assert sum(expert["weights"].numel() * 4 for expert in recorded) == distiller.shared_bytes(tiny, 1)
+    assert sum(expert["weights"].numel() * 4 for expert in recorded) == Experts(distiller, tiny, 1, first).size
     assert not torch.equal(recorded[0]["weights"], recorded[1]["weights"])
     monkeypatch.delattr(Trainer, "train")
     again = Run(0, machine, shared=tmp_path)
