@@ -45,7 +45,7 @@ CAPTION = (
     "Test accuracy (%) on CIFAR-10, JPEG-75 (revision f40c4d4d956f) of networks trained on the synthetic set alone:"
     " mean ± standard deviation over sets [95 % t interval over sets]."
     " Protocol quick, version 1: ConvNet, instance normalisation, 300 epochs, batch 256, learning rate 0.01"
-    " (\N{MULTIPLICATION SIGN}0.5 every 15 epochs), momentum 0.9, weight decay 0.0005, augmentation DSA, bf16;"
+    " (along a cosine to zero), momentum 0.9, weight decay 0.0005, augmentation DSA, bf16;"
     " accuracy after the last epoch, never the best."
     " 3 sets per method and budget, 2 networks per set. Preset quick: not the settings of the published methods."
 )
