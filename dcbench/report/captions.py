@@ -84,14 +84,17 @@ def _single(layout: Layout) -> str:
 
 
 def _same(layout: Layout) -> str:
-    alike: dict[tuple[str, str], set[str]] = defaultdict(set)
+    """Seeds are a sample all the same, but who reads a spread over sets should know where it is that of the networks."""
+    found: list[str] = []
     for label, records in _labelled(layout):
+        alike: dict[str, set[str]] = defaultdict(set)
         for _, record in records:
             if record.content:
-                alike[label, record.content].add(_made(record))
-    found = {label: counted(len(sets), "seed") for (label, _), sets in alike.items() if len(sets) > 1}
-    named = listed(f"{label} ({seeds})" for label, seeds in found.items())
-    return f"Several seeds gave the very same images, which count as one set: {named}." if found else ""
+                alike[record.content].add(_made(record))
+        several = sum(len(sets) for sets in alike.values() if len(sets) > 1)
+        if several:
+            found.append(f"{label} ({counted(several, 'set')})")
+    return f"Seeds that gave the very same images, so that only networks differ: {listed(found)}." if found else ""
 
 
 def _changed(layout: Layout) -> str:

@@ -146,10 +146,8 @@ def one_set(record: OfASet) -> Hashable:
 
 
 def by_set(records: Iterable[EvaluationRecord]) -> dict[Hashable, tuple[float, ...]]:
-    """The networks' accuracies of each set, of records that were made alike; sets of the very same images are one."""
+    """The networks' accuracies of each set, of records that were made alike."""
     found: dict[Hashable, tuple[float, ...]] = defaultdict(tuple)
-    first: dict[str, Hashable] = {}
-    for record in sorted(records, key=lambda record: (record.seed is None, record.seed)):
-        key = one_set(record)
-        found[first.setdefault(record.content, key) if record.content else key] += record.accuracies
+    for record in records:
+        found[one_set(record)] += record.accuracies
     return dict(sorted(found.items(), key=lambda item: (str(type(item[0])), item[0])))
