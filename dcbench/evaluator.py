@@ -16,7 +16,7 @@ from dcbench.ensemble import Ensemble
 from dcbench.errors import DivergedError, MismatchError, OutOfRangeError, UnknownNameError
 from dcbench.images import ImageSpec, SyntheticSet, TestSet
 from dcbench.machine import Machine
-from dcbench.networks.base import FIRST_ORDER, initialise, macs, widest_activation
+from dcbench.networks.base import FIRST_ORDER, Network, initialise, macs, widest_activation
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import Normalisation
 from dcbench.progress import silent
@@ -42,8 +42,9 @@ class Protocol:
         """This protocol with the user's changes; raises OutOfRangeError."""
         if epochs is not None and epochs < 1:
             raise OutOfRangeError(f"epochs must be at least 1, got {epochs}")
-        named = tuple(name for name, value in (("augment", augment), ("network", network)) if value is not None)
-        changed = replace(self, network=network or self.network, augment=augment or self.augment, chosen=named)
+        named = {name for name, value in (("augment", augment), ("network", network)) if value is not None}
+        chosen = tuple(sorted({*self.chosen, *named}))
+        changed = replace(self, network=network or self.network, augment=augment or self.augment, chosen=chosen)
         if changed.augment == "none" and epochs is None:
             epochs = self.epochs_without_augmentation
         return changed if epochs is None else replace(changed, schedule=_stretched(self.schedule, epochs))
@@ -135,9 +136,8 @@ def evaluate(synthetic: SyntheticSet, test: TestSet, protocol: Protocol, network
 
 def networks_abreast(synthetic: SyntheticSet, protocol: Protocol, machine: Machine) -> int:
     """How many networks are trained in one pass."""
-    with torch.device("meta"):
-        network = build_network(protocol.network, synthetic.spec, protocol.normalisation)
-    return machine.networks_abreast(widest_activation(network, synthetic.spec.shape), min(protocol.schedule.batch, len(synthetic)))
+    widest = widest_activation(_unfilled(protocol, synthetic.spec), synthetic.spec.shape)
+    return machine.networks_abreast(widest, min(protocol.schedule.batch, len(synthetic)))
 
 
 class _Jury:
@@ -195,8 +195,13 @@ class _Jury:
 
 def require_network(protocol: Protocol, spec: ImageSpec) -> None:
     """Raises MismatchError if the protocol's network cannot see images of ``spec``."""
-    with torch.device("meta"):  # its layers are not filled: only their shapes are asked for
-        build_network(protocol.network, spec, protocol.normalisation)
+    _unfilled(protocol, spec)
+
+
+def _unfilled(protocol: Protocol, spec: ImageSpec) -> Network:
+    """The protocol's network without values, where only shapes are asked for."""
+    with torch.device("meta"):
+        return build_network(protocol.network, spec, protocol.normalisation)
 
 
 def check_fit(synthetic: SyntheticSet, test: TestSet) -> None:

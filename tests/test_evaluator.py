@@ -171,6 +171,7 @@ def test_a_set_s_own_recipe_is_followed(synthetic: SyntheticSet, tiny_test: Test
     assert (chosen.network, chosen.augment) == ("alexnet", "randaugment")  # what the user chose stays
     same = quick.with_options(network=quick.network).with_recipe(recipe)  # also where it is the protocol's own
     assert (same.network, same.augment) == (quick.network, "none")
+    assert quick.with_options(network="alexnet").with_options(epochs=9).with_recipe(recipe).network == "alexnet"  # and is not forgotten
     results = [next(evaluate(synthetic, tiny_test, protocol, [0], run)).loss for protocol in (BRIEF, judged)]
     assert results[0] != results[1]
 
