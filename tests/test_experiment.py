@@ -227,8 +227,8 @@ def test_what_the_user_names_stands_against_a_set_s_own_recipe(workshop: Worksho
 
 def test_networks_of_several_numbers_of_threads_are_told(workshop: Workshop, cell: Cell, digits: Loaded) -> None:
     distilled, protocol = distil(cell, workshop), PROTOCOLS["quick"].with_options(epochs=2)
-    assert not score(distilled, digits.test, protocol, 0, 1, workshop).warnings
-    more = replace(workshop, machine=replace(workshop.machine, threads=2))
+    one, more = (replace(workshop, machine=replace(workshop.machine, threads=threads)) for threads in (1, 2))
+    assert not score(distilled, digits.test, protocol, 0, 1, one).warnings
     (warning,) = score(distilled, digits.test, protocol, 0, 2, more).warnings
     assert warning.startswith("networks were trained with 1 and 2 threads")
 
