@@ -54,6 +54,10 @@ class Distiller(ABC):
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         """Make ``ipc`` images per class from ``train``, in its space, drawing all randomness from ``run.generator``."""
 
+    def image_steps(self, ipc: int) -> int:
+        """Steps that ``distill`` takes on the images themselves; after any of them a trace may look. 0 if it makes them otherwise."""
+        return int(getattr(self, "iterations", 0))
+
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
         """About how many multiply-accumulates ``distill`` takes, for the estimate and the choice of engine; 0 if next to nothing."""
         return 0.0

@@ -42,6 +42,14 @@ def distilling(cell: Cell, workshop: Workshop) -> Steps[Distilled]:
     return Distilled(artifact.synthetic, artifact.provenance, artifact.sha256, folder, folder / ARTIFACT, cost)
 
 
+def adopting(cell: Cell, workshop: Workshop, made: Made) -> Steps[None]:
+    """The steps of a job that keeps a set which was made beside the cell's folder as the cell's own, unless it has one to go on with."""
+    folder = cell.folder(workshop)
+    with (yield from workshop.hold(folder)):
+        if not workshop.resume or _finished(cell, workshop, folder) is None:
+            _keep(cell, workshop, made)
+
+
 def check_possible(cell: Cell) -> None:
     """Raises MismatchError, with the method's reason, if it cannot run there."""
     reason = cell.distiller.refuses(cell.loaded.train, cell.ipc)

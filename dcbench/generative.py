@@ -51,6 +51,9 @@ class Generative(Distiller):
     def fit(self, train: TrainSet, run: Run) -> nn.Module:
         """The trained sampler, on the run's device."""
 
+    def image_steps(self, ipc: int) -> int:
+        return 0  # its steps are the network's
+
     @property
     def trained_by(self) -> dict[str, Any]:
         """The fields that the training depends on."""

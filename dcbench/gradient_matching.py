@@ -74,7 +74,7 @@ class GradientMatching(Distiller):
         labels = torch.arange(train.spec.classes).repeat_interleave(ipc)
         optimizer = torch.optim.SGD([images], lr=self.lr, momentum=self.momentum)
         matching = MatchedNetwork(self, train, run)
-        for step in run.steps(self.iterations * outer, {"images": images, "optimizer": optimizer, "network": matching.network}):
+        for step in run.steps(self.image_steps(ipc), {"images": images, "optimizer": optimizer, "network": matching.network}):
             if step % outer == 0:
                 initialise(matching.network, run.generator("network", step // outer))
             loss, images.grad = matching.loss_and_gradient(images.detach(), step)
@@ -88,6 +88,9 @@ class GradientMatching(Distiller):
         """Outer steps per network, and inner epochs between two of them."""
         outer, inner = by_budget(LOOPS, ipc)
         return self.outer or outer, self.inner or inner
+
+    def image_steps(self, ipc: int) -> int:
+        return self.iterations * self.loops(ipc)[0]
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
         outer, inner = self.loops(ipc)

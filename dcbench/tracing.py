@@ -1,4 +1,4 @@
-"""A trace: distil a set, keep it as it is at some steps, and judge and picture each of these."""
+"""A trace: distil a set, keep it as it is at some steps, and judge and picture each of these. The last is kept as the cell's set."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from dcbench.artifact import read_artifact, write_artifact
-from dcbench.distilling import COST, check_possible, prepare
-from dcbench.errors import FileFormatError, MismatchError
+from dcbench.distiller import Distiller
+from dcbench.distilling import COST, adopting, check_possible, prepare
+from dcbench.errors import FileFormatError, MismatchError, OutOfRangeError
 from dcbench.evaluator import Protocol
 from dcbench.executor import Steps
 from dcbench.experiment import Cell, Distilled, Workshop
@@ -29,6 +30,15 @@ from dcbench.scoring import LINES, Judgement, Row, about, diverged, scores, trai
 Snapshots = Mapping[int, Distilled]  # the set at each step
 
 
+def require_steps(distiller: Distiller, ipc: int, last: int) -> None:
+    """Raises OutOfRangeError if the method takes less than ``last`` steps on its images, or none."""
+    takes = distiller.image_steps(ipc)
+    if takes == 0:
+        raise OutOfRangeError(f"{distiller.name} cannot be traced: it takes no steps on its images")
+    if last > takes:
+        raise OutOfRangeError(f"{distiller.name} takes {takes} steps at IPC {ipc}; a trace may look at 0 to {takes}, got {last}")
+
+
 @dataclass(frozen=True)
 class Trace:
     """One cell, the steps at which it is looked at, and how it is judged there."""
@@ -39,9 +49,9 @@ class Trace:
     workshop: Workshop
 
     def __post_init__(self) -> None:
-        iterations = getattr(self.cell.distiller, "iterations", 0)
-        if not self.steps or list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 0 or self.steps[-1] > iterations:
-            raise MismatchError(f"the steps of a trace must rise from 0 to the method's {iterations} iterations, got {self.steps}")
+        if not self.steps or list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 0:
+            raise MismatchError(f"the steps of a trace must rise, from 0 or later, got {self.steps}")
+        require_steps(self.cell.distiller, self.cell.ipc, self.steps[-1])
 
     @cached_property
     def asked(self) -> dict[str, Any]:
@@ -68,7 +78,7 @@ class Trace:
                 self._forget()
                 for lines in list(self.folder.rglob(LINES)):
                     lines.unlink()
-            sets = self._finished() or self._distil()
+            sets = self._finished() or (yield from self._distilling())
             rows = {}
             for step, distilled in sets.items():
                 own = yield from trained(self._judgement(distilled, networks))
@@ -93,19 +103,23 @@ class Trace:
         artifact = read_artifact(path)
         return Distilled(artifact.synthetic, artifact.provenance, artifact.sha256, path.with_suffix(""), path, None)
 
-    def _distil(self) -> Snapshots:
+    def _distilling(self) -> Steps[Snapshots]:
         if not self.file(self.steps[0], "pt").exists():
             (self.folder / CHECKPOINT).unlink(missing_ok=True)  # what it is past of was lost
         unit = replace(prepare(self.cell, self.workshop), folder=self.folder.absolute())
         run = replace(unit.run(self.workshop.site), watch=self._keep)
+        from_the_start = not (self.folder / CHECKPOINT).exists()
         made = unit.made(unit.distill(run), run)
+        yield from adopting(self.cell, self.workshop, made)
         write_history(self.folder, made.history)
         write_json(self.folder / COST, {**made.cost, "warnings": list(made.warnings)})
         run.finish()
         found = self._finished()
         if not found:  # a snapshot from before a checkpoint was lost: the set is made again, from its beginning
+            if from_the_start:
+                raise MismatchError(f"{self.cell.distiller.name} cannot be traced: it does not count its steps by run.steps")
             self._forget()
-            return self._distil()
+            return (yield from self._distilling())
         return found
 
     def _keep(self, name: str, done: int, state: Mapping[str, Tensor | Stateful]) -> None:
@@ -115,6 +129,9 @@ class Trace:
         images, spec = state.get("images"), self.cell.loaded.spec
         if not isinstance(images, Tensor) or len(images) != self.cell.ipc * spec.classes:
             raise MismatchError(f"{self.cell.distiller.name} cannot be traced: it does not hold its images while it distils")
+        learned = [key for key, value in state.items() if isinstance(value, Tensor) and value.requires_grad and key != "images"]
+        if learned:
+            raise MismatchError(f"{self.cell.distiller.name} cannot be traced: besides its images it learns {', '.join(learned)}")
         labels = torch.arange(spec.classes).repeat_interleave(self.cell.ipc)
         kept = SyntheticSet(spec, images.detach().cpu().contiguous(), labels, self.cell.loaded.train.space)
         write_bytes(self.file(done, "png"), as_png(grid(kept)))

@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import pty
+import re
 import shutil
 import struct
 import subprocess
@@ -27,8 +28,11 @@ from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
 from dcbench.errors import MismatchError
 from dcbench.executor import Ended, Job, Serial, Site
-from dcbench.records import EvaluationRecord, read_distillation, read_record
+from dcbench.images import SyntheticSet
+from dcbench.records import EvaluationRecord, TraceRecord, read_distillation, read_record
+from dcbench.run import Run
 from dcbench.training import train_network
+from dcbench.units import Distil
 from tests.commandline import MMD, QUICKLY, RANDOM, RUN_FIELDS, Answer, ask, dcbench, done, environment, rows
 
 SUMMARY_FIELDS = ["method", "dataset", "ipc", "sets", "mean", "std_sets", "std_networks", "ci95_sets"]
@@ -176,6 +180,39 @@ def test_no_resume_makes_what_several_sets_share_anew_but_once(tmp_path: Path, m
     assert len(trained) == 2
     assert [run["accuracies"] for run in again] == [run["accuracies"] for run in made]
     assert all(run["distill_seconds"] > 0 for run in again)
+
+
+def test_a_traced_run_judges_the_set_at_steps_and_keeps_the_very_set_of_a_plain_run(kept: Path, tmp_path: Path) -> None:
+    (plain,) = kept.glob("digits/*/*/*/*/synthetic.pt")
+    answer = done(*MMD, "--trace", "3,0", "--out", tmp_path)
+    assert re.search(r"Accuracy over the steps of mmd .*?\n +0 .*step-000000.png.*\n +3 .*step-000003.png", answer.out, re.DOTALL), (
+        answer.out
+    )
+    run = only_run(*MMD, "--trace", "3,0", "--out", tmp_path)
+    assert sorted(run) == sorted([*RUN_FIELDS, "trace"])
+    assert (Path(run["synthetic"]).read_bytes(), plain.parent.name) == (plain.read_bytes(), Path(run["synthetic"]).parent.name)
+    assert [point["step"] for point in run["trace"]["points"]] == [0, 3]
+    assert run["trace"]["points"][1]["accuracies"] == run["accuracies"] == [row["accuracy"] for row in rows(kept)]
+    assert isinstance(read_record(Path(run["trace"]["record"])), TraceRecord)
+    assert {path.name for path in Path(run["synthetic"]).parent.iterdir()} == {path.name for path in plain.parent.iterdir()} | {"trace"}
+
+
+def test_a_traced_set_is_made_once_and_again_only_where_steps_of_it_are_wanted(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    distill = Distil.distill
+
+    def counted(unit: Distil, run: Run) -> SyntheticSet:
+        made.append(unit.label)
+        return distill(unit, run)
+
+    monkeypatch.setattr(Distil, "distill", counted)
+    (synthetic,) = out.glob("digits/*/*/*/*/synthetic.pt")
+    content, written = synthetic.read_bytes(), synthetic.stat().st_mtime_ns
+    for more, times in (((), 1), ((), 1), (("--no-resume",), 2)):  # of the set that is there no steps are known
+        only_run(*MMD, "--trace", "1", *more, "--out", out)
+        assert len(made) == times
+        assert (synthetic.stat().st_mtime_ns > written) == bool(more)
+    assert synthetic.read_bytes() == content
 
 
 def test_comma_lists_make_a_grid(tmp_path: Path) -> None:

@@ -109,6 +109,7 @@ def test_between_two_steps_the_network_is_trained_on_the_synthetic_images(tiny: 
 def test_loops_are_the_published_ones_of_the_budget_below(ipc: int, loops: tuple[int, int]) -> None:
     assert method("dc").loops(ipc) == loops
     assert method("dsa", outer=3, inner=7).loops(ipc) == (3, 7)
+    assert method("dc", iterations=1000).image_steps(ipc) == 1000 * loops[0]
 
 
 def test_an_interruption_between_two_steps_of_one_network_changes_no_bit(tiny: TrainSet, machine: Machine, tmp_path: Path) -> None:

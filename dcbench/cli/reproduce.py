@@ -13,7 +13,7 @@ from dcbench.cli.options import CommaList, Common, common, resuming
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console, Table
-    from dcbench.records import EvaluationRecord, TraceRecord
+    from dcbench.records import EvaluationRecord
     from dcbench.reproducing import Outcome, Piece, Reproduction
 
 
@@ -66,11 +66,12 @@ def _announce(console: Console, reproduction: Reproduction, pieces: Sequence[Pie
 
 def _show(console: Console, reproduction: Reproduction, outcome: Outcome) -> None:
     from dcbench.cli.nas import search_table
+    from dcbench.cli.results import trace_table
 
     if outcome.evaluations:
         console.table(_with_fields([record for record, _, _ in outcome.evaluations]))
     for trace, path in outcome.traces:
-        console.table(_steps(trace))
+        console.table(trace_table(trace))
         console.say(f"images at these steps: {path.parent}")
     for embedding, path in outcome.embeddings:
         figures = f"KL divergence {embedding.kl_divergence:.2f}, {embedding.network} at {100 * embedding.network_accuracy:.1f} %"
@@ -94,29 +95,14 @@ def _with_fields(records: Sequence[EvaluationRecord]) -> Table:
     return replace(table, head=[table.head[0], *varied, *table.head[1:]], rows=rows, words=table.words + len(varied))
 
 
-def _steps(trace: TraceRecord) -> Table:
-    from dcbench.cli.console import Table
-    from dcbench.report.statistics import summarise
-
-    rows = []
-    for point in trace.points:
-        figures = summarise(point.accuracies)
-        spread = "" if figures.std is None else f" ± {100 * figures.std:.1f}"
-        rows.append([str(point.step), f"{100 * figures.mean:.1f}{spread}", str(len(point.networks)), point.image])
-    return Table(f"Accuracy over the steps of {trace.label}", ["step", "accuracy %", "networks", "image"], rows, ("image", "networks"), 0)
-
-
 def _json(reproduction: Reproduction, pieces: Sequence[Piece], outcome: Outcome | None) -> dict[str, Any]:
-    from dcbench.cli.results import Scored, run_json
+    from dcbench.cli.results import Scored, run_json, trace_json
     from dcbench.report.searches import search_summary
 
     made: dict[str, Any] = {"runs": [], "traces": [], "embeddings": [], "searches": [], "skipped": 0}
     if outcome is not None:
         made["runs"] = [run_json(Scored(*evaluation)) | {"fields": dict(evaluation[0].fields)} for evaluation in outcome.evaluations]
-        made["traces"] = [
-            {"record": str(path), "points": [{"step": point.step, "accuracies": list(point.accuracies)} for point in record.points]}
-            for record, path in outcome.traces
-        ]
+        made["traces"] = [trace_json(*traced) for traced in outcome.traces]
         made["embeddings"] = [
             {"record": str(path), "method": record.method, "kl_divergence": record.kl_divergence, "images": len(record.points)}
             for record, path in outcome.embeddings

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dcbench.cli.console import Console, Table
-from dcbench.records import EvaluationRecord
+from dcbench.records import EvaluationRecord, TraceRecord
 
 _SET = ("method", "dataset", "dataset_revision", "ipc", "seed", "preset", "protocol")
 _COST = ("evaluate_seconds", "epoch_seconds", "compile_seconds", "peak_memory_bytes", "engine", "precision")
@@ -19,11 +19,12 @@ Figure = TypeVar("Figure", int, float)
 
 @dataclass(frozen=True)
 class Scored:
-    """A set's record, where that is, and where the set is (the reference is nowhere)."""
+    """A set's record, where that is, and where the set is (the reference is nowhere); its trace and where that is, if it has one."""
 
     record: EvaluationRecord
     path: Path
     synthetic: Path | None
+    trace: tuple[TraceRecord, Path] | None = None
 
 
 def evaluation_json(scored: Scored) -> dict[str, Any]:
@@ -44,7 +45,13 @@ def run_json(scored: Scored) -> dict[str, Any]:
         "step_seconds": made.get("step_seconds"),
         "compile_seconds": sum(compiling) if compiling else None,
         "peak_memory_bytes": max(held, default=None),
+        **({"trace": trace_json(*scored.trace)} if scored.trace else {}),
     }
+
+
+def trace_json(trace: TraceRecord, path: Path) -> dict[str, Any]:
+    """Where the record of a trace is, and every accuracy at each step."""
+    return {"record": str(path), "points": [{"step": point.step, "accuracies": list(point.accuracies)} for point in trace.points]}
 
 
 def _known(*figures: Figure | None) -> list[Figure]:
@@ -95,6 +102,18 @@ def evaluation_table(records: Sequence[EvaluationRecord]) -> Table:
     optional = ("protocol", "augment", "network", "networks", "distilled in", "evaluated in")
     words = 1 + sum(name in own for name in ("dataset", "network", "augment", "protocol"))
     return Table(f"Accuracy {'; '.join(filter(None, said))}", list(columns), _rows(columns), optional, words)
+
+
+def trace_table(trace: TraceRecord) -> Table:
+    """What a set scores at each step, in percent."""
+    from dcbench.report.statistics import summarise
+
+    rows = []
+    for point in trace.points:
+        figures = summarise(point.accuracies)
+        spread = "" if figures.std is None else f" ± {100 * figures.std:.1f}"
+        rows.append([str(point.step), f"{100 * figures.mean:.1f}{spread}", str(len(point.networks)), point.image])
+    return Table(f"Accuracy over the steps of {trace.label}", ["step", "accuracy %", "networks", "image"], rows, ("image", "networks"), 0)
 
 
 def summary_table(summary: Sequence[dict[str, Any]]) -> Table:

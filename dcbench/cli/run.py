@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ class Judging:
     networks: int | None
     epochs: int | None
     augment: str | None
+    trace: tuple[int, ...] = ()  # steps of the distillation at which the set is judged too, rising
 
     def check(self) -> None:
         """Raises UnknownNameError or OutOfRangeError if they are wrong by their words."""
@@ -56,6 +57,7 @@ class Judging:
 @click.option("--networks", type=int, help="How many; the protocol's number if not given.")
 @click.option("--epochs", type=int, help="Of each network, if not the protocol's.")
 @click.option("--augment", help="dsa, autoaugment, randaugment, none; if not the protocol's.")
+@click.option("--trace", type=CommaList(int, 0), help="Steps of the distillation after which the set is kept, pictured and judged too.")
 @click.option("--zca", default="auto", show_default=True, help="Whitening: auto (on for CIFAR with preset paper), on, off.")
 @click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="A method's field; METHOD.FIELD=VALUE for one of several.")
 @click.option("--holdout", type=int, default=0, help="Images of the training set to keep from distillation, for architecture search.")
@@ -67,8 +69,10 @@ def command(shared: Common, **options: Any) -> None:
     """Distil synthetic sets, train networks on them, store and show what they score."""
     from dcbench.cli.console import Console
     from dcbench.grid import Grid, parse_settings
+    from dcbench.tracing import require_steps
 
-    judging = Judging(*(options[key] for key in ("network", "networks", "epochs", "augment")))
+    trace = tuple(sorted(options["trace"] or ()))
+    judging = Judging(**{key: options[key] for key in ("network", "networks", "epochs", "augment")}, trace=trace)
     judging.check()
     within("--holdout", options["holdout"], 0)
     grid = Grid(
@@ -78,6 +82,8 @@ def command(shared: Common, **options: Any) -> None:
     )
     for distiller in grid.distillers().values():
         grid.protocol_of(distiller, options["protocol"])
+        for ipc in grid.ipcs if trace else ():
+            require_steps(distiller, ipc, trace[-1])
     with Console(shared.as_json) as console:
         workshop = shared.workshop(console, resume=not options["no_resume"], elsewhere=options["resume_elsewhere"])
         done, skipped = _work(grid, judging, (shared.places(options["download"]), options["protocol"]), workshop)
@@ -98,8 +104,7 @@ def _work(grid: Grid, judging: Judging, asked: tuple[Places, str | None], worksh
         for cell in grid.cells(places, workshop):
             wanted.append((cell.folder(workshop), cell.distiller.name))
             protocol = grid.protocol_of(cell.distiller, protocol_named).with_options(judging.network, judging.epochs, judging.augment)
-            networks = judging.networks or protocol.networks
-            yield Job(cell.label, wanted[-1][0], partial(_cell, cell, protocol, networks, workshop))
+            yield Job(cell.label, wanted[-1][0], partial(_cell, cell, protocol, judging, workshop))
 
     done: dict[Path, Scored] = {}
     for ended in workshop.executor.carry_out(jobs(), workshop.site):
@@ -122,20 +127,26 @@ def _publish_last(wanted: Sequence[tuple[Path, str]], done: Mapping[Path, Scored
             publish(synthetic, workshop.out / f"{file_name(name)}.pt")
 
 
-def _cell(cell: Cell, protocol: Protocol, networks: int, workshop: Workshop) -> Steps[Scored]:
+def _cell(cell: Cell, protocol: Protocol, judging: Judging, workshop: Workshop) -> Steps[Scored]:
     from dcbench.cli.results import Scored
     from dcbench.distilling import distilling
     from dcbench.evaluator import require_network
     from dcbench.scoring import Judgement, record_path, scoring
+    from dcbench.tracing import Trace
 
     require_network(protocol, cell.loaded.spec)  # hours before the set is there
-    distilled = yield from distilling(cell, workshop)
+    networks, trace = judging.networks or protocol.networks, None
+    if judging.trace:
+        trace = yield from Trace(cell, judging.trace, protocol, workshop).tracing(networks)
+    distilled = yield from distilling(
+        cell, replace(workshop, resume=workshop.resume or trace is not None)
+    )  # the traced set is not made twice
     record = yield from scoring(Judgement(distilled, cell.loaded.test, protocol, cell.seed, networks, workshop))
-    return Scored(record, record_path(distilled, record), distilled.path)
+    return Scored(record, record_path(distilled, record), distilled.path, trace)
 
 
 def _show(console: Console, done: Sequence[Scored], shared: Common) -> None:
-    from dcbench.cli.results import evaluation_table, run_json, show_places, show_warnings, summary_table
+    from dcbench.cli.results import evaluation_table, run_json, show_places, show_warnings, summary_table, trace_table
     from dcbench.records import StoredRecord
     from dcbench.report import summary_rows
 
@@ -145,6 +156,9 @@ def _show(console: Console, done: Sequence[Scored], shared: Common) -> None:
         console.table(evaluation_table(records))
         if any(row["sets"] > 1 for row in summary):
             console.table(summary_table(summary))
+        for trace, path in filter(None, (scored.trace for scored in done)):
+            console.table(trace_table(trace))
+            console.say(f"the set after these steps: {path.parent}")
         show_warnings(console, records)
         show_places(console, done, shared.out)
     console.result({"runs": [run_json(scored) for scored in done], "summary": summary})
