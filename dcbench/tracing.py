@@ -143,8 +143,12 @@ class Trace:
     def _record(self, sets: Snapshots, rows: Mapping[int, Sequence[Row]]) -> TraceRecord:
         every = list(chain.from_iterable(rows.values()))
         cost = read_json(self.folder / COST)
+        known = about(sets[self.steps[-1]], self.cell.loaded.spec)
         return TraceRecord(
-            **about(sets[self.steps[-1]], self.cell.loaded.spec),
+            **{
+                **known,
+                "artifact_hash": fingerprint(self.cell.identity(self.workshop.machine)),
+            },  # of the whole distillation, not of one step
             network=self.protocol.network,
             augment=self.protocol.augment,
             protocol=self.asked,

@@ -291,6 +291,12 @@ def test_a_trace_is_drawn_over_its_steps_with_seeds_as_sets(tmp_path: Path) -> N
     ]
     assert [row["mean"] for row in rows[:3]] == pytest.approx([0.205, 0.305, 0.455])
     assert plotted(drawing) == in_data(drawing)
+    stored = trace("dm")
+    (middle,) = stored.record.points[1:2]
+    again = dataclasses.replace(middle, networks=(*middle.networks, dataclasses.replace(middle.networks[0], network=1)))
+    short = StoredTrace(stored.path, dataclasses.replace(stored.record, points=(again,)))
+    (twice,) = trace_drawings([stored, short, trace("random")], tmp_path)
+    assert [row["networks"] for row in twice.data.to_dict("records") if row["series"] == "DM"] == [1, 2, 1]  # judged twice, counted once
     apart = trace_drawings([trace("dm"), trace("dm", protocol={**EXAMPLE["protocol"], "name": "paper"})], tmp_path)
     assert len(apart) == 2
 

@@ -116,15 +116,17 @@ def test_they_are_found_beside_evaluations_each_once_with_what_was_measured_most
 ) -> None:
     trace, embedding = TraceRecord.from_json(examples[TraceRecord]), EmbeddingRecord.from_json(examples[EmbeddingRecord])
     write_record(tmp_path / "a" / "record.json", EvaluationRecord.from_json(evaluation))
-    write_record(tmp_path / "b" / "record.json", dataclasses.replace(trace, points=trace.points[:1]))
+    fewer = tuple(dataclasses.replace(point, networks=point.networks[:1]) for point in trace.points)
+    write_record(tmp_path / "b" / "record.json", dataclasses.replace(trace, points=fewer))
+    write_record(tmp_path / "b" / "other-steps" / "record.json", dataclasses.replace(trace, points=trace.points[:1]))
     write_record(tmp_path / "measured" / "c" / "record.json", trace)
     write_record(tmp_path / "d" / "record.json", embedding)
     write_record(tmp_path / "e" / "record.json", dataclasses.replace(embedding, settings={"perplexity": 5.0}))
     found = find_records(tmp_path)
     assert [stored.path.parent.name for stored in found.records] == ["a"]
-    assert [(stored.path.parent.name, stored.origin) for stored in found.traces] == [("c", "measured")]
+    assert [(stored.path.parent.name, stored.origin) for stored in found.traces] == [("other-steps", "yours"), ("c", "measured")]
     assert [stored.path.parent.name for stored in found.embeddings] == ["d", "e"]
-    assert found.traces[0].record.points[0].accuracies == (0.4519, 0.4432, 0.4468, 0.4445, 0.4413)
+    assert found.traces[1].record.points[0].accuracies == (0.4519, 0.4432, 0.4468, 0.4445, 0.4413)
     assert found.problems == ()
 
 

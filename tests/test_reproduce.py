@@ -162,6 +162,7 @@ def test_a_trace_holds_the_sets_that_shorter_distillations_make(tmp_path: Path, 
     (stored,) = find_records(tmp_path).traces
     assert value["traces"][0]["record"] == str(stored.path)
     assert [point.step for point in stored.record.points] == [0, 5, STEPS]
+    assert stored.path.parents[3].name == f"quick-{stored.record.artifact_hash}"  # the set's, not one of a snapshot
     for point in stored.record.points:
         assert (stored.path.parent / point.image).read_bytes().startswith(b"\x89PNG")
         assert len(point.networks) == 2

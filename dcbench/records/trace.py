@@ -37,6 +37,10 @@ class TraceRecord(Judged):
     seconds: Seconds
 
     @property
+    def identity(self) -> tuple[object, ...]:
+        return (*super().identity, tuple(point.step for point in self.points))
+
+    @property
     def worth(self) -> int:
         return sum(len(point.networks) for point in self.points)
 

@@ -38,12 +38,12 @@ def trace_drawings(traces: Iterable[StoredTrace], root: Path) -> list[Drawing]:
 
 
 def trace_data(records: Sequence[TraceRecord]) -> pd.DataFrame:
-    """One row for each method and step, over the sets that have it."""
+    """One row for each method and step, over the sets that have it; of a set that several traces judge there, the most networks."""
     cells: dict[tuple[str, int], dict[Hashable, tuple[float, ...]]] = defaultdict(dict)
     for record, label in zip(records, labels(records), strict=True):
         for point in record.points:
             own = cells[label, point.step]
-            own[one_set(record)] = own.get(one_set(record), ()) + point.accuracies
+            own[one_set(record)] = max(own.get(one_set(record), ()), point.accuracies, key=len)
     return frame([{"series": label, "x": step, **figures_of(sets)} for (label, step), sets in sorted(cells.items())], _COLUMNS)
 
 
