@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from dcbench.artifact import Artifact, read_artifact, write_artifact
@@ -38,16 +39,26 @@ def distilling(cell: Cell, workshop: Workshop) -> Steps[Distilled]:
                 failure.raise_error()
             artifact = read_artifact(folder / ARTIFACT)
         cost = _cost(folder, workshop)
-        publish(folder / ARTIFACT, workshop.out / f"{file_name(cell.distiller.name)}.pt")
+        publish(folder / ARTIFACT, workshop.out / f"{file_name(cell.distiller.name)}.pt", workshop.say)
     return Distilled(artifact.synthetic, artifact.provenance, artifact.sha256, folder, folder / ARTIFACT, cost)
 
 
 def adopting(cell: Cell, workshop: Workshop, made: Made) -> Steps[None]:
-    """The steps of a job that keeps a set which was made beside the cell's folder as the cell's own, unless it has one to go on with."""
+    """The steps of a job that keeps a set which was made beside the cell's folder as the cell's own, unless it has one."""
     folder = cell.folder(workshop)
     with (yield from workshop.hold(folder)):
-        if not workshop.resume or _finished(cell, workshop, folder) is None:
+        artifact = _finished(cell, workshop, folder)
+        if artifact is None:
             _keep(cell, workshop, made)
+        elif artifact.synthetic.content_hash != made.synthetic.content_hash:
+            workshop.say(f"{cell.label}: {folder / ARTIFACT} is there already, and other in its bits (another machine or engine); it stays")
+
+
+def forgetting(cell: Cell, workshop: Workshop) -> Steps[None]:
+    """The steps of a job that removes the cell's set, and what an interruption left of it."""
+    folder = cell.folder(workshop)
+    with (yield from workshop.hold(folder)):
+        _forget(folder)
 
 
 def check_possible(cell: Cell) -> None:
@@ -76,14 +87,28 @@ def _home(path: Path, artifact: Artifact, workshop: Workshop) -> Path:
     return workshop.out / dataset / "evaluated" / artifact.sha256[:12]
 
 
-def publish(path: Path, copy: Path) -> None:
-    """Copy an artifact to where the user expects the latest of its method; one that another process is making anew is left to it."""
+def publish(path: Path, copy: Path, say: Callable[[str], None]) -> None:
+    """Copy an artifact to where the user expects the latest of its method; one that another process is making anew is left to it.
+
+    A set that was imported there may be the only one of its kind: it stays, and that is said.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return
-    if not (copy.is_file() and copy.read_bytes() == content):
+    if copy.is_file() and copy.read_bytes() == content:
+        return
+    if _imported(copy):
+        say(f"{copy} holds a set that was imported, and stays; the one made here is {path}")
+    else:
         write_bytes(copy, content)
+
+
+def _imported(path: Path) -> bool:
+    try:
+        return path.is_file() and "layout" in read_artifact(path).provenance
+    except FileFormatError:
+        return False
 
 
 def _forget(folder: Path) -> None:

@@ -174,9 +174,15 @@ class Distilled:
     cost: Distillation | None
 
     @property
+    def step(self) -> int | None:
+        """Of its distillation, where the set is a snapshot."""
+        step = self.provenance.get("step")
+        return step if isinstance(step, int) else None
+
+    @property
     def label(self) -> str:
         """The set in a few words, for people."""
-        step = self.provenance.get("step")  # of its distillation, where it was not yet the last
+        step = self.step
         return set_label(*(self.provenance.get(key) for key in ("method", "ipc", "seed"))) + ("" if step is None else f" step {step}")
 
 

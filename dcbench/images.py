@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
@@ -242,3 +243,15 @@ class SyntheticSet:
     def strange_values(self) -> str:
         """Why the images can hardly be in their space, or nothing. What is learned may leave [0, 1] far behind, if not as far as bytes."""
         return self.space.doubt(self.images, beyond=50, spread=0.9)
+
+
+def class_weights(labels: Float[Tensor, "n classes"]) -> Float[Tensor, "n classes"]:
+    """Centred labels, KIP's, as probabilities: shifted back by 1/classes, negative ones cut off, rows summing to one.
+
+    Exact for a centred one-hot label, which softmax would flatten; a row with nothing left becomes its largest entry's class.
+    """
+    classes = labels.shape[1]
+    shifted = (labels + 1 / classes).clamp(min=0)
+    total = shifted.sum(1, keepdim=True)
+    largest = F.one_hot(labels.argmax(1), classes).to(labels)
+    return torch.where(total > 0, shifted / total.clamp(min=torch.finfo(labels.dtype).tiny), largest).float()

@@ -25,10 +25,10 @@ from dcbench.artifact import KEYS, artifact_as_bytes, check_size
 from dcbench.datasets.decoding import bombs_refused
 from dcbench.errors import FileFormatError, MismatchError, UnknownNameError
 from dcbench.files import read_foreign_tensors, write_bytes
-from dcbench.images import ImageSpec, Space, SyntheticSet
+from dcbench.images import ImageSpec, Space, SyntheticSet, class_weights
 
-Where = Literal["pixels", "raw", "normalised", "zca"]
-WHERE: tuple[Where, ...] = ("pixels", "raw", "normalised", "zca")
+Where = Literal["pixels", "raw", "normalised", "zca", "zca-pixels"]
+WHERE: tuple[Where, ...] = ("pixels", "raw", "normalised", "zca", "zca-pixels")
 MOST_UNPACKED_BYTES = 256 << 20  # of an .npz whatever its size, and beyond that
 MOST_TIMES_PACKED = 50  # so many times its size
 
@@ -40,6 +40,8 @@ class Foreign:
     images: Tensor  # N×C×H×W
     labels: Tensor  # N, or N×K
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    parts: int = 1  # images that were one in the file
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,13 @@ class Layout:
 
     name: str
     what: str
-    space: Where  # where its values usually live; pixels: in [0, 1], to be normalised; raw: in [0, 1], to be trained on as they are
+    # Where its values usually live. pixels: in [0, 1], to be normalised; raw: in [0, 1], to be trained on as they are; zca: whitened after
+    # normalisation, as DataDAM's code does; zca-pixels: without, as MTT's does.
+    space: Where
     read: Callable[[Path, ImageSpec], Foreign]
-    flattens_labels: bool = False  # its labels are centred one-hot rows whose largest entry is the class
+    several: Callable[[Path, int], Foreign] | None = None  # the set of one experiment, where a file may hold those of several
+    centred: bool = False  # its labels are rows less 1/classes
+    doubt: str = ""  # of every set in this layout
 
 
 @dataclass(frozen=True)
@@ -60,14 +66,20 @@ class Imported:
     synthetic: SyntheticSet
     layout: str
     warnings: tuple[str, ...]
+    parts: int = 1  # images that were one in the file
 
 
-def import_set(path: Path, layout: Layout, spec: ImageSpec, space: Space, pixels: bool = False) -> Imported:
+def import_set(
+    path: Path, layout: Layout, spec: ImageSpec, space: Space, *, pixels: bool = False, experiment: int | None = None
+) -> Imported:
     """The set at ``path``, whose values live in ``space`` or are ``pixels`` that enter it, as images of ``spec``.
 
-    Raises FileFormatError naming the file and what is wrong with it.
+    ``experiment``: which of the sets of a file with several, from 0; its last if not given. Raises FileFormatError naming the file and
+    what is wrong with it, MismatchError if the layout has no experiments.
     """
-    foreign = layout.read(path, spec)
+    if experiment is not None and layout.several is None:
+        raise MismatchError(f"the layout {layout.name} holds one set in a file, not experiments: leave out --experiment")
+    foreign = layout.read(path, spec) if experiment is None or layout.several is None else layout.several(path, experiment)
     images, whole = _as_floats(foreign.images.detach(), pixels or space.kind == "raw", path)
     if images.ndim != 4 or tuple(images.shape[1:]) != spec.shape:
         raise FileFormatError(f"{path}: images of {tuple(images.shape)}, wanted N×{'×'.join(map(str, spec.shape))} for {spec.dataset}")
@@ -76,7 +88,8 @@ def import_set(path: Path, layout: Layout, spec: ImageSpec, space: Space, pixels
     labels, doubts = _labels(foreign.labels.detach(), len(images), spec, layout, path)
     synthetic = SyntheticSet(spec, space.enter(images).contiguous() if pixels else images, labels, space, foreign.recipe)
     strange = _strange_values(images, Space() if pixels else space)
-    return Imported(synthetic, layout.name, (*whole, *doubts, *_unequal(synthetic), *strange))
+    said = (*filter(None, [layout.doubt]), *foreign.doubts, *whole, *doubts, *_unequal(synthetic), *strange)
+    return Imported(synthetic, layout.name, said, foreign.parts)
 
 
 def _as_floats(images: Tensor, pixels: bool, path: Path) -> tuple[Tensor, list[str]]:
@@ -115,7 +128,7 @@ def _as_bytes(imported: Imported, name: str, holdout: str = "") -> bytes:
         "layout": imported.layout,
         "dataset": synthetic.spec.dataset,
         "revision": synthetic.spec.revision,
-        "ipc": int(counts.max()),
+        "ipc": -(-int(counts.max()) // imported.parts),  # as stored, which is what the literature compares
         "holdout": holdout,
         "warnings": list(imported.warnings),
     }
@@ -132,9 +145,7 @@ def find_layout(name: str) -> Layout:
 def _labels(labels: Tensor, count: int, spec: ImageSpec, layout: Layout, path: Path) -> tuple[Tensor, list[str]]:
     """Hard labels as int64, soft ones as float32 rows, and what was odd about them."""
     if labels.ndim == 2 and labels.shape == (count, spec.classes):
-        if layout.flattens_labels:
-            return labels.argmax(1), []
-        return _class_weights(labels.float(), path), []
+        return _rows(labels.float(), layout.centred, path)
     if labels.shape != (count,):
         raise FileFormatError(f"{path}: labels of {tuple(labels.shape)} for {count} images, wanted {count} or {count}×{spec.classes}")
     whole = labels.long()
@@ -147,12 +158,18 @@ def _labels(labels: Tensor, count: int, spec: ImageSpec, layout: Layout, path: P
     return whole, ["labels are stored as floats; read as whole numbers"] if labels.is_floating_point() else []
 
 
-def _class_weights(rows: Tensor, path: Path) -> Tensor:
-    """Rows that sum to one: as they are if they do already, else the softmax of what must be logits."""
+def _rows(rows: Tensor, centred: bool, path: Path) -> tuple[Tensor, list[str]]:
+    """Rows that sum to one, or the class if that is all they say: centred ones shifted back, others softened if they must be logits."""
     if not bool(rows.isfinite().all()):
         raise FileFormatError(f"{path}: soft labels hold values that are not finite")
-    weights = bool((rows >= 0).all()) and bool(((rows.sum(1) - 1).abs() < 1e-3).all())
-    return rows if weights else rows.softmax(1)
+    classes, hard = rows.shape[1], rows.argmax(1)
+    if centred:
+        if torch.allclose(rows, torch.nn.functional.one_hot(hard, classes) - 1 / classes, atol=1e-3):
+            return hard, []
+        return class_weights(rows), ["labels are learned; read as probabilities less 1/classes, negative ones cut off"]
+    if bool((rows >= 0).all()) and bool(((rows.sum(1) - 1).abs() < 1e-3).all()):
+        return rows, []
+    return rows.softmax(1), ["labels are rows that do not sum to one; read as logits"]
 
 
 def _unequal(synthetic: SyntheticSet) -> list[str]:
@@ -209,13 +226,22 @@ def _tensor(path: Path) -> Tensor:
 
 
 def _experiments(path: Path, _spec: ImageSpec) -> Foreign:
-    """DC, DSA, DM: ``{"data": [[images, labels], …]}``, one pair per experiment; the last is used, as in their evaluation."""
+    """DC, DSA, DM: ``{"data": [[images, labels], …]}``, one pair per experiment; the last is used, as in DC-BENCH."""
+    return _experiment(path, None)
+
+
+def _experiment(path: Path, which: int | None) -> Foreign:
     value = _read(path)
     data = value.get("data") if isinstance(value, Mapping) else None
     if not isinstance(data, Sequence) or not data:
         got = f"one with {', '.join(map(str, value))[:80]}" if isinstance(value, Mapping) else type(value).__name__
         raise FileFormatError(f"{path}: wanted a dict with a list called data, got {got}")
-    return _pair(data if isinstance(data[0], Tensor) else data[-1], path)
+    pairs = [data] if isinstance(data[0], Tensor) else data
+    if which is not None and not 0 <= which < len(pairs):
+        raise FileFormatError(f"{path} holds {len(pairs)} experiments, 0 to {len(pairs) - 1}; got --experiment {which}")
+    one = _pair(pairs[-1 if which is None else which], path)
+    doubt = f"holds {len(pairs)} experiments, the last is read; --experiment 0 to {len(pairs) - 1} chooses"
+    return replace(one, doubts=(doubt,)) if which is None and len(pairs) > 1 else one
 
 
 def _datadam(path: Path, spec: ImageSpec) -> Foreign:
@@ -226,13 +252,14 @@ def _datadam(path: Path, spec: ImageSpec) -> Foreign:
 
 
 def _mtt(path: Path, _spec: ImageSpec) -> Foreign:
-    """MTT: ``images_best.pt`` and ``labels_best.pt``, sometimes in shards; DATM: ``images.pt``, ``labels.pt``, ``lr.pt``."""
+    """MTT: ``images_best.pt`` and ``labels_best.pt``, sometimes in shards; DATM: with ``lr_best.pt``, or all three without ``_best``."""
     folder = path if path.is_dir() else path.parent
     images = [path] if path.is_file() else _shards(folder, "images")
     tensors = [_tensor(shard) for shard in images]
     labels = [_tensor(_beside(shard, "images", "labels")) for shard in images]
-    rate = folder / "lr.pt"
-    return Foreign(torch.cat(tensors), torch.cat(labels), {"lr": _rate(rate)} if rate.exists() else {})
+    rates = [rate for rate in (images[0].with_name(images[0].name.replace("images", "lr")), folder / "lr.pt") if rate.is_file()]
+    doubts = () if rates else ("no learning rate lies beside it, which such sets are made for; networks learn at the protocol's",)
+    return Foreign(torch.cat(tensors), torch.cat(labels), {"lr": _rate(rates[0])} if rates else {}, doubts=doubts)
 
 
 def _shards(folder: Path, stem: str) -> list[Path]:
@@ -295,7 +322,7 @@ def _idc(path: Path, _spec: ImageSpec, factor: int) -> Foreign:
     """IDC: ``data.pt`` with images in [0, 1] and targets. Each image is a square of ``factor``² smaller ones, here taken apart."""
     packed = _pair(_read(path / "data.pt" if path.is_dir() else path), path)
     parts = _quarters(packed.images.float(), factor)
-    return Foreign(parts, packed.labels.repeat_interleave(factor**2))
+    return Foreign(parts, packed.labels.repeat_interleave(factor**2), parts=factor**2)
 
 
 def _quarters(images: Tensor, factor: int) -> Tensor:
@@ -362,14 +389,18 @@ def _numbers_by_value(folder: Path) -> tuple[int, str]:
     return (int(folder.name), "") if folder.name.isdecimal() else (1 << 30, folder.name)
 
 
+_KIP_SPACE = (
+    "KIP's code centres each image, scales it to a norm of one, and then whitens; no space here does that, "
+    "so a set that it whitened scores less than was published"
+)
 LAYOUTS: Mapping[str, Layout] = {
     layout.name: layout
     for layout in (
-        Layout("dc", "DC, DSA: a dict with a list of [images, labels]", "normalised", _experiments),
-        Layout("dm", "DM: the same", "normalised", _experiments),
-        Layout("datadam", "DataDAM: a dict with [images, labels], or …images.pt and …labels.pt", "normalised", _datadam),
-        Layout("mtt", "MTT, DATM: images_best.pt and labels_best.pt, or images.pt, labels.pt and lr.pt", "zca", _mtt),
-        Layout("kip", "KIP: .npz with images N×H×W×C and centred labels", "zca", _kip, flattens_labels=True),
+        Layout("dc", "DC, DSA: a dict with a list of [images, labels]", "normalised", _experiments, _experiment),
+        Layout("dm", "DM: the same", "normalised", _experiments, _experiment),
+        Layout("datadam", "DataDAM: a dict with [images, labels], or …images.pt and …labels.pt", "normalised", _datadam, _experiment),
+        Layout("mtt", "MTT, DATM: images_best.pt, labels_best.pt, lr_best.pt, or images.pt, labels.pt, lr.pt", "zca-pixels", _mtt),
+        Layout("kip", "KIP: .npz with images N×H×W×C and centred labels", "zca", _kip, centred=True, doubt=_KIP_SPACE),
         Layout("idc", "IDC: data.pt with images in [0, 1], four in one (factor 2)", "pixels", partial(_idc, factor=2)),
         Layout("idc3", "the same, nine in one (factor 3)", "pixels", partial(_idc, factor=3)),
         Layout("folder", "SRe2L, RDED, D4M: a folder of images per class", "pixels", _folder),

@@ -195,9 +195,11 @@ def _prepare(judgement: Judgement, missing: Sequence[int], rows: Mapping[int, Ro
 def about(distilled: Distilled, spec: ImageSpec) -> dict[str, Any]:
     """What a record says of a set and of the data that it was judged on."""
     origin, synthetic = distilled.provenance, distilled.synthetic
-    made_as, step = origin.get("artifact_hash", distilled.sha256[:12]), origin.get("step")
+    made_as, step = origin.get("artifact_hash", distilled.sha256[:12]), distilled.step
+    known = {key: origin.get(key, silent) for key, silent in _ORIGIN.items()}
     return {
-        **{key: origin.get(key, silent) for key, silent in _ORIGIN.items()},
+        **known,
+        "changed": known["changed"] if step is None else {**known["changed"], "stopped_after": step},
         "dataset": spec.dataset,
         "dataset_revision": spec.revision,
         "dataset_note": revision_note(spec.dataset, spec.revision),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dcbench.artifact import read_artifact, write_artifact
 from dcbench.distiller import Distiller
-from dcbench.distilling import COST, adopting, check_possible, prepare
+from dcbench.distilling import ARTIFACT, COST, adopting, check_possible, forgetting, prepare, reopen
 from dcbench.errors import FileFormatError, MismatchError, OutOfRangeError
 from dcbench.evaluator import Protocol
 from dcbench.executor import Steps
@@ -68,7 +68,7 @@ class Trace:
         return self.folder / f"step-{step:06d}.{ending}"
 
     def tracing(self, networks: int) -> Steps[tuple[TraceRecord, Path]]:
-        """The steps of a job that does what is missing and writes the record; they lead to it and its path.
+        """The steps of a job that does what is missing and writes the record; they lead to it, of the networks wanted alone, and its path.
 
         The set is made in this process, which looks at it meanwhile.
         """
@@ -76,16 +76,21 @@ class Trace:
         with (yield from self.workshop.hold(self.folder)):
             if not self.workshop.resume:
                 self._forget()
-                for lines in list(self.folder.rglob(LINES)):
-                    lines.unlink()
-            sets = self._finished() or (yield from self._distilling())
+                yield from forgetting(self.cell, self.workshop)
+            sets = self._finished() or self._borrowed() or (yield from self._distilling())
             rows = {}
             for step, distilled in sets.items():
-                own = yield from trained(self._judgement(distilled, networks))
-                rows[step] = [row for row in own if row["network"] < networks]
-            record = self._record(sets, rows)
-            write_record(self.folder / RECORD_NAME, record)
-        return record, self.folder / RECORD_NAME
+                rows[step] = yield from self._judged(distilled, networks)
+            write_record(self.folder / RECORD_NAME, self._record(sets, rows))
+        asked = {step: [row for row in own if row["network"] < networks] for step, own in rows.items()}
+        return self._record(sets, asked), self.folder / RECORD_NAME
+
+    def _judged(self, distilled: Distilled, networks: int) -> Steps[list[Row]]:
+        judgement = Judgement(distilled, self.cell.loaded.test, self.protocol, self.cell.seed, networks, self.workshop)
+        with (yield from self.workshop.hold(judgement.folder)):
+            if not self.workshop.resume:
+                (judgement.folder / LINES).unlink(missing_ok=True)
+            return (yield from trained(judgement))
 
     def _forget(self) -> None:
         for path in (self.folder / COST, self.folder / CHECKPOINT, *self.folder.glob("step-*.*")):
@@ -94,14 +99,48 @@ class Trace:
     def _finished(self) -> Snapshots:
         """The snapshots if all of them are whole, else none."""
         try:
-            return {step: self._snapshot(step) for step in self.steps} if (self.folder / COST).exists() else {}
+            return {step: self._set(step) for step in self.steps} if (self.folder / COST).exists() else {}
         except FileFormatError:
             return {}
 
-    def _snapshot(self, step: int) -> Distilled:
-        path = self.file(step, "pt")
+    def _set(self, step: int) -> Distilled:
+        """The snapshot; of the last step the finished set itself, if that is here, which is then judged once for both."""
+        snapshot, own = self._snapshot(self.file(step, "pt")), self.cell.folder(self.workshop)
+        if step != self.cell.distiller.image_steps(self.cell.ipc) or not (own / ARTIFACT).exists():
+            return snapshot
+        try:
+            finished = reopen(own / ARTIFACT, self.workshop)
+        except FileFormatError:  # whoever wants it makes it again
+            return snapshot
+        return finished if finished.synthetic.content_hash == snapshot.synthetic.content_hash else snapshot
+
+    @staticmethod
+    def _snapshot(path: Path) -> Distilled:
         artifact = read_artifact(path)
         return Distilled(artifact.synthetic, artifact.provenance, artifact.sha256, path.with_suffix(""), path, None)
+
+    def _borrowed(self) -> Snapshots:
+        """The snapshots from other traces of this very set, if these have all of them: what judges a set does not change it."""
+        found = {step: self._elsewhere(step) for step in self.steps} if self.workshop.resume else {}
+        places = [path for path in found.values() if path is not None]
+        if not places or len(places) < len(self.steps):
+            return {}
+        for step, path in zip(self.steps, places, strict=True):
+            for ending in ("png", "pt"):
+                write_bytes(self.file(step, ending), path.with_suffix(f".{ending}").read_bytes())
+        write_bytes(self.folder / COST, (places[-1].parent / COST).read_bytes())
+        return self._finished()
+
+    def _elsewhere(self, step: int) -> Path | None:
+        for folder in sorted(self.folder.parent.iterdir()):
+            path = folder / self.file(step, "pt").name
+            if path.with_suffix(".png").exists() and (folder / COST).exists():
+                try:
+                    self._snapshot(path)
+                except FileFormatError:
+                    continue
+                return path
+        return None
 
     def _distilling(self) -> Steps[Snapshots]:
         if not self.file(self.steps[0], "pt").exists():
@@ -117,38 +156,53 @@ class Trace:
         found = self._finished()
         if not found:  # a snapshot from before a checkpoint was lost: the set is made again, from its beginning
             if from_the_start:
-                raise MismatchError(f"{self.cell.distiller.name} cannot be traced: it does not count its steps by run.steps")
+                raise self._untraceable("it does not count its steps by run.steps")
             self._forget()
             return (yield from self._distilling())
+        self._require_alike(made.synthetic, found)
         return found
 
+    def _require_alike(self, made: SyntheticSet, found: Snapshots) -> None:
+        """Raises MismatchError unless snapshots are what the set is: a method may make it into something else when all steps are done."""
+        last = found[self.steps[-1]].synthetic
+        finished = self.steps[-1] == self.cell.distiller.image_steps(self.cell.ipc)
+        if dict(made.recipe) or not torch.equal(made.labels, last.labels) or (finished and made.content_hash != last.content_hash):
+            self._forget()
+            raise self._untraceable("its set is more, or other, than the images that it takes its steps on; the set itself is kept")
+
+    def _untraceable(self, why: str) -> MismatchError:
+        return MismatchError(f"{self.cell.distiller.name} cannot be traced: {why}")
+
     def _keep(self, name: str, done: int, state: Mapping[str, Tensor | Stateful]) -> None:
-        """Keep the set as it is after ``done`` steps, if these are asked for."""
-        if name != "distill" or done not in self.steps:
-            return
+        """Keep the set as it is after ``done`` steps, if these are asked for; raises MismatchError, before the first, if there is none."""
         images, spec = state.get("images"), self.cell.loaded.spec
-        if not isinstance(images, Tensor) or len(images) != self.cell.ipc * spec.classes:
-            raise MismatchError(f"{self.cell.distiller.name} cannot be traced: it does not hold its images while it distils")
+        if name != "distill" or not isinstance(images, Tensor) or len(images) != self.cell.ipc * spec.classes:
+            raise self._untraceable("it does not hold its images while it distils")
         learned = [key for key, value in state.items() if isinstance(value, Tensor) and value.requires_grad and key != "images"]
         if learned:
-            raise MismatchError(f"{self.cell.distiller.name} cannot be traced: besides its images it learns {', '.join(learned)}")
+            raise self._untraceable(f"besides its images it learns {', '.join(learned)}")
+        if done not in self.steps:
+            return
         labels = torch.arange(spec.classes).repeat_interleave(self.cell.ipc)
         kept = SyntheticSet(spec, images.detach().cpu().contiguous(), labels, self.cell.loaded.train.space)
         write_bytes(self.file(done, "png"), as_png(grid(kept)))
         write_artifact(self.file(done, "pt"), kept, {**self.cell.provenance(self.workshop.machine), "step": done})
 
-    def _judgement(self, distilled: Distilled, networks: int) -> Judgement:
-        return Judgement(distilled, self.cell.loaded.test, self.protocol, self.cell.seed, networks, self.workshop)
+    def _cost(self) -> dict[str, Any]:
+        """What making the set took, as far as that is known."""
+        try:
+            return read_json(self.folder / COST)
+        except FileFormatError as error:
+            self.workshop.say(f"{error}; what the set took to make is not known any more")
+            return {}
 
     def _record(self, sets: Snapshots, rows: Mapping[int, Sequence[Row]]) -> TraceRecord:
         every = list(chain.from_iterable(rows.values()))
-        cost = read_json(self.folder / COST)
-        known = about(sets[self.steps[-1]], self.cell.loaded.spec)
+        cost = self._cost()
+        elsewhere = ["its distillation went on from a checkpoint of another machine"] if cost.get("resumed_elsewhere") else []
+        known, origin = about(sets[self.steps[-1]], self.cell.loaded.spec), self.cell.provenance(self.workshop.machine)
         return TraceRecord(
-            **{
-                **known,
-                "artifact_hash": fingerprint(self.cell.identity(self.workshop.machine)),
-            },  # of the whole distillation, not of one step
+            **{**known, "artifact_hash": origin["artifact_hash"], "changed": origin.get("changed", {})},  # not of one of its steps
             network=self.protocol.network,
             augment=self.protocol.augment,
             protocol=self.asked,
@@ -157,5 +211,5 @@ class Trace:
             points=tuple(TracePoint(step, self.file(step, "png").name, scores(own)) for step, own in rows.items()),
             seconds=cost.get("distill_seconds", 0.0) + sum(row["seconds"] for row in every),
             **circumstances(every, self.asked["precision"]),
-            warnings=(*cost.get("warnings", ()), *diverged(every)),
+            warnings=(*cost.get("warnings", ()), *elsewhere, *diverged(every)),
         )

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from dcbench.distiller import Distiller, register
 from dcbench.errors import DivergedError
-from dcbench.images import SyntheticSet, TrainSet
+from dcbench.images import SyntheticSet, TrainSet, class_weights
 from dcbench.networks.base import initialise, macs, widest_activation
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.run import Run
@@ -54,18 +54,6 @@ def ridge_prediction(
 def centred(labels: Int64[Tensor, " n"], classes: int) -> Float[Tensor, "n classes"]:
     """One-hot labels less 1/classes, in float64."""
     return F.one_hot(labels, classes).double() - 1 / classes
-
-
-def class_weights(labels: Float[Tensor, "n classes"]) -> Float[Tensor, "n classes"]:
-    """Centred labels as probabilities: shifted back by 1/classes, negative ones cut off, rows summing to one.
-
-    Exact for a centred one-hot label, which softmax would flatten; a row with nothing left becomes its largest entry's class.
-    """
-    classes = labels.shape[1]
-    shifted = (labels + 1 / classes).clamp(min=0)
-    total = shifted.sum(1, keepdim=True)
-    largest = F.one_hot(labels.argmax(1), classes).to(labels)
-    return torch.where(total > 0, shifted / total.clamp(min=torch.finfo(labels.dtype).tiny), largest).float()
 
 
 @register("kip", paper="nguyen2021kip")

@@ -172,7 +172,7 @@ def _from_artifact(request: Request, artifact: Artifact, loaded: Loaded) -> Prox
         check_fit(synthetic, loaded.test)
     except MismatchError as error:
         raise MismatchError(f"proxy {request.text}: {error}") from error
-    revision = synthetic.spec.revision
+    revision, step = synthetic.spec.revision, _number(origin.get("step"))
     other = f"the proxy was made from another revision of {loaded.spec.dataset} ({revision:.40}, here {loaded.spec.revision})"
     return Proxy(
         name=str(origin.get("method") or "foreign")[:100],
@@ -185,7 +185,7 @@ def _from_artifact(request: Request, artifact: Artifact, loaded: Loaded) -> Prox
         ipc=_number(origin.get("ipc")) or None,
         seed=_number(origin.get("seed")),
         preset=_text(origin.get("preset")),
-        fields=_plain(origin.get("fields")),
+        fields=_plain(origin.get("fields")) | ({"stopped_after": step} if step is not None else {}),
         holdout=_text(origin.get("holdout")) or "",
         recipe=dict(synthetic.recipe),
         warnings=() if revision == loaded.spec.revision else (other,),

@@ -69,6 +69,7 @@ WRONG_WORDS: list[tuple[tuple[str, ...], str]] = [
     ((*RUN, "--epochs", "0"), "--epochs must be at least 1, got 0"),
     ((*RUN, "--threads", "0"), "threads must be 1 to 1024, got 0"),
     ((*RUN, "--threads", "1000000"), "threads must be 1 to 1024, got 1000000"),
+    ((*RUN, "--trace", "1", "--executor", "ray"), "--trace with --executor ray: a trace watches its distillation; leave one out"),
     ((*RUN, "--trace", "-1"), "--trace must be at least 0, got -1"),
     ((*RUN, "--trace", "1,9999"), "datadam takes 8000 steps at IPC 1; a trace may look at 0 to 8000, got 9999"),
     (("run", "--method", "datadam,random", "--trace", "0"), "random cannot be traced: it takes no steps on its images"),

@@ -967,6 +967,18 @@ def test_a_whitened_data_set_is_in_one_space_fitted_on_what_is_trained_on(cache:
     assert torch.allclose(space.leave(loaded.test.values(slice(0, 50))), loaded.test.images[:50] / 255, atol=1e-5)
 
 
+def test_pixels_are_whitened_as_mtt_does(cache: Path) -> None:
+    from kornia.enhance import ZCAWhitening
+
+    loaded = load("digits", Places(None, cache), zca=True, of_pixels=True)
+    other = load("digits", Places(None, cache), zca=True)
+    pixels = loaded.train.images / 255
+    theirs = ZCAWhitening(eps=0.1).fit(pixels)(pixels[:9])
+    assert torch.allclose(loaded.train.values(slice(0, 9)), theirs, atol=1e-4)
+    assert float((other.train.values(slice(0, 9)) - theirs).abs().max()) > 0.5
+    assert loaded.train.space.fingerprint != other.train.space.fingerprint
+
+
 @pytest.mark.parametrize("damage", ["none", "a flipped byte", "truncated"])
 def test_whitening_is_fitted_once_unless_the_file_is_damaged(damage: str, cache: Path) -> None:
     space = load("digits", Places(None, cache), zca=True).train.space

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import dcbench
+from dcbench.artifact import write_artifact
 from dcbench.datasets.loading import Loaded
 from dcbench.datasets.places import Places
 from dcbench.distiller import Distiller, build
@@ -95,17 +96,30 @@ def test_sets_are_made_once_and_found_again(workshop: Workshop, cell: Cell) -> N
 
 
 def test_a_copy_is_written_only_where_it_differs(tmp_path: Path) -> None:
+    said: list[str] = []
     (tmp_path / "a").write_bytes(b"one")
-    publish(tmp_path / "a", tmp_path / "b")
+    publish(tmp_path / "a", tmp_path / "b", said.append)
     written = (tmp_path / "b").stat().st_mtime_ns
-    publish(tmp_path / "a", tmp_path / "b")
+    publish(tmp_path / "a", tmp_path / "b", said.append)
     assert (tmp_path / "b").stat().st_mtime_ns == written
     (tmp_path / "a").write_bytes(b"two")
-    publish(tmp_path / "a", tmp_path / "b")
+    publish(tmp_path / "a", tmp_path / "b", said.append)
     assert (tmp_path / "b").read_bytes() == b"two"
     (tmp_path / "a").unlink()  # by another process, which starts again
-    publish(tmp_path / "a", tmp_path / "b")
+    publish(tmp_path / "a", tmp_path / "b", said.append)
     assert (tmp_path / "b").read_bytes() == b"two"
+    assert not said
+
+
+def test_a_run_writes_over_no_imported_set(workshop: Workshop, cell: Cell) -> None:
+    said: list[str] = []
+    telling = replace(workshop, say=said.append)
+    copy = workshop.out / "random.pt"
+    write_artifact(copy, distil(cell, workshop).synthetic, {"method": "random", "layout": "plain"})
+    before = copy.read_bytes()
+    distilled = distil(cell, telling)
+    assert copy.read_bytes() == before
+    assert said == [f"{copy} holds a set that was imported, and stays; the one made here is {distilled.path}"]
 
 
 def test_a_network_is_the_same_whichever_others_there_are(workshop: Workshop, cell: Cell, digits: Loaded) -> None:

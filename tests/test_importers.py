@@ -14,9 +14,9 @@ from torch import Tensor
 
 from dcbench.artifact import read_artifact
 from dcbench.datasets.loading import Loaded
-from dcbench.errors import FileFormatError, UnknownNameError
+from dcbench.errors import FileFormatError, MismatchError, UnknownNameError
 from dcbench.files import read_foreign_tensors, read_plain_tensors
-from dcbench.images import ImageSpec, Space
+from dcbench.images import ImageSpec, Space, class_weights
 from dcbench.importers import LAYOUTS, find_layout, import_set, write_imported
 from tests.commandline import ask, done
 from tests.hostile.corpus import Executing, read_trustingly
@@ -43,12 +43,20 @@ def imported(path: Path, layout: str, space: Space = NORMALISED) -> tuple[Tensor
 @pytest.mark.parametrize("layout", ["dc", "dm", "datadam"])
 def test_experiments_of_which_the_last_counts(tmp_path: Path, layout: str) -> None:
     path = tmp_path / "res_DM_three_ConvNet_2ipc.pt"
-    earlier = [torch.zeros(6, 3, 8, 8), LABELS]
+    earlier = [NORMALISED.enter(1 - PIXELS), LABELS]
     torch.save({"data": [earlier, [NORMALISED.enter(PIXELS), LABELS]], "accs_all_exps": {"ConvNet": [np.float64(0.5)]}}, path)
     pixels, labels, warnings = imported(path, layout)
     assert torch.allclose(pixels, PIXELS, atol=1e-5)
     assert torch.equal(labels, LABELS)
-    assert not warnings
+    assert warnings == ("holds 2 experiments, the last is read; --experiment 0 to 1 chooses",)
+    first = import_set(path, find_layout(layout), SPEC, NORMALISED, experiment=0)
+    assert torch.allclose(NORMALISED.leave(first.synthetic.images), 1 - PIXELS, atol=1e-5)
+    assert not first.warnings
+    for wrong in (2, -1):
+        with pytest.raises(FileFormatError, match=f"holds 2 experiments, 0 to 1; got --experiment {wrong}"):
+            import_set(path, find_layout(layout), SPEC, NORMALISED, experiment=wrong)
+    with pytest.raises(MismatchError, match="the layout idc holds one set in a file"):
+        import_set(path, find_layout("idc"), SPEC, NORMALISED, experiment=0)
 
 
 @pytest.mark.parametrize("module", [b"numpy._core.multiarray", b"numpy.core.multiarray"])
@@ -141,11 +149,12 @@ def test_mtt_in_shards(tmp_path: Path) -> None:
     assert torch.allclose(imported(tmp_path, "mtt")[0], PIXELS, atol=1e-5)
 
 
-def test_datm_brings_soft_labels_and_its_rate(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kept", "rate"), [("", "lr"), ("_best", "lr_best"), ("_best", "lr")])
+def test_datm_brings_soft_labels_and_its_rate(tmp_path: Path, kept: str, rate: str) -> None:
     logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(2)) * 3
-    torch.save(NORMALISED.enter(PIXELS), tmp_path / "images.pt")
-    torch.save(logits, tmp_path / "labels.pt")
-    torch.save(torch.tensor(0.03), tmp_path / "lr.pt")
+    torch.save(NORMALISED.enter(PIXELS), tmp_path / f"images{kept}.pt")
+    torch.save(logits, tmp_path / f"labels{kept}.pt")
+    torch.save(torch.tensor(0.03), tmp_path / f"{rate}.pt")
     found = import_set(tmp_path, find_layout("mtt"), SPEC, NORMALISED)
     assert torch.allclose(found.synthetic.labels, logits.softmax(1))
     assert found.synthetic.recipe["lr"] == pytest.approx(0.03)
@@ -153,14 +162,26 @@ def test_datm_brings_soft_labels_and_its_rate(tmp_path: Path) -> None:
     again = read_artifact(tmp_path / "set.pt")
     assert again.synthetic.recipe["lr"] == pytest.approx(0.03)
     assert again.provenance["method"] == "datm"
+    assert found.warnings[0] == "labels are rows that do not sum to one; read as logits"
+    (tmp_path / f"{rate}.pt").unlink()
+    doubt = import_set(tmp_path, find_layout("mtt"), SPEC, NORMALISED).warnings[0]
+    assert doubt.startswith("no learning rate lies beside it")
 
 
 def test_kip_arrays(tmp_path: Path) -> None:
     centred = torch.eye(3)[LABELS] - 1 / 3
     np.savez(tmp_path / "kip.npz", images=NORMALISED.enter(PIXELS).permute(0, 2, 3, 1).numpy(), labels=centred.numpy())
-    pixels, labels, _ = imported(tmp_path / "kip.npz", "kip")
+    pixels, labels, warnings = imported(tmp_path / "kip.npz", "kip")
     assert torch.allclose(pixels, PIXELS, atol=1e-5)
     assert torch.equal(labels, LABELS)
+    (own,) = warnings
+    assert own.startswith("KIP's code centres each image")
+    learned = centred * torch.linspace(0.5, 1.5, 6)[:, None]
+    np.savez(tmp_path / "learned.npz", images=NORMALISED.enter(PIXELS).permute(0, 2, 3, 1).numpy(), labels=learned.numpy())
+    _, labels, warnings = imported(tmp_path / "learned.npz", "kip")
+    assert torch.allclose(labels, class_weights(learned))
+    assert torch.equal(labels.argmax(1), LABELS)
+    assert "labels are learned; read as probabilities less 1/classes, negative ones cut off" in warnings
 
 
 @pytest.mark.parametrize(("layout", "factor"), [("idc", 2), ("idc3", 3)])
@@ -171,6 +192,8 @@ def test_idc_is_taken_apart(tmp_path: Path, layout: str, factor: int) -> None:
     assert len(pixels) == 3 * factor**2
     assert labels.bincount().tolist() == [factor**2] * 3
     assert torch.allclose(pixels[:, 0, 0, 0], labels / 4 + 0.1)
+    write_imported(tmp_path / "set.pt", import_set(tmp_path, find_layout(layout), SPEC, NORMALISED, pixels=True), "idc")
+    assert read_artifact(tmp_path / "set.pt").provenance["ipc"] == 1  # stored, as the literature counts
 
 
 def folders(tmp_path: Path, names: Sequence[str]) -> Path:

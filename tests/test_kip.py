@@ -16,8 +16,8 @@ from torch import Tensor
 
 from dcbench.artifact import read_artifact, write_artifact
 from dcbench.errors import DivergedError
-from dcbench.images import TestSet, TrainSet
-from dcbench.methods.kip import KIP, Regression, centred, class_weights, conjugate_kernel, ridge_prediction
+from dcbench.images import TestSet, TrainSet, class_weights
+from dcbench.methods.kip import KIP, Regression, centred, conjugate_kernel, ridge_prediction
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import build_network
 from dcbench.run import Run

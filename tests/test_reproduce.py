@@ -16,7 +16,7 @@ from dcbench.artifact import read_artifact
 from dcbench.datasets.loading import Loaded, declared
 from dcbench.datasets.places import Places
 from dcbench.distiller import build
-from dcbench.errors import DcbenchError, MismatchError
+from dcbench.errors import MismatchError
 from dcbench.evaluator import PROTOCOLS
 from dcbench.executor import Ended, Job, Serial, Site
 from dcbench.experiment import Cell, Workshop
@@ -25,8 +25,6 @@ from dcbench.records import find_records
 from dcbench.reproducing import Outcome, Reproduction, _distilling_macs
 from dcbench.run import Run
 from dcbench.studies import STUDIES, find_study
-from dcbench.tracing import Trace
-from tests.carried_out import distil, traced
 from tests.commandline import Answer, ask, done
 from tests.faults.victims import finish, left_over, start, wait_until
 from tests.small_studies import FIELDS, SHORT, SMALL, STEPS
@@ -173,79 +171,6 @@ def test_a_trace_holds_the_sets_that_shorter_distillations_make(tmp_path: Path, 
     noise = read_artifact(stored.path.parent / "step-000000.pt").synthetic.images
     assert float(noise.std()) == pytest.approx(1, abs=0.1)
     assert (stored.record.method, stored.record.ipc, stored.record.fields["init"]) == ("mmd", 1, "noise")
-
-
-def test_a_finished_trace_is_not_made_again_but_gets_more_networks(tmp_path: Path, machine: Machine, digits: Loaded) -> None:
-    cell = Cell(build("mmd", "quick", {**FIELDS, "iterations": "4"}), "quick", digits, 1, 0)
-    trace = Trace(cell, (0, 4), SHORT, Workshop(tmp_path, machine))
-    first, path = traced(trace, 1)
-    snapshot = (path.parent / "step-000004.pt").stat().st_mtime_ns
-    more, _ = traced(Trace(cell, (0, 4), SHORT, Workshop(tmp_path, machine)), 2)
-    assert (path.parent / "step-000004.pt").stat().st_mtime_ns == snapshot
-    assert [point.networks[0] for point in more.points] == [point.networks[0] for point in first.points]  # seconds and all
-    assert [len(point.networks) for point in more.points] == [2, 2]
-
-
-def test_a_damaged_snapshot_is_made_again(tmp_path: Path, machine: Machine, digits: Loaded) -> None:
-    cell = Cell(build("mmd", "quick", {**FIELDS, "iterations": "4"}), "quick", digits, 1, 0)
-    trace = Trace(cell, (0, 2, 4), SHORT, Workshop(tmp_path, machine))
-    before, path = traced(trace, 1)
-    (path.parent / "step-000002.pt").write_bytes(b"nothing")
-    after, _ = traced(trace, 1)
-    assert [point.accuracies for point in after.points] == [point.accuracies for point in before.points]
-    assert read_artifact(path.parent / "step-000002.pt").provenance["step"] == 2
-
-
-@pytest.mark.parametrize(
-    ("method", "steps", "said"),
-    [
-        ("mmd", (3, 1), r"the steps of a trace must rise, from 0 or later, got \(3, 1\)"),
-        ("mmd", (-1, 1), "must rise, from 0 or later"),
-        ("mmd", (), "must rise, from 0 or later"),
-        ("mmd", (0, 501), "mmd takes 500 steps at IPC 1; a trace may look at 0 to 500, got 501"),
-        ("dc", (0, 351), "dc takes 350 steps at IPC 1"),
-        ("random", (0, 1), "random cannot be traced: it takes no steps on its images"),
-        ("random", (0,), "random cannot be traced: it takes no steps on its images"),
-        ("gmmn", (0, 1), "gmmn cannot be traced: it takes no steps on its images"),
-    ],
-)
-def test_steps_that_a_method_does_not_take_are_refused(
-    machine: Machine, tmp_path: Path, digits: Loaded, method: str, steps: tuple[int, ...], said: str
-) -> None:
-    with pytest.raises(DcbenchError, match=said):
-        Trace(Cell(build(method, "quick"), "quick", digits, 1, 0), steps, SHORT, Workshop(tmp_path, machine))
-
-
-@pytest.mark.parametrize(
-    ("method", "settings", "said"),
-    [
-        ("kip", {"learn_labels": "true", "real_batch": "20"}, "kip cannot be traced: besides its images it learns labels"),
-        ("mtt", {"experts": "1", "expert_images": "50", "expert_epochs": "1"}, "mtt cannot be traced: besides its images it learns rate"),
-    ],
-)
-def test_a_set_that_is_more_than_its_images_is_not_traced(
-    machine: Machine, tmp_path: Path, digits: Loaded, method: str, settings: dict[str, str], said: str
-) -> None:
-    cell = Cell(build(method, "quick", {**settings, "iterations": "2"}), "quick", digits, 1, 0)
-    with pytest.raises(MismatchError, match=said):
-        traced(Trace(cell, (0, 2), SHORT, Workshop(tmp_path, machine)), 1)
-    assert not list(tmp_path.rglob("step-*"))
-
-
-def test_a_traced_kip_holds_the_set_that_it_makes(machine: Machine, tmp_path: Path, digits: Loaded) -> None:
-    workshop = Workshop(tmp_path, machine)
-    cell = Cell(build("kip", "quick", {"real_batch": "20", "iterations": "2"}), "quick", digits, 1, 0)
-    _, path = traced(Trace(cell, (1, 2), SHORT, workshop), 1)
-    assert read_artifact(path.parent / "step-000002.pt").synthetic.content_hash == distil(cell, workshop).synthetic.content_hash
-
-
-@pytest.mark.usefixtures("unchecked")
-def test_a_trace_that_sees_no_steps_ends(machine: Machine, tmp_path: Path, digits: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A method that takes its steps without ``run.steps`` is not made again and again."""
-    monkeypatch.setattr(Run, "steps", lambda _run, total, _state, _name="distill": iter(range(total)))
-    cell = Cell(build("mmd", "quick", {**FIELDS, "iterations": "2"}), "quick", digits, 1, 0)
-    with pytest.raises(MismatchError, match=r"mmd cannot be traced: it does not count its steps by run\.steps"):
-        traced(Trace(cell, (0, 2), SHORT, Workshop(tmp_path, machine)), 1)
 
 
 def test_an_embedding_places_real_and_synthetic_images_of_each_set(tmp_path: Path, digits: Loaded) -> None:

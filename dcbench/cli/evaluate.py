@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.importing import SPACE_HELP
+from dcbench.cli.importing import SPACE_HELP, experiment
 from dcbench.cli.options import LARGEST, CommaList, Common, common, protocol, within
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--as", "layout", help="Whose layout PATHS are in, if not ours: dc, dm, datadam, mtt, kip, idc, idc3, folder, plain.")
 @click.option("--space", default="auto", show_default=True, help=SPACE_HELP)
+@experiment
 @click.option("--name", help="A foreign set's method in tables; the layout's name if not given.")
 @click.option("--dataset", help="The data set to judge on; the artifact's own if not given.")
 @click.option("--seed", type=int, help="Of the networks; that of the set's distillation if not given.")
@@ -59,8 +60,8 @@ def _protocols(shared: Common, options: dict[str, Any]) -> list[Protocol]:
 
     if options["layout"] is not None:
         _foreign(options).check()
-    elif options["space"] != "auto" or options["name"] is not None:
-        raise OutOfRangeError("--space and --name are of another project's set; say its layout with --as, or leave them out")
+    elif options["space"] != "auto" or options["name"] is not None or options["experiment"] is not None:
+        raise OutOfRangeError("--space, --experiment and --name are of another project's set; say its layout with --as, or leave them out")
     elif options["dataset"] is not None:
         find(options["dataset"])
     if shared.preset not in PROTOCOLS:

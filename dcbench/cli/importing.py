@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SPACE_HELP = (
     "Where a foreign set's values live: auto (the layout's usual), pixels (in [0, 1], then normalised), raw (in [0, 1], trained on as "
-    "they are), normalised, zca."
+    "they are), normalised, zca (whitened after normalising, as here), zca-pixels (whitened without, as by MTT)."
 )
 
 
@@ -40,6 +40,7 @@ class Foreign:
     dataset: str | None
     space: str
     name: str | None
+    experiment: int | None
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Foreign:
@@ -68,11 +69,16 @@ class Foreign:
         assert self.dataset is not None  # noqa: S101 - checked
         layout = find_layout(self.layout)
         kind = layout.space if self.space == "auto" else self.space
-        loaded = load(self.dataset, where, zca=kind == "zca", progress=listener.stoppable_progress)
-        imported = import_set(path, layout, loaded.spec, Space() if kind == "raw" else loaded.train.space, pixels=kind == "pixels")
+        whitening = {"zca": kind.startswith("zca"), "of_pixels": kind == "zca-pixels"}
+        loaded = load(self.dataset, where, **whitening, progress=listener.stoppable_progress)
+        space = Space() if kind == "raw" else loaded.train.space
+        imported = import_set(path, layout, loaded.spec, space, pixels=kind == "pixels", experiment=self.experiment)
         for warning in imported.warnings:
             listener.say(f"{path}: {warning}")
         return imported
+
+
+experiment = click.option("--experiment", type=int, help="Which of the sets of a file of DC, DSA or DM, from 0; its last if not given.")
 
 
 @click.command("import")
@@ -80,6 +86,7 @@ class Foreign:
 @click.option("--as", "layout", required=True, help="Whose layout: dc, dm, datadam, mtt, kip, idc, idc3, folder, plain.")
 @click.option("--dataset", required=True, help="The data set that the images are images of.")
 @click.option("--space", default="auto", show_default=True, help=SPACE_HELP)
+@experiment
 @click.option("--name", help="The method's name in tables; the layout's if not given.")
 @click.option("--to", "target", type=click.Path(path_type=Path), help="The artifact's file; if not given OUT/NAME.pt, if free.")
 @click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcbench.cli.options import CommaList, Common, common, protocol, resuming, within
-from dcbench.errors import in_one_line
+from dcbench.errors import OutOfRangeError, in_one_line
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
@@ -74,6 +74,8 @@ def command(shared: Common, **options: Any) -> None:
     trace = tuple(sorted(options["trace"] or ()))
     judging = Judging(**{key: options[key] for key in ("network", "networks", "epochs", "augment")}, trace=trace)
     judging.check()
+    if trace and shared.crew.executor != "serial":
+        raise OutOfRangeError(f"--trace with --executor {shared.crew.executor}: a trace watches its distillation; leave one out")
     within("--holdout", options["holdout"], 0)
     grid = Grid(
         **{key: options[key] for key in ("methods", "datasets", "ipcs", "seeds", "zca", "holdout")},
@@ -124,7 +126,7 @@ def _publish_last(wanted: Sequence[tuple[Path, str]], done: Mapping[Path, Scored
     last = {method: done[place].synthetic for place, method in wanted if place in done}
     for name, synthetic in last.items():
         if synthetic is not None:
-            publish(synthetic, workshop.out / f"{file_name(name)}.pt")
+            publish(synthetic, workshop.out / f"{file_name(name)}.pt", workshop.say)
 
 
 def _cell(cell: Cell, protocol: Protocol, judging: Judging, workshop: Workshop) -> Steps[Scored]:
@@ -138,9 +140,8 @@ def _cell(cell: Cell, protocol: Protocol, judging: Judging, workshop: Workshop) 
     networks, trace = judging.networks or protocol.networks, None
     if judging.trace:
         trace = yield from Trace(cell, judging.trace, protocol, workshop).tracing(networks)
-    distilled = yield from distilling(
-        cell, replace(workshop, resume=workshop.resume or trace is not None)
-    )  # the traced set is not made twice
+        workshop = replace(workshop, resume=True)  # a trace forgets what is to be forgotten; its set and networks are not made twice
+    distilled = yield from distilling(cell, workshop)
     record = yield from scoring(Judgement(distilled, cell.loaded.test, protocol, cell.seed, networks, workshop))
     return Scored(record, record_path(distilled, record), distilled.path, trace)
 

@@ -43,6 +43,7 @@ def _describe(artifact: Artifact) -> dict[str, Any]:
     wanted = ["method", "method_version", "preset", "fields", "dataset", "revision", "ipc", "seed", "holdout", "precision", "dcbench"]
     return {
         **{key: origin.get(key) for key in wanted},
+        **({"stopped_after": origin["step"]} if isinstance(origin.get("step"), int) else {}),
         "images": list(synthetic.images.shape),
         "labels": "hard" if synthetic.labels.ndim == 1 else "soft",
         "space": synthetic.space.kind,

@@ -40,10 +40,13 @@ class Loaded:
         return revision_note(self.spec.dataset, self.spec.revision)
 
 
-def load(name: str, where: Places, *, zca: bool = False, holdout: int = 0, progress: Progress | None = None) -> Loaded:
+def load(
+    name: str, where: Places, *, zca: bool = False, of_pixels: bool = False, holdout: int = 0, progress: Progress | None = None
+) -> Loaded:
     """Load the data set ``name``, decoding it and fitting its space only where the cache does not have them.
 
-    ``holdout`` images, stratified and the same in every run, are kept from the training set and from the fit of the space.
+    ``of_pixels``: the whitening is that of pixels, as in MTT's code, and not of normalised values, as in DataDAM's. ``holdout`` images,
+    stratified and the same in every run, are kept from the training set and from the fit of the space.
     Raises UnknownNameError, OutOfRangeError (negative holdout), MismatchError (ZCA of large images), DataError (data that is
     missing or broken, or too small for the holdout), StorageError (the cache cannot be written).
     """
@@ -60,7 +63,8 @@ def load(name: str, where: Places, *, zca: bool = False, holdout: int = 0, progr
     apart = stratified(decoded.train.labels, holdout, _HOLDOUT_SEED)
     used = decoded.train if not holdout else Part(decoded.train.images[~apart], decoded.train.labels[~apart])
     spec = ImageSpec(dataset.name, kept.revision, dataset.channels, dataset.size, decoded.class_names, dataset.flips)
-    space = _space(dataset, used, where.cache_root / "spaces" / f"{name}-{spec.revision}-holdout{holdout}", zca, report)
+    stem = where.cache_root / "spaces" / f"{name}-{spec.revision}-holdout{holdout}"
+    space = _whitened_pixels(dataset, used, stem, report) if zca and of_pixels else _space(dataset, used, stem, zca, report)
     described = f"{holdout} of {len(apart)} images, stratified, seed {_HOLDOUT_SEED}" if holdout else ""
     return Loaded(
         spec=spec,
@@ -119,15 +123,20 @@ def _space(dataset: Dataset, used: Part, stem: Path, zca: bool, progress: Progre
     def fit_normalisation() -> Space:
         return preprocessing.normalisation(dataset, images)
 
-    def fit_whitening() -> Space:
-        return preprocessing.whitening(images, normalised, progress=progress)
-
     own = stem.with_name(f"{stem.name}-own-v{_SPACE_VERSION}.pt")
     normalised = fit_normalisation() if dataset.mean else preprocessing.kept(own, fit_normalisation)
-    if not zca:
-        return normalised
-    whitened = f"{stem.name}-zca{preprocessing.ZCA_EPSILON}-{normalised.fingerprint}-v{_SPACE_VERSION}.pt"
-    return preprocessing.kept(stem.with_name(whitened), fit_whitening)
+    return _whitened(images, normalised, stem, progress) if zca else normalised
+
+
+def _whitened_pixels(dataset: Dataset, used: Part, stem: Path, progress: Progress) -> Space:
+    """The same of pixels as they are."""
+    unchanged = Space("normalised", (0.0,) * dataset.channels, (1.0,) * dataset.channels)
+    return _whitened(_tensors(used)[0], unchanged, stem, progress)
+
+
+def _whitened(images: torch.Tensor, base: Space, stem: Path, progress: Progress) -> Space:
+    name = f"{stem.name}-zca{preprocessing.ZCA_EPSILON}-{base.fingerprint}-v{_SPACE_VERSION}.pt"
+    return preprocessing.kept(stem.with_name(name), lambda: preprocessing.whitening(images, base, progress=progress))
 
 
 def _tensors(part: Part) -> tuple[torch.Tensor, torch.Tensor]:

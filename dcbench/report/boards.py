@@ -15,6 +15,7 @@ from dcbench.report.variants import by_set, common_preset, row_label, variant_wo
 from dcbench.report.words import canonical
 
 _HOW_OFTEN = ("networks", "seed", "evaluation_seed")  # a protocol was carried out
+_WHO_CHOSE = ("chosen",)  # network and augmentation, which stand in a record themselves
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def _common(values: Collection[str]) -> str | None:
 
 def compared_protocol(protocol: Mapping[str, Any], without: Sequence[str] = ()) -> dict[str, Any]:
     """What records that are compared share of their protocols, but for the settings in ``without``."""
-    return {key: value for key, value in protocol.items() if key not in (*_HOW_OFTEN, *without)}
+    return {key: value for key, value in protocol.items() if key not in (*_HOW_OFTEN, *_WHO_CHOSE, *without)}
 
 
 def _shared(record: EvaluationRecord) -> str:
