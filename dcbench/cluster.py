@@ -46,8 +46,9 @@ class Needs:
 
     @classmethod
     def of(cls, machine: Machine, cpus: float | None, gpus: float | None) -> Needs:
-        """A processor for each thread and a GPU where the device is one, if nothing else is said."""
-        return cls(machine.threads if cpus is None else cpus, float(machine.on_gpu) if gpus is None else gpus)
+        """A processor for each thread, or a GPU and one processor where the device is one, if nothing else is said."""
+        alone = 1 if machine.on_gpu else machine.threads
+        return cls(alone if cpus is None else cpus, float(machine.on_gpu) if gpus is None else gpus)
 
     def slots(self) -> int:
         """How many units fit onto the cluster's nodes at once, each onto one; raises ClusterError if not even one does."""
@@ -71,7 +72,8 @@ class Ray(Executor):
         self.slots = needs.slots()
         self.board = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Board).remote()
         resources = {"num_cpus": needs.cpus, "num_gpus": needs.gpus}
-        self._work = ray.remote(work).options(num_returns="streaming", max_retries=RETRIES, **resources)
+        remote = ray.remote(**resources)(work)  # said here, and not below, a GPU gets a fresh process for each unit
+        self._work = remote.options(num_returns="streaming", max_retries=RETRIES)
         self._versions = versions()
         self._shared: dict[int, tuple[Any, Handle[Any]]] = {}
 

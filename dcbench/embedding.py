@@ -143,7 +143,7 @@ class Placement:
 
         def build(part: Run) -> dict[str, Any]:
             workshop.say(f"training {self.plan.network} on the real data takes about {in_words(machine.estimate_seconds(cost))} here")
-            train = loaded.train.held_on(machine.device)
+            train = loaded.train.held_on(machine)
             initialise(network, part.generator("network"))
             augment = augmentation(protocol.augment, loaded.train.space, loaded.spec.flips)
             trainer.train(train.values, train.labels, protocol.schedule, part, augment)

@@ -6,7 +6,11 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")  # how torch says so: on a processor it has no class for it
+# How torch says so where it has no class of error for it: on a processor, and where a library of CUDA's found no room.
+OUT_OF_MEMORY = (
+    *("not enough memory", "can't allocate memory", "out of memory"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "unable to find an engine"),
+)
 
 
 class DcbenchError(Exception):

@@ -123,7 +123,13 @@ def evaluation_macs(synthetic: SyntheticSet, test: TestSet, protocol: Protocol) 
 
 
 def evaluate(synthetic: SyntheticSet, test: TestSet, protocol: Protocol, networks: Iterable[int], run: Run) -> Iterator[NetworkResult]:
-    """Train the networks of the given indices, one result as each ends. Raises MismatchError if set and test do not fit.
+    """The networks of ``passes``, one by one."""
+    for results in passes(synthetic, test, protocol, networks, run):
+        yield from results
+
+
+def passes(synthetic: SyntheticSet, test: TestSet, protocol: Protocol, networks: Iterable[int], run: Run) -> Iterator[list[NetworkResult]]:
+    """Train the networks of the given indices; the results of those trained together as they end. MismatchError if set and test do not fit.
 
     Network 57 is the same, with the same engine, whether 0 to 56 were trained or not. The test images are taken into the set's space,
     not the other way round: a foreign set is never judged in a space it was not made for.
@@ -157,7 +163,7 @@ class _Jury:
         """The run of one network."""
         return replace(self.run.part(f"network {index}"), progress=silent, resume=False)
 
-    def one_by_one(self, networks: Iterable[int]) -> Iterator[NetworkResult]:
+    def one_by_one(self, networks: Iterable[int]) -> Iterator[list[NetworkResult]]:
         for index in networks:
             part = self.part(index)
             clock = time.monotonic()
@@ -166,31 +172,38 @@ class _Jury:
                 loss: float | None = self.trainer.train(self.values, self.labels, self.schedule, part, self.augment)
             except DivergedError:
                 loss = None  # its accuracy counts all the same: to leave it out would flatter the set
-            yield self._result(index, loss, part, time.monotonic() - clock)
+            costs = (time.monotonic() - clock, part.cost.step_seconds, part.compile_seconds)
+            yield [self._result(index, loss, costs)]
 
-    def side_by_side(self, networks: Iterable[int], abreast: int) -> Iterator[NetworkResult]:
-        """``abreast`` at a time, the same ones together whichever were asked for: their last bits depend on their neighbours."""
+    def side_by_side(self, networks: Iterable[int], abreast: int) -> Iterator[list[NetworkResult]]:
+        """``abreast`` at a time, the same ones together whichever were asked for: their last bits depend on their neighbours.
+
+        Those that were asked for share the time of all.
+        """
         wanted = set(networks)
         for first in sorted({index - index % abreast for index in wanted}):
+            own = [index for index in range(first, first + abreast) if index in wanted]
             parts = [self.part(index) for index in range(first, first + abreast)]
             clock = time.monotonic()
             ensemble = Ensemble(self.trainer.network, self.run.machine, abreast)
             losses = ensemble.train(self.values, self.labels, self.schedule, parts, self.augment)
-            share = (time.monotonic() - clock) / abreast
-            parts[0].cost.steps[:] = [seconds / abreast for seconds in parts[0].cost.steps]
-            for row, index in enumerate(range(first, first + abreast)):
-                if index in wanted:
-                    ensemble.show(row)
-                    loss = losses[row] if math.isfinite(losses[row]) else None
-                    yield self._result(index, loss, parts[0], share)
+            epoch = parts[0].cost.step_seconds
+            costs = ((time.monotonic() - clock) / len(own), epoch and epoch / len(own), parts[0].compile_seconds)
+            results = []
+            for index in own:
+                ensemble.show(index - first)
+                loss = losses[index - first]
+                results.append(self._result(index, loss if math.isfinite(loss) else None, costs))
+            yield results
 
-    def _result(self, index: int, loss: float | None, part: Run, seconds: float) -> NetworkResult:
-        """The accuracy of the network as it stands; ``seconds``: of its training."""
+    def _result(self, index: int, loss: float | None, costs: tuple[float, float | None, float | None]) -> NetworkResult:
+        """The accuracy of the network as it stands; ``costs``: seconds of its training, of an epoch of it, and of compiling it."""
+        seconds, epoch_seconds, compile_seconds = costs
         clock = time.monotonic()
         self.trainer.network.eval()
         accuracy = accuracy_of(self.trainer, self.test_images, self.test_labels)
         seconds += time.monotonic() - clock
-        return NetworkResult(index, accuracy, loss, seconds, part.cost.step_seconds or 0.0, part.compile_seconds)
+        return NetworkResult(index, accuracy, loss, seconds, epoch_seconds or 0.0, compile_seconds)
 
 
 def require_network(protocol: Protocol, spec: ImageSpec) -> None:

@@ -7,6 +7,7 @@ same results. A job says which units it needs, keeps their results as they come,
 from __future__ import annotations
 
 import time
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -185,6 +186,18 @@ def _wait(site: Site) -> None:
     time.sleep(PATIENCE)
 
 
+def _let_go(error: BaseException) -> None:
+    """Give up what the functions held that ``error`` came through: it is kept until others have ended, who need the memory."""
+    chain: list[BaseException | None] = [error]
+    known: set[int] = set()
+    while chain:
+        link = chain.pop()
+        if link is not None and id(link) not in known:
+            known.add(id(link))
+            traceback.clear_frames(link.__traceback__)
+            chain += [link.__cause__, link.__context__]
+
+
 def _carried_out(unit: Unit, keep: Callable[[Any], None], site: Site) -> list[Failure]:
     results = unit.results(site)
     while True:
@@ -195,6 +208,8 @@ def _carried_out(unit: Unit, keep: Callable[[Any], None], site: Site) -> list[Fa
         except StorageError:
             raise
         except Exception as error:
+            _let_go(error)
+            unit.machine.free()
             return [Failure(unit, error)]
         keep(result)
         if site.stop():

@@ -113,7 +113,7 @@ class RealImages:
     """The training images as values in [-1, 1], drawn with replacement, so that no order need be kept."""
 
     def __init__(self, train: TrainSet, run: Run, flips: bool = False) -> None:
-        self.train = train.held_on(run.machine.device)
+        self.train = train.held_on(run.machine)
         self.run, self.flips = run, flips
 
     def at(self, indices: Int64[Tensor, " k"]) -> Values:

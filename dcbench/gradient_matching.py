@@ -105,7 +105,7 @@ class MatchedNetwork:
 
     def __init__(self, method: GradientMatching, train: TrainSet, run: Run) -> None:
         self.method, self.run = method, run
-        self.train = train.held_on(run.machine.device)
+        self.train = train.held_on(run.machine)
         self.dsa = DSA(flips=train.spec.flips) if method.augments else None
         network = build_network(method.network, train.spec, method.normalisation)
         self.network = network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from dcbench.errors import DataError, FileFormatError, brief
+from dcbench.machine import Machine
 
 SpaceKind = Literal["raw", "normalised", "zca"]
 MOST_STRANGE = 0.2  # of a set's pixels, so many may lie far outside their range
@@ -61,8 +62,8 @@ class Space:
         values = (pixels - self._row(self.mean, pixels)) / self._row(self.std, pixels)
         if self.zca_matrix is None or self.zca_mean is None:
             return values
-        centred = values.flatten(1) - self.zca_mean.to(values)
-        return (centred @ self.zca_matrix.to(values)).view_as(pixels)
+        centred = values.flatten(1) - self._beside("zca_mean", values)
+        return (centred @ self._beside("zca_matrix", values)).view_as(pixels)
 
     def leave(self, values: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n channels size size"]:
         """Values in this space back to pixels; not clipped, so that the way there and back is the identity."""
@@ -70,9 +71,27 @@ class Space:
             return values
         unwhitened = values
         if self.zca_matrix is not None and self.zca_mean is not None:
-            coloured = values.flatten(1) @ self._colouring.to(values)
-            unwhitened = (coloured + self.zca_mean.to(values)).view_as(values)
+            coloured = values.flatten(1) @ self._beside("_colouring", values)
+            unwhitened = (coloured + self._beside("zca_mean", values)).view_as(values)
         return unwhitened * self._row(self.std, values) + self._row(self.mean, values)
+
+    def _beside(self, name: str, values: Tensor) -> Tensor:
+        """The tensor called ``name`` where ``values`` are, and of their kind; taken to another device once."""
+        tensor: Tensor = getattr(self, name)
+        if tensor.device == values.device:
+            return tensor.to(values)
+        key = (name, values.device, values.dtype)
+        if key not in self._elsewhere:
+            self._elsewhere[key] = tensor.to(values)
+        return self._elsewhere[key]
+
+    @cached_property
+    def _elsewhere(self) -> dict[tuple[str, torch.device, torch.dtype], Tensor]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what was computed from them may be on a device that others have not."""
+        return {own.name: getattr(self, own.name) for own in fields(self)}
 
     @cached_property
     def _colouring(self) -> Tensor:
@@ -175,9 +194,9 @@ class TrainSet(_RealSet):
     def values(self, indices: Int64[Tensor, " k"] | slice) -> Float[Tensor, "k channels size size"]:
         return _RealSet.values(self, indices) if self._whitened is None else self._whitened[indices]
 
-    def held_on(self, device: torch.device) -> TrainSet:
-        """This set with its images where batches are drawn from them: itself, with what it has whitened, if they are there already."""
-        images = self.images.to(device)
+    def held_on(self, machine: Machine) -> TrainSet:
+        """This set with its images where batches are drawn: itself, with what it has whitened, if they are there or have no room there."""
+        images = self.images.to(machine.device) if machine.has_room(self.images.nbytes) else self.images
         return self if images is self.images else replace(self, images=images)
 
     def draw(self, label: int, count: int, generator: torch.Generator) -> Int64[Tensor, " k"]:

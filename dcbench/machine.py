@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +32,7 @@ WORTH_COMPILING_MACS = 3e12
 CHUNK_BYTES = {"cpu": 8 << 20, "cuda": 2 << 30}
 BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2}  # of a value
 BROKEN_LIBRARY = re.compile(r"ImportError: (/\S+\.so): (?:file too short|invalid ELF header)")
+TRITON_CAPABILITY = (7, 0)  # of the oldest cards that Triton compiles for
 MOST_ABREAST = 32  # networks trained in one pass
 # Multiply-accumulates per second (and thread, on a CPU) of training a ConvNet: measured with AVX-512, bf16 with AMX; guessed for CUDA.
 MACS_PER_SECOND: dict[tuple[str, str, str], float] = {
@@ -76,6 +79,7 @@ class Machine:
         From here on the process keeps memory that it frees.
         """
         if self.device.type == "cuda":
+            torch.set_float32_matmul_precision("highest")  # some containers ask for less
             torch.backends.cudnn.deterministic = True
             torch.backends.cudnn.allow_tf32 = False  # fp32 is the reference. Said in both of torch's ways, or reading this one raises
             torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
@@ -106,6 +110,10 @@ class Machine:
 
         if self.engine != "compiled":
             return mixed_precision
+        if self.on_gpu:
+            from torch._inductor import config
+
+            config.deterministic = True  # else several orders of summation are timed, and the fastest there is taken
         torch._dynamo.config.recompile_limit = max(1024, torch._dynamo.config.recompile_limit)  # each job's shapes count against it
         return _mending_libraries(torch.compile(mixed_precision, dynamic=False))
 
@@ -116,10 +124,14 @@ class Machine:
         return macs / (rate * (self.threads if self.device.type == "cpu" else 1))
 
     def place(self, value: Tensor) -> Tensor:
-        """``value`` on this machine's device; images in the memory layout that convolutions like best."""
+        """``value`` on this machine's device; images in the memory layout that convolutions like best. Nobody waits for a GPU to get it."""
         if value.ndim == 4:
-            return value.to(self.device, memory_format=torch.channels_last)
-        return value.to(self.device)
+            return value.to(self.device, memory_format=torch.channels_last, non_blocking=self.on_gpu)
+        return value.to(self.device, non_blocking=self.on_gpu)
+
+    def has_room(self, size: int) -> bool:
+        """Whether ``size`` bytes may be held on the device all the time: on CUDA up to half of what is free there."""
+        return not self.on_gpu or 2 * size <= torch.cuda.mem_get_info(self.device)[0]
 
     def settle(self, network: nn.Module) -> nn.Module:
         """``network`` on this machine's device, in the layout that convolutions like best."""
@@ -164,6 +176,7 @@ class Machine:
     def forget_peak_memory(self) -> None:
         """Let ``peak_memory_bytes`` count from what is held now, where the system can: on CUDA, and on Linux's processors."""
         if self.device.type == "cuda":
+            torch.cuda.init()  # which a device with a number does not do by itself
             torch.cuda.reset_peak_memory_stats(self.device)
         else:
             memory.forget_peak()
@@ -253,6 +266,10 @@ def _cpu_line(key: str) -> str:
 
 
 def _can_compile(device: torch.device) -> bool:
+    """Whether there is what compiling needs: a C++ compiler; for CUDA Triton, a C compiler for its launchers, a card that it knows."""
     if device.type == "cpu":
-        return any(shutil.which(compiler) for compiler in ("g++", "clang++", "c++"))
-    return True
+        return any(map(shutil.which, ("g++", "clang++", "c++")))
+    if (device.index or 0) >= torch.cuda.device_count():
+        return True  # of a device that is not on this machine nothing is known
+    compiler = os.environ.get("CC") or any(map(shutil.which, ("cc", "gcc", "clang")))
+    return bool(compiler) and find_spec("triton") is not None and torch.cuda.get_device_capability(device) >= TRITON_CAPABILITY

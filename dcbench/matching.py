@@ -93,7 +93,7 @@ class MatchingStep:
     def __init__(self, method: FeatureMatching, train: TrainSet, ipc: int, run: Run) -> None:
         self.method, self.ipc, self.run = method, ipc, run
         self.halvings = 0  # of what is handled at a time, because memory ran out
-        self.train = train.held_on(run.machine.device)
+        self.train = train.held_on(run.machine)
         self.dsa = DSA(flips=train.spec.flips)
         self.network = build_network(method.network, train.spec, method.normalisation)
         self.network.requires_grad_(False)

@@ -146,9 +146,10 @@ def trained(judgement: Judgement) -> Steps[list[Row]]:
     missing = [index for index in range(judgement.networks) if index not in rows]
     bar, total = f"{judgement.distilled.label}: networks", len(rows) + len(missing)
 
-    def keep(row: Row) -> None:
-        append_line(lines, {**row, "check": fingerprint(row)})
-        rows[row["network"]] = row
+    def keep(trained_together: list[Row]) -> None:
+        for row in trained_together:
+            append_line(lines, {**row, "check": fingerprint(row)})
+            rows[row["network"]] = row
         workshop.progress(bar, len(rows), total)
 
     if missing:
@@ -172,7 +173,9 @@ def _sound(line: Mapping[str, Any]) -> Row | None:
 def _prepare(judgement: Judgement, missing: Sequence[int], rows: Mapping[int, Row]) -> list[Networks]:
     """The units of work that train what is missing; says how long they may take."""
     distilled, test, workshop = judgement.distilled, judgement.test, judgement.workshop
-    macs = evaluation_macs(distilled.synthetic, test, judgement.judged) * len(missing)
+    abreast = networks_abreast(distilled.synthetic, judgement.judged, workshop.machine)
+    passes = [tuple(group) for _, group in groupby(missing, lambda index: index // abreast)]  # each trained in one
+    macs = evaluation_macs(distilled.synthetic, test, judgement.judged) * len(passes) * abreast
     fresh = machine = workshop.machine.decide(macs)
     if rows and workshop.machine.engine == "auto":  # the choice was made when the first network was trained
         machine = replace(machine, engine=next(iter(rows.values()))["engine"])
@@ -187,8 +190,6 @@ def _prepare(judgement: Judgement, missing: Sequence[int], rows: Mapping[int, Ro
     executor = workshop.executor
     synthetic, images = executor.share(distilled.synthetic), executor.share(test)
     what = (distilled.label, machine, distilled.sha256, synthetic, images, judgement.judged, judgement.seed)
-    abreast = networks_abreast(distilled.synthetic, judgement.judged, machine)
-    passes = [tuple(group) for _, group in groupby(missing, lambda index: index // abreast)]  # each trained in one
     return [Networks(*what, tuple(chain(*piece))) for piece in executor.pieces(passes, machine)]
 
 

@@ -39,7 +39,7 @@ class FeatureNetwork:
         """The features of every training image, on the CPU. Trained once per dataset and seed (``run.once``)."""
         network = build_network("convnet", train.spec)
         machine = run.machine.decide(self.cost_macs(train))
-        train = train.held_on(machine.device)
+        train = train.held_on(machine)
 
         def build(part: Run) -> dict[str, Tensor]:
             schedule = Schedule(epochs=self.epochs, lr=self.lr, batch=256)

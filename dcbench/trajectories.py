@@ -75,7 +75,7 @@ class Experts:
     def __init__(self, method: Recorded, train: TrainSet, ipc: int, run: Run) -> None:
         machine = run.machine.decide(sum(method.shared_macs(train, ipc).values()) / method.experts)  # of one, which knows no others
         self.method, self.run = method, replace(run, machine=machine)
-        self.train = train.held_on(machine.device)
+        self.train = train.held_on(machine)
         self.recorded_by = recorded_by(method, ipc)
         self.max_start, self.epochs = method.setting(ipc).max_start_epoch, method.snapshots(ipc) - 1
         self.trainer = Trainer(build_network(method.network, train.spec, method.normalisation), machine)

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from dcbench.distiller import Distiller
 from dcbench.errors import DivergedError, MismatchError
-from dcbench.evaluator import NetworkResult, Protocol, evaluate
+from dcbench.evaluator import NetworkResult, Protocol, passes
 from dcbench.executor import Handle, Site, Unit
 from dcbench.images import SyntheticSet, TestSet, TrainSet
 from dcbench.machine import Machine
@@ -137,11 +137,12 @@ class Networks(Unit):
         asked = {"artifact": self.artifact[:12], "seed": self.seed, "networks": list(self.networks)}
         return {**asked, **self.protocol.to_json(), **conditions(self.machine)}
 
-    def results(self, site: Site) -> Iterator[dict[str, Any]]:
+    def results(self, site: Site) -> Iterator[list[dict[str, Any]]]:
+        """The rows of the networks that were trained together, so that whoever stops loses none of them."""
         self.machine.forget_peak_memory()
         run = Run(self.seed, self.machine)  # nobody stops it within a network, which keeps nothing of itself
-        for result in evaluate(self.synthetic.get(), self.test.get(), self.protocol, self.networks, run):
-            yield self._row(result)
+        for results in passes(self.synthetic.get(), self.test.get(), self.protocol, self.networks, run):
+            yield [self._row(result) for result in results]
 
     def _row(self, result: NetworkResult) -> dict[str, Any]:
         ended = {"peak_memory_bytes": self.machine.peak_memory_bytes(), "artifact": self.artifact}

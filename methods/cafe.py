@@ -108,7 +108,7 @@ class AlignedNetwork:
 
     def __init__(self, method: CAFE, train: TrainSet, labels: Tensor, run: Run) -> None:
         self.method, self.labels, self.run = method, labels, run
-        self.train = train.held_on(run.machine.device)
+        self.train = train.held_on(run.machine)
         self.dsa = DSA(flips=train.spec.flips)
         network = build_network(method.network, train.spec, method.normalisation)
         self.network = network

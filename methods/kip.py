@@ -104,7 +104,7 @@ class Regression:
     """One distillation's network, whose features make the kernel."""
 
     def __init__(self, method: KIP, train: TrainSet, run: Run) -> None:
-        self.method, self.train, self.run = method, train, run
+        self.method, self.train, self.run = method, train.held_on(run.machine), run
         network = build_network(method.network, train.spec, method.normalisation)
         network.requires_grad_(False)
         run.machine.settle(network)

@@ -66,7 +66,7 @@ class Proxy:
     def placed(self, machine: Machine) -> ValuesOf:
         """The values as they are trained on: from the device."""
         if isinstance(self.images, TrainSet):
-            return self.images.held_on(machine.device).values
+            return self.images.held_on(machine).values
         return _Rows(machine.place(self.images))
 
     @property

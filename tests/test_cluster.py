@@ -14,9 +14,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from dcbench.errors import ClusterError, OutOfRangeError
 from dcbench.executor import Job, Site, Steps
+from dcbench.machine import Machine
 from tests.commandline import ask, dcbench
 from tests.faults.victims import PATIENCE, finish, lines, start, steps_of_each, wait_until
 
@@ -275,6 +277,18 @@ def test_a_unit_has_to_fit_onto_one_node(monkeypatch: pytest.MonkeyPatch, cpus: 
         ClusterError, match="needs 4 processors and 0 GPUs, but a node of the cluster has 3 processors and 1 GPUs at the most"
     ):
         Needs(4, 0).slots()
+
+
+@ray
+def test_a_gpu_takes_one_processor_and_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a node of eight GPUs had room for one unit."""
+    from dcbench.cluster import Needs
+
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": {"CPU": 64.0, "GPU": 8.0}}])
+    gpu, cpu = Machine(torch.device("cuda"), 64, "fp32"), Machine(torch.device("cpu"), 16, "fp32")
+    assert (Needs.of(gpu, None, None), Needs.of(gpu, None, None).slots()) == (Needs(1, 1), 8)
+    assert (Needs.of(cpu, None, None), Needs.of(cpu, None, None).slots()) == (Needs(16, 0), 4)
+    assert Needs.of(gpu, 4, 0.5) == Needs(4, 0.5)
 
 
 @ray

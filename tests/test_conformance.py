@@ -18,7 +18,7 @@ from dcbench.conformance import CHECKS, Verdict, verdict
 from dcbench.datasets.loading import Loaded
 from dcbench.distiller import Distiller, hyper_parameters, registered
 from dcbench.images import Space, SyntheticSet, TrainSet
-from dcbench.machine import Machine
+from dcbench.machine import Machine, resolve
 from dcbench.run import Run
 from dcbench.selection import chosen_set, random_members
 from dcbench.trials import IPC, USUAL, Candidate, samples
@@ -316,6 +316,20 @@ def test_what_one_method_does_to_its_images_the_next_does_not_see(tmp_path: Path
     failed = {entry["method"] for entry in answer.json["checks"] if entry["outcome"] == "failed"}
     assert failed == {"spoiling"}
     assert len(made) == 1
+
+
+def test_methods_are_tried_on_the_processor_unless_a_gpu_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bits are compared, and some gradients on CUDA have no fixed order."""
+    asked: list[str] = []
+
+    def resolved(device: str, *words: Any, **more: Any) -> Machine:
+        asked.append(device)
+        return resolve("cpu", *words, **more)
+
+    monkeypatch.setattr("dcbench.machine.resolve", resolved)
+    for words in ((), ("--device", "cuda")):
+        ask("check", "random", *words)
+    assert asked == ["cpu", "cuda"]
 
 
 def test_a_wrong_word_is_refused(tmp_path: Path) -> None:

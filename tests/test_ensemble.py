@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,8 @@ from torch import nn
 from dcbench.augment import DSA
 from dcbench.distiller import build
 from dcbench.ensemble import Ensemble
-from dcbench.evaluator import PROTOCOLS, Protocol, evaluate
+from dcbench.evaluator import PROTOCOLS, Protocol, evaluate, passes
+from dcbench.executor import Batch, Here, Job, Serial, Site, Steps
 from dcbench.images import SyntheticSet, TestSet, TrainSet
 from dcbench.machine import MOST_ABREAST, Machine
 from dcbench.networks.base import Network, initialise
@@ -20,6 +23,7 @@ from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import ConvNet, Normalisation
 from dcbench.run import Run
 from dcbench.training import Schedule, Trainer
+from dcbench.units import Networks
 
 COUNT = 2
 TWENTY_STEPS = Schedule(epochs=5, batch=32, lr=0.02, decay=0.1, decay_after=2, fresh_momentum=True)  # of four batches, the last one ragged
@@ -85,6 +89,30 @@ def test_an_evaluation_side_by_side_gives_the_networks_asked_for(
         assert ours.accuracy == pytest.approx(theirs.accuracy, abs=0.021)  # one of fifty test images
     (alone,) = evaluate(synthetic, tiny_test, protocol, [5], run)
     assert (alone.loss, alone.accuracy) == (together[3].loss, together[3].accuracy)
+
+
+def test_networks_trained_together_are_kept_together_and_share_the_time(
+    synthetic: SyntheticSet, tiny_test: TestSet, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocol = Protocol("brief", 1, Schedule(epochs=3, lr=0.05), networks=5)
+    monkeypatch.setattr(Machine, "networks_abreast", lambda *_: 4)
+    clock = iter(range(0, 10**6, 100))  # every look at it is 100 seconds later
+    monkeypatch.setattr("dcbench.evaluator.time.monotonic", lambda: float(next(clock)))
+    groups = list(passes(synthetic, tiny_test, protocol, [0, 1, 4], run))
+    assert [[result.network for result in group] for group in groups] == [[0, 1], [4]]
+    training = [result.seconds - 100 for group in groups for result in group]  # less its test pass
+    assert training[0] == training[1] == training[2] / 2 > 0
+    assert groups[0][0].epoch_seconds == groups[1][0].epoch_seconds / 2
+    kept: list[list[dict[str, Any]]] = []
+    unit = Networks("", run.machine, "", Here(synthetic), Here(tiny_test), protocol, 0, (0, 1, 2))
+    job = Job("", Path(), lambda: keeping(unit, kept))
+    with pytest.raises(KeyboardInterrupt):
+        Serial().finish(job, Site(stop=lambda: True))
+    assert [[row["network"] for row in rows] for rows in kept] == [[0, 1, 2]]
+
+
+def keeping(unit: Networks, kept: list[list[dict[str, Any]]]) -> Steps[None]:
+    yield Batch([unit], kept.append)
 
 
 def test_a_network_that_diverges_takes_no_other_with_it(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -66,6 +68,44 @@ def jobs_of(*batches: Sequence[Unit]) -> tuple[list[Job[int]], list[list[int]]]:
 
 def ended(executor: Executor, jobs: Sequence[Job[int]], site: Site | None = None) -> list[Ended[int]]:
     return list(executor.carry_out(jobs, site or Site()))
+
+
+@dataclass(frozen=True)
+class Hoarding(Unit):
+    """Holds much when it fails, and so does what its error came of."""
+
+    label: str
+    machine: Machine
+    held: list[weakref.ref[torch.Tensor]]
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        return {}
+
+    def results(self, site: Site) -> Iterator[int]:
+        yield 1
+        much = torch.zeros(3)
+        self.held.append(weakref.ref(much))
+        try:
+            self._more()
+        except ValueError as error:
+            raise RuntimeError("out of memory") from error
+
+    def _more(self) -> None:
+        more = torch.zeros(3)
+        self.held.append(weakref.ref(more))
+        raise ValueError(len(more))
+
+
+def test_what_fails_holds_nothing_while_others_work(machine: Machine) -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+    jobs, _ = jobs_of([Hoarding("hoarding", machine, held)])
+    (failed,) = ended(Serial(), jobs)
+    gc.collect()
+    assert len(held) == 2
+    assert [reference() for reference in held] == [None, None]
+    with pytest.raises(RuntimeError, match="out of memory"):
+        _ = failed.result
 
 
 def test_a_unit_that_fails_stops_neither_its_neighbours_nor_other_jobs(machine: Machine) -> None:
@@ -136,8 +176,8 @@ def test_networks_sent_elsewhere_have_the_same_accuracies(digits: Loaded, machin
     distilled = distil(Cell(build("random", "paper"), "paper", digits, 1, 0), Workshop(tmp_path, machine))
     protocol = PROTOCOLS["quick"].with_options(epochs=2)
     what = (machine, distilled.sha256, Here(distilled.synthetic), Here(digits.test), protocol, 0)
-    together = [row["accuracy"] for row in Networks("both", *what, (0, 1)).results(Site())]
-    apart = [row["accuracy"] for index in (0, 1) for row in sent(Networks("one", *what, (index,))).results(Site())]
+    together = [row["accuracy"] for rows in Networks("both", *what, (0, 1)).results(Site()) for row in rows]
+    apart = [row["accuracy"] for index in (0, 1) for rows in sent(Networks("one", *what, (index,))).results(Site()) for row in rows]
     assert together == apart
 
 

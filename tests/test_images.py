@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import Tensor
 from dcbench.errors import DataError, FileFormatError
 from dcbench.files import read_tensors, write_tensors
 from dcbench.images import ImageSpec, Space, SyntheticSet, TestSet, TrainSet
+from dcbench.machine import Machine
 
 SPEC = ImageSpec("toy", "0123456789ab", channels=3, size=4, class_names=("cat", "dog", "owl"))
 NORMALISED = Space("normalised", (0.5, 0.25, 0.75), (0.25, 0.5, 0.2))
@@ -174,6 +177,28 @@ def test_a_spec_knows_its_shape_and_classes() -> None:
 def test_a_set_that_is_where_it_is_wanted_stays_itself() -> None:
     """What it has whitened, 0.6 GB of CIFAR, is not whitened and kept twice."""
     train = train_set([0, 1, 2], SPACES["zca"])
-    assert train.held_on(torch.device("cpu")) is train
-    moved = train.held_on(torch.device("meta"))
+    assert train.held_on(Machine(torch.device("cpu"), 1, "fp32")) is train
+    moved = train.held_on(Machine(torch.device("meta"), 1, "fp32"))
     assert (moved.images.device.type, train.images.device.type, moved.labels is train.labels) == ("meta", "cpu", True)
+
+
+def test_a_set_that_a_gpu_has_no_room_for_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = train_set([0, 1, 2], SPACES["zca"])
+    free = 2 * train.images.nbytes
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (free, 80 << 30))
+    gpu = Machine(torch.device("cuda"), 1, "fp32")
+    assert gpu.has_room(train.images.nbytes)
+    assert train.held_on(replace(gpu, device=torch.device("cpu"))) is train
+    free -= 1
+    assert train.held_on(gpu) is train
+
+
+def test_a_whitening_is_taken_to_another_device_once_and_to_no_other_process() -> None:
+    space = SPACES["zca"]
+    for _ in range(2):
+        assert space.enter(torch.zeros(2, *SPEC.shape, device="meta")).device.type == "meta"
+        space.leave(torch.zeros(2, *SPEC.shape, device="meta"))
+    assert sorted(name for name, _, _ in space._elsewhere) == ["_colouring", "zca_matrix", "zca_mean"]
+    again = pickle.loads(pickle.dumps(space))
+    assert set(vars(again)) == {"kind", "mean", "std", "zca_mean", "zca_matrix"}
+    assert again.fingerprint == space.fingerprint

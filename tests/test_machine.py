@@ -116,17 +116,52 @@ def test_fp32_on_a_gpu_has_no_tf32_and_torch_can_still_be_asked() -> None:
     words = """
 import torch
 from dcbench.machine import Machine
+torch.set_float32_matmul_precision("high")
 for _ in range(2):
     Machine(torch.device("cuda"), 1, "fp32").take()
 cudnn = torch.backends.cudnn
 assert cudnn.allow_tf32 is False
 assert cudnn.conv.fp32_precision == "ieee"
 assert cudnn.deterministic is True
+assert torch.get_float32_matmul_precision() == "highest"
+Machine(torch.device("cuda"), 1, "fp32", "compiled").accelerate(torch.sin)
+from torch._inductor import config
+assert config.deterministic is True
 with cudnn.flags(enabled=True):
     raise SystemExit(73)  # got as far as here: torch's own code has read both
 """
     ran = subprocess.run([sys.executable, "-c", words], env=environment(), capture_output=True, text=True, check=False)
     assert ran.returncode == 73, ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("compilers", "capability", "triton", "count", "engine"),
+    [
+        ({"gcc"}, (8, 0), True, 1, "compiled"),
+        ({"clang"}, (7, 0), True, 1, "compiled"),
+        (set(), (8, 0), True, 1, "eager"),
+        ({"gcc"}, (6, 1), True, 1, "eager"),
+        ({"gcc"}, (8, 0), False, 1, "eager"),
+        (set(), (6, 1), False, 0, "compiled"),  # not on this machine: nothing is known of it
+    ],
+)
+def test_work_is_compiled_for_a_gpu_only_where_it_can_be(
+    compilers: set[str], capability: tuple[int, int], triton: bool, count: int, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr("dcbench.machine.shutil.which", lambda name: name if name in compilers else None)
+    monkeypatch.setattr("dcbench.machine.find_spec", lambda _name: object() if triton else None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    assert Machine(torch.device("cuda"), 1, "fp32").decide(1e15).engine == engine
+
+
+def test_a_gpu_is_woken_before_its_memory_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(torch.cuda, "init", lambda: asked.append("init"))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: asked.append(str(device)))
+    Machine(torch.device("cuda:1"), 1, "fp32").forget_peak_memory()
+    assert asked == ["init", "cuda:1"]
 
 
 @pytest.mark.parametrize(("precision", "images"), [("fp32", 16), ("bf16", 32)])

@@ -139,7 +139,9 @@ _HARDWARE = (
 _CREW = (
     click.option("--executor", default="serial", show_default=True, help="Who carries out the work: serial, ray."),
     click.option("--address", help="Of a Ray cluster, auto for the one that this machine belongs to; this machine alone if not given."),
-    click.option("--cpus-per-unit", type=float, help="Processors that Ray sets apart for a unit of work; its threads if not given."),
+    click.option(
+        "--cpus-per-unit", type=float, help="Processors that Ray sets apart for a unit; its threads if not given, one beside a GPU."
+    ),
     click.option("--gpus-per-unit", type=float, help="GPUs likewise, such as 0.5; 1 on CUDA if not given."),
 )
 
