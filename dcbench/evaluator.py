@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +23,9 @@ from dcbench.progress import silent
 from dcbench.run import Run
 from dcbench.training import Schedule, Trainer
 
+JudgedOn = Literal["test", "holdout"]
+JUDGED_ON: tuple[JudgedOn, ...] = ("test", "holdout")
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -36,6 +39,7 @@ class Protocol:
     augment: str = "dsa"
     networks: int = 100  # how many are trained unless asked otherwise; what one of them gives does not depend on it
     epochs_without_augmentation: int | None = None  # where a protocol is shorter then
+    judged_on: JudgedOn = "test"  # holdout: training images that were kept from distillation, to choose settings by
     chosen: tuple[str, ...] = ()  # of network and augmentation, what the user named, which no set's recipe replaces
 
     def with_options(self, network: str | None = None, epochs: int | None = None, augment: str | None = None) -> Protocol:
@@ -61,6 +65,8 @@ class Protocol:
         plain |= plain.pop("schedule")
         for key in ("networks", "epochs_without_augmentation", "chosen"):
             plain.pop(key)
+        if self.judged_on == "test":
+            plain.pop("judged_on")  # as ever
         return plain
 
 

@@ -86,7 +86,9 @@ class Trace:
         return self._record(sets, asked), self.folder / RECORD_NAME
 
     def _judged(self, distilled: Distilled, networks: int) -> Steps[list[Row]]:
-        judgement = Judgement(distilled, self.cell.loaded.test, self.protocol, self.cell.seed, networks, self.workshop)
+        judgement = Judgement(
+            distilled, self.cell.loaded.judge(self.protocol.judged_on), self.protocol, self.cell.seed, networks, self.workshop
+        )
         with (yield from self.workshop.hold(judgement.folder)):
             if not self.workshop.resume:
                 (judgement.folder / LINES).unlink(missing_ok=True)

@@ -73,6 +73,8 @@ WRONG_WORDS: list[tuple[tuple[str, ...], str]] = [
     ((*RUN, "--trace", "-1"), "--trace must be at least 0, got -1"),
     ((*RUN, "--trace", "1,9999"), "datadam takes 8000 steps at IPC 1; a trace may look at 0 to 8000, got 9999"),
     (("run", "--method", "datadam,random", "--trace", "0"), "random cannot be traced: it takes no steps on its images"),
+    ((*RUN, "--judge-on", "holdot", "--holdout", "9"), "unknown value of --judge-on 'holdot'; did you mean 'holdout'?"),
+    ((*RUN, "--judge-on", "holdout"), "--judge-on holdout needs images that are kept from distillation: say how many with --holdout"),
     ((*RUN, "--holdout", "-1"), "--holdout must be at least 0, got -1"),
     (("evaluate",), "Missing argument 'PATHS...'"),
     (("evaluate", "set.pt", "--preset", "papre"), "unknown preset 'papre'; did you mean 'paper'?"),

@@ -28,7 +28,7 @@ from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
 from dcbench.errors import MismatchError
 from dcbench.executor import Ended, Job, Serial, Site
-from dcbench.images import SyntheticSet
+from dcbench.images import SyntheticSet, TestSet
 from dcbench.records import EvaluationRecord, TraceRecord, read_distillation, read_record
 from dcbench.run import Run
 from dcbench.training import train_network
@@ -213,6 +213,31 @@ def test_a_traced_set_is_made_once_and_again_only_where_steps_of_it_are_wanted(o
         assert len(made) == times
         assert (synthetic.stat().st_mtime_ns > written) == bool(more)
     assert synthetic.read_bytes() == content
+
+
+def test_settings_can_be_chosen_without_the_test_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judges: list[int] = []
+    taken = TestSet.values
+
+    def seen(test: TestSet, indices: Any) -> Any:
+        judges.append(len(test))
+        return taken(test, indices)
+
+    monkeypatch.setattr(TestSet, "values", seen)
+    words = (*MMD, "--holdout", "100", "--trace", "1", "--out", tmp_path)
+    apart = only_run(*words, "--judge-on", "holdout")
+    assert set(judges) == {100}
+    record = read_record(Path(apart["record"]))
+    assert (apart["protocol"]["judged_on"], record.protocol["judged_on"]) == ("holdout", "holdout")
+    judges.clear()
+    tested = only_run(*words)
+    assert set(judges) == {359}
+    assert "judged_on" not in tested["protocol"]
+    assert tested["synthetic"] == apart["synthetic"]
+    assert tested["record"] != apart["record"]
+    tables = done("report", "--results", tmp_path, "--format", "markdown").out
+    assert tables.count("| MMD |") == 2  # in tables of their own
+    assert "Accuracy on training images kept from distillation (%) on digits" in tables
 
 
 def test_comma_lists_make_a_grid(tmp_path: Path) -> None:

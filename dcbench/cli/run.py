@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dcbench.cli.console import Console
     from dcbench.cli.results import Scored
     from dcbench.datasets.places import Places
-    from dcbench.evaluator import Protocol
+    from dcbench.evaluator import JudgedOn, Protocol
     from dcbench.executor import Steps
     from dcbench.experiment import Cell, Workshop
     from dcbench.grid import Grid
@@ -33,6 +33,7 @@ class Judging:
     networks: int | None
     epochs: int | None
     augment: str | None
+    on: JudgedOn = "test"
     trace: tuple[int, ...] = ()  # steps of the distillation at which the set is judged too, rising
 
     def check(self) -> None:
@@ -60,7 +61,8 @@ class Judging:
 @click.option("--trace", type=CommaList(int, 0), help="Steps of the distillation after which the set is kept, pictured and judged too.")
 @click.option("--zca", default="auto", show_default=True, help="Whitening: auto (on for CIFAR with preset paper), on, off.")
 @click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="A method's field; METHOD.FIELD=VALUE for one of several.")
-@click.option("--holdout", type=int, default=0, help="Images of the training set to keep from distillation, for architecture search.")
+@click.option("--holdout", type=int, default=0, help="Images of the training set to keep from distillation, for --judge-on and nas.")
+@click.option("--judge-on", default="test", show_default=True, help="test, or holdout: the images of --holdout, to choose settings by.")
 @click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
 @resuming
 @protocol()
@@ -72,11 +74,12 @@ def command(shared: Common, **options: Any) -> None:
     from dcbench.tracing import require_steps
 
     trace = tuple(sorted(options["trace"] or ()))
-    judging = Judging(**{key: options[key] for key in ("network", "networks", "epochs", "augment")}, trace=trace)
+    judging = Judging(**{key: options[key] for key in ("network", "networks", "epochs", "augment")}, on=options["judge_on"], trace=trace)
     judging.check()
     if trace and shared.crew.executor != "serial":
         raise OutOfRangeError(f"--trace with --executor {shared.crew.executor}: a trace watches its distillation; leave one out")
     within("--holdout", options["holdout"], 0)
+    _check_judges(options["judge_on"], options["holdout"])
     grid = Grid(
         **{key: options[key] for key in ("methods", "datasets", "ipcs", "seeds", "zca", "holdout")},
         preset=shared.preset,
@@ -95,6 +98,17 @@ def command(shared: Common, **options: Any) -> None:
         raise click.exceptions.Exit(1)
 
 
+def _check_judges(on: str, holdout: int) -> None:
+    """Raises UnknownNameError or OutOfRangeError if there are none."""
+    from dcbench.errors import UnknownNameError
+    from dcbench.evaluator import JUDGED_ON
+
+    if on not in JUDGED_ON:
+        raise UnknownNameError("value of --judge-on", on, JUDGED_ON)
+    if on == "holdout" and not holdout:
+        raise OutOfRangeError("--judge-on holdout needs images that are kept from distillation: say how many with --holdout")
+
+
 def _work(grid: Grid, judging: Judging, asked: tuple[Places, str | None], workshop: Workshop) -> tuple[list[Scored], int]:
     """The cells, in the grid's order. One that cannot be done is skipped with its reason, unless it is the only one."""
     from dcbench.executor import Job
@@ -106,6 +120,7 @@ def _work(grid: Grid, judging: Judging, asked: tuple[Places, str | None], worksh
         for cell in grid.cells(places, workshop):
             wanted.append((cell.folder(workshop), cell.distiller.name))
             protocol = grid.protocol_of(cell.distiller, protocol_named).with_options(judging.network, judging.epochs, judging.augment)
+            protocol = replace(protocol, judged_on=judging.on)
             yield Job(cell.label, wanted[-1][0], partial(_cell, cell, protocol, judging, workshop))
 
     done: dict[Path, Scored] = {}
@@ -142,7 +157,7 @@ def _cell(cell: Cell, protocol: Protocol, judging: Judging, workshop: Workshop) 
         trace = yield from Trace(cell, judging.trace, protocol, workshop).tracing(networks)
         workshop = replace(workshop, resume=True)  # a trace forgets what is to be forgotten; its set and networks are not made twice
     distilled = yield from distilling(cell, workshop)
-    record = yield from scoring(Judgement(distilled, cell.loaded.test, protocol, cell.seed, networks, workshop))
+    record = yield from scoring(Judgement(distilled, cell.loaded.judge(protocol.judged_on), protocol, cell.seed, networks, workshop))
     return Scored(record, record_path(distilled, record), distilled.path, trace)
 
 

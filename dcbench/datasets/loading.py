@@ -15,7 +15,7 @@ from dcbench.datasets.decoding import Decoded, Part
 from dcbench.datasets.places import Places
 from dcbench.datasets.sources import locate
 from dcbench.datasets.splits import stratified
-from dcbench.errors import DataError, OutOfRangeError
+from dcbench.errors import DataError, MismatchError, OutOfRangeError
 from dcbench.images import ImageSpec, Space, TestSet, TrainSet
 from dcbench.progress import Progress, silent
 
@@ -33,6 +33,14 @@ class Loaded:
     test: TestSet
     holdout: TestSet | None  # the part of the published training set that was kept from ``train``
     source: str  # where the images came from, for people
+
+    def judge(self, on: str) -> TestSet:
+        """The images that sets are judged by: ``test``, or the ``holdout``; raises MismatchError where nothing was kept apart."""
+        if on == "test":
+            return self.test
+        if self.holdout is None:
+            raise MismatchError(f"no images of {self.spec.dataset} were kept from training to judge by; say how many with --holdout")
+        return self.holdout
 
     @property
     def note(self) -> str:

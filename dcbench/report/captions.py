@@ -9,7 +9,7 @@ from dcbench.records import EvaluationRecord
 from dcbench.report.layout import Layout, Line
 from dcbench.report.statistics import SIGNIFICANCE
 from dcbench.report.variants import recipe_words, unnamed
-from dcbench.report.words import DASH, TIMES, canonical, listed, one_line, protocol_words, title
+from dcbench.report.words import DASH, TIMES, accuracy_words, canonical, listed, one_line, protocol_words, title
 from dcbench.wording import counted
 
 _MOST_WARNINGS = 5
@@ -23,7 +23,8 @@ def caption(layout: Layout) -> str:
     name, version = (one_line(str(board.protocol.get(key, "without a name"))) for key in ("name", "version"))
     revision = one_line(board.revision[:12])
     sentences = [
-        f"Test accuracy (%) on {data} (revision {revision}) of networks trained on the synthetic set alone: {_shown(layout)}.",
+        f"{accuracy_words(board.protocol).capitalize()} (%) on {data} (revision {revision}) of networks trained on the synthetic set alone:"
+        f" {_shown(layout)}.",
         f"Protocol {name}, version {version}: {protocol_words(board.protocol, board.network, board.augment)};"
         " accuracy after the last epoch, never the best.",
         _counts(layout),

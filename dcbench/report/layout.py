@@ -136,4 +136,5 @@ def _beside_published(entries: Sequence[Entry]) -> Entry | None:
 
 def _published(board: Board, study: Study | None) -> PublishedTable | None:
     table = PUBLISHED.get(study.published if study else "table3")
-    return table if table is not None and (table.dataset, table.network) == (board.dataset, board.network) else None
+    alike = table is not None and (table.dataset, table.network) == (board.dataset, board.network)
+    return table if alike and board.protocol.get("judged_on", "test") == "test" else None

@@ -115,6 +115,11 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def accuracy_words(protocol: Mapping[str, Any]) -> str:
+    """Which accuracy a protocol measures."""
+    return "accuracy on training images kept from distillation" if protocol.get("judged_on") == "holdout" else "test accuracy"
+
+
 def protocol_words(protocol: Mapping[str, Any], network: str, augment: str) -> str:
     """A protocol as half a sentence; what this dcbench has no phrase for is named as it stands."""
     settings: dict[str, Any] = {}
@@ -124,7 +129,7 @@ def protocol_words(protocol: Mapping[str, Any], network: str, augment: str) -> s
     said_of = {"lr": _decay({key: settings.get(key) for key in _DECAY})}
     stated = {key: phrase for key, phrase in _PHRASES.items() if settings.get(key) is not None}
     phrases = [phrase.format(plain(settings[key])) + said_of.get(key, "") for key, phrase in stated.items()]
-    said = {"name", "version", *_PHRASES, *_DECAY}
+    said = {"name", "version", "judged_on", *_PHRASES, *_DECAY}
     rest = {key: value for key, value in sorted(settings.items()) if value is not None and key not in said}
     return ", ".join([*phrases, *(f"{one_line(key).replace('_', ' ')} {plain(value)}" for key, value in rest.items())])
 

@@ -14,7 +14,7 @@ from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_points, figure
 from dcbench.report.figures.drawing import COLUMN_INCHES, Drawing, legend_below, look, panels, tidy
 from dcbench.report.frames import frame
 from dcbench.report.variants import DEFAULT, by_set, settings_of
-from dcbench.report.words import canonical, named, one_line, plain, protocol_words, title
+from dcbench.report.words import accuracy_words, canonical, named, one_line, plain, protocol_words, title
 from dcbench.studies import comparable
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _drawing(ablation: Ablation) -> Drawing:
     data, board = ablation_data(ablation), ablation.board
     caption = (
         f"{title(ablation.method)} with its field {one_line(ablation.field)} varied and all else the same, on {title(board.dataset)}:"
-        f" test accuracy by protocol {one_line(str(board.protocol.get('name', '')))}"
+        f" {accuracy_words(board.protocol)} by protocol {one_line(str(board.protocol.get('name', '')))}"
         f" ({protocol_words(board.protocol, board.network, board.augment)}); {INTERVALS}."
     )
     if any(_SCALE in value for value in data["value"]):
@@ -142,7 +142,7 @@ def _draw(data: pd.DataFrame, field: str) -> Figure:
         _mark(panel, data)
         panel.set_xlabel(one_line(field))
         tidy(panel)
-    axes[0].set_ylabel("test accuracy (%)")
+    axes[0].set_ylabel("accuracy (%)")
     if any(series):
         handles, names = axes[0].get_legend_handles_labels()
         legend_below(figure, handles, names, 1)

@@ -43,6 +43,6 @@ def draw_series(figure: Figure, panel: Axes, data: pd.DataFrame, columns: int, j
     series = list(dict.fromkeys(data["series"]))
     for number, name in enumerate(series):
         draw_points(panel, data[data["series"] == name], look(number, len(series)) | ({} if joined else {"linestyle": "none"}), name)
-    panel.set_ylabel("test accuracy (%)")
+    panel.set_ylabel("accuracy (%)")
     tidy(panel)
     legend_below(figure, *panel.get_legend_handles_labels(), columns)

@@ -13,7 +13,7 @@ from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_series, figure
 from dcbench.report.figures.drawing import Drawing, panels
 from dcbench.report.frames import frame
 from dcbench.report.variants import by_set, labels
-from dcbench.report.words import canonical, named, one_line, title
+from dcbench.report.words import accuracy_words, canonical, named, one_line, title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +98,8 @@ def _drawing(comparison: Comparison) -> Drawing:
     budget = "without a budget" if record.ipc is None else f"at IPC {record.ipc}"
     protocol = one_line(str(record.protocol.get("name", "")))
     caption = (
-        f"The same sets evaluated with another {what}, on {title(record.dataset)} {budget}: test accuracy by protocol {protocol};"
+        f"The same sets evaluated with another {what}, on {title(record.dataset)} {budget}:"
+        f" {accuracy_words(record.protocol)} by protocol {protocol};"
         f" {INTERVALS}. Methods are ranked within one {what} only."
     )
     key = hashlib.sha256(comparison.key.encode()).hexdigest()[:8]

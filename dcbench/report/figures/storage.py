@@ -15,7 +15,7 @@ from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_series, figure
 from dcbench.report.figures.drawing import Drawing, panels
 from dcbench.report.frames import frame
 from dcbench.report.variants import by_set, numbered
-from dcbench.report.words import named, one_line, protocol_words, size, title
+from dcbench.report.words import accuracy_words, named, one_line, protocol_words, size, title
 from dcbench.studies import STUDIES
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _drawing(board: Board) -> Drawing | None:
         return None
     conditions = protocol_words(board.protocol, board.network, board.augment)
     caption = (
-        "Test accuracy against the storage of the set"
+        f"{accuracy_words(board.protocol).capitalize()} against the storage of the set"
         " (images as float32 and a class for each as int64; a set without a budget, one byte for a value)"
         f" on {title(board.dataset)}, by protocol {one_line(str(board.protocol.get('name', '')))} ({conditions}); {INTERVALS}."
     )

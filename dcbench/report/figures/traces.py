@@ -15,7 +15,7 @@ from dcbench.report.figures.drawing import Drawing, panels
 from dcbench.report.figures.pictures import Shown, pictures_drawing
 from dcbench.report.frames import frame
 from dcbench.report.variants import labels, one_set
-from dcbench.report.words import canonical, named, one_line, protocol_words, title
+from dcbench.report.words import accuracy_words, canonical, named, one_line, protocol_words, title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,8 @@ def _accuracy_drawing(key: str, records: Sequence[TraceRecord]) -> Drawing:
     budget = "" if record.ipc is None else f", IPC {record.ipc}"
     conditions = protocol_words(record.protocol, record.network, record.augment)
     caption = (
-        f"Test accuracy of the set over the steps of its distillation, on {title(record.dataset)}{budget}, by protocol"
+        f"{accuracy_words(record.protocol).capitalize()} of the set over the steps of its distillation, on"
+        f" {title(record.dataset)}{budget}, by protocol"
         f" {one_line(str(record.protocol.get('name', '')))} ({conditions}); {INTERVALS}."
     )
     checksum = hashlib.sha256(key.encode()).hexdigest()[:8]
