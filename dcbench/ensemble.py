@@ -82,7 +82,7 @@ class Ensemble:
         orders = [torch.randperm(len(labels), generator=generator) for generator in generators]
         each = [batches(order, batch, values, augment, generator) for order, generator in zip(orders, generators, strict=True)]
         for drawn in zip(*each, strict=True):
-            chosen = torch.stack([labels[indices.to(labels.device)] for indices, _ in drawn])
+            chosen = labels[torch.stack([indices for indices, _ in drawn]).to(labels.device)]  # to the device in one piece
             images = torch.stack([self.machine.place(own) for _, own in drawn])
             optimizer.zero_grad()
             losses = self._losses(self.weights, self.buffers, images, chosen)
