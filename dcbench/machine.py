@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
@@ -24,6 +23,7 @@ Engine = Literal["eager", "compiled"]
 
 PRECISIONS = ("auto", "fp32", "bf16")
 ENGINES = ("auto", "eager", "compiled")
+EXACT = "cpu"  # the device whose sums have one order, so that the same work gives the same bits
 MOST_THREADS = 1024  # more than that, and the process may not get them
 
 # Compiling costs 20 to 60 seconds; below this much work (about a minute of eager computing on two cores) it costs more than it saves.
@@ -271,5 +271,8 @@ def _can_compile(device: torch.device) -> bool:
         return any(map(shutil.which, ("g++", "clang++", "c++")))
     if (device.index or 0) >= torch.cuda.device_count():
         return True  # of a device that is not on this machine nothing is known
-    compiler = os.environ.get("CC") or any(map(shutil.which, ("cc", "gcc", "clang")))
-    return bool(compiler) and find_spec("triton") is not None and torch.cuda.get_device_capability(device) >= TRITON_CAPABILITY
+    return (
+        any(map(shutil.which, ("cc", "gcc", "clang")))
+        and find_spec("triton") is not None
+        and torch.cuda.get_device_capability(device) >= TRITON_CAPABILITY
+    )

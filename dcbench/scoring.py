@@ -23,6 +23,7 @@ from dcbench.networks.catalogue import NETWORKS
 from dcbench.pictures import PICTURE, as_png, grid
 from dcbench.provenance import circumstances
 from dcbench.records import RECORD_NAME, EvaluationRecord, NetworkScore, write_record
+from dcbench.records.kinds import STOPPED
 from dcbench.run import fingerprint
 from dcbench.units import Networks
 from dcbench.wording import counted, in_words
@@ -200,7 +201,7 @@ def about(distilled: Distilled, spec: ImageSpec) -> dict[str, Any]:
     known = {key: origin.get(key, silent) for key, silent in _ORIGIN.items()}
     return {
         **known,
-        "changed": known["changed"] if step is None else {**known["changed"], "stopped_after": step},
+        "changed": known["changed"] if step is None else {**known["changed"], STOPPED: step},
         "dataset": spec.dataset,
         "dataset_revision": spec.revision,
         "dataset_note": revision_note(spec.dataset, spec.revision),

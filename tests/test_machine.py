@@ -148,7 +148,6 @@ with cudnn.flags(enabled=True):
 def test_work_is_compiled_for_a_gpu_only_where_it_can_be(
     compilers: set[str], capability: tuple[int, int], triton: bool, count: int, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr("dcbench.machine.shutil.which", lambda name: name if name in compilers else None)
     monkeypatch.setattr("dcbench.machine.find_spec", lambda _name: object() if triton else None)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)

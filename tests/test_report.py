@@ -172,6 +172,34 @@ def test_what_cannot_be_compared_stands_apart(changes: dict[str, Any]) -> None:
     assert len(summary_rows([*sets("dm", SETS["dm"]), *sets("dm", SETS["datadam"], **changes)])) == 2
 
 
+def test_who_chose_an_augmentation_makes_no_protocol() -> None:
+    """A set that asks for none itself is trained alike where the user says so."""
+    chosen = {**EXAMPLE["protocol"], "chosen": ["augment"]}
+    assert len(only([*sets("dm", SETS["dm"]), *sets("mtt", SETS["dm"], protocol=chosen, protocol_hash="other")]).rows) == 2
+
+
+def test_training_images_that_judge_stand_apart_and_beside_nothing_published() -> None:
+    apart = {"protocol": {**EXAMPLE["protocol"], "judged_on": "holdout"}}
+    tables = build_tables([*sets("dm", SETS["dm"]), *sets("dm", SETS["dm"], **apart)])
+    (own,) = [table for table in tables if table.caption.startswith("Accuracy on training images kept from distillation (%) on CIFAR-10")]
+    assert len(tables) == 2
+    assert not [column for column in own.columns if "published" in column.full_title]
+
+
+def test_a_snapshot_is_named_by_its_step_and_stands_beside_nothing_published() -> None:
+    early = {"artifact_hash": "datadam hash-step100", "changed": {"stopped_after": 100}}
+    table = only([*sets("datadam", SETS["datadam"]), *sets("datadam", SETS["dm"], **early)])
+    published = [column.full_title for column in table.columns].index("IPC 10, published")
+    assert {label: text != "–" for label, text in cells(table, published).items() if label.startswith("DataDAM")} == {
+        "DataDAM": True,
+        "DataDAM (stopped after=100 steps)": False,
+    }
+    alone = only(sets("datadam", SETS["dm"], **early))
+    assert cells(alone, published)["DataDAM"] == "–"
+    assert cells(alone, published)["DataDAM (published)"].startswith("54.2")
+    assert "Made with fields other than the preset's: DataDAM (stopped_after=100)" in " ".join(alone.notes)
+
+
 def test_how_many_networks_there_are_makes_no_protocol() -> None:
     protocol = {**EXAMPLE["protocol"], "networks": 100}
     assert len(build_tables([*sets("dm", SETS["dm"]), *sets("datadam", SETS["datadam"], protocol=protocol)])) == 1

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 def command(hardware: Hardware, as_json: bool, names: tuple[str, ...], settings: tuple[str, ...]) -> None:
     """Try the methods NAMES (or ./file.py:Class) on tiny sets of real digits and show what of the contract they keep."""
     from dcbench.cli.console import Console
+    from dcbench.machine import EXACT
 
     methods = _methods(names, settings)
     with Console(as_json) as console:
-        here = replace(hardware, device="cpu") if hardware.device == "auto" else hardware  # some gradients on CUDA have no fixed last bits
+        here = replace(hardware, device=EXACT) if hardware.device == "auto" else hardware
         found = _check(methods, here.machine(), console)
     for name, verdicts in found.items():
         _show(console, name, verdicts)

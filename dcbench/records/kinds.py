@@ -14,6 +14,8 @@ from annotated_types import MaxLen
 from dcbench.errors import FileFormatError
 from dcbench.records.values import Name, Positive, RefusedError, Text, Timestamp, Versions, Whole, decode, encode, shown
 
+STOPPED = "stopped_after"  # among what is changed of a set that is a snapshot: the steps that were done
+
 _Kind = TypeVar("_Kind", bound="RecordKind")
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dcbench.records import EvaluationRecord, StoredRecord
+from dcbench.records.kinds import STOPPED
 from dcbench.report.statistics import SetsSummary, summarise_sets
 from dcbench.report.variants import by_set, common_preset, row_label, variant_words, variants_of
 from dcbench.report.words import canonical
@@ -36,6 +37,11 @@ class Entry:
     def preset(self) -> str:
         """The preset of all records, or nothing if there is none or more than one."""
         return common_preset([stored.record for stored in self.records])
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether these are snapshots of a trace."""
+        return any(STOPPED in stored.record.changed for stored in self.records)
 
     @property
     def ipcs(self) -> frozenset[int | None]:

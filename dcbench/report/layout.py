@@ -128,8 +128,8 @@ def _lines(board: Board, declared: Sequence[str], published: PublishedTable | No
 
 
 def _beside_published(entries: Sequence[Entry]) -> Entry | None:
-    """Where a method's published values stand: beside the only row of its own, or of those the one with the paper's settings."""
-    own = [entry for entry in entries if not entry.foreign]
+    """Where a method's published values stand: beside the only row of its own finished sets, or the one with the paper's settings."""
+    own = [entry for entry in entries if not entry.foreign and not entry.unfinished]
     papers = own if len(own) == 1 else [entry for entry in own if entry.preset == "paper"]
     return papers[0] if len(papers) == 1 else None
 

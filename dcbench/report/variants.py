@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from dcbench.records import EvaluationRecord
-from dcbench.records.kinds import OfASet
+from dcbench.records.kinds import STOPPED, OfASet
 from dcbench.report.words import canonical, one_line, title
 
 ABSENT = "none"
@@ -113,6 +113,7 @@ def settings_of(records: Sequence[OfASet]) -> list[dict[str, str]]:
         own |= {"method version": str(record.method_version), "part kept apart": record.holdout or ABSENT, "space": record.space}
         if record.foreign and isinstance(record, EvaluationRecord):  # what a set of ours asks for follows from its fields, or is learned
             own["recipe"] = recipe_words(record).replace("=", " ") or ABSENT
+        own |= {"stopped after": f"{record.changed[STOPPED]} steps"} if STOPPED in record.changed else {}
         found.append(own | {"distilled in": made.get(record.artifact_hash, ABSENT)})
     return found
 
