@@ -18,6 +18,9 @@ from dcbench.networks.catalogue import NETWORKS
 WHITENED_BY_THE_PAPER = ("cifar10", "cifar100")
 
 
+ZCA = ("auto", "on", "pixels", "off")  # pixels: without normalising first
+
+
 @dataclass(frozen=True)
 class Grid:
     """Methods × datasets × budgets × seeds under one preset."""
@@ -42,8 +45,8 @@ class Grid:
             if name.endswith(".py"):
                 raise OutOfRangeError(f"--method {name} names a file; wanted the class in it too, as {name}:Class")
         self._check_preset()
-        if self.zca not in ("auto", "on", "off"):
-            raise UnknownNameError("value of --zca", self.zca, ("auto", "on", "off"))
+        if self.zca not in ZCA:
+            raise UnknownNameError("value of --zca", self.zca, ZCA)
         for dataset in self.datasets:
             find_dataset(dataset)
         settings = {name: self._settings_of(name) for name in self.methods}
@@ -76,8 +79,9 @@ class Grid:
 
     def load(self, dataset: str, places: Places, workshop: Workshop) -> Loaded:
         """One of the grid's datasets in the space that the preset asks for."""
-        whiten = self.zca == "on" or (self.zca == "auto" and self.preset == "paper" and dataset in WHITENED_BY_THE_PAPER)
-        return load(dataset, places, zca=whiten, holdout=self.holdout, progress=workshop.stoppable_progress)
+        whiten = self.zca in ("on", "pixels") or (self.zca == "auto" and self.preset == "paper" and dataset in WHITENED_BY_THE_PAPER)
+        space = {"zca": whiten, "of_pixels": self.zca == "pixels"}
+        return load(dataset, places, **space, holdout=self.holdout, progress=workshop.stoppable_progress)
 
     def protocol_of(self, distiller: Distiller, name: str | None) -> Protocol:
         """The protocol that judges ``distiller``'s sets: ``name`` if given, else the preset's, which is one for all methods.

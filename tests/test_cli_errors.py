@@ -32,7 +32,7 @@ WRONG_WORDS: list[tuple[tuple[str, ...], str]] = [
     ((*RUN, "--preset", "papre"), "unknown preset 'papre'; did you mean 'paper'?"),
     ((*RUN, "--protocol", "quik"), "unknown protocol 'quik'; did you mean 'quick'?"),
     ((*RUN, "--augment", "das"), "unknown augmentation 'das'; did you mean 'dsa'?"),
-    ((*RUN, "--zca", "maybe"), "unknown value of --zca 'maybe'; known: auto, off, on"),
+    ((*RUN, "--zca", "maybe"), "unknown value of --zca 'maybe'; known: auto, off, on, pixels"),
     ((*RUN, "--precision", "fp16"), "unknown precision 'fp16'; did you mean 'bf16'?"),
     ((*RUN, "--engine", "fast"), "unknown engine 'fast'; known: auto, compiled, eager"),
     ((*RUN, "--executor", "rya"), "unknown executor 'rya'"),

@@ -59,7 +59,12 @@ class Judging:
 @click.option("--epochs", type=int, help="Of each network, if not the protocol's.")
 @click.option("--augment", help="dsa, autoaugment, randaugment, none; if not the protocol's.")
 @click.option("--trace", type=CommaList(int, 0), help="Steps of the distillation after which the set is kept, pictured and judged too.")
-@click.option("--zca", default="auto", show_default=True, help="Whitening: auto (on for CIFAR with preset paper), on, off.")
+@click.option(
+    "--zca",
+    default="auto",
+    show_default=True,
+    help="Whitening: auto (on for CIFAR with preset paper), on, pixels (not normalised before), off.",
+)
 @click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="A method's field; METHOD.FIELD=VALUE for one of several.")
 @click.option("--holdout", type=int, default=0, help="Images of the training set to keep from distillation, for --judge-on and nas.")
 @click.option("--judge-on", default="test", show_default=True, help="test, or holdout: the images of --holdout, to choose settings by.")
