@@ -55,6 +55,12 @@ class Space:
     zca_mean: Float[Tensor, " pixels"] | None = None
     zca_matrix: Float[Tensor, "pixels pixels"] | None = None
 
+    @property
+    def name(self) -> str:
+        """The kind, and of a whitening whether it is one of pixels as they are."""
+        of_pixels = self.kind == "zca" and not any(self.mean) and set(self.std) == {1.0}
+        return "zca-pixels" if of_pixels else self.kind
+
     def enter(self, pixels: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n channels size size"]:
         """Pixels in [0, 1] to values in this space, on the pixels' device."""
         if self.kind == "raw":

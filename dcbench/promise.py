@@ -79,8 +79,8 @@ def wrong_place(made: SyntheticSet, _train: TrainSet, _ipc: int | None) -> str:
 def wrong_space(made: SyntheticSet, train: TrainSet, _ipc: int | None) -> str:
     """Another data set's images, or values that live in another space than the training set's."""
     pixels = train.images[:2] / 255
-    if made.spec != train.spec or made.space.kind != train.space.kind:
-        return f"a set of {made.spec.dataset} in the space {made.space.kind}, wanted the training set's own"
+    if made.spec != train.spec or made.space.name != train.space.name:
+        return f"a set of {made.spec.dataset} in the space {made.space.name}, wanted the training set's own"
     if not torch.equal(made.space.enter(pixels), train.space.enter(pixels)):
         return "another space than the training set's"
     return ""

@@ -206,7 +206,7 @@ def about(distilled: Distilled, spec: ImageSpec) -> dict[str, Any]:
         "dataset_revision": spec.revision,
         "dataset_note": revision_note(spec.dataset, spec.revision),
         "budget_images": len(synthetic),
-        "space": synthetic.space.kind,
+        "space": synthetic.space.name,
         "artifact_hash": made_as if step is None else f"{made_as}-step{step}",  # a snapshot is not the finished set
         "artifact_sha256": distilled.sha256,
         "content": synthetic.content_hash,

@@ -96,7 +96,7 @@ def _record(outcome: Outcome, truth: Truth, top: float) -> SearchRecord:
         proxy_fields=dict(proxy.fields),
         proxy_hash=proxy.content,
         proxy_holdout=proxy.holdout,
-        image_space=proxy.space.kind,
+        image_space=proxy.space.name,
         recipe=dict(proxy.recipe),
         storage_images=proxy.storage_images,
         storage_bytes=proxy.storage_bytes,

@@ -304,7 +304,9 @@ def test_a_part_kept_apart_and_whitening_make_other_sets(out: Path) -> None:
     assert "100 of 1438" in str(read_record(Path(apart["record"])).to_json()["holdout"])
     white = only_run(*MMD, "--out", out, "--zca", "on", "--networks", "1")
     assert read_record(Path(white["record"])).to_json()["space"] == "zca"
-    assert len({run["synthetic"] for run in (plain, apart, white)}) == 3
+    pixels = only_run(*MMD, "--out", out, "--zca", "pixels", "--networks", "1")
+    assert read_record(Path(pixels["record"])).to_json()["space"] == "zca-pixels"
+    assert len({run["synthetic"] for run in (plain, apart, white, pixels)}) == 4
 
 
 def test_a_method_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

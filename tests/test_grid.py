@@ -68,7 +68,7 @@ def test_fields_come_from_the_preset_and_then_from_the_settings() -> None:
         ({"datasets": ["cifar-10"]}, UnknownNameError, "did you mean 'cifar10'"),
         ({"preset": "released2"}, UnknownNameError, "did you mean 'released'"),
         ({"preset": "two-cores"}, UnknownNameError, "unknown preset of datadam 'two-cores'; known: paper, quick, released"),
-        ({"zca": "yes"}, UnknownNameError, "known: auto, off, on"),
+        ({"zca": "yes"}, UnknownNameError, "known: auto, off, on, pixels"),
         ({"settings": {"datadam": "1"}}, UnknownNameError, "unknown field of datadam 'datadam'"),
         ({"settings": {"datadam.powr": "1"}}, UnknownNameError, "did you mean 'datadam.power'"),
         ({"settings": {"power": "0"}}, OutOfRangeError, "power must be at least 1"),
@@ -120,10 +120,11 @@ def test_methods_that_disagree_on_a_preset_s_protocol_are_told_apart_by_the_user
 
 def test_whitening_is_the_papers_own_for_cifar_alone(workshop: Workshop, places: Places) -> None:
     def space(**changes: str) -> str:
-        return Grid(["random"], ["digits"], [1], [0], **changes).load("digits", places, workshop).train.space.kind  # type: ignore[arg-type]
+        return Grid(["random"], ["digits"], [1], [0], **changes).load("digits", places, workshop).train.space.name  # type: ignore[arg-type]
 
     assert space() == "normalised"
     assert space(zca="on") == "zca"
+    assert space(zca="pixels") == "zca-pixels"
     assert space(zca="off") == "normalised"
 
 

@@ -46,7 +46,7 @@ def _describe(artifact: Artifact) -> dict[str, Any]:
         **({"stopped_after": origin["step"]} if isinstance(origin.get("step"), int) else {}),
         "images": list(synthetic.images.shape),
         "labels": "hard" if synthetic.labels.ndim == 1 else "soft",
-        "space": synthetic.space.kind,
+        "space": synthetic.space.name,
         "recipe": dict(synthetic.recipe),
         "values": [float(synthetic.images.min()), float(synthetic.images.max())],
         "sha256": artifact.sha256,
