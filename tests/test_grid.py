@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -126,6 +127,19 @@ def test_whitening_is_the_papers_own_for_cifar_alone(workshop: Workshop, places:
     assert space(zca="on") == "zca"
     assert space(zca="pixels") == "zca-pixels"
     assert space(zca="off") == "normalised"
+
+
+@pytest.mark.parametrize(
+    ("preset", "zca", "space"),
+    [("paper", "auto", (True, True)), ("quick", "auto", (False, False)), ("paper", "on", (True, False)), ("paper", "off", (False, False))],
+)
+def test_the_paper_whitens_pixels_as_mtt_does(
+    preset: str, zca: str, space: tuple[bool, bool], workshop: Workshop, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr("dcbench.grid.load", lambda _dataset, _where, **how: asked.append(how))
+    Grid(["random"], ["cifar10"], [1], [0], preset, zca=zca).load("cifar10", places, workshop)
+    assert (asked[0]["zca"], asked[0]["of_pixels"]) == space
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z][a-z_.]*", fullmatch=True), st.from_regex(r"[!-~]+", fullmatch=True), max_size=4))
