@@ -18,7 +18,7 @@ from dcbench.networks.catalogue import NETWORKS
 WHITENED_BY_THE_PAPER = ("cifar10", "cifar100")
 
 
-ZCA = ("auto", "on", "pixels", "off")  # pixels: without normalising first, as MTT's code, whose setting the paper names; on: after it
+ZCA = ("auto", "on", "pixels", "off")  # on: of normalised values, as DataDAM's code; pixels: of pixels as they are, as MTT's
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Grid:
     def load(self, dataset: str, places: Places, workshop: Workshop) -> Loaded:
         """One of the grid's datasets in the space that the preset asks for."""
         papers = self.zca == "auto" and self.preset == "paper" and dataset in WHITENED_BY_THE_PAPER
-        space = {"zca": papers or self.zca in ("on", "pixels"), "of_pixels": papers or self.zca == "pixels"}
+        space = {"zca": papers or self.zca in ("on", "pixels"), "of_pixels": self.zca == "pixels"}
         return load(dataset, places, **space, holdout=self.holdout, progress=workshop.stoppable_progress)
 
     def protocol_of(self, distiller: Distiller, name: str | None) -> Protocol:

@@ -1,9 +1,8 @@
 """DataDAM: match spatial attention maps and last features (Sajedi et al., ICCV 2023).
 
 The paper and its released code differ in normalisation (instance / batch), power (4 / 1), iterations (8,000 / 20,000), real
-images per class and step (256 / 64), whitening (ZCA of pixels, as MTT's code / none, or of normalised values) and in the factor
-100 before the loss, which only the code has and without which an image rate of 1 hardly moves the images: it stands in every
-preset. Both are presets: ``paper``, ``released``.
+images per class and step (256 / 64), whitening (ZCA / none) and in the factor 100 before the loss, which only the code has and
+without which an image rate of 1 hardly moves the images: it stands in every preset. Both are presets: ``paper``, ``released``.
 
 λ is 0.01, and in the paper 0.02 at "high resolution" (Table 2), which is not defined there: we read it as 128×128, the resolution
 that the supplement calls high. The released code has 0.01 everywhere.

@@ -108,6 +108,19 @@ def test_the_page_of_the_studies_shows_what_the_records_hold() -> None:
     assert [(name, row) for name, row in rows if row not in page] == []
 
 
+def test_the_page_of_protocols_shows_what_whitening_came_to() -> None:
+    page = (ROOT / "docs" / "protocols.md").read_text(encoding="utf-8")
+    records = [stored.record for stored in find_records(ROOT / "results" / "measured" / "whitening").records]
+    spaces = {"zca": "of normalised values", "zca-pixels": "of pixels"}
+    assert {record.space for record in records} == set(spaces)
+    for record in records:
+        figures = summarise_sets([record.accuracies])
+        steps = record.changed.get("stopped_after", record.fields["iterations"])
+        assert figures.std_networks is not None
+        accuracy = f"{100 * figures.mean:.1f} ± {100 * figures.std_networks:.1f}"
+        assert f"| {spaces[record.space]} | {steps:,} | {record.protocol['name']} | {accuracy} |" in page
+
+
 def test_the_page_of_searches_shows_what_the_records_hold() -> None:
     page = (ROOT / "docs" / "search.md").read_text(encoding="utf-8").splitlines()
     tables = [table for table in search_tables(MEASURED.searches) if table.columns[0].title == "figure"]

@@ -63,7 +63,7 @@ class Judging:
     "--zca",
     default="auto",
     show_default=True,
-    help="Whitening: auto (pixels for CIFAR with preset paper), pixels, on (of normalised values), off.",
+    help="Whitening: auto (on for CIFAR with preset paper), on (of normalised values), pixels (as MTT does), off.",
 )
 @click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="A method's field; METHOD.FIELD=VALUE for one of several.")
 @click.option("--holdout", type=int, default=0, help="Images of the training set to keep from distillation, for --judge-on and nas.")
