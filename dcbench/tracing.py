@@ -81,9 +81,10 @@ class Trace:
             rows = {}
             for step, distilled in sets.items():
                 rows[step] = yield from self._judged(distilled, networks)
-            write_record(self.folder / RECORD_NAME, self._record(sets, rows))
-        asked = {step: [row for row in own if row["network"] < networks] for step, own in rows.items()}
-        return self._record(sets, asked), self.folder / RECORD_NAME
+            record = self._record(sets, rows)
+            write_record(self.folder / RECORD_NAME, record)
+        wanted = [replace(point, networks=tuple(one for one in point.networks if one.network < networks)) for point in record.points]
+        return replace(record, points=tuple(wanted)), self.folder / RECORD_NAME
 
     def _judged(self, distilled: Distilled, networks: int) -> Steps[list[Row]]:
         judgement = Judgement(

@@ -27,9 +27,10 @@ from torch import Tensor  # noqa: E402
 
 from dcbench.datasets.loading import Loaded, load  # noqa: E402
 from dcbench.datasets.places import Places  # noqa: E402
-from dcbench.images import ImageSpec, Space, TestSet, TrainSet  # noqa: E402
+from dcbench.images import ImageSpec, Space, SyntheticSet, TestSet, TrainSet  # noqa: E402
 from dcbench.machine import Machine, resolve  # noqa: E402
 from dcbench.run import Run  # noqa: E402
+from dcbench.units import Distil  # noqa: E402
 
 
 @pytest.fixture
@@ -54,6 +55,20 @@ def run(machine: Machine) -> Run:
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     """scikit-learn's digits: real, always there."""
     return load("digits", Places(None, tmp_path_factory.mktemp("digits")))
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The label of each set as it is made."""
+    labels: list[str] = []
+    distill = Distil.distill
+
+    def counted(unit: Distil, run: Run) -> SyntheticSet:
+        labels.append(unit.label)
+        return distill(unit, run)
+
+    monkeypatch.setattr(Distil, "distill", counted)
+    return labels
 
 
 def first_of_each_class(labels: Tensor, classes: int, count: int) -> Tensor:

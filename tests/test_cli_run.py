@@ -28,11 +28,9 @@ from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
 from dcbench.errors import MismatchError
 from dcbench.executor import Ended, Job, Serial, Site
-from dcbench.images import SyntheticSet, TestSet
+from dcbench.images import TestSet
 from dcbench.records import EvaluationRecord, TraceRecord, read_distillation, read_record
-from dcbench.run import Run
 from dcbench.training import train_network
-from dcbench.units import Distil
 from tests.commandline import MMD, QUICKLY, RANDOM, RUN_FIELDS, Answer, ask, dcbench, done, environment, rows
 
 SUMMARY_FIELDS = ["method", "dataset", "ipc", "sets", "mean", "std_sets", "std_networks", "ci95_sets"]
@@ -197,15 +195,7 @@ def test_a_traced_run_judges_the_set_at_steps_and_keeps_the_very_set_of_a_plain_
     assert {path.name for path in Path(run["synthetic"]).parent.iterdir()} == {path.name for path in plain.parent.iterdir()} | {"trace"}
 
 
-def test_a_traced_set_is_made_once_and_again_only_where_steps_of_it_are_wanted(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[str] = []
-    distill = Distil.distill
-
-    def counted(unit: Distil, run: Run) -> SyntheticSet:
-        made.append(unit.label)
-        return distill(unit, run)
-
-    monkeypatch.setattr(Distil, "distill", counted)
+def test_a_traced_set_is_made_once_and_again_only_where_steps_of_it_are_wanted(out: Path, made: list[str]) -> None:
     (synthetic,) = out.glob("digits/*/*/*/*/synthetic.pt")
     content, written = synthetic.read_bytes(), synthetic.stat().st_mtime_ns
     for more, times in (((), 1), ((), 1), (("--no-resume",), 2)):  # of the set that is there no steps are known

@@ -25,20 +25,6 @@ from tests.carried_out import distil, score, traced
 from tests.small_studies import FIELDS, SHORT
 
 
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The label of each set as it is made."""
-    labels: list[str] = []
-    distill = Distil.distill
-
-    def counted(unit: Distil, run: Run) -> SyntheticSet:
-        labels.append(unit.label)
-        return distill(unit, run)
-
-    monkeypatch.setattr(Distil, "distill", counted)
-    return labels
-
-
 def mmd(digits: Loaded, **fields: str) -> Cell:
     return Cell(build("mmd", "quick", {**FIELDS, "iterations": "4", **fields}), "quick", digits, 1, 0)
 
