@@ -1,9 +1,11 @@
 """BigGAN (Brock et al., ICLR 2019) with DiffAugment (Zhao et al., NeurIPS 2020).
 
-The parts are BigGAN's; sizes and rates are those that both papers' authors use for CIFAR: batches of 50, four turns of the
-discriminator for one of the generator, Adam at 2e-4, no attention. Latents, shared embedding and orthogonal initial weights are as for
-ImageNet. Orthogonal regularisation is left out, as for CIFAR. DiffAugment draws brightness, saturation and contrast, a translation and a
-cutout for every image, one after the other: these are DSA's ``colour``, ``crop`` and ``cutout`` with the same ranges.
+The parts are BigGAN's; sizes and rates are those that both papers' authors use for CIFAR: batches
+of 50, four turns of the discriminator for one of the generator, Adam at 2e-4, no attention.
+Latents, shared embedding and orthogonal initial weights are as for ImageNet. Orthogonal
+regularisation is left out, as for CIFAR. DiffAugment draws brightness, saturation and contrast, a
+translation and a cutout for every image, one after the other: these are DSA's ``colour``, ``crop``
+and ``cutout`` with the same ranges.
 """
 
 from __future__ import annotations
@@ -23,7 +25,14 @@ from dcbench.augment import OPERATIONS
 from dcbench.distiller import register
 from dcbench.generative import Generative, RealImages, begin, forward_macs, stages
 from dcbench.images import ImageSpec, TrainSet
-from dcbench.networks.residual import Attention, Projection, Summed, UpBlock, raw_weight, residual_trunk
+from dcbench.networks.residual import (
+    Attention,
+    Projection,
+    Summed,
+    UpBlock,
+    raw_weight,
+    residual_trunk,
+)
 from dcbench.run import Run
 
 STANDING_BATCHES = 16  # for the statistics of batch normalisation that are drawn with
@@ -33,9 +42,11 @@ STANDING_BATCHES = 16  # for the statistics of batch normalisation that are draw
 @final
 @dataclass(frozen=True)
 class BigGAN(Generative):
-    """D minimises E max(0, 1 - D(T(x), y)) + E max(0, 1 + D(T(G(z, y)), y)), G minimises -E D(T(G(z, y)), y); T augments, anew each time.
+    """D minimises E max(0, 1 - D(T(x), y)) + E max(0, 1 + D(T(G(z, y)), y)), G minimises -E
+    D(T(G(z, y)), y); T augments, anew each time.
 
-    What is drawn with is a moving average of G, its batch normalisation's statistics taken anew ("standing statistics").
+    What is drawn with is a moving average of G, its batch normalisation's statistics taken anew
+    ("standing statistics").
     """
 
     iterations: Annotated[int, Ge(1)] = 250_000
@@ -43,19 +54,39 @@ class BigGAN(Generative):
     turns: Annotated[int, Ge(1)] = 4  # of the discriminator for one of the generator
     lr: Annotated[float, Gt(0)] = 2e-4  # of both players
     width: Annotated[int, Ge(1)] = 256  # channels of every map
-    latent_chunk: Annotated[int, Ge(1)] = 20  # dimensions of z that each level of the generator gets
-    embedding: Annotated[int, Ge(1)] = 128  # dimensions of the class embedding that all levels share
-    attention: bool = False  # in both players, where the map has half the image's side; for CIFAR both papers' code has none
-    policy: Literal["crop-cutout", "colour-crop-cutout", "none"] = "crop-cutout"  # DSA's operations; Zhao et al.'s choice for CIFAR
+    # dimensions of z that each level of the generator gets
+    latent_chunk: Annotated[int, Ge(1)] = 20
+    # dimensions of the class embedding that all levels share
+    embedding: Annotated[int, Ge(1)] = 128
+    # in both players, where the map has half the image's side; for CIFAR both papers' code has none
+    attention: bool = False
+    # DSA's operations; Zhao et al.'s choice for CIFAR
+    policy: Literal["crop-cutout", "colour-crop-cutout", "none"] = "crop-cutout"
     average: Annotated[float, Ge(0), Lt(1)] = 0.9999  # decay of the generator's moving average
     average_start: Annotated[int, Ge(0)] = 1000  # steps before which there is none
-    truncation: Annotated[float | None, Gt(0)] = None  # drawn latents stay within ± this; none: they are not truncated
+    # drawn latents stay within ± this; none: they are not truncated
+    truncation: Annotated[float | None, Gt(0)] = None
 
     sampling = frozenset({"truncation"})
     presets = {
-        "quick": {"iterations": 600, "batch": 64, "turns": 1, "lr": 5e-4, "width": 32, "attention": True}
+        "quick": {
+            "iterations": 600,
+            "batch": 64,
+            "turns": 1,
+            "lr": 5e-4,
+            "width": 32,
+            "attention": True,
+        }
         | {"average": 0.99, "average_start": 100},
-        "two-cores": {"iterations": 1600, "batch": 64, "turns": 1, "lr": 4e-4, "width": 64, "attention": True, "average": 0.995},
+        "two-cores": {
+            "iterations": 1600,
+            "batch": 64,
+            "turns": 1,
+            "lr": 4e-4,
+            "width": 64,
+            "attention": True,
+            "average": 0.995,
+        },
     }
     tried_with = {"latent_chunk": 2, "embedding": 8}
 
@@ -71,18 +102,29 @@ class BigGAN(Generative):
     def fit(self, train: TrainSet, run: Run) -> nn.Module:
         spec = train.spec
         generator = begin("generator", lambda: Generator(spec, self).apply(_initialise), run)
-        discriminator = begin("discriminator", lambda: Discriminator(spec, self).apply(_initialise), run)
-        real, G, D = RealImages(train, run, spec.flips), run.machine.accelerate(generator), run.machine.accelerate(discriminator)
+        discriminator = begin(
+            "discriminator", lambda: Discriminator(spec, self).apply(_initialise), run
+        )
+        real, G, D = (
+            RealImages(train, run, spec.flips),
+            run.machine.accelerate(generator),
+            run.machine.accelerate(discriminator),
+        )
 
         def generated(source: torch.Generator) -> tuple[Tensor, Tensor]:
-            z, labels = torch.randn(self.batch, self._z_size(spec), generator=source), real.draw_labels(self.batch, source)
+            z, labels = (
+                torch.randn(self.batch, self._z_size(spec), generator=source),
+                real.draw_labels(self.batch, source),
+            )
             return self.augment(G(run.place(z), labels).float(), source), labels
 
         def discriminator_loss(source: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
             with torch.no_grad():
                 fake, fake_labels = generated(source)
             images, labels = real.draw(self.batch, source)
-            both = D(torch.cat([self.augment(images, source), fake]), torch.cat([labels, fake_labels]))
+            both = D(
+                torch.cat([self.augment(images, source), fake]), torch.cat([labels, fake_labels])
+            )
             loss = hinge_discriminator(*both.float().chunk(2))
             return loss, {"adversarial": loss}
 
@@ -90,8 +132,14 @@ class BigGAN(Generative):
             loss = hinge_generator(D(*generated(source)).float())
             return loss, {"adversarial": loss}
 
-        average, rates = Average(generator, self.average, self.average_start), (self.lr, (0.0, 0.999))
-        players = Player(generator, generator_loss, *rates), Player(discriminator, discriminator_loss, *rates)
+        average, rates = (
+            Average(generator, self.average, self.average_start),
+            (self.lr, (0.0, 0.999)),
+        )
+        players = (
+            Player(generator, generator_loss, *rates),
+            Player(discriminator, discriminator_loss, *rates),
+        )
         game = Game(*players, self.turns, average)
         play(game, self.iterations, run, lambda step: self.show(average.network, train, run, step))
         return self._settled(average.network, real, run)
@@ -104,7 +152,9 @@ class BigGAN(Generative):
 
     @torch.no_grad()
     def _settled(self, generator: nn.Module, real: RealImages, run: Run) -> nn.Module:
-        """Batch normalisation's means and variances over many batches of the averaged generator's own."""
+        """Batch normalisation's means and variances over many batches of the averaged generator's
+        own.
+        """
         generator.train()
         for module in generator.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -121,8 +171,15 @@ class BigGAN(Generative):
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
         spec = train.spec
-        images, z, labels = torch.zeros(2, *spec.shape), torch.zeros(2, self._z_size(spec)), torch.zeros(2, dtype=torch.long)
-        g, d = forward_macs(lambda: Generator(spec, self), z, labels), forward_macs(lambda: Discriminator(spec, self), images, labels)
+        images, z, labels = (
+            torch.zeros(2, *spec.shape),
+            torch.zeros(2, self._z_size(spec)),
+            torch.zeros(2, dtype=torch.long),
+        )
+        g, d = (
+            forward_macs(lambda: Generator(spec, self), z, labels),
+            forward_macs(lambda: Discriminator(spec, self), images, labels),
+        )
         return self.iterations * self.batch * (self.turns * (g + 6 * d) + 3 * g + 2 * d)
 
 
@@ -134,7 +191,9 @@ def _initialise(module: nn.Module) -> None:
 
 @final
 class Generator(nn.Module):
-    """(z, y) to values in [-1, 1]: the first chunk of z makes a small map, each further one goes to a doubling of it, with e(y)."""
+    """(z, y) to values in [-1, 1]: the first chunk of z makes a small map, each further one goes to
+    a doubling of it, with e(y).
+    """
 
     def __init__(self, spec: ImageSpec, model: BigGAN) -> None:
         super().__init__()
@@ -166,7 +225,13 @@ class Discriminator(nn.Module):
     def __init__(self, spec: ImageSpec, model: BigGAN) -> None:
         super().__init__()
         first, *others = residual_trunk(spec.channels, model.width)
-        self.features = nn.Sequential(first, Attention(model.width) if model.attention else nn.Identity(), *others, nn.ReLU(), Summed())
+        self.features = nn.Sequential(
+            first,
+            Attention(model.width) if model.attention else nn.Identity(),
+            *others,
+            nn.ReLU(),
+            Summed(),
+        )
         self.logit = Projection(model.width, spec.classes)
 
     def forward(self, images: Tensor, labels: Tensor) -> Float[Tensor, " n"]:

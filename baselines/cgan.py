@@ -1,9 +1,12 @@
-"""cGAN: a generator and a discriminator that are both told the class (Mirza & Osindero, arXiv 1411.1784, 2014).
+"""cGAN: a generator and a discriminator that are both told the class (Mirza & Osindero, arXiv
+1411.1784, 2014).
 
-The paper's networks for MNIST are fully connected. Here the conditioning is the paper's (its Section 4.1: what z, y and x are mapped
-to before they meet, the prior, the batch), while images are made and seen by the strided convolutions of DCGAN (Radford et al., ICLR
-2016), whose optimizer, batch normalisation and initial weights come with them in place of SGD and a decaying rate. The paper's dropout is a
-field: without it, on CIFAR-10, DCGAN's discriminator came to win, and the images of a class became one.
+The paper's networks for MNIST are fully connected. Here the conditioning is the paper's (its
+Section 4.1: what z, y and x are mapped to before they meet, the prior, the batch), while images are
+made and seen by the strided convolutions of DCGAN (Radford et al., ICLR 2016), whose optimizer,
+batch normalisation and initial weights come with them in place of SGD and a decaying rate. The
+paper's dropout is a field: without it, on CIFAR-10, DCGAN's discriminator came to win, and the
+images of a class became one.
 """
 
 from __future__ import annotations
@@ -25,14 +28,17 @@ from dcbench.generative import Generative, RealImages, begin, forward_macs, kept
 from dcbench.images import ImageSpec, TrainSet
 from dcbench.run import Run
 
-X_UNITS, Y_UNITS, JOINT_UNITS = 240, 50, 240  # of the discriminator; maxout of 5 pieces for y and of 4 for both
+# of the discriminator; maxout of 5 pieces for y and of 4 for both
+X_UNITS, Y_UNITS, JOINT_UNITS = 240, 50, 240
 
 
 @register("cgan", paper="mirza2014cgan")
 @final
 @dataclass(frozen=True)
 class CGAN(Generative):
-    """min_G max_D E log D(x|y) + E log(1 - D(G(z|y)|y)) (Eq. 2); G ascends log D(G(z|y)|y), as in Goodfellow et al. (2014)."""
+    """min_G max_D E log D(x|y) + E log(1 - D(G(z|y)|y)) (Eq. 2); G ascends log D(G(z|y)|y), as in
+    Goodfellow et al. (2014).
+    """
 
     iterations: Annotated[int, Ge(1)] = 50_000  # the paper prints none: 100 epochs of CIFAR-10
     batch: Annotated[int, Ge(2)] = 100
@@ -40,15 +46,31 @@ class CGAN(Generative):
     beta1: Annotated[float, Ge(0), Lt(1)] = 0.5
     latent: Annotated[int, Ge(1)] = 100  # dimensions of z, uniform in the unit hypercube
     latent_units: Annotated[int, Ge(1)] = 200  # that z is mapped to
-    label_units: Annotated[int, Ge(1)] = 1000  # that y is mapped to; together they are mapped to as many as both have
-    width: Annotated[int, Ge(1)] = 64  # channels of the largest map; each halving of the map doubles them
-    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0  # of the discriminator's channels and units; the paper's is 0.5, DCGAN has none
+    # that y is mapped to; together they are mapped to as many as both have
+    label_units: Annotated[int, Ge(1)] = 1000
+    # channels of the largest map; each halving of the map doubles them
+    width: Annotated[int, Ge(1)] = 64
+    # of the discriminator's channels and units; the paper's is 0.5, DCGAN has none
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
 
     later = frozenset({"dropout"})
 
     presets = {
-        "quick": {"iterations": 1200, "batch": 64, "lr": 5e-4, "latent_units": 100, "label_units": 100, "width": 32},
-        "two-cores": {"iterations": 6000, "batch": 64, "latent_units": 400, "label_units": 100, "dropout": 0.2},
+        "quick": {
+            "iterations": 1200,
+            "batch": 64,
+            "lr": 5e-4,
+            "latent_units": 100,
+            "label_units": 100,
+            "width": 32,
+        },
+        "two-cores": {
+            "iterations": 6000,
+            "batch": 64,
+            "latent_units": 400,
+            "label_units": 100,
+            "dropout": 0.2,
+        },
     }
     tried_with = {"latent_units": 8, "label_units": 8}
 
@@ -61,21 +83,34 @@ class CGAN(Generative):
     def fit(self, train: TrainSet, run: Run) -> nn.Module:
         spec = train.spec
         generator = begin("generator", lambda: Generator(spec, self).apply(_initialise), run)
-        discriminator = begin("discriminator", lambda: Discriminator(spec, self.width).apply(_initialise), run)
-        real, G, D = RealImages(train, run), run.machine.accelerate(generator), run.machine.accelerate(discriminator)
+        discriminator = begin(
+            "discriminator", lambda: Discriminator(spec, self.width).apply(_initialise), run
+        )
+        real, G, D = (
+            RealImages(train, run),
+            run.machine.accelerate(generator),
+            run.machine.accelerate(discriminator),
+        )
 
         def generated(source: torch.Generator) -> tuple[Tensor, Tensor]:
             labels = real.draw_labels(self.batch, source)
             return G(run.place(self.latents(spec, self.batch, source)), labels), labels
 
         def judged(images: Tensor, labels: Tensor, source: torch.Generator) -> Tensor:
-            kept = run.place(kept_units(len(images), discriminator.units, self.dropout, source)) if self.dropout else None
+            kept = (
+                run.place(kept_units(len(images), discriminator.units, self.dropout, source))
+                if self.dropout
+                else None
+            )
             return D(images, labels, kept)  # type: ignore[no-any-return]
 
         def discriminator_loss(source: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
             with torch.no_grad():
                 fake = generated(source)
-            loss = -F.logsigmoid(judged(*real.draw(self.batch, source), source)).mean() - F.logsigmoid(-judged(*fake, source)).mean()
+            loss = (
+                -F.logsigmoid(judged(*real.draw(self.batch, source), source)).mean()
+                - F.logsigmoid(-judged(*fake, source)).mean()
+            )
             return loss, {"adversarial": loss}
 
         def generator_loss(source: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -83,20 +118,30 @@ class CGAN(Generative):
             return loss, {"adversarial": loss}
 
         rates = (self.lr, (self.beta1, 0.999))
-        game = Game(Player(generator, generator_loss, *rates), Player(discriminator, discriminator_loss, *rates))
+        game = Game(
+            Player(generator, generator_loss, *rates),
+            Player(discriminator, discriminator_loss, *rates),
+        )
         play(game, self.iterations, run, lambda step: self.show(generator, train, run, step))
         return generator
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
-        images, z, labels = torch.zeros(2, *train.spec.shape), torch.zeros(2, self.latent), torch.zeros(2, dtype=torch.long)
+        images, z, labels = (
+            torch.zeros(2, *train.spec.shape),
+            torch.zeros(2, self.latent),
+            torch.zeros(2, dtype=torch.long),
+        )
         g = forward_macs(lambda: Generator(train.spec, self), z, labels)
         d = forward_macs(lambda: Discriminator(train.spec, self.width), images, labels)
-        return self.iterations * self.batch * (4 * g + 8 * d)  # D: one G, two D with backward; G: one G with backward, two of D
+        # D: one G, two D with backward; G: one G with backward, two of D
+        return self.iterations * self.batch * (4 * g + 8 * d)
 
 
 @torch.no_grad()
 def _initialise(module: nn.Module) -> None:
-    """N(0, 0.02) for weights, N(1, 0.02) for the scales of batch normalisation (Radford et al., Section 4)."""
+    """N(0, 0.02) for weights, N(1, 0.02) for the scales of batch normalisation (Radford et al.,
+    Section 4).
+    """
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         module.weight.normal_(0, 0.02)
     elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -117,12 +162,23 @@ class Generator(nn.Module):
         base, doublings = stages(spec)
         widths = [model.width * 2**power for power in reversed(range(doublings))]
         self.small = (widths[0], base, base)
-        self.of_z, self.of_y = _hidden(model.latent, model.latent_units), _hidden(spec.classes, model.label_units)
-        self.both = nn.Sequential(_hidden(self.joint, self.joint), _hidden(self.joint, widths[0] * base**2))
+        self.of_z, self.of_y = (
+            _hidden(model.latent, model.latent_units),
+            _hidden(spec.classes, model.label_units),
+        )
+        self.both = nn.Sequential(
+            _hidden(self.joint, self.joint), _hidden(self.joint, widths[0] * base**2)
+        )
         layers: list[nn.Module] = []
         for width, narrower in pairwise(widths):
-            layers += [nn.ConvTranspose2d(width, narrower, 4, 2, 1, bias=False), nn.BatchNorm2d(narrower), nn.ReLU()]
-        self.image = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], spec.channels, 4, 2, 1), nn.Tanh())
+            layers += [
+                nn.ConvTranspose2d(width, narrower, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(narrower),
+                nn.ReLU(),
+            ]
+        self.image = nn.Sequential(
+            *layers, nn.ConvTranspose2d(widths[-1], spec.channels, 4, 2, 1), nn.Tanh()
+        )
 
     def forward(self, z: Float[Tensor, "n latent"], labels: Tensor) -> Tensor:
         y = F.one_hot(labels, self.classes).to(z)
@@ -153,16 +209,33 @@ class Discriminator(nn.Module):
         base, halvings = stages(spec)
         blocks = [nn.Sequential(nn.Conv2d(spec.channels, width, 4, 2, 1), nn.LeakyReLU(0.2))]
         for _ in range(halvings - 1):
-            blocks.append(nn.Sequential(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * width), nn.LeakyReLU(0.2)))
+            blocks.append(
+                nn.Sequential(
+                    nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False),
+                    nn.BatchNorm2d(2 * width),
+                    nn.LeakyReLU(0.2),
+                )
+            )
             width *= 2
         self.blocks = nn.ModuleList(blocks)
-        self.of_x = nn.Sequential(nn.Flatten(), nn.Linear(width * base**2, X_UNITS), nn.BatchNorm1d(X_UNITS), nn.LeakyReLU(0.2))
+        self.of_x = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(width * base**2, X_UNITS),
+            nn.BatchNorm1d(X_UNITS),
+            nn.LeakyReLU(0.2),
+        )
         self.of_y = Maxout(spec.classes, Y_UNITS, 5)
         self.both, self.logit = Maxout(X_UNITS + Y_UNITS, JOINT_UNITS, 4), nn.Linear(JOINT_UNITS, 1)
-        self.dropped = (*(width >> power for power in reversed(range(halvings))), X_UNITS, JOINT_UNITS)
+        self.dropped = (
+            *(width >> power for power in reversed(range(halvings))),
+            X_UNITS,
+            JOINT_UNITS,
+        )
         self.units = sum(self.dropped)
 
-    def forward(self, images: Tensor, labels: Tensor, kept: Float[Tensor, "n units"] | None = None) -> Float[Tensor, " n"]:
+    def forward(
+        self, images: Tensor, labels: Tensor, kept: Float[Tensor, "n units"] | None = None
+    ) -> Float[Tensor, " n"]:
         """``kept``: what each channel and unit that may be dropped is multiplied with."""
         masks = iter([] if kept is None else kept.to(images).split(self.dropped, 1))
         x = images

@@ -1,7 +1,9 @@
-"""GMMN: a generator trained to match all moments, by maximum mean discrepancy (Li, Swersky & Zemel, ICML 2015).
+"""GMMN: a generator trained to match all moments, by maximum mean discrepancy (Li, Swersky & Zemel,
+ICML 2015).
 
-The paper's model is unconditional. Here the generator is told the class beside its noise, and the discrepancy is taken class by
-class and averaged: p(x|y) is matched instead of p(x). The paper's optimizer is SGD at rates found by search and not printed; here Adam.
+The paper's model is unconditional. Here the generator is told the class beside its noise, and the
+discrepancy is taken class by class and averaged: p(x|y) is matched instead of p(x). The paper's
+optimizer is SGD at rates found by search and not printed; here Adam.
 """
 
 from __future__ import annotations
@@ -19,7 +21,16 @@ from torch import Tensor, nn
 
 from dcbench.distiller import register
 from dcbench.errors import OutOfRangeError
-from dcbench.generative import GRIDS, LOGS, Generative, RealImages, begin, due, forward_macs, kept_units
+from dcbench.generative import (
+    GRIDS,
+    LOGS,
+    Generative,
+    RealImages,
+    begin,
+    due,
+    forward_macs,
+    kept_units,
+)
 from dcbench.images import ImageSpec, SyntheticSet, TrainSet
 from dcbench.networks.base import weights_of
 from dcbench.run import Run
@@ -29,15 +40,27 @@ Points = Float[Tensor, "classes n d"]
 ENCODER_DROPOUT = (0.2, 0.5)  # of the encoder's input and of its hidden layer
 
 
-def mixture_kernel(x: Points, y: Float[Tensor, "classes m d"], bandwidths: Sequence[float]) -> Float[Tensor, "classes n m"]:
+def mixture_kernel(
+    x: Points, y: Float[Tensor, "classes m d"], bandwidths: Sequence[float]
+) -> Float[Tensor, "classes n m"]:
     """k(x, y) = Σ_q exp(-‖x - y‖² / 2σ_q²) (Section 5)."""
-    distances = x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :] - 2 * x @ y.transpose(1, 2)
-    return torch.stack([(-distances.clamp(min=0) / (2 * sigma**2)).exp() for sigma in bandwidths]).sum(0)
+    distances = (
+        x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :] - 2 * x @ y.transpose(1, 2)
+    )
+    return torch.stack(
+        [(-distances.clamp(min=0) / (2 * sigma**2)).exp() for sigma in bandwidths]
+    ).sum(0)
 
 
-def squared_mmd(x: Points, y: Float[Tensor, "classes m d"], bandwidths: Sequence[float]) -> Float[Tensor, " classes"]:
-    """L_MMD² = mean k(x, x') - 2 mean k(x, y) + mean k(y, y') over all pairs (Eq. 3), class by class."""
-    xx, xy, yy = (mixture_kernel(*pair, bandwidths).mean((1, 2)) for pair in ((x, x), (x, y), (y, y)))
+def squared_mmd(
+    x: Points, y: Float[Tensor, "classes m d"], bandwidths: Sequence[float]
+) -> Float[Tensor, " classes"]:
+    """L_MMD² = mean k(x, x') - 2 mean k(x, y) + mean k(y, y') over all pairs (Eq. 3), class by
+    class.
+    """
+    xx, xy, yy = (
+        mixture_kernel(*pair, bandwidths).mean((1, 2)) for pair in ((x, x), (x, y), (y, y))
+    )
     return xx - 2 * xy + yy
 
 
@@ -45,24 +68,32 @@ def squared_mmd(x: Points, y: Float[Tensor, "classes m d"], bandwidths: Sequence
 @final
 @dataclass(frozen=True)
 class GMMN(Generative):
-    """min over the generator of √L_MMD² between its images and real ones, or (``autoencoder``) between its codes and those of real ones.
+    """min over the generator of √L_MMD² between its images and real ones, or (``autoencoder``)
+    between its codes and those of real ones.
 
     The square root keeps the gradient alive as the discrepancy vanishes (Section 5).
     """
 
     iterations: Annotated[int, Ge(1)] = 40_000
-    batch: Annotated[int, Ge(1)] = 100  # real images per class (at most the smallest class) and as many generated: 1,000, as published
+    # real images per class (at most the smallest class) and as many generated: 1,000, as published
+    batch: Annotated[int, Ge(1)] = 100
     lr: Annotated[float, Gt(0)] = 1e-3
     latent: Annotated[int, Ge(1)] = 10  # dimensions of the noise, uniform in [-1, 1]
-    width: Annotated[int, Ge(16)] = 1024  # of the last hidden layer; those before have a 16th, a quarter and a quarter of it
-    bandwidths: str = "2,5,10,20,40,80"  # σ of the kernels that are summed, for MNIST: others' grow with the root of the image's size
+    # of the last hidden layer; those before have a 16th, a quarter and a quarter of it
+    width: Annotated[int, Ge(16)] = 1024
+    # σ of the kernels that are summed, for MNIST: others' grow with the root of the image's size
+    bandwidths: str = "2,5,10,20,40,80"
     autoencoder: bool = False  # GMMN+AE: match codes, and decode what was generated
     code_bandwidths: str = "1"  # the same for codes, of whatever size
     code: Annotated[int, Ge(1)] = 32  # units of the autoencoder's code
     code_width: Annotated[int, Ge(1)] = 1024  # of its hidden layers
-    code_iterations: Annotated[int, Ge(1)] = 20_000  # of its training, in batches of 100 at the same rate
+    # of its training, in batches of 100 at the same rate
+    code_iterations: Annotated[int, Ge(1)] = 20_000
 
-    presets = {"quick": {"iterations": 3000, "batch": 50, "lr": 3e-3, "width": 512}, "two-cores": {"iterations": 4000}}
+    presets = {
+        "quick": {"iterations": 3000, "batch": 50, "lr": 3e-3, "width": 512},
+        "two-cores": {"iterations": 4000},
+    }
     tried_with = {"code_width": 16, "code_iterations": 2}
 
     def sampler(self, spec: ImageSpec) -> nn.Module:
@@ -74,7 +105,9 @@ class GMMN(Generative):
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         smallest = min(len(members) for members in train.by_class)
         if smallest < self.batch:
-            run.warn(f"trained on {counted(smallest, 'real image')} of each class a step, as many as the smallest has, not {self.batch}")
+            run.warn(
+                f"trained on {counted(smallest, 'real image')} of each class a step, as many as the smallest has, not {self.batch}"
+            )
         return super().distill(train, ipc, run)
 
     def fit(self, train: TrainSet, run: Run) -> nn.Module:
@@ -85,12 +118,26 @@ class GMMN(Generative):
         labels = run.place(torch.arange(train.spec.classes).repeat_interleave(count))
         optimizer = torch.optim.Adam(sampler.generator.parameters(), lr=self.lr, fused=True)
         generate = run.machine.accelerate(sampler.generator)
-        for step in run.steps(self.iterations, {"generator": sampler.generator, "optimizer": optimizer}, "moments"):
+        for step in run.steps(
+            self.iterations, {"generator": sampler.generator, "optimizer": optimizer}, "moments"
+        ):
             source = run.generator("step", step)
-            real = torch.stack([targets[train.draw(label, count, source)] for label in range(train.spec.classes)])
-            generated = generate(run.place(self.latents(train.spec, len(labels), source)), labels).float()
-            loss = squared_mmd(run.place(real), generated.view_as(real), sigmas).clamp(min=1e-12).sqrt().mean()
-            optimizer.param_groups[0]["lr"] = self.lr if step < self.iterations / 4 else self.lr / 10  # as in the published code
+            real = torch.stack(
+                [targets[train.draw(label, count, source)] for label in range(train.spec.classes)]
+            )
+            generated = generate(
+                run.place(self.latents(train.spec, len(labels), source)), labels
+            ).float()
+            loss = (
+                squared_mmd(run.place(real), generated.view_as(real), sigmas)
+                .clamp(min=1e-12)
+                .sqrt()
+                .mean()
+            )
+            # as in the published code
+            optimizer.param_groups[0]["lr"] = (
+                self.lr if step < self.iterations / 4 else self.lr / 10
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -102,25 +149,51 @@ class GMMN(Generative):
 
     @torch.no_grad()
     def _targets(self, sampler: Sampler, train: TrainSet, run: Run) -> Float[Tensor, "n d"]:
-        """What is matched: the training images' pixels, or their codes; then the sampler has got its decoder."""
+        """What is matched: the training images' pixels, or their codes; then the sampler has got
+        its decoder.
+        """
         real = RealImages(train, run)
         if sampler.autoencoder is None:
-            return torch.cat([_pixels(real, indices) for indices in torch.arange(len(train)).split(1000)])
-        spec = {"version": self.version, **{key: getattr(self, key) for key in ("code", "code_width", "code_iterations", "lr")}}
-        sampler.autoencoder.load_state_dict(run.once("gmmn-autoencoder", spec, lambda part: self._train_autoencoder(train, part)))
+            return torch.cat(
+                [_pixels(real, indices) for indices in torch.arange(len(train)).split(1000)]
+            )
+        spec = {
+            "version": self.version,
+            **{key: getattr(self, key) for key in ("code", "code_width", "code_iterations", "lr")},
+        }
+        sampler.autoencoder.load_state_dict(
+            run.once("gmmn-autoencoder", spec, lambda part: self._train_autoencoder(train, part))
+        )
         run.machine.settle(sampler)
-        return torch.cat([sampler.autoencoder.encode(_pixels(real, indices)) for indices in torch.arange(len(train)).split(1000)])
+        return torch.cat(
+            [
+                sampler.autoencoder.encode(_pixels(real, indices))
+                for indices in torch.arange(len(train)).split(1000)
+            ]
+        )
 
     @torch.enable_grad()
     def _train_autoencoder(self, train: TrainSet, run: Run) -> dict[str, Tensor]:
-        """Cross-entropy between pixels and their reconstructions, with dropout in the encoder (Section 4); all layers at once."""
+        """Cross-entropy between pixels and their reconstructions, with dropout in the encoder
+        (Section 4); all layers at once.
+        """
         network = begin("autoencoder", lambda: Autoencoder(train.spec, self), run)
-        real, optimizer = RealImages(train, run), torch.optim.Adam(network.parameters(), lr=self.lr, fused=True)
-        for step in run.steps(self.code_iterations, {"network": network, "optimizer": optimizer}, "autoencoder"):
+        real, optimizer = (
+            RealImages(train, run),
+            torch.optim.Adam(network.parameters(), lr=self.lr, fused=True),
+        )
+        for step in run.steps(
+            self.code_iterations, {"network": network, "optimizer": optimizer}, "autoencoder"
+        ):
             source = run.generator("step", step)
             pixels = _pixels(real, torch.randint(len(train), (100,), generator=source))
-            masks = [kept_units(100, units, rate, source) for units, rate in zip(network.encoder_sizes, ENCODER_DROPOUT, strict=True)]
-            loss = F.binary_cross_entropy(network.decode(network.encode(pixels, [run.place(mask) for mask in masks])), pixels)
+            masks = [
+                kept_units(100, units, rate, source)
+                for units, rate in zip(network.encoder_sizes, ENCODER_DROPOUT, strict=True)
+            ]
+            loss = F.binary_cross_entropy(
+                network.decode(network.encode(pixels, [run.place(mask) for mask in masks])), pixels
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -141,7 +214,9 @@ class GMMN(Generative):
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
         classes, outputs = train.spec.classes, self.outputs(train.spec)
         noise, labels = torch.zeros(2, self.latent), torch.zeros(2, dtype=torch.long)
-        generator = forward_macs(lambda: Generator((self.latent, classes), outputs, self.width), noise, labels)
+        generator = forward_macs(
+            lambda: Generator((self.latent, classes), outputs, self.width), noise, labels
+        )
         count = min(self.batch, *(len(members) for members in train.by_class))
         kernels = 5 * count * count * outputs  # three forward, two of them backward
         return self.iterations * classes * (3 * count * generator + kernels)
@@ -154,7 +229,9 @@ def _numbers(text: str) -> list[float]:
     except ValueError:
         numbers = []
     if not numbers or min(numbers) <= 0:
-        raise OutOfRangeError(f"gmmn: bandwidths must be positive numbers with commas between them, got {text!r}")
+        raise OutOfRangeError(
+            f"gmmn: bandwidths must be positive numbers with commas between them, got {text!r}"
+        )
     return numbers
 
 
@@ -164,7 +241,9 @@ def _pixels(real: RealImages, indices: Tensor) -> Float[Tensor, "k d"]:
 
 @final
 class Generator(nn.Module):
-    """(noise, y) to pixels or codes in [0, 1]: four layers of rectifiers and one of sigmoids (Figure 1)."""
+    """(noise, y) to pixels or codes in [0, 1]: four layers of rectifiers and one of sigmoids
+    (Figure 1).
+    """
 
     def __init__(self, inputs: tuple[int, int], outputs: int, width: int) -> None:
         super().__init__()
@@ -173,7 +252,9 @@ class Generator(nn.Module):
         hidden = [layer for pair in pairwise(sizes) for layer in (nn.Linear(*pair), nn.ReLU())]
         self.layers = nn.Sequential(*hidden, nn.Linear(width, outputs), nn.Sigmoid())
 
-    def forward(self, noise: Float[Tensor, "n latent"], labels: Tensor) -> Float[Tensor, "n outputs"]:
+    def forward(
+        self, noise: Float[Tensor, "n latent"], labels: Tensor
+    ) -> Float[Tensor, "n outputs"]:
         made: Tensor = self.layers(torch.cat([noise, F.one_hot(labels, self.classes).to(noise)], 1))
         return made
 
@@ -186,8 +267,12 @@ class Autoencoder(nn.Module):
         super().__init__()
         pixels = spec.channels * spec.size**2
         self.encoder_sizes = (pixels, model.code_width)
-        self.encoder = nn.ModuleList([nn.Linear(pixels, model.code_width), nn.Linear(model.code_width, model.code)])
-        self.decoder = nn.ModuleList([nn.Linear(model.code, model.code_width), nn.Linear(model.code_width, pixels)])
+        self.encoder = nn.ModuleList(
+            [nn.Linear(pixels, model.code_width), nn.Linear(model.code_width, model.code)]
+        )
+        self.decoder = nn.ModuleList(
+            [nn.Linear(model.code, model.code_width), nn.Linear(model.code_width, pixels)]
+        )
 
     def encode(self, pixels: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
         """The code; ``masks`` drop inputs of each layer."""

@@ -1,4 +1,6 @@
-"""Herding: chosen images whose mean follows their class's mean (Welling, ICML 2009; as a coreset, Rebuffi et al., CVPR 2017)."""
+"""Herding: chosen images whose mean follows their class's mean (Welling, ICML 2009; as a coreset,
+Rebuffi et al., CVPR 2017).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from dcbench.selection import FeatureNetwork, chosen_set
 
 
 def herd(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " count"]:
-    """Greedily the image that brings the mean of the chosen features nearest the class's mean, none twice."""
+    """Greedily the image that brings the mean of the chosen features nearest the class's mean, none
+    twice.
+    """
     points = features.double()
     mean, total = points.mean(0), torch.zeros_like(points[0])
     chosen: list[int] = []
@@ -34,7 +38,9 @@ def herd(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " count"]:
 @final
 @dataclass(frozen=True)
 class Herding(Distiller):
-    """Each choice minimises ‖mean of the class - mean of the chosen‖ in last features of a network trained on the training set."""
+    """Each choice minimises ‖mean of the class - mean of the chosen‖ in last features of a network
+    trained on the training set.
+    """
 
     feature_epochs: Annotated[int, Ge(1)] = 20
     feature_lr: Annotated[float, Gt(0)] = 0.01
@@ -44,7 +50,9 @@ class Herding(Distiller):
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)
         features = self._features_by.features(train, run)
-        return chosen_set(train, torch.cat([members[herd(features[members], ipc)] for members in train.by_class]))
+        return chosen_set(
+            train, torch.cat([members[herd(features[members], ipc)] for members in train.by_class])
+        )
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
         return self._features_by.cost_macs(train)

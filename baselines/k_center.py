@@ -18,7 +18,8 @@ from dcbench.selection import FeatureNetwork, chosen_set, k_center_members
 @final
 @dataclass(frozen=True)
 class KCenter(Distiller):
-    """min over chosen sets of max over images of the distance to the nearest chosen one, greedily, per class.
+    """min over chosen sets of max over images of the distance to the nearest chosen one, greedily,
+    per class.
 
     Distances are between last features of a network trained on the training set.
     """

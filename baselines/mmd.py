@@ -1,11 +1,13 @@
-"""MMD: match mean images, maximum mean discrepancy with a linear kernel in pixel space (Gretton et al., JMLR 2012).
+"""MMD: match mean images, maximum mean discrepancy with a linear kernel in pixel space (Gretton et
+al., JMLR 2012).
 
-The same loop, augmentation and real batches as the methods that look through a network. Without augmentation the solution
-has a closed form: all images of a class shift alike, by the difference between the class's mean and their own.
+The same loop, augmentation and real batches as the methods that look through a network. Without
+augmentation the solution has a closed form: all images of a class shift alike, by the difference
+between the class's mean and their own.
 
-An image is 1/IPC of its class's mean, so a rate of IPC/10 moves the mean alike at every budget; it is never more than the others'
-rate, which is 1 up to IPC 50 and 10 above. (At IPC 1 a rate of 1 diverges under the colour operations, whose factors square in the
-curvature: seen at step 444.)
+An image is 1/IPC of its class's mean, so a rate of IPC/10 moves the mean alike at every budget; it
+is never more than the others' rate, which is 1 up to IPC 50 and 10 above. (At IPC 1 a rate of 1
+diverges under the colour operations, whose factors square in the curvature: seen at step 444.)
 """
 
 from __future__ import annotations

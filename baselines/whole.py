@@ -17,7 +17,9 @@ from dcbench.selection import chosen_set
 @final
 @dataclass(frozen=True)
 class Whole(Distiller):
-    """Every image of the training set; ``ipc`` means nothing to it. Judged by a protocol of its own, of fewer passes."""
+    """Every image of the training set; ``ipc`` means nothing to it. Judged by a protocol of its
+    own, of fewer passes.
+    """
 
     budgeted: ClassVar[bool] = False
     protocols = {"quick": "whole-quick"} | dict.fromkeys(("paper", "lineage", "released"), "whole")

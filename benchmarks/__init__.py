@@ -1,1 +1,3 @@
-"""Speed: the engine beside a plain transcription of the published algorithms, in one run, alternating."""
+"""Speed: the engine beside a plain transcription of the published algorithms, in one run,
+alternating.
+"""

@@ -40,16 +40,22 @@ SPACE = Space("normalised", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 
 
 def stand_in(classes: int = 10, size: int = 32, per_class: int = 300) -> TrainSet:
-    """Random pixels in the shape of a data set: what is timed does not depend on what the images show."""
+    """Random pixels in the shape of a data set: what is timed does not depend on what the images
+    show.
+    """
     spec = ImageSpec("stand-in", "0" * 12, 3, size, tuple(map(str, range(classes))))
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (classes * per_class, 3, size, size), dtype=torch.uint8, generator=generator)
+    images = torch.randint(
+        0, 256, (classes * per_class, 3, size, size), dtype=torch.uint8, generator=generator
+    )
     return TrainSet(spec, images, torch.arange(classes).repeat_interleave(per_class), SPACE)
 
 
 def images_of(size: int) -> tuple[Tensor, Tensor]:
     """So many images of noise, and labels."""
-    return torch.randn(size, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(size) % 10
+    return torch.randn(size, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(
+        size
+    ) % 10
 
 
 def machines() -> dict[str, Machine]:
@@ -61,7 +67,9 @@ def machines() -> dict[str, Machine]:
     return chosen
 
 
-def engine_step(method: str, train: TrainSet, ipc: int, machine: Machine, real_batch: int = 256) -> Callable[[], float]:
+def engine_step(
+    method: str, train: TrainSet, ipc: int, machine: Machine, real_batch: int = 256
+) -> Callable[[], float]:
     """A function that takes one step of the engine."""
     distiller = build(method, "paper", {"real_batch": str(real_batch)})
     assert isinstance(distiller, FeatureMatching)
@@ -99,7 +107,10 @@ def bench_step(repeats: int) -> Iterator[dict[str, Any]]:
         for ipc in (1, 10, 50):
             with elsewhere("plain-step", f"{method},{ipc}") as plain_one:
                 contenders: dict[str, Callable[[], Any]] = {"plain": plain_one}
-                contenders |= {name: engine_step(method, train, ipc, machine) for name, machine in machines().items()}
+                contenders |= {
+                    name: engine_step(method, train, ipc, machine)
+                    for name, machine in machines().items()
+                }
                 yield {"what": f"step {method} IPC {ipc}", **alternating(contenders, repeats)}
 
 
@@ -109,7 +120,13 @@ def engine_epoch(images: Tensor, labels: Tensor, machine: Machine) -> Callable[[
     network = build_network("convnet", train.spec)
     initialise(network, torch.Generator().manual_seed(0))
     trainer = Trainer(network, machine)
-    training = trainer.epochs(images.__getitem__, labels, replace(PROTOCOLS["paper"].schedule, epochs=1_000_000), Run(0, machine), DSA())
+    training = trainer.epochs(
+        images.__getitem__,
+        labels,
+        replace(PROTOCOLS["paper"].schedule, epochs=1_000_000),
+        Run(0, machine),
+        DSA(),
+    )
     return lambda: next(training)
 
 
@@ -127,14 +144,25 @@ def bench_epoch(repeats: int) -> Iterator[dict[str, Any]]:
     for size in (10, 100, 500):
         with elsewhere("plain-epoch", str(size)) as plain_one:
             contenders: dict[str, Callable[[], Any]] = {"plain": plain_one}
-            contenders |= {name: engine_epoch(*images_of(size), machine) for name, machine in machines().items()}
-            contenders |= {f"{name} convolutions alone": convolutions(size, machine) for name, machine in machines().items()}
-            yield {"what": f"epoch of {size} images", **alternating(contenders, max(repeats, 15), warm_up=5, turn=max(1, 200 // size))}
+            contenders |= {
+                name: engine_epoch(*images_of(size), machine)
+                for name, machine in machines().items()
+            }
+            contenders |= {
+                f"{name} convolutions alone": convolutions(size, machine)
+                for name, machine in machines().items()
+            }
+            yield {
+                "what": f"epoch of {size} images",
+                **alternating(contenders, max(repeats, 15), warm_up=5, turn=max(1, 200 // size)),
+            }
 
 
 def plain_test(size: int) -> Callable[[], float]:
     """A function that tests a network as the plain transcription does."""
-    return partial(plain.test_pass, plain.PlainConvNet(3, 10), plain.loader_of(*images_of(size), shuffle=False))
+    return partial(
+        plain.test_pass, plain.PlainConvNet(3, 10), plain.loader_of(*images_of(size), shuffle=False)
+    )
 
 
 def bench_test(repeats: int) -> Iterator[dict[str, Any]]:
@@ -150,19 +178,36 @@ def bench_test(repeats: int) -> Iterator[dict[str, Any]]:
 
 
 def bench_baseline(repeats: int) -> Iterator[dict[str, Any]]:
-    """The plain transcription as it is run, and where GNU's C library is told to keep what is freed, as the engine tells it."""
+    """The plain transcription as it is run, and where GNU's C library is told to keep what is
+    freed, as the engine tells it.
+    """
     kept = {f"MALLOC_{name}_THRESHOLD_": str(KEPT) for name in ("MMAP", "TRIM")}
-    for what, case in (("plain-step", "datadam,10"), ("plain-step", "dm,10"), ("plain-epoch", "100")):
+    for what, case in (
+        ("plain-step", "datadam,10"),
+        ("plain-step", "dm,10"),
+        ("plain-epoch", "100"),
+    ):
         with elsewhere(what, case) as as_it_is, elsewhere(what, case, kept) as keeping:
-            yield {"what": f"{what} {case}", **alternating({"plain": as_it_is, "memory kept": keeping}, repeats)}
+            yield {
+                "what": f"{what} {case}",
+                **alternating({"plain": as_it_is, "memory kept": keeping}, repeats),
+            }
 
 
 def convolutions(count: int, machine: Machine, backward: bool = True) -> Callable[[], None]:
-    """A function that does the convolutions of ConvNet-3 for so many images, and nothing else: forward, and backward if asked."""
+    """A function that does the convolutions of ConvNet-3 for so many images, and nothing else:
+    forward, and backward if asked.
+    """
     dtype = torch.bfloat16 if machine.precision == "bf16" else torch.float32
-    layers = [torch.nn.Conv2d(c, 128, 3, padding=1, device=machine.device).to(dtype) for c in (3, 128, 128)]
+    layers = [
+        torch.nn.Conv2d(c, 128, 3, padding=1, device=machine.device).to(dtype)
+        for c in (3, 128, 128)
+    ]
     layers = [layer.to(memory_format=torch.channels_last) for layer in layers]
-    values = [machine.place(torch.randn(count, c, size, size)).to(dtype) for c, size in ((3, 32), (128, 16), (128, 8))]
+    values = [
+        machine.place(torch.randn(count, c, size, size)).to(dtype)
+        for c, size in ((3, 32), (128, 16), (128, 8))
+    ]
     for value in values[1:]:
         value.requires_grad_(backward)
 
@@ -177,16 +222,27 @@ def convolutions(count: int, machine: Machine, backward: bool = True) -> Callabl
 
 
 def bench_limit(repeats: int) -> Iterator[dict[str, Any]]:
-    """What the convolutions of ConvNet-3 alone take: forward of a chunk of images; forward and backward of 10 and 100."""
+    """What the convolutions of ConvNet-3 alone take: forward of a chunk of images; forward and
+    backward of 10 and 100.
+    """
     for name, machine in machines().items():
         chunk = machine.chunk(128 * 32 * 32)
-        cases: dict[str, Callable[[], Any]] = {f"forward of {chunk}": convolutions(chunk, machine, backward=False)}
-        cases |= {f"forward and backward of {count}": convolutions(count, machine) for count in (10, 100)}
-        yield {"what": f"convolutions alone, {name}", **alternating(cases, max(repeats, 15), warm_up=5, turn=10)}
+        cases: dict[str, Callable[[], Any]] = {
+            f"forward of {chunk}": convolutions(chunk, machine, backward=False)
+        }
+        cases |= {
+            f"forward and backward of {count}": convolutions(count, machine) for count in (10, 100)
+        }
+        yield {
+            "what": f"convolutions alone, {name}",
+            **alternating(cases, max(repeats, 15), warm_up=5, turn=10),
+        }
 
 
 def bench_growth(repeats: int) -> Iterator[dict[str, Any]]:
-    """Step time and peak memory by classes, by size, by IPC; each in a process of its own, so that its peak is its own."""
+    """Step time and peak memory by classes, by size, by IPC; each in a process of its own, so that
+    its peak is its own.
+    """
     cases = [(classes, 32, 1) for classes in (10, 20, 50, 100)]
     cases += [(10, size, 1) for size in (64, 128)] + [(10, 32, ipc) for ipc in (10, 50, 200)]
     for classes, size, ipc in cases:
@@ -202,7 +258,12 @@ def one_step(case: str, repeats: int) -> dict[str, Any]:
     figures = alternating({name: engine_step("datadam", train, ipc, machine)}, repeats)
     peak = machine.peak_memory_bytes()
     what = f"step datadam, {classes} classes, {size} pixels, IPC {ipc}"
-    return {"what": what, **figures, "peak_memory_bytes": peak, "beyond_the_images_bytes": peak - before}
+    return {
+        "what": what,
+        **figures,
+        "peak_memory_bytes": peak,
+        "beyond_the_images_bytes": peak - before,
+    }
 
 
 BENCHES: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
@@ -214,8 +275,12 @@ BENCHES: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
     "growth": bench_growth,
     "memory": bench_memory,
     "architectures": bench_architectures,
-    "normalisation": lambda repeats: bench_normalisation(repeats, [replace(each, engine="eager") for each in machines().values()]),
-    "generative": lambda repeats: bench_generative(repeats, stand_in(), list(machines().values())[-1]),
+    "normalisation": lambda repeats: bench_normalisation(
+        repeats, [replace(each, engine="eager") for each in machines().values()]
+    ),
+    "generative": lambda repeats: bench_generative(
+        repeats, stand_in(), list(machines().values())[-1]
+    ),
 }
 
 
@@ -241,7 +306,13 @@ def main() -> None:
         print(json.dumps(one_peak(asked.case, stand_in(per_class=600))))
         return
     if asked.what == ["one-architecture"]:
-        print(json.dumps(one_architecture(asked.case, asked.repeats, stand_in().spec, list(machines().values())[-1])))
+        print(
+            json.dumps(
+                one_architecture(
+                    asked.case, asked.repeats, stand_in().spec, list(machines().values())[-1]
+                )
+            )
+        )
         return
     if asked.what[0].startswith("plain-"):
         serve(plain_work(asked.what[0], asked.case))
@@ -253,7 +324,10 @@ def main() -> None:
             rows.append(row)
             print(_line(row), flush=True)
             if asked.out:
-                described = {"machine": machine.fingerprint() | {"precision": "named in each row"}, "seconds": rows}
+                described = {
+                    "machine": machine.fingerprint() | {"precision": "named in each row"},
+                    "seconds": rows,
+                }
                 asked.out.write_text(json.dumps(described, indent=1) + "\n")
 
 
@@ -261,16 +335,23 @@ def _line(row: dict[str, Any]) -> str:
     figures = {name: value for name, value in row.items() if isinstance(value, dict)}
     base = figures.get("plain", {}).get("median")
     parts = [
-        f"{name} {value['median'] * 1e3:.1f} ms" + (f" ({base / value['median']:.1f}x)" if base and name != "plain" else "")
+        f"{name} {value['median'] * 1e3:.1f} ms"
+        + (f" ({base / value['median']:.1f}x)" if base and name != "plain" else "")
         for name, value in figures.items()
     ]
     if "compile_seconds" in row:
-        paid = "never paid" if row["epochs_to_pay"] is None else f"paid after {row['epochs_to_pay']:.0f} epochs"
+        paid = (
+            "never paid"
+            if row["epochs_to_pay"] is None
+            else f"paid after {row['epochs_to_pay']:.0f} epochs"
+        )
         parts.append(f"compiling {row['compile_seconds']:.0f} s, {paid}")
     if "training_seconds" in row:
         parts.append(f"{row['steps']} steps take {row['training_seconds'] / 60:.0f} min")
     if "peak_memory_bytes" in row:
-        parts.append(f"peak {row['peak_memory_bytes'] / 2**30:.2f} GiB, {row['beyond_the_images_bytes'] / 2**30:.2f} beyond the images")
+        parts.append(
+            f"peak {row['peak_memory_bytes'] / 2**30:.2f} GiB, {row['beyond_the_images_bytes'] / 2**30:.2f} beyond the images"
+        )
     return f"{row['what']}: " + ", ".join(parts)
 
 

@@ -1,7 +1,8 @@
 """``python -m benchmarks.costs``: what the paper's studies cost, unit by unit: measured where records tell, else from counted operations.
 
-Two cores: the median over the records in ``results/measured`` that were made in bf16 with two threads, else operations by the rate
-that ``dcbench.machine`` assumes. GPUs: operations by a rate that is a guess, nothing of it measured.
+Two cores: the median over the records in ``results/measured`` that were made in bf16 with two
+threads, else operations by the rate that ``dcbench.machine`` assumes. GPUs: operations by a rate
+that is a guess, nothing of it measured.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class Row:
 
 def real(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Images that take no memory, and their labels: only their number matters."""
-    return torch.zeros(1, 3, 32, 32, dtype=torch.uint8).expand(count, -1, -1, -1), torch.arange(10).repeat_interleave(count // 10)
+    return torch.zeros(1, 3, 32, 32, dtype=torch.uint8).expand(count, -1, -1, -1), torch.arange(
+        10
+    ).repeat_interleave(count // 10)
 
 
 TRAIN = TrainSet(CIFAR, *real(50_000), Space())
@@ -69,32 +72,50 @@ def records() -> list[EvaluationRecord]:
 
 
 def network_seconds(ipc: int, protocol: Protocol) -> float | None:
-    """The median measured network of as many epochs on as many images, after the first of its run, which is compiled."""
+    """The median measured network of as many epochs on as many images, after the first of its run,
+    which is compiled.
+    """
     found = [
         network.seconds
         for record in records()
-        if record.ipc == ipc and record.protocol["epochs"] == protocol.schedule.epochs and record.engine == "compiled"
+        if record.ipc == ipc
+        and record.protocol["epochs"] == protocol.schedule.epochs
+        and record.engine == "compiled"
         for network in record.networks[1:]
     ]
     return statistics.median(found) if found else None
 
 
 def step_seconds(distiller: Distiller, ipc: int) -> float | None:
-    made = [each.distillation for each in records() if (each.method, each.ipc) == (distiller.name, ipc)]
-    steps = [cost.step_seconds for cost in made if cost is not None and cost.step_seconds is not None]
+    made = [
+        each.distillation for each in records() if (each.method, each.ipc) == (distiller.name, ipc)
+    ]
+    steps = [
+        cost.step_seconds for cost in made if cost is not None and cost.step_seconds is not None
+    ]
     return statistics.median(steps) if steps else None
 
 
 def part_rows(study: str, part: Part, counted: set[str]) -> Iterator[Row]:
-    """The sets of one part, each seed one unit; work that serves several of them is a unit of its own, ``counted`` once."""
+    """The sets of one part, each seed one unit; work that serves several of them is a unit of its
+    own, ``counted`` once.
+    """
     for ipc in part.ipcs:
         for name in part.methods:
             distiller = build(name, "paper")
             shared = distiller.shared_macs(TRAIN, ipc)
             for work in shared.keys() - counted:
-                yield Row(study, f"what {name} trains, once for several sets", len(part.seeds), shared[work])
+                yield Row(
+                    study,
+                    f"what {name} trains, once for several sets",
+                    len(part.seeds),
+                    shared[work],
+                )
             counted.update(shared)
-            own, step = distiller.cost_macs(TRAIN, ipc) - sum(shared.values()), step_seconds(distiller, ipc)
+            own, step = (
+                distiller.cost_macs(TRAIN, ipc) - sum(shared.values()),
+                step_seconds(distiller, ipc),
+            )
             if own > LEAST_MACS:
                 seconds = None if step is None else step * getattr(distiller, "iterations", 0)
                 yield Row(study, f"a set by {name}, IPC {ipc}", len(part.seeds), own, seconds)
@@ -107,13 +128,19 @@ def table3() -> Iterator[Row]:
         yield from part_rows("Table 3", part, counted)
         for ipc in part.ipcs:
             images = torch.zeros(1, 3, 32, 32).expand(10 * ipc, -1, -1, -1)
-            macs = evaluation_macs(SyntheticSet(CIFAR, images, torch.arange(10).repeat(ipc), Space()), TEST, protocol)
+            macs = evaluation_macs(
+                SyntheticSet(CIFAR, images, torch.arange(10).repeat(ipc), Space()), TEST, protocol
+            )
             units = protocol.networks * len(part.seeds) * len(part.methods)
-            yield Row("Table 3", f"a network, IPC {ipc}", units, macs, network_seconds(ipc, protocol))
+            yield Row(
+                "Table 3", f"a network, IPC {ipc}", units, macs, network_seconds(ipc, protocol)
+            )
 
 
 def search(study: str, name: str) -> Iterator[Row]:
-    """The sets, and the mean architecture on a proxy and on the whole data, which is also the truth where that is trained here."""
+    """The sets, and the mean architecture on a proxy and on the whole data, which is also the truth
+    where that is trained here.
+    """
     plan = STUDIES[name].plan("paper")
     assert plan.search is not None
     space, sought, proxies = SPACES[plan.search.space], plan.search, 0
@@ -125,29 +152,52 @@ def search(study: str, name: str) -> Iterator[Row]:
     proxies += len(sought.proxies) - 1  # all but the whole data
     images, schedule = plan.parts[0].ipcs[0] * len(CIFAR.class_names), space.protocol.schedule
     yield Row(
-        study, f"a network of {space.name} on a proxy", proxies * each, mean * (FIRST_ORDER * images * schedule.epochs + sought.validation)
+        study,
+        f"a network of {space.name} on a proxy",
+        proxies * each,
+        mean * (FIRST_ORDER * images * schedule.epochs + sought.validation),
     )
-    seen = FIRST_ORDER * (len(TRAIN) - sought.validation) * space.protocol.truth_epochs + sought.validation + len(TEST)
+    seen = (
+        FIRST_ORDER * (len(TRAIN) - sought.validation) * space.protocol.truth_epochs
+        + sought.validation
+        + len(TEST)
+    )
     yield Row(study, f"a network of {space.name} on the whole data", each, mean * seen)
 
 
 def main() -> None:
     rows = [*table3(), *search("Table 4", "table4"), *search("Table 5", "table5")]
-    print("| study | unit | units | operations of one (MAC) | one, two cores | all, two cores | all, one GPU | all, eight GPUs |")
+    print(
+        "| study | unit | units | operations of one (MAC) | one, two cores | all, two cores | all, one GPU | all, eight GPUs |"
+    )
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for row in [*rows, *(_total(rows, study) for study in dict.fromkeys(row.study for row in rows))]:
-        one = "" if not row.unit else f"{in_words(row.seconds)}{' (measured)' if row.measured is not None else ''}"
+    for row in [
+        *rows,
+        *(_total(rows, study) for study in dict.fromkeys(row.study for row in rows)),
+    ]:
+        one = (
+            ""
+            if not row.unit
+            else f"{in_words(row.seconds)}{' (measured)' if row.measured is not None else ''}"
+        )
         macs = f"{row.macs:.1e}" if row.unit else ""
-        print(f"| {row.study} | {row.unit or '**all**'} | {row.units} | {macs} | {one} | {_all(rows, row)} |")
+        print(
+            f"| {row.study} | {row.unit or '**all**'} | {row.units} | {macs} | {one} | {_all(rows, row)} |"
+        )
 
 
 def _total(rows: list[Row], study: str) -> Row:
-    return replace(rows[0], study=study, unit="", units=sum(row.units for row in rows if row.study == study))
+    return replace(
+        rows[0], study=study, unit="", units=sum(row.units for row in rows if row.study == study)
+    )
 
 
 def _all(rows: list[Row], row: Row) -> str:
     summed = [row] if row.unit else [each for each in rows if each.study == row.study]
-    seconds = [sum(each.units * each.seconds for each in summed), *(sum(each.gpu_seconds(n) for each in summed) for n in (1, EIGHT))]
+    seconds = [
+        sum(each.units * each.seconds for each in summed),
+        *(sum(each.gpu_seconds(n) for each in summed) for n in (1, EIGHT)),
+    ]
     return " | ".join(map(in_words, seconds))
 
 

@@ -1,4 +1,6 @@
-"""How long the generative baselines train with the preset that fits two cores: a step in the steady state, times their number."""
+"""How long the generative baselines train with the preset that fits two cores: a step in the steady
+state, times their number.
+"""
 
 from __future__ import annotations
 
@@ -27,4 +29,9 @@ def bench_generative(repeats: int, train: TrainSet, machine: Machine) -> Iterato
         seconds = run.cost.steps[3:]  # the first ones compile
         median = statistics.median(seconds)
         step = {"median": median, "least": min(seconds), "most": max(seconds)}
-        yield {"what": f"step of {name}, {PRESET}", machine.precision: step, "steps": iterations, "training_seconds": median * iterations}
+        yield {
+            "what": f"step of {name}, {PRESET}",
+            machine.precision: step,
+            "steps": iterations,
+            "training_seconds": median * iterations,
+        }

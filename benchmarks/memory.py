@@ -1,7 +1,9 @@
-"""Peak memory of each learned method at IPC 10: a few steps at the paper's batch sizes, each in a process of its own.
+"""Peak memory of each learned method at IPC 10: a few steps at the paper's batch sizes, each in a
+process of its own.
 
-A step of a method needs the same memory whether it is the first or the last, so fewer of them (and of what encloses them: experts,
-networks, inner epochs) are taken than the paper's; the fields that were cut are printed with the figure.
+A step of a method needs the same memory whether it is the first or the last, so fewer of them (and
+of what encloses them: experts, networks, inner epochs) are taken than the paper's; the fields that
+were cut are printed with the figure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What writing instance normalisation out saves in eager code: training steps of ConvNet with torch's GroupNorm(C, C) and with ours."""
+"""What writing instance normalisation out saves in eager code: training steps of ConvNet with
+torch's GroupNorm(C, C) and with ours.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +31,17 @@ def bench_normalisation(repeats: int, machines: Iterable[Machine]) -> Iterator[d
             yield {"what": what, **alternating(steps, max(repeats, 15), warm_up=3)}
 
 
-def _step(norm: Callable[[int], nn.Module], size: int, shape: tuple[int, int, int], machine: Machine) -> Callable[[], None]:
+def _step(
+    norm: Callable[[int], nn.Module], size: int, shape: tuple[int, int, int], machine: Machine
+) -> Callable[[], None]:
     network = ConvNet(shape, 10)
     for block in network.blocks:
         block[1] = norm(block[0].out_channels)  # type: ignore[index,operator]
     machine.settle(network)
-    images, labels = machine.place(torch.randn(size, *shape)), machine.place(torch.arange(size) % 10)
+    images, labels = (
+        machine.place(torch.randn(size, *shape)),
+        machine.place(torch.arange(size) % 10),
+    )
     forward = machine.accelerate(network)
 
     def step() -> None:

@@ -1,7 +1,9 @@
-"""What records and checkpoints cost: their share of a run's time. ``python -m benchmarks.overhead``; the figures of docs/reliability.md.
+"""What records and checkpoints cost: their share of a run's time. ``python -m
+benchmarks.overhead``; the figures of docs/reliability.md.
 
-Everything that goes to the disk passes ``dcbench.files``; its writers are timed while a whole run is done in this process. A checkpoint
-is written every 30 seconds, or more rarely where writing takes long, so its share is the time of one over the pause between two.
+Everything that goes to the disk passes ``dcbench.files``; its writers are timed while a whole run
+is done in this process. A checkpoint is written every 30 seconds, or more rarely where writing
+takes long, so its share is the time of one over the pause between two.
 """
 
 from __future__ import annotations
@@ -24,7 +26,21 @@ from dcbench.machine import resolve
 from dcbench.run import CHECKPOINT_SHARE, Run
 
 WRITERS = ("write_bytes", "write_json", "append_line", "write_tensors")
-RUN = ("run", "--method", "datadam", "--dataset", "digits", "--ipc", "10", "--preset", "quick", "--threads", "1", "--engine", "eager")
+RUN = (
+    "run",
+    "--method",
+    "datadam",
+    "--dataset",
+    "digits",
+    "--ipc",
+    "10",
+    "--preset",
+    "quick",
+    "--threads",
+    "1",
+    "--engine",
+    "eager",
+)
 
 
 @dataclass
@@ -44,7 +60,10 @@ class Clock:
             finally:
                 self.depth -= 1
                 if not self.depth:
-                    self.seconds, self.calls = self.seconds + time.perf_counter() - begun, self.calls + 1
+                    self.seconds, self.calls = (
+                        self.seconds + time.perf_counter() - begun,
+                        self.calls + 1,
+                    )
 
         return write
 
@@ -57,13 +76,17 @@ def watch(clock: Clock) -> None:
     for name in WRITERS:
         writer = getattr(dcbench.files, name)
         for module in [
-            module for key, module in sys.modules.items() if key.startswith("dcbench") and getattr(module, name, None) is writer
+            module
+            for key, module in sys.modules.items()
+            if key.startswith("dcbench") and getattr(module, name, None) is writer
         ]:
             setattr(module, name, clock.timed(writer))
 
 
 def share_of_a_run() -> dict[str, Any]:
-    """A quick DataDAM on the digits and its five networks, start to end: about the shortest run that is one."""
+    """A quick DataDAM on the digits and its five networks, start to end: about the shortest run
+    that is one.
+    """
     clock = Clock()
     watch(clock)
     with tempfile.TemporaryDirectory() as out:
@@ -90,7 +113,12 @@ def share_of_a_checkpoint(ipc: int, classes: int, size: int) -> dict[str, Any]:
     images.square().sum().backward()
     optimizer.step()
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(0, resolve("cpu", 1, "fp32"), folder=Path(folder), history=[{"step": float(step), "loss": 1.0} for step in range(8000)])
+        run = Run(
+            0,
+            resolve("cpu", 1, "fp32"),
+            folder=Path(folder),
+            history=[{"step": float(step), "loss": 1.0} for step in range(8000)],
+        )
         run.cost.steps.extend([0.1] * 1000)
         seconds = []
         for done in range(5):
@@ -99,14 +127,21 @@ def share_of_a_checkpoint(ipc: int, classes: int, size: int) -> dict[str, Any]:
             seconds.append(time.perf_counter() - begun)
     typical = sorted(seconds)[2]
     what = f"checkpoint of {classes} classes, {size} pixels, IPC {ipc}, 8,000 steps of history"
-    return {"what": what, "seconds": typical, "share": typical / max(run.checkpoint_seconds, typical / CHECKPOINT_SHARE)}
+    return {
+        "what": what,
+        "seconds": typical,
+        "share": typical / max(run.checkpoint_seconds, typical / CHECKPOINT_SHARE),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.overhead", description=__doc__)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    rows = [share_of_a_checkpoint(*case) for case in ((1, 10, 32), (50, 10, 32), (50, 100, 32), (1, 1000, 64), (10, 10, 128))]
+    rows = [
+        share_of_a_checkpoint(*case)
+        for case in ((1, 10, 32), (50, 10, 32), (50, 100, 32), (1, 1000, 64), (10, 10, 128))
+    ]
     rows.append(share_of_a_run())
     for row in rows:
         print(f"{row['what']}: {row['seconds']:.2f} s, share of writing {row['share']:.2%}")

@@ -1,7 +1,9 @@
-"""The published algorithms written down plainly: eager, fp32, class by class, one DataLoader batch after another.
+"""The published algorithms written down plainly: eager, fp32, class by class, one DataLoader batch
+after another.
 
-What the engine is compared with. It does what the peers' code does and is not slowed down: tensors stay where they are, the
-augmentation is vectorised over the images of a class, and real features are computed without a graph.
+What the engine is compared with. It does what the peers' code does and is not slowed down: tensors
+stay where they are, the augmentation is vectorised over the images of a class, and real features
+are computed without a graph.
 """
 
 from __future__ import annotations
@@ -17,13 +19,23 @@ from torch.utils.data import DataLoader, TensorDataset
 
 
 class PlainConvNet(nn.Module):
-    """ConvNet-3 with instance normalisation: three blocks of conv3×3(128), norm, ReLU, average pooling, and a classifier."""
+    """ConvNet-3 with instance normalisation: three blocks of conv3×3(128), norm, ReLU, average
+    pooling, and a classifier.
+    """
 
-    def __init__(self, channels: int, classes: int, size: int = 32, width: int = 128, depth: int = 3) -> None:
+    def __init__(
+        self, channels: int, classes: int, size: int = 32, width: int = 128, depth: int = 3
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList()
         for _ in range(depth):
-            self.blocks.append(nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), nn.GroupNorm(width, width), nn.ReLU(inplace=False)))
+            self.blocks.append(
+                nn.Sequential(
+                    nn.Conv2d(channels, width, 3, padding=1),
+                    nn.GroupNorm(width, width),
+                    nn.ReLU(inplace=False),
+                )
+            )
             channels, size = width, size // 2
         self.classifier = nn.Linear(width * size * size, classes)
 
@@ -40,7 +52,9 @@ class PlainConvNet(nn.Module):
 
 
 def plain_dsa(images: Tensor, seed: int, siamese: bool) -> Tensor:
-    """One of the six operations; with ``siamese`` one draw of its parameters for all images, else one per image."""
+    """One of the six operations; with ``siamese`` one draw of its parameters for all images, else
+    one per image.
+    """
     generator = torch.Generator().manual_seed(seed)
     operation = int(torch.randint(6, (1,), generator=generator))
     rows = 1 if siamese else len(images)
@@ -55,9 +69,13 @@ def plain_dsa(images: Tensor, seed: int, siamese: bool) -> Tensor:
     if operation == 1:
         reach = round(size * 0.125)
         shift = (u[:, :2, 0, 0, 0] * (2 * reach + 1)).long().expand(len(images), 2)
-        batch, rows_, columns = torch.meshgrid(torch.arange(len(images)), torch.arange(size), torch.arange(size), indexing="ij")
+        batch, rows_, columns = torch.meshgrid(
+            torch.arange(len(images)), torch.arange(size), torch.arange(size), indexing="ij"
+        )
         padded = F.pad(images, (reach,) * 4).permute(0, 2, 3, 1)
-        return padded[batch, rows_ + shift[:, 0, None, None], columns + shift[:, 1, None, None]].permute(0, 3, 1, 2)
+        return padded[
+            batch, rows_ + shift[:, 0, None, None], columns + shift[:, 1, None, None]
+        ].permute(0, 3, 1, 2)
     if operation == 2:
         side = size // 2
         corner = (u[:, :2, 0, 0, 0] * (size + 1)).long() - side // 2
@@ -71,9 +89,18 @@ def plain_dsa(images: Tensor, seed: int, siamese: bool) -> Tensor:
     factors = u[:, :2, 0, 0, 0] * (1.2 - 1 / 1.2) + 1 / 1.2
     zero = torch.zeros(rows)
     if operation == 4:
-        theta = torch.stack([torch.stack([factors[:, 0], zero, zero], 1), torch.stack([zero, factors[:, 1], zero], 1)], 1)
+        theta = torch.stack(
+            [
+                torch.stack([factors[:, 0], zero, zero], 1),
+                torch.stack([zero, factors[:, 1], zero], 1),
+            ],
+            1,
+        )
     else:
-        upper, lower = torch.stack([angle.cos(), -angle.sin(), zero], 1), torch.stack([angle.sin(), angle.cos(), zero], 1)
+        upper, lower = (
+            torch.stack([angle.cos(), -angle.sin(), zero], 1),
+            torch.stack([angle.sin(), angle.cos(), zero], 1),
+        )
         theta = torch.stack([upper, lower], 1)
     grid = F.affine_grid(theta.expand(len(images), 2, 3), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, align_corners=False)
@@ -83,9 +110,15 @@ Method = Literal["datadam", "dm"]
 
 
 def distillation_step(
-    method: Method, images: Tensor, optimizer: torch.optim.Optimizer, draw: Callable[[int], Tensor], classes: int
+    method: Method,
+    images: Tensor,
+    optimizer: torch.optim.Optimizer,
+    draw: Callable[[int], Tensor],
+    classes: int,
 ) -> float:
-    """One step of DataDAM (paper) or DM: a fresh network, a batch of real images of each class, the loss, a step on ``images``."""
+    """One step of DataDAM (paper) or DM: a fresh network, a batch of real images of each class, the
+    loss, a step on ``images``.
+    """
     network = PlainConvNet(images.shape[1], classes, images.shape[-1])
     for parameter in network.parameters():
         parameter.requires_grad = False
@@ -103,7 +136,9 @@ def distillation_step(
             loss = loss + difference
             continue
         for real_tap, tap in zip(real_taps[:-1], taps[:-1], strict=True):
-            loss = loss + 100 * (_attention(real_tap).mean(0) - _attention(tap).mean(0)).square().sum()
+            loss = (
+                loss + 100 * (_attention(real_tap).mean(0) - _attention(tap).mean(0)).square().sum()
+            )
         loss = loss + 100 * 0.01 * difference
     optimizer.zero_grad()
     loss.backward()
@@ -115,7 +150,12 @@ def _attention(tap: Tensor, power: float = 4.0) -> Tensor:
     return F.normalize(tap.abs().pow(power).sum(1).flatten(1), dim=1)
 
 
-def training_epoch(network: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader[tuple[Tensor, ...]], seed: int) -> float:
+def training_epoch(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loader: DataLoader[tuple[Tensor, ...]],
+    seed: int,
+) -> float:
     """One epoch over a loader with DSA; returns the mean loss."""
     network.train()
     total, count = 0.0, 0

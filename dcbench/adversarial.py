@@ -1,4 +1,6 @@
-"""The loop of two players that the adversarial baselines share, with its losses, its average and its alarm."""
+"""The loop of two players that the adversarial baselines share, with its losses, its average and
+its alarm.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +20,30 @@ from dcbench.errors import DivergedError
 from dcbench.generative import GRIDS, LOGS, Network, due
 from dcbench.run import Run, Stateful
 
-Loss = Callable[[torch.Generator], tuple[Tensor, Mapping[str, Tensor]]]  # from a turn's randomness to the loss and its parts
+# from a turn's randomness to the loss and its parts
+Loss = Callable[[torch.Generator], tuple[Tensor, Mapping[str, Tensor]]]
 
 COLLAPSED_LOSS, COLLAPSED_TURNS = 1e-3, 500
 
 
 @final
 class Player:
-    """A network, Adam, and what it minimises: a loss whose parts, an ``adversarial`` one among them, are logged by name."""
+    """A network, Adam, and what it minimises: a loss whose parts, an ``adversarial`` one among
+    them, are logged by name.
+    """
 
-    def __init__(self, network: nn.Module, loss: Loss, lr: float, betas: tuple[float, float]) -> None:
+    def __init__(
+        self, network: nn.Module, loss: Loss, lr: float, betas: tuple[float, float]
+    ) -> None:
         self.network, self.loss = network, loss
         self.optimizer = torch.optim.Adam(network.parameters(), lr=lr, betas=betas, fused=True)
 
 
 @dataclass(frozen=True)
 class Game:
-    """Two players in turns: ``turns`` of the discriminator, then one of the generator; and what else changes as they play."""
+    """Two players in turns: ``turns`` of the discriminator, then one of the generator; and what
+    else changes as they play.
+    """
 
     generator: Player
     discriminator: Player
@@ -50,20 +59,27 @@ class Game:
             "discriminator": self.discriminator.network,
             "discriminator_optimizer": self.discriminator.optimizer,
         }
-        average: dict[str, Tensor | Stateful] = {} if self.average is None else {"average": self.average.model}
+        average: dict[str, Tensor | Stateful] = (
+            {} if self.average is None else {"average": self.average.model}
+        )
         return {**players, **average, **self.memory}
 
 
 def play(game: Game, iterations: int, run: Run, show: Callable[[int], None]) -> None:
-    """Play ``iterations`` rounds, resuming where an earlier run was; ``show`` is called now and then.
+    """Play ``iterations`` rounds, resuming where an earlier run was; ``show`` is called now and
+    then.
 
-    Raises DivergedError if a loss is not finite, or if the discriminator has collapsed: its adversarial loss under 0.001 for
-    500 turns on end, so that the generator has nothing to learn from.
+    Raises DivergedError if a loss is not finite, or if the discriminator has collapsed: its
+    adversarial loss under 0.001 for 500 turns on end, so that the generator has nothing to learn
+    from.
     """
     ledger = Ledger()
     for step in run.steps(iterations, {**game.state(), "ledger": ledger}, "adversarial"):
         for turn in range(game.turns):
-            ledger.add("discriminator", take_turn(game.discriminator, run.generator("discriminator", step, turn)))
+            ledger.add(
+                "discriminator",
+                take_turn(game.discriminator, run.generator("discriminator", step, turn)),
+            )
         with frozen(game.discriminator.network):
             ledger.add("generator", take_turn(game.generator, run.generator("generator", step)))
         if game.average is not None:
@@ -96,7 +112,9 @@ def frozen(network: nn.Module) -> Iterator[None]:
 
 @final
 class Ledger:
-    """Means of the losses since they were last asked for, and for how many turns the discriminator has had nothing to learn."""
+    """Means of the losses since they were last asked for, and for how many turns the discriminator
+    has had nothing to learn.
+    """
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = {}
@@ -135,12 +153,18 @@ class Ledger:
         return {"sums": dict(self.sums), "counts": dict(self.counts), "idle": self.idle}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.sums, self.counts, self.idle = dict(state_dict["sums"]), dict(state_dict["counts"]), state_dict["idle"]
+        self.sums, self.counts, self.idle = (
+            dict(state_dict["sums"]),
+            dict(state_dict["counts"]),
+            state_dict["idle"],
+        )
 
 
 @final
 class Average(Generic[Network]):
-    """A moving average of a network's weights; up to ``start`` steps it is the network itself, for first weights are worth little."""
+    """A moving average of a network's weights; up to ``start`` steps it is the network itself, for
+    first weights are worth little.
+    """
 
     def __init__(self, network: Network, decay: float, start: int = 0) -> None:
         self.model = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))

@@ -1,8 +1,9 @@
-"""Augmentations: DSA (Zhao & Bilen, ICML 2021), and torchvision's AutoAugment and RandAugment for evaluation.
+"""Augmentations: DSA (Zhao & Bilen, ICML 2021), and torchvision's AutoAugment and RandAugment for
+evaluation.
 
-DSA acts on values in the space that is trained in, without clipping. One of the operations is drawn per call. Siamese use
-(distillation) shares the operation and one draw of its parameters among all images of a call; in evaluation the operation is
-shared and the parameters are drawn per image.
+DSA acts on values in the space that is trained in, without clipping. One of the operations is drawn
+per call. Siamese use (distillation) shares the operation and one draw of its parameters among all
+images of a call; in evaluation the operation is shared and the parameters are drawn per image.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ CROP_RATIO, CUTOUT_RATIO, SCALE_RATIO, ROTATION_DEGREES = 0.125, 0.5, 1.2, 15.0
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """An operation and its random numbers: ``amounts`` is 1 × 4 (shared by all images) or n × 4 (one row per image), U(0, 1)."""
+    """An operation and its random numbers: ``amounts`` is 1 × 4 (shared by all images) or n × 4
+    (one row per image), U(0, 1).
+    """
 
     operation: str
     amounts: Float[Tensor, "rows 4"]
@@ -39,7 +42,9 @@ def _column(amounts: Tensor, index: int, like: Tensor) -> Tensor:
 
 
 def colour(images: Images, u: Tensor) -> Images:
-    """Brightness, then saturation, then contrast: x + (u-½)·1, (x-m)·2u+m with m over channels, (x-m)·(u+½)+m with m over all."""
+    """Brightness, then saturation, then contrast: x + (u-½)·1, (x-m)·2u+m with m over channels,
+    (x-m)·(u+½)+m with m over all.
+    """
     bright = images + (_column(u, 0, images) - 0.5) * BRIGHTNESS
     grey = bright.mean(1, keepdim=True)
     saturated = (bright - grey) * (_column(u, 1, images) * SATURATION) + grey
@@ -57,13 +62,18 @@ def crop(images: Images, u: Tensor) -> Images:
         top, left = int(down), int(right)
         return padded[:, :, top : top + size, left : left + size]
     line = torch.arange(size)
-    rows, columns = (down[:, None] + line).to(images.device), (right[:, None] + line).to(images.device)
+    rows, columns = (
+        (down[:, None] + line).to(images.device),
+        (right[:, None] + line).to(images.device),
+    )
     which = torch.arange(len(images), device=images.device)[:, None, None]
     return padded[which, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
 
 
 def cutout(images: Images, u: Tensor) -> Images:
-    """Set a square of half the size to zero; its centre is uniform over the image, the square is clipped at the border."""
+    """Set a square of half the size to zero; its centre is uniform over the image, the square is
+    clipped at the border.
+    """
     size = images.shape[-1]
     side = round(CUTOUT_RATIO * size)
     places = size + 1 - side % 2
@@ -141,7 +151,9 @@ class DSA:
 @final
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """torchvision's AutoAugment or RandAugment, drawn per image, on pixels rounded to bytes; then back into the space."""
+    """torchvision's AutoAugment or RandAugment, drawn per image, on pixels rounded to bytes; then
+    back into the space.
+    """
 
     name: str
     space: Space
@@ -149,9 +161,12 @@ class Policy:
     def __call__(self, images: Images, generator: torch.Generator) -> Images:
         from torchvision.transforms import AutoAugment, AutoAugmentPolicy, RandAugment
 
-        transform = AutoAugment(AutoAugmentPolicy.CIFAR10) if self.name == "autoaugment" else RandAugment()
+        transform = (
+            AutoAugment(AutoAugmentPolicy.CIFAR10) if self.name == "autoaugment" else RandAugment()
+        )
         pixels = (self.space.leave(images).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-        with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator: lent ours, then given back
+        # torchvision draws from the global generator: lent ours, then given back
+        with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(generator.get_state())
             changed = torch.stack([transform(image) for image in pixels])
             generator.set_state(torch.get_rng_state())

@@ -1,7 +1,9 @@
-"""Units of work on a Ray cluster, or on the processors of this machine: the results are those of ``Serial``, sooner.
+"""Units of work on a Ray cluster, or on the processors of this machine: the results are those of
+``Serial``, sooner.
 
-Ray carries units to workers and repeats one whose worker or node died. Every result is stored here, by the job that asked for it,
-as soon as it comes; a unit that fails for its own reasons is not repeated. Imported only where Ray is asked for.
+Ray carries units to workers and repeats one whose worker or node died. Every result is stored here,
+by the job that asked for it, as soon as it comes; a unit that fails for its own reasons is not
+repeated. Imported only where Ray is asked for.
 """
 
 from __future__ import annotations
@@ -26,13 +28,16 @@ from dcbench.worker import Board, End, Stored, versions, work
 
 Value = TypeVar("Value")
 RETRIES = 3  # of a unit whose worker died
-PIECES_PER_SLOT = 4  # of work that can be cut anywhere at no cost, so that the last pieces end at about the same time
+# of work that can be cut anywhere at no cost, so that the last pieces end at about the same time
+PIECES_PER_SLOT = 4
 SHARED_AT_ONCE = 32  # values kept in the object store
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a unit is declared to need. Fractions of one processor or GPU are shared, above that whole ones are counted."""
+    """What a unit is declared to need. Fractions of one processor or GPU are shared, above that
+    whole ones are counted.
+    """
 
     cpus: float
     gpus: float
@@ -40,25 +45,40 @@ class Needs:
     def __post_init__(self) -> None:
         for name, value in (("processors", self.cpus), ("GPUs", self.gpus)):
             if not math.isfinite(value) or value < 0 or (value > 1 and value != int(value)):
-                raise OutOfRangeError(f"the {name} of a unit must be a fraction of one or a whole number, got {value:g}")
+                raise OutOfRangeError(
+                    f"the {name} of a unit must be a fraction of one or a whole number, got {value:g}"
+                )
         if not self.cpus and not self.gpus:
-            raise OutOfRangeError("a unit must need some part of a processor or of a GPU, got 0 of both")
+            raise OutOfRangeError(
+                "a unit must need some part of a processor or of a GPU, got 0 of both"
+            )
 
     @classmethod
     def of(cls, machine: Machine, cpus: float | None, gpus: float | None) -> Needs:
-        """A processor for each thread, or a GPU and one processor where the device is one, if nothing else is said."""
+        """A processor for each thread, or a GPU and one processor where the device is one, if
+        nothing else is said.
+        """
         alone = 1 if machine.on_gpu else machine.threads
         return cls(alone if cpus is None else cpus, float(machine.on_gpu) if gpus is None else gpus)
 
     def slots(self) -> int:
-        """How many units fit onto the cluster's nodes at once, each onto one; raises ClusterError if not even one does."""
+        """How many units fit onto the cluster's nodes at once, each onto one; raises ClusterError
+        if not even one does.
+        """
         wanted = {name: count for name, count in (("CPU", self.cpus), ("GPU", self.gpus)) if count}
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        fit = sum(int(min(node.get(name, 0.0) / count for name, count in wanted.items())) for node in nodes)
+        fit = sum(
+            int(min(node.get(name, 0.0) / count for name, count in wanted.items()))
+            for node in nodes
+        )
         if not fit:
-            most = [max((node.get(name, 0.0) for node in nodes), default=0.0) for name in ("CPU", "GPU")]
+            most = [
+                max((node.get(name, 0.0) for node in nodes), default=0.0) for name in ("CPU", "GPU")
+            ]
             has = f"{most[0]:g} processors and {most[1]:g} GPUs at the most"
-            raise ClusterError(f"a unit needs {self.cpus:g} processors and {self.gpus:g} GPUs, but a node of the cluster has {has}")
+            raise ClusterError(
+                f"a unit needs {self.cpus:g} processors and {self.gpus:g} GPUs, but a node of the cluster has {has}"
+            )
         return fit
 
 
@@ -72,7 +92,8 @@ class Ray(Executor):
         self.slots = needs.slots()
         self.board = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Board).remote()
         resources = {"num_cpus": needs.cpus, "num_gpus": needs.gpus}
-        remote = ray.remote(**resources)(work)  # said here, and not below, a GPU gets a fresh process for each unit
+        # said here, and not below, a GPU gets a fresh process for each unit
+        remote = ray.remote(**resources)(work)
         self._work = remote.options(num_returns="streaming", max_retries=RETRIES)
         self._versions = versions()
         self._shared: dict[int, tuple[Any, Handle[Any]]] = {}
@@ -81,12 +102,16 @@ class Ray(Executor):
         if id(value) not in self._shared:
             while len(self._shared) >= SHARED_AT_ONCE:
                 self._shared.pop(next(iter(self._shared)))  # its units keep what they need
-            self._shared[id(value)] = (value, Stored(ray.put(value)))  # the value is kept, so that its id stays its own
+            # the value is kept, so that its id stays its own
+            self._shared[id(value)] = (value, Stored(ray.put(value)))
         self._shared[id(value)] = self._shared.pop(id(value))  # the last to be given up
         return self._shared[id(value)][1]
 
     def pieces(self, items: Sequence[Value], machine: Machine) -> list[Sequence[Value]]:
-        size = -(-len(items) // (self.slots if machine.engine == "compiled" else PIECES_PER_SLOT * self.slots))
+        size = -(
+            -len(items)
+            // (self.slots if machine.engine == "compiled" else PIECES_PER_SLOT * self.slots)
+        )
         return [items[start : start + size] for start in range(0, len(items), max(1, size))]
 
     def carry_out(self, jobs: Iterable[Job[Value]], site: Site) -> Iterator[Ended[Value]]:
@@ -124,7 +149,9 @@ def _speak_aside() -> None:
     from ray._private import worker
 
     said = worker.print_to_stdstream
-    worker.print_to_stdstream = lambda data, *rest, **more: said({**data, "is_err": True}, *rest, **more)
+    worker.print_to_stdstream = lambda data, *rest, **more: said(
+        {**data, "is_err": True}, *rest, **more
+    )
 
 
 def _knock(address: str) -> None:
@@ -136,7 +163,9 @@ def _knock(address: str) -> None:
 
 @dataclass(eq=False)
 class _Active(Generic[Value]):
-    """A job on its way, with what it does with results, how many of its units are under way, and which have failed."""
+    """A job on its way, with what it does with results, how many of its units are under way, and
+    which have failed.
+    """
 
     job: Job[Value]
     steps: Steps[Value]
@@ -156,7 +185,9 @@ class _Floor(Generic[Value]):
         self.looked = time.monotonic()
 
     def work(self) -> Iterator[Ended[Value]]:
-        """Each job as it ends; raises KeyboardInterrupt when all that was under way has stopped on demand."""
+        """Each job as it ends; raises KeyboardInterrupt when all that was under way has stopped on
+        demand.
+        """
         while True:
             if not self.site.stop():
                 self._fill()
@@ -166,7 +197,9 @@ class _Floor(Generic[Value]):
             elif not self.streams:
                 raise KeyboardInterrupt
             if self.streams:
-                ready, _ = ray.wait(list(self.streams), num_returns=1, timeout=PATIENCE, fetch_local=False)
+                ready, _ = ray.wait(
+                    list(self.streams), num_returns=1, timeout=PATIENCE, fetch_local=False
+                )
                 for stream in ready:
                     self._hear(stream)
             elif self.active:
@@ -207,7 +240,9 @@ class _Floor(Generic[Value]):
         return None
 
     def _advance(self, active: _Active[Value]) -> Ended[Value] | None:
-        """Let a job take its next step, which begins the units that it asks for; its end if that was the last."""
+        """Let a job take its next step, which begins the units that it asks for; its end if that
+        was the last.
+        """
         begun = active.keep is not None
         try:
             batch = active.steps.send(active.failures if begun else None)  # type: ignore[arg-type]  # a generator is begun by None
@@ -218,7 +253,8 @@ class _Floor(Generic[Value]):
         except KeyboardInterrupt:
             if not self.site.stop():
                 raise
-            self.active.remove(active)  # computing of its own was stopped; units under way end as they do
+            # computing of its own was stopped; units under way end as they do
+            self.active.remove(active)
             return None
         except Exception as error:
             return Ended(active.job, error)
@@ -236,7 +272,9 @@ class _Floor(Generic[Value]):
             active.pending -= 1
         except RayTaskError as error:  # not of the unit itself, whose own errors come in an ``End``
             failed = " ".join(str(error.cause).split())[:200]
-            active.failures.append(Failure(unit, ClusterError(f"a worker could not carry it out ({failed})")))
+            active.failures.append(
+                Failure(unit, ClusterError(f"a worker could not carry it out ({failed})"))
+            )
         except RayError as error:
             lost = f"given up after {RETRIES + 1} attempts ({' '.join(str(error).split())[:200]})"
             active.failures.append(Failure(unit, ClusterError(lost)))

@@ -1,7 +1,8 @@
-"""Conformance: what every distiller must do, whichever it is, tried on tiny sets of real images in seconds.
+"""Conformance: what every distiller must do, whichever it is, tried on tiny sets of real images in
+seconds.
 
-A check yields what it finds wrong; one that yields nothing has passed. The project's own tests run the checks over every registered
-method, and ``dcbench check`` over any.
+A check yields what it finds wrong; one that yields nothing has passed. The project's own tests run
+the checks over every registered method, and ``dcbench check`` over any.
 """
 
 from __future__ import annotations
@@ -23,11 +24,20 @@ import torch
 
 from dcbench.distiller import Distiller, hyper_parameters
 from dcbench.errors import DcbenchError, UnknownNameError
-from dcbench.promise import Aspect, wrong_balance, wrong_place, wrong_recipe, wrong_shape, wrong_space, wrong_values
+from dcbench.promise import (
+    Aspect,
+    wrong_balance,
+    wrong_place,
+    wrong_recipe,
+    wrong_shape,
+    wrong_space,
+    wrong_values,
+)
 from dcbench.trials import IPC, PER_CLASS, Candidate, TooMuchWorkError, content, same
 
 ODD_SEED = 0x5EED_0DD  # that no method sets by itself
-SEEDS_TRIED = 8  # for one that gives another set: networks of two seeds may see the same image as nearest the mean
+# for one that gives another set: networks of two seeds may see the same image as nearest the mean
+SEEDS_TRIED = 8
 
 
 class NotApplicableError(Exception):
@@ -44,7 +54,8 @@ class Verdict:
 
 
 def verdict(name: str, candidate: Candidate) -> Verdict:
-    """What comes of the check called ``name``; whatever a stranger's method raises in it is a finding too.
+    """What comes of the check called ``name``; whatever a stranger's method raises in it is a
+    finding too.
 
     Raises TooMuchWorkError if the method would take long even here.
     """
@@ -72,8 +83,14 @@ def _require_sets(name: str, candidate: Candidate) -> None:
 def _told(error: Exception, candidate: Candidate) -> str:
     """The error in one line, with the line of the method's own file that it came from."""
     file = str(getattr(sys.modules[type(candidate.distiller).__module__], "__file__", ""))
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f"{type(error).__name__}: {' '.join(str(error).split())}" + (f" ({Path(file).name}:{lines[-1]})" if lines else "")
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == file
+    ]
+    return f"{type(error).__name__}: {' '.join(str(error).split())}" + (
+        f" ({Path(file).name}:{lines[-1]})" if lines else ""
+    )
 
 
 def _declaration(candidate: Candidate) -> Iterator[str]:
@@ -82,10 +99,15 @@ def _declaration(candidate: Candidate) -> Iterator[str]:
     fields = hyper_parameters(distiller)
     if not distiller.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         yield "its dataclass is not frozen: wanted @dataclass(frozen=True)"
-    if (distiller.__doc__ or f"{distiller.__name__}(").startswith(f"{distiller.__name__}("):  # what dataclass writes where there is none
+    # what dataclass writes where there is none
+    if (distiller.__doc__ or f"{distiller.__name__}(").startswith(f"{distiller.__name__}("):
         yield "its class has no docstring: dcbench list has nothing to say of it"
     for key, value in vars(distiller).items():
-        known = key in fields or key in Distiller.__annotations__ or any(hasattr(base, key) for base in distiller.__bases__)
+        known = (
+            key in fields
+            or key in Distiller.__annotations__
+            or any(hasattr(base, key) for base in distiller.__bases__)
+        )
         if isinstance(value, bool | int | float | str) and not (known or key.startswith("_")):
             yield f"{key} = {value!r} is no hyper-parameter without a type: wanted {key}: {type(value).__name__} = {value!r}, or ClassVar"
     for preset, settings in distiller.presets.items():
@@ -113,7 +135,11 @@ def _promised(aspect: Aspect) -> Callable[[Candidate], Iterator[str]]:
 
     def check(candidate: Candidate) -> Iterator[str]:
         for kind, train in candidate.accepted.items():
-            wrong = aspect(candidate.trial(kind).synthetic, train, IPC if candidate.distiller.budgeted else None)
+            wrong = aspect(
+                candidate.trial(kind).synthetic,
+                train,
+                IPC if candidate.distiller.budgeted else None,
+            )
             if wrong:
                 yield f"{wrong} ({kind})"
 
@@ -141,7 +167,9 @@ def _same_seed(candidate: Candidate) -> Iterator[str]:
 
 @contextmanager
 def _other_global_randomness() -> Iterator[None]:
-    """Generators of our own lend the global ones a state that no method would choose; afterwards these are as they were."""
+    """Generators of our own lend the global ones a state that no method would choose; afterwards
+    these are as they were.
+    """
     of_python, of_numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(torch.Generator().manual_seed(ODD_SEED).get_state())
@@ -159,7 +187,9 @@ def _other_seed(candidate: Candidate) -> Iterator[str]:
         raise NotApplicableError("a reference is the same whatever the seed")
     kind = next(iter(candidate.accepted))
     first = candidate.trial(kind).synthetic
-    if all(same(first, candidate.trial(kind, seed).synthetic) for seed in range(1, SEEDS_TRIED + 1)):
+    if all(
+        same(first, candidate.trial(kind, seed).synthetic) for seed in range(1, SEEDS_TRIED + 1)
+    ):
         yield (
             f"the same set of {SEEDS_TRIED + 1} seeds: run.generator decides nothing, or all {PER_CLASS} images of these tiny classes are "
             "taken (then --set a field that takes fewer)"
@@ -180,8 +210,15 @@ def _leaves_alone(candidate: Candidate) -> Iterator[str]:
 
 
 def _random_states() -> dict[str, bytes]:
-    of_numpy = [value.tobytes() if isinstance(value, np.ndarray) else value for value in np.random.get_state()]
-    return {"torch": torch.get_rng_state().numpy().tobytes(), "Python": repr(random.getstate()).encode(), "NumPy": repr(of_numpy).encode()}
+    of_numpy = [
+        value.tobytes() if isinstance(value, np.ndarray) else value
+        for value in np.random.get_state()
+    ]
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "Python": repr(random.getstate()).encode(),
+        "NumPy": repr(of_numpy).encode(),
+    }
 
 
 def _resumes(candidate: Candidate) -> Iterator[str]:
@@ -195,7 +232,10 @@ def _resumes(candidate: Candidate) -> Iterator[str]:
         with tempfile.TemporaryDirectory() as folder:
             resumed = candidate.interrupted(kind, middle, killed, Path(folder))
         wanted = undisturbed.steps - middle + killed  # the step that was killed had not been saved
-        if not same(resumed.synthetic, undisturbed.synthetic) or resumed.history != undisturbed.history:
+        if (
+            not same(resumed.synthetic, undisturbed.synthetic)
+            or resumed.history != undisturbed.history
+        ):
             yield f"{how} at step {middle} and gone on with, it ends in another set: all that changes must be in run.steps' state"
         elif resumed.steps != wanted:
             yield f"{how} at step {middle}, it took {resumed.steps} more steps, wanted {wanted}"

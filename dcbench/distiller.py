@@ -32,18 +32,25 @@ _Row = TypeVar("_Row")
 class Distiller(ABC):
     """A method: a frozen dataclass whose fields are its hyper-parameters, and nothing else.
 
-    A field's range stands in its annotation (``Annotated[float, Ge(1)]``) and is checked when the object is made.
+    A field's range stands in its annotation (``Annotated[float, Ge(1)]``) and is checked when the
+    object is made.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str | None]  # bibliography key
     version: ClassVar[int] = 1  # raised by hand when the same fields give other images
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # named settings; one that is absent means the defaults
-    protocols: ClassVar[Mapping[str, str]] = {}  # the evaluation protocol of a preset, where it is not the one of the same name
-    source: ClassVar[str] = ""  # of a method named by its file, a hash of that file, which nobody raises a version of
-    later: ClassVar[frozenset[str]] = frozenset()  # fields that older sets of this method were made without: silent at their defaults
-    tried_with: ClassVar[Mapping[str, Any]] = {}  # fields that make a trial short, where the usual names do not
-    budgeted: ClassVar[bool] = True  # False: a reference that uses all the data, whatever the budget
+    # named settings; one that is absent means the defaults
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    # the evaluation protocol of a preset, where it is not the one of the same name
+    protocols: ClassVar[Mapping[str, str]] = {}
+    # of a method named by its file, a hash of that file, which nobody raises a version of
+    source: ClassVar[str] = ""
+    # fields that older sets of this method were made without: silent at their defaults
+    later: ClassVar[frozenset[str]] = frozenset()
+    # fields that make a trial short, where the usual names do not
+    tried_with: ClassVar[Mapping[str, Any]] = {}
+    # False: a reference that uses all the data, whatever the budget
+    budgeted: ClassVar[bool] = True
 
     @classmethod
     def suited_to(cls, spec: ImageSpec) -> Mapping[str, Any]:
@@ -52,18 +59,26 @@ class Distiller(ABC):
 
     @abstractmethod
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
-        """Make ``ipc`` images per class from ``train``, in its space, drawing all randomness from ``run.generator``."""
+        """Make ``ipc`` images per class from ``train``, in its space, drawing all randomness from
+        ``run.generator``.
+        """
 
     def image_steps(self, ipc: int) -> int:
-        """Steps that ``distill`` takes on the images themselves; after any of them a trace may look. 0 if it makes them otherwise."""
+        """Steps that ``distill`` takes on the images themselves; after any of them a trace may
+        look. 0 if it makes them otherwise.
+        """
         return int(getattr(self, "iterations", 0))
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
-        """About how many multiply-accumulates ``distill`` takes, for the estimate and the choice of engine; 0 if next to nothing."""
+        """About how many multiply-accumulates ``distill`` takes, for the estimate and the choice of
+        engine; 0 if next to nothing.
+        """
         return 0.0
 
     def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
-        """What of ``cost_macs`` goes into work that is done once for several sets of a seed (``run.once``), by what identifies it."""
+        """What of ``cost_macs`` goes into work that is done once for several sets of a seed
+        (``run.once``), by what identifies it.
+        """
         return {}
 
     def refuses(self, train: TrainSet, ipc: int) -> str:
@@ -75,30 +90,52 @@ class Distiller(ABC):
             parameter.check(self.name, getattr(self, parameter.name))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Pickled with its file's text, if it was named by a file: another process cannot import that by name."""
+        """Pickled with its file's text, if it was named by a file: another process cannot import
+        that by name.
+        """
         if not self.source:
             return super().__reduce_ex__(protocol)
         path = Path(str(sys.modules[type(self).__module__].__file__))
-        return _rebuilt, (path, type(self).__qualname__, _texts[self.source], dataclasses.asdict(self))  # type: ignore[call-overload]
+        return _rebuilt, (
+            path,
+            type(self).__qualname__,
+            _texts[self.source],
+            dataclasses.asdict(self),  # type: ignore[call-overload]
+        )
 
 
 def by_budget(table: Mapping[int, _Row], ipc: int) -> _Row:
-    """The row of the largest budget in ``table`` that is not above ``ipc``, where a paper gives settings by IPC, from 1 on."""
+    """The row of the largest budget in ``table`` that is not above ``ipc``, where a paper gives
+    settings by IPC, from 1 on.
+    """
     return table[max(budget for budget in table if budget <= ipc)]
 
 
 def recorded_fields(distiller: Distiller) -> dict[str, Any]:
-    """The fields as hashes and records have them: what came ``later`` only where it is not at its default, so that older sets are found."""
-    defaults = {name: parameter.default for name, parameter in hyper_parameters(type(distiller)).items()}
+    """The fields as hashes and records have them: what came ``later`` only where it is not at its
+    default, so that older sets are found.
+    """
+    defaults = {
+        name: parameter.default for name, parameter in hyper_parameters(type(distiller)).items()
+    }
     values = dataclasses.asdict(distiller)  # type: ignore[call-overload]
-    return {name: value for name, value in values.items() if name not in distiller.later or value != defaults[name]}
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in distiller.later or value != defaults[name]
+    }
 
 
 def changed_fields(distiller: Distiller, preset: str, spec: ImageSpec) -> dict[str, Any]:
-    """The fields that are neither the preset's nor, where it is silent, the method's own for images of ``spec``."""
-    defaults = {name: parameter.default for name, parameter in hyper_parameters(type(distiller)).items()}
+    """The fields that are neither the preset's nor, where it is silent, the method's own for images
+    of ``spec``.
+    """
+    defaults = {
+        name: parameter.default for name, parameter in hyper_parameters(type(distiller)).items()
+    }
     usual = {**defaults, **distiller.suited_to(spec), **distiller.presets.get(preset, {})}
-    return {name: value for name, value in dataclasses.asdict(distiller).items() if value != usual[name]}  # type: ignore[call-overload]
+    values = dataclasses.asdict(distiller)  # type: ignore[call-overload]
+    return {name: value for name, value in values.items() if value != usual[name]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,13 +152,17 @@ class HyperParameter:
         """Raises OutOfRangeError if ``value`` is of another type or out of range."""
         if self.choices:
             if value not in self.choices:
-                raise OutOfRangeError(f"{method}: {self.name} must be one of {', '.join(map(str, self.choices))}, got {value!r}")
+                raise OutOfRangeError(
+                    f"{method}: {self.name} must be one of {', '.join(map(str, self.choices))}, got {value!r}"
+                )
             return
         if value is None and type(None) in self.kinds:
             return
         accepted = (*self.kinds, int) if float in self.kinds else self.kinds
         if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in self.kinds):
-            raise OutOfRangeError(f"{method}: {self.name} must be {self._kind_names}, got {value!r}")
+            raise OutOfRangeError(
+                f"{method}: {self.name} must be {self._kind_names}, got {value!r}"
+            )
         if isinstance(value, float) and not math.isfinite(value):
             raise OutOfRangeError(f"{method}: {self.name} must be finite, got {value!r}")
         for bound in self.bounds:
@@ -148,14 +189,19 @@ class HyperParameter:
         if self.choices:
             return "|".join(map(str, self.choices))
         return ", ".join(
-            f"{sign}{getattr(bound, name):g}" for bound in self.bounds for kind, name, sign in _SIGNS if isinstance(bound, kind)
+            f"{sign}{getattr(bound, name):g}"
+            for bound in self.bounds
+            for kind, name, sign in _SIGNS
+            if isinstance(bound, kind)
         )
 
     def require_plain(self) -> None:
         """Raises TypeError if the field could not be set from the command line, or has no default."""
         if not self.choices and not set(self.kinds) <= _PLAIN:
             kinds = " or ".join(getattr(kind, "__name__", str(kind)) for kind in self.kinds)
-            raise TypeError(f"field {self.name} is a {kinds}; it may be a bool, int, float, str or Literal, or one of these or None")
+            raise TypeError(
+                f"field {self.name} is a {kinds}; it may be a bool, int, float, str or Literal, or one of these or None"
+            )
         if self.default is dataclasses.MISSING:
             raise TypeError(f"field {self.name} has no default; give it the paper's value")
 
@@ -165,8 +211,22 @@ class HyperParameter:
 
 
 _PLAIN = {bool, int, float, str, type(None)}
-_SIGNS: tuple[tuple[type, str, str], ...] = ((Ge, "ge", "≥"), (Gt, "gt", ">"), (Le, "le", "≤"), (Lt, "lt", "<"))
-_TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_SIGNS: tuple[tuple[type, str, str], ...] = (
+    (Ge, "ge", "≥"),
+    (Gt, "gt", ">"),
+    (Le, "le", "≤"),
+    (Lt, "lt", "<"),
+)
+_TRUTH = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
 
 
 def _violated(bound: BaseMetadata, value: Any) -> str:
@@ -192,9 +252,15 @@ def hyper_parameters(distiller: type[Distiller]) -> dict[str, HyperParameter]:
         if typing.get_origin(kind) is typing.Annotated:
             kind, *extras = typing.get_args(kind)
             bounds = tuple(extra for extra in extras if isinstance(extra, BaseMetadata))  # type: ignore[assignment]
-        members = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+        members = (
+            typing.get_args(kind)
+            if typing.get_origin(kind) in (typing.Union, types.UnionType)
+            else (kind,)
+        )
         literal = typing.get_origin(kind) is typing.Literal
-        found[field.name] = HyperParameter(field.name, members, typing.get_args(kind) if literal else (), bounds, field.default)
+        found[field.name] = HyperParameter(
+            field.name, members, typing.get_args(kind) if literal else (), bounds, field.default
+        )
     return found
 
 
@@ -206,14 +272,23 @@ _Plugin = TypeVar("_Plugin", bound=type[Distiller])
 
 
 def register(name: str, *, paper: str | None = None) -> Callable[[_Plugin], _Plugin]:
-    """Make a distiller known under ``name``; raises ValueError if the name is another class's or no name, TypeError for a field."""
+    """Make a distiller known under ``name``; raises ValueError if the name is another class's or no
+    name, TypeError for a field.
+    """
 
     def enter(distiller: _Plugin) -> _Plugin:
         before = _registry.get(name)
-        if before is not None and (before.__module__, before.__qualname__) != (distiller.__module__, distiller.__qualname__):
-            raise ValueError(f"the name {name!r} is taken by {before.__module__}.{before.__qualname__}; choose another in @register")
+        if before is not None and (before.__module__, before.__qualname__) != (
+            distiller.__module__,
+            distiller.__qualname__,
+        ):
+            raise ValueError(
+                f"the name {name!r} is taken by {before.__module__}.{before.__qualname__}; choose another in @register"
+            )
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name for a method: wanted small letters and digits with - between, as in 'k-center'")
+            raise ValueError(
+                f"{name!r} is no name for a method: wanted small letters and digits with - between, as in 'k-center'"
+            )
         try:
             fields = hyper_parameters(distiller)
         except (NameError, TypeError) as error:
@@ -230,7 +305,9 @@ def register(name: str, *, paper: str | None = None) -> Callable[[_Plugin], _Plu
 
 
 def registered() -> dict[str, type[Distiller]]:
-    """All distillers by name: the project's own and those of installed packages. One that fails to import hides no other."""
+    """All distillers by name: the project's own and those of installed packages. One that fails to
+    import hides no other.
+    """
     for package_name in PACKAGES:
         package = importlib.import_module(package_name)
         for module in pkgutil.iter_modules(package.__path__, f"{package_name}."):
@@ -254,14 +331,25 @@ def _import_plugin(name: str, load: Callable[[], Any]) -> None:
 
 
 def find(name: str) -> type[Distiller]:
-    """The distiller called ``name``, or the class of ``./file.py:Class``; raises UnknownNameError with a suggestion."""
+    """The distiller called ``name``, or the class of ``./file.py:Class``; raises UnknownNameError
+    with a suggestion.
+    """
     known = registered()  # before any file: what it calls itself must not be another's name
     if ".py:" in name:
         return _from_file(name)
     if name.endswith(".py") and Path(name).is_file():
-        raise DataError(f"{name} is a file, which may hold several methods; say which: {name}:Class")
+        raise DataError(
+            f"{name} is a file, which may hold several methods; say which: {name}:Class"
+        )
     if name not in known:
-        broken = next((f" ({plugin} failed to import: {why})" for plugin, why in _failures.items() if name in plugin), "")
+        broken = next(
+            (
+                f" ({plugin} failed to import: {why})"
+                for plugin, why in _failures.items()
+                if name in plugin
+            ),
+            "",
+        )
         raise UnknownNameError("method", f"{name}{broken}", known)
     return known[name]
 
@@ -269,7 +357,9 @@ def find(name: str) -> type[Distiller]:
 def _from_file(name: str) -> type[Distiller]:
     path, _, attribute = name.rpartition(":")
     if not Path(path).is_file():
-        raise DataError(f"no such file: {path} (wanted a Python file with a distiller called {attribute})")
+        raise DataError(
+            f"no such file: {path} (wanted a Python file with a distiller called {attribute})"
+        )
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -293,15 +383,23 @@ def _class_in(path: Path, attribute: str, text: str) -> type[Distiller]:
         raise DataError(f"{path} failed to import: {type(error).__name__}: {error}") from error
     found = getattr(module, attribute, None)
     if not (isinstance(found, type) and issubclass(found, Distiller) and hasattr(found, "name")):
-        there = [key for key, value in vars(module).items() if hasattr(value, "distill") and hasattr(value, "name")]
-        raise DataError(f"{path} has no registered distiller called {attribute!r}; it has: {', '.join(there) or 'none (see @register)'}")
+        there = [
+            key
+            for key, value in vars(module).items()
+            if hasattr(value, "distill") and hasattr(value, "name")
+        ]
+        raise DataError(
+            f"{path} has no registered distiller called {attribute!r}; it has: {', '.join(there) or 'none (see @register)'}"
+        )
     found.source = hashlib.sha256(text.encode()).hexdigest()[:12]
     _texts[found.source] = text
     return found
 
 
 def build(name: str, preset: str, settings: Mapping[str, Any] | None = None) -> Distiller:
-    """The method ``name`` with a preset's fields and then ``settings``' (strings are parsed); raises UnknownNameError, OutOfRangeError."""
+    """The method ``name`` with a preset's fields and then ``settings``' (strings are parsed);
+    raises UnknownNameError, OutOfRangeError.
+    """
     distiller = find(name)
     fields = hyper_parameters(distiller)
     values = dict(distiller.presets.get(preset, {}))

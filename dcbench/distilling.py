@@ -1,4 +1,6 @@
-"""Make a cell's synthetic set: read it if it is finished, go on with it if it was interrupted, make it otherwise."""
+"""Make a cell's synthetic set: read it if it is finished, go on with it if it was interrupted, make
+it otherwise.
+"""
 
 from __future__ import annotations
 
@@ -22,36 +24,51 @@ COST = "distillation.json"
 def distilling(cell: Cell, workshop: Workshop) -> Steps[Distilled]:
     """The steps of a job to the cell's synthetic set.
 
-    They raise MismatchError if the method cannot run there, DivergedError if its loss is not finite.
+    They raise MismatchError if the method cannot run there, DivergedError if its loss is not
+    finite.
     """
     folder = cell.folder(workshop)
     check_possible(cell)
     if not cell.distiller.budgeted:
-        synthetic = cell.distiller.distill(cell.loaded.train, cell.ipc, Run(cell.seed, workshop.machine))
-        return Distilled(synthetic, cell.provenance(workshop.machine), synthetic.content_hash, folder, None, None)
+        synthetic = cell.distiller.distill(
+            cell.loaded.train, cell.ipc, Run(cell.seed, workshop.machine)
+        )
+        return Distilled(
+            synthetic, cell.provenance(workshop.machine), synthetic.content_hash, folder, None, None
+        )
     with (yield from workshop.hold(folder)):
         if not workshop.resume:
             _forget(folder)
         artifact = _finished(cell, workshop, folder)
         if artifact is None:
-            failures = yield Batch([prepare(cell, workshop)], lambda made: _keep(cell, workshop, made))
+            failures = yield Batch(
+                [prepare(cell, workshop)], lambda made: _keep(cell, workshop, made)
+            )
             for failure in failures:
                 failure.raise_error()
             artifact = read_artifact(folder / ARTIFACT)
         cost = _cost(folder, workshop)
-        publish(folder / ARTIFACT, workshop.out / f"{file_name(cell.distiller.name)}.pt", workshop.say)
-    return Distilled(artifact.synthetic, artifact.provenance, artifact.sha256, folder, folder / ARTIFACT, cost)
+        publish(
+            folder / ARTIFACT, workshop.out / f"{file_name(cell.distiller.name)}.pt", workshop.say
+        )
+    return Distilled(
+        artifact.synthetic, artifact.provenance, artifact.sha256, folder, folder / ARTIFACT, cost
+    )
 
 
 def adopting(cell: Cell, workshop: Workshop, made: Made) -> Steps[None]:
-    """The steps of a job that keeps a set which was made beside the cell's folder as the cell's own, unless it has one."""
+    """The steps of a job that keeps a set which was made beside the cell's folder as the cell's
+    own, unless it has one.
+    """
     folder = cell.folder(workshop)
     with (yield from workshop.hold(folder)):
         artifact = _finished(cell, workshop, folder)
         if artifact is None:
             _keep(cell, workshop, made)
         elif artifact.synthetic.content_hash != made.synthetic.content_hash:
-            workshop.say(f"{cell.label}: {folder / ARTIFACT} is there already, and other in its bits (another machine or engine); it stays")
+            workshop.say(
+                f"{cell.label}: {folder / ARTIFACT} is there already, and other in its bits (another machine or engine); it stays"
+            )
 
 
 def forgetting(cell: Cell, workshop: Workshop) -> Steps[None]:
@@ -65,30 +82,42 @@ def check_possible(cell: Cell) -> None:
     """Raises MismatchError, with the method's reason, if it cannot run there."""
     reason = cell.distiller.refuses(cell.loaded.train, cell.ipc)
     if reason:
-        raise MismatchError(f"{cell.distiller.name} cannot run on {cell.loaded.spec.dataset} at IPC {cell.ipc}: {reason}")
+        raise MismatchError(
+            f"{cell.distiller.name} cannot run on {cell.loaded.spec.dataset} at IPC {cell.ipc}: {reason}"
+        )
 
 
 def reopen(path: Path, workshop: Workshop) -> Distilled:
-    """An artifact from a file, to be evaluated where its own evaluations are, or else in a folder named by its content."""
+    """An artifact from a file, to be evaluated where its own evaluations are, or else in a folder
+    named by its content.
+    """
     artifact = read_artifact(path)
     home = _home(path, artifact, workshop)
-    return Distilled(artifact.synthetic, artifact.provenance, artifact.sha256, home, path, _cost(home, workshop))
+    return Distilled(
+        artifact.synthetic, artifact.provenance, artifact.sha256, home, path, _cost(home, workshop)
+    )
 
 
 def _home(path: Path, artifact: Artifact, workshop: Workshop) -> Path:
     if path.name == ARTIFACT and (path.parent / COST).exists():
         return path.parent
     dataset = file_name(artifact.synthetic.spec.dataset)
-    origin = {key: file_name(str(artifact.provenance.get(key))) for key in ("artifact_hash", "seed")}
-    for out in (workshop.out, path.parent):  # OUT/<method>.pt is a copy of a set that has its folder below the same OUT
-        for twin in sorted((out / dataset).glob(f"*/*/*-{origin['artifact_hash']}/seed{origin['seed']}/{ARTIFACT}")):
+    origin = {
+        key: file_name(str(artifact.provenance.get(key))) for key in ("artifact_hash", "seed")
+    }
+    # OUT/<method>.pt is a copy of a set that has its folder below the same OUT
+    for out in (workshop.out, path.parent):
+        for twin in sorted(
+            (out / dataset).glob(f"*/*/*-{origin['artifact_hash']}/seed{origin['seed']}/{ARTIFACT}")
+        ):
             if twin.read_bytes() == path.read_bytes():
                 return twin.parent
     return workshop.out / dataset / "evaluated" / artifact.sha256[:12]
 
 
 def publish(path: Path, copy: Path, say: Callable[[str], None]) -> None:
-    """Copy an artifact to where the user expects the latest of its method; one that another process is making anew is left to it.
+    """Copy an artifact to where the user expects the latest of its method; one that another process
+    is making anew is left to it.
 
     A set that was imported there may be the only one of its kind: it stays, and that is said.
     """
@@ -129,7 +158,8 @@ def _finished(cell: Cell, workshop: Workshop, folder: Path) -> Artifact | None:
     if any(artifact.provenance.get(key) != wanted[key] for key in ("artifact_hash", "ipc", "seed")):
         workshop.say(f"{path} holds another set than its folder says; it is made again")
         return None
-    (folder / CHECKPOINT).unlink(missing_ok=True)  # left by a process that was killed when all was done
+    # left by a process that was killed when all was done
+    (folder / CHECKPOINT).unlink(missing_ok=True)
     return artifact
 
 
@@ -156,7 +186,8 @@ def prepare(cell: Cell, workshop: Workshop) -> Distil:
         ipc=cell.ipc,
         seed=cell.seed,
         train=workshop.executor.share(train),
-        folder=cell.folder(workshop).absolute(),  # whoever makes it may be at work in another folder
+        # whoever makes it may be at work in another folder
+        folder=cell.folder(workshop).absolute(),
         shared=workshop.out.absolute() / cell.loaded.spec.dataset / "shared",
         context=cell.context,
         macs=macs,

@@ -1,4 +1,6 @@
-"""An embedding: where t-SNE puts a set's images among real ones, by their features in a network trained on the real data."""
+"""An embedding: where t-SNE puts a set's images among real ones, by their features in a network
+trained on the real data.
+"""
 
 from __future__ import annotations
 
@@ -31,16 +33,29 @@ from dcbench.wording import in_words
 
 
 def embedding_protocol(plan: Embedding) -> Protocol:
-    """How the network is trained on the real data: with BatchNorm, as ResNet-18 was published. Ours: the paper does not say."""
+    """How the network is trained on the real data: with BatchNorm, as ResNet-18 was published.
+    Ours: the paper does not say.
+    """
     schedule = Schedule(epochs=plan.epochs, lr=0.05, batch=128, decay=0.0)
-    return Protocol("embedding", 1, schedule, network=plan.network, normalisation="batch", augment="dsa", networks=1)
+    return Protocol(
+        "embedding",
+        1,
+        schedule,
+        network=plan.network,
+        normalisation="batch",
+        augment="dsa",
+        networks=1,
+    )
 
 
 def embedding_macs(plan: Embedding, cell: Cell) -> float:
     """Multiply-accumulates of training the network; features and t-SNE are little beside it."""
     spec, protocol = cell.loaded.spec, embedding_protocol(plan)
     per_image = macs(build_network(plan.network, spec, protocol.normalisation), spec.shape)
-    return per_image * (FIRST_ORDER * plan.epochs * (plan.epoch_images or len(cell.loaded.train)) + len(cell.loaded.test))
+    return per_image * (
+        FIRST_ORDER * plan.epochs * (plan.epoch_images or len(cell.loaded.train))
+        + len(cell.loaded.test)
+    )
 
 
 @dataclass(frozen=True)
@@ -66,19 +81,37 @@ class Placement:
     def asked(self) -> dict[str, Any]:
         """How the network is trained."""
         epoch_images = {"epoch_images": self.plan.epoch_images}
-        return {**embedding_protocol(self.plan).to_json(), **epoch_images, "precision": self.workshop.machine.precision}
+        return {
+            **embedding_protocol(self.plan).to_json(),
+            **epoch_images,
+            "precision": self.workshop.machine.precision,
+        }
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """Of t-SNE."""
         images = len(self.distilled.synthetic) + sum(len(rows) for rows in self._real_rows)
-        perplexity = min(self.plan.perplexity, (images - 1) / 3)  # as van der Maaten's code bounds it
-        wanted = {"perplexity": perplexity, "init": "pca", "learning_rate": "auto", "max_iter": 1000}
-        return {**wanted, "real_per_class": self.plan.real_per_class, "scikit-learn": str(sklearn.__version__)}
+        # as van der Maaten's code bounds it
+        perplexity = min(self.plan.perplexity, (images - 1) / 3)
+        wanted = {
+            "perplexity": perplexity,
+            "init": "pca",
+            "learning_rate": "auto",
+            "max_iter": 1000,
+        }
+        return {
+            **wanted,
+            "real_per_class": self.plan.real_per_class,
+            "scikit-learn": str(sklearn.__version__),
+        }
 
     def carry_out(self) -> tuple[EmbeddingRecord, Path]:
         """The record, read if it is there, and its path."""
-        identity = {"protocol": self.asked, "settings": self.settings, "artifact": self.distilled.sha256}
+        identity = {
+            "protocol": self.asked,
+            "settings": self.settings,
+            "artifact": self.distilled.sha256,
+        }
         path = self.distilled.folder / "embedding" / fingerprint(identity) / RECORD_NAME
         with self.workshop.alone(path.parent):
             found = _read(path) if self.workshop.resume else None
@@ -94,9 +127,14 @@ class Placement:
         real = torch.cat(self._real_rows)
         rows = [
             in_chunks(features.observe, values, count, features.machine, features.widest)
-            for values, count in ((lambda part: train.values(real[part]), len(real)), (synthetic.images.__getitem__, len(synthetic)))
+            for values, count in (
+                (lambda part: train.values(real[part]), len(real)),
+                (synthetic.images.__getitem__, len(synthetic)),
+            )
         ]
-        self.workshop.say(f"{self.cell.label}: t-SNE of {len(real)} real and {len(synthetic)} synthetic images")
+        self.workshop.say(
+            f"{self.cell.label}: t-SNE of {len(real)} real and {len(synthetic)} synthetic images"
+        )
         places, divergence = self._places(torch.cat(rows))
         labels = torch.cat([train.labels[real], synthetic.hard_labels]).tolist()
         return EmbeddingRecord(
@@ -111,7 +149,8 @@ class Placement:
             settings=self.settings,
             kl_divergence=divergence,
             points=tuple(
-                EmbeddedImage(x, y, label, index >= len(real)) for index, ((x, y), label) in enumerate(zip(places, labels, strict=True))
+                EmbeddedImage(x, y, label, index >= len(real))
+                for index, ((x, y), label) in enumerate(zip(places, labels, strict=True))
             ),
             seconds=time.monotonic() - clock,
             **circumstances([ran_on(features.machine)], features.machine.precision),
@@ -120,9 +159,13 @@ class Placement:
 
     @cached_property
     def _real_rows(self) -> list[Int64[Tensor, " k"]]:
-        train, run = self.cell.loaded.train, Run(0, self.workshop.machine)  # the same images beside every set
+        # the same images beside every set
+        train, run = self.cell.loaded.train, Run(0, self.workshop.machine)
         classes = range(train.spec.classes)
-        return [train.draw(label, self.plan.real_per_class, run.generator("embedded", label)) for label in classes]
+        return [
+            train.draw(label, self.plan.real_per_class, run.generator("embedded", label))
+            for label in classes
+        ]
 
     def _places(self, features: Float[Tensor, "n d"]) -> tuple[list[list[float]], float]:
         from sklearn.manifold import TSNE
@@ -132,17 +175,23 @@ class Placement:
         return tsne.fit_transform(features.numpy()).tolist(), float(tsne.kl_divergence_)
 
     def _trained(self) -> _Features:
-        """The network that all embeddings of this data and protocol share; it is trained once and can be interrupted."""
+        """The network that all embeddings of this data and protocol share; it is trained once and
+        can be interrupted.
+        """
         loaded, protocol, workshop = self.cell.loaded, embedding_protocol(self.plan), self.workshop
         if self.distilled.synthetic.space.fingerprint != loaded.train.space.fingerprint:
-            raise MismatchError(f"{self.cell.label}: the set's space is not that of the real images, so no network sees both alike")
+            raise MismatchError(
+                f"{self.cell.label}: the set's space is not that of the real images, so no network sees both alike"
+            )
         cost = embedding_macs(self.plan, self.cell)
         machine = workshop.machine.decide(cost)
         network = build_network(protocol.network, loaded.spec, protocol.normalisation)
         trainer = Trainer(network, machine, self.plan.epoch_images)
 
         def build(part: Run) -> dict[str, Any]:
-            workshop.say(f"training {self.plan.network} on the real data takes about {in_words(machine.estimate_seconds(cost))} here")
+            workshop.say(
+                f"training {self.plan.network} on the real data takes about {in_words(machine.estimate_seconds(cost))} here"
+            )
             train = loaded.train.held_on(machine)
             initialise(network, part.generator("network"))
             augment = augmentation(protocol.augment, loaded.train.space, loaded.spec.flips)
@@ -156,7 +205,9 @@ class Placement:
             machine,
             shared=workshop.out / loaded.spec.dataset / "shared",
             context=self.cell.context,
-            progress=lambda name, done, total: workshop.progress(f"{self.plan.network} on {loaded.spec.dataset}: {name}", done, total),
+            progress=lambda name, done, total: workshop.progress(
+                f"{self.plan.network} on {loaded.spec.dataset}: {name}", done, total
+            ),
             stop=workshop.stop,
             resume=workshop.resume,
             since=workshop.since,
@@ -167,7 +218,9 @@ class Placement:
         machine.settle(network)
         network.eval()
         observe = machine.accelerate(lambda images: network.observe(images).features)
-        return _Features(observe, widest_activation(network, loaded.spec.shape), kept["accuracy"], machine)
+        return _Features(
+            observe, widest_activation(network, loaded.spec.shape), kept["accuracy"], machine
+        )
 
 
 def _read(path: Path) -> EmbeddingRecord | None:

@@ -1,7 +1,9 @@
-"""Several networks of one architecture trained side by side in one pass: their weights are rows of stacked tensors (torch.func.vmap).
+"""Several networks of one architecture trained side by side in one pass: their weights are rows of
+stacked tensors (torch.func.vmap).
 
-On a GPU, ten small images leave most of it idle; side by side, the networks share each launch. On a CPU it is slower than one
-network after the other (one convolution with a group per network: measured), so there it is not used but in tests.
+On a GPU, ten small images leave most of it idle; side by side, the networks share each launch. On a
+CPU it is slower than one network after the other (one convolution with a group per network:
+measured), so there it is not used but in tests.
 """
 
 from __future__ import annotations
@@ -29,20 +31,36 @@ class Ensemble:
     def __init__(self, network: Network, machine: Machine, count: int) -> None:
         self.network, self.machine, self.count = network, machine, count
         machine.settle(network)
-        self.weights = {name: torch.stack([value.detach()] * count).requires_grad_() for name, value in network.named_parameters()}
-        self.buffers = {name: torch.stack([value] * count) for name, value in network.named_buffers()}
+        self.weights = {
+            name: torch.stack([value.detach()] * count).requires_grad_()
+            for name, value in network.named_parameters()
+        }
+        self.buffers = {
+            name: torch.stack([value] * count) for name, value in network.named_buffers()
+        }
 
-        def loss(weights: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
-            return F.cross_entropy(functional_call(network, (weights, buffers), (images,)).float(), labels)
+        def loss(
+            weights: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor, labels: Tensor
+        ) -> Tensor:
+            return F.cross_entropy(
+                functional_call(network, (weights, buffers), (images,)).float(), labels
+            )
 
         self._losses = machine.accelerate(vmap(loss))
 
     def train(
-        self, values: ValuesOf, labels: Labels, schedule: Schedule, runs: Sequence[Run], augment: Augmentation | None = None
+        self,
+        values: ValuesOf,
+        labels: Labels,
+        schedule: Schedule,
+        runs: Sequence[Run],
+        augment: Augmentation | None = None,
     ) -> list[float]:
-        """Initialise and train all networks, each as a ``Trainer`` would with its own of ``runs``; returns their last mean losses.
+        """Initialise and train all networks, each as a ``Trainer`` would with its own of ``runs``;
+        returns their last mean losses.
 
-        Equal to training them one after the other but for rounding. Progress and stopping are the first run's.
+        Equal to training them one after the other but for rounding. Progress and stopping are the
+        first run's.
         """
         self._initialise(runs)
         self.network.train()
@@ -80,9 +98,13 @@ class Ensemble:
         total = torch.zeros(self.count, device=labels.device)
         generators = [run.generator("epoch", epoch) for run in runs]
         orders = [torch.randperm(len(labels), generator=generator) for generator in generators]
-        each = [batches(order, batch, values, augment, generator) for order, generator in zip(orders, generators, strict=True)]
+        each = [
+            batches(order, batch, values, augment, generator)
+            for order, generator in zip(orders, generators, strict=True)
+        ]
         for drawn in zip(*each, strict=True):
-            chosen = labels[torch.stack([indices for indices, _ in drawn]).to(labels.device)]  # to the device in one piece
+            # to the device in one piece
+            chosen = labels[torch.stack([indices for indices, _ in drawn]).to(labels.device)]
             images = torch.stack([self.machine.place(own) for _, own in drawn])
             optimizer.zero_grad()
             losses = self._losses(self.weights, self.buffers, images, chosen)

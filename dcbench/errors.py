@@ -1,4 +1,6 @@
-"""The errors that dcbench raises on purpose. Each message is one line: what was got, what was wanted, what to do."""
+"""The errors that dcbench raises on purpose. Each message is one line: what was got, what was
+wanted, what to do.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-# How torch says so where it has no class of error for it: on a processor, and where a library of CUDA's found no room.
+# How torch says so where it has no class of error for it: on a processor, and where a library of
+# CUDA's found no room.
 OUT_OF_MEMORY = (
     *("not enough memory", "can't allocate memory", "out of memory"),
     *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "unable to find an engine"),
@@ -14,7 +17,9 @@ OUT_OF_MEMORY = (
 
 
 class DcbenchError(Exception):
-    """Anything that dcbench refuses or cannot do; the command line shows its message without a traceback."""
+    """Anything that dcbench refuses or cannot do; the command line shows its message without a
+    traceback.
+    """
 
 
 class UnknownNameError(DcbenchError, LookupError):
@@ -69,7 +74,9 @@ def brief(value: Any) -> str:
 
 
 def in_one_line(error: Exception) -> str:
-    """What went wrong, for people: our own messages as they are, others' with their kind and the work that they came from."""
+    """What went wrong, for people: our own messages as they are, others' with their kind and the
+    work that they came from.
+    """
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     if isinstance(error, ClusterError):
         return " ".join(f"{error}{notes}".split())

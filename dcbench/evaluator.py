@@ -1,4 +1,6 @@
-"""Evaluation: train many networks from scratch on a synthetic set, each with its own seed; the accuracy is the last epoch's."""
+"""Evaluation: train many networks from scratch on a synthetic set, each with its own seed; the
+accuracy is the last epoch's.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ JUDGED_ON: tuple[JudgedOn, ...] = ("test", "holdout")
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a set is judged. Stored in every record; ``version`` is raised by hand when its numbers change."""
+    """How a set is judged. Stored in every record; ``version`` is raised by hand when its numbers
+    change.
+    """
 
     name: str
     version: int
@@ -37,26 +41,47 @@ class Protocol:
     network: str = "convnet"
     normalisation: Normalisation = "instance"
     augment: str = "dsa"
-    networks: int = 100  # how many are trained unless asked otherwise; what one of them gives does not depend on it
+    # how many are trained unless asked otherwise; what one of them gives does not depend on it
+    networks: int = 100
     epochs_without_augmentation: int | None = None  # where a protocol is shorter then
-    judged_on: JudgedOn = "test"  # holdout: training images that were kept from distillation, to choose settings by
-    chosen: tuple[str, ...] = ()  # of network and augmentation, what the user named, which no set's recipe replaces
+    # holdout: training images that were kept from distillation, to choose settings by
+    judged_on: JudgedOn = "test"
+    # of network and augmentation, what the user named, which no set's recipe replaces
+    chosen: tuple[str, ...] = ()
 
-    def with_options(self, network: str | None = None, epochs: int | None = None, augment: str | None = None) -> Protocol:
+    def with_options(
+        self, network: str | None = None, epochs: int | None = None, augment: str | None = None
+    ) -> Protocol:
         """This protocol with the user's changes; raises OutOfRangeError."""
         if epochs is not None and epochs < 1:
             raise OutOfRangeError(f"epochs must be at least 1, got {epochs}")
-        named = {name for name, value in (("augment", augment), ("network", network)) if value is not None}
+        named = {
+            name
+            for name, value in (("augment", augment), ("network", network))
+            if value is not None
+        }
         chosen = tuple(sorted({*self.chosen, *named}))
-        changed = replace(self, network=network or self.network, augment=augment or self.augment, chosen=chosen)
+        changed = replace(
+            self, network=network or self.network, augment=augment or self.augment, chosen=chosen
+        )
         if changed.augment == "none" and epochs is None:
             epochs = self.epochs_without_augmentation
-        return changed if epochs is None else replace(changed, schedule=_stretched(self.schedule, epochs))
+        return (
+            changed
+            if epochs is None
+            else replace(changed, schedule=_stretched(self.schedule, epochs))
+        )
 
     def with_recipe(self, recipe: Mapping[str, Any]) -> Protocol:
-        """This protocol with what a set's own recipe asks for: ``lr``, ``batch``, ``augment``, ``network``, where the user chose none."""
-        schedule = replace(self.schedule, **{key: recipe[key] for key in ("lr", "batch") if key in recipe})
-        unchosen = [key for key in ("augment", "network") if key in recipe and key not in self.chosen]
+        """This protocol with what a set's own recipe asks for: ``lr``, ``batch``, ``augment``,
+        ``network``, where the user chose none.
+        """
+        schedule = replace(
+            self.schedule, **{key: recipe[key] for key in ("lr", "batch") if key in recipe}
+        )
+        unchosen = [
+            key for key in ("augment", "network") if key in recipe and key not in self.chosen
+        ]
         return replace(self, schedule=schedule, **{key: recipe[key] for key in unchosen})
 
     def to_json(self) -> dict[str, Any]:
@@ -74,13 +99,16 @@ def _stretched(schedule: Schedule, epochs: int) -> Schedule:
     """``schedule`` over another number of epochs; a single decay stays at the same share of it."""
     if schedule.decay_after is None:
         return replace(schedule, epochs=epochs)
-    return replace(schedule, epochs=epochs, decay_after=round(schedule.decay_after * epochs / schedule.epochs))
+    return replace(
+        schedule, epochs=epochs, decay_after=round(schedule.decay_after * epochs / schedule.epochs)
+    )
 
 
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        # DataDAM's Table 2. Epochs and batch are not printed there: past 150 epochs the rate is below 1e-5.
+        # DataDAM's Table 2. Epochs and batch are not printed there: past 150 epochs the rate is
+        # below 1e-5.
         Protocol("paper", 1, Schedule(epochs=300, decay=0.5, decay_every=15)),
         # DC, DM, DC-BENCH: `range(E + 1)` epochs, the rate divided once, with a fresh optimizer.
         Protocol(
@@ -89,11 +117,18 @@ PROTOCOLS = {
             Schedule(epochs=1001, decay=0.1, decay_after=501, fresh_momentum=True),
             epochs_without_augmentation=301,
         ),
-        # What DataDAM's released code does: BatchNorm, batches of 64, the rate divided after epoch 901 of 1,801.
-        Protocol("released", 1, Schedule(epochs=1801, batch=64, decay=0.1, decay_after=901, fresh_momentum=True), normalisation="batch"),
+        # What DataDAM's released code does: BatchNorm, batches of 64, the rate divided after epoch
+        # 901 of 1,801.
+        Protocol(
+            "released",
+            1,
+            Schedule(epochs=1801, batch=64, decay=0.1, decay_after=901, fresh_momentum=True),
+            normalisation="batch",
+        ),
         # Minutes on two cores.
         Protocol("quick", 1, Schedule(epochs=300, decay=0.0), networks=5),
-        # The whole data set, for reference: the same network and augmentation, fewer passes over far more images.
+        # The whole data set, for reference: the same network and augmentation, fewer passes over
+        # far more images.
         Protocol("whole", 1, Schedule(epochs=100, decay=0.0), networks=5),
         Protocol("whole-quick", 1, Schedule(epochs=10, decay=0.0), networks=2),
     )
@@ -111,7 +146,9 @@ def find_protocol(name: str) -> Protocol:
 class NetworkResult:
     """One network of an ensemble."""
 
-    network: int  # its index, which with the run's seed decides its initial weights, its batches and their augmentation
+    # its index, which with the run's seed decides its initial weights, its batches and their
+    # augmentation
+    network: int
     accuracy: float  # of the last epoch, on the test set, a fraction
     loss: float | None  # mean training loss of the last epoch; None where it was not finite
     seconds: float
@@ -124,21 +161,29 @@ class NetworkResult:
 
 def evaluation_macs(synthetic: SyntheticSet, test: TestSet, protocol: Protocol) -> float:
     """Multiply-accumulates of training and testing one network."""
-    per_image = macs(build_network(protocol.network, test.spec, protocol.normalisation), test.spec.shape)
+    per_image = macs(
+        build_network(protocol.network, test.spec, protocol.normalisation), test.spec.shape
+    )
     return per_image * (FIRST_ORDER * len(synthetic) * protocol.schedule.epochs + len(test))
 
 
-def evaluate(synthetic: SyntheticSet, test: TestSet, protocol: Protocol, networks: Iterable[int], run: Run) -> Iterator[NetworkResult]:
+def evaluate(
+    synthetic: SyntheticSet, test: TestSet, protocol: Protocol, networks: Iterable[int], run: Run
+) -> Iterator[NetworkResult]:
     """The networks of ``passes``, one by one."""
     for results in passes(synthetic, test, protocol, networks, run):
         yield from results
 
 
-def passes(synthetic: SyntheticSet, test: TestSet, protocol: Protocol, networks: Iterable[int], run: Run) -> Iterator[list[NetworkResult]]:
-    """Train the networks of the given indices; the results of those trained together as they end. MismatchError if set and test do not fit.
+def passes(
+    synthetic: SyntheticSet, test: TestSet, protocol: Protocol, networks: Iterable[int], run: Run
+) -> Iterator[list[NetworkResult]]:
+    """Train the networks of the given indices; the results of those trained together as they end.
+    MismatchError if set and test do not fit.
 
-    Network 57 is the same, with the same engine, whether 0 to 56 were trained or not. The test images are taken into the set's space,
-    not the other way round: a foreign set is never judged in a space it was not made for.
+    Network 57 is the same, with the same engine, whether 0 to 56 were trained or not. The test
+    images are taken into the set's space, not the other way round: a foreign set is never judged in
+    a space it was not made for.
     """
     check_fit(synthetic, test)
     abreast = networks_abreast(synthetic, protocol, run.machine)
@@ -155,9 +200,13 @@ def networks_abreast(synthetic: SyntheticSet, protocol: Protocol, machine: Machi
 class _Jury:
     """What all networks of an ensemble are trained and tested on."""
 
-    def __init__(self, synthetic: SyntheticSet, test: TestSet, protocol: Protocol, run: Run) -> None:
+    def __init__(
+        self, synthetic: SyntheticSet, test: TestSet, protocol: Protocol, run: Run
+    ) -> None:
         self.run, self.schedule = run, protocol.schedule
-        self.trainer = Trainer(build_network(protocol.network, test.spec, protocol.normalisation), run.machine)
+        self.trainer = Trainer(
+            build_network(protocol.network, test.spec, protocol.normalisation), run.machine
+        )
         self.images, self.labels = run.place(synthetic.images), run.place(synthetic.labels)
         self.test_images, self.test_labels = run.place(all_values(test)), test.labels
         self.augment = augmentation(protocol.augment, synthetic.space, test.spec.flips)
@@ -175,9 +224,12 @@ class _Jury:
             clock = time.monotonic()
             initialise(self.trainer.network, part.generator("network"))
             try:
-                loss: float | None = self.trainer.train(self.values, self.labels, self.schedule, part, self.augment)
+                loss: float | None = self.trainer.train(
+                    self.values, self.labels, self.schedule, part, self.augment
+                )
             except DivergedError:
-                loss = None  # its accuracy counts all the same: to leave it out would flatter the set
+                # its accuracy counts all the same: to leave it out would flatter the set
+                loss = None
             costs = (time.monotonic() - clock, part.cost.step_seconds, part.compile_seconds)
             yield [self._result(index, loss, costs)]
 
@@ -194,7 +246,11 @@ class _Jury:
             ensemble = Ensemble(self.trainer.network, self.run.machine, abreast)
             losses = ensemble.train(self.values, self.labels, self.schedule, parts, self.augment)
             epoch = parts[0].cost.step_seconds
-            costs = ((time.monotonic() - clock) / len(own), epoch and epoch / len(own), parts[0].compile_seconds)
+            costs = (
+                (time.monotonic() - clock) / len(own),
+                epoch and epoch / len(own),
+                parts[0].compile_seconds,
+            )
             results = []
             for index in own:
                 ensemble.show(index - first)
@@ -202,8 +258,12 @@ class _Jury:
                 results.append(self._result(index, loss if math.isfinite(loss) else None, costs))
             yield results
 
-    def _result(self, index: int, loss: float | None, costs: tuple[float, float | None, float | None]) -> NetworkResult:
-        """The accuracy of the network as it stands; ``costs``: seconds of its training, of an epoch of it, and of compiling it."""
+    def _result(
+        self, index: int, loss: float | None, costs: tuple[float, float | None, float | None]
+    ) -> NetworkResult:
+        """The accuracy of the network as it stands; ``costs``: seconds of its training, of an epoch
+        of it, and of compiling it.
+        """
         seconds, epoch_seconds, compile_seconds = costs
         clock = time.monotonic()
         self.trainer.network.eval()
@@ -225,7 +285,10 @@ def _unfilled(protocol: Protocol, spec: ImageSpec) -> Network:
 
 def check_fit(synthetic: SyntheticSet, test: TestSet) -> None:
     """Raises MismatchError if the set's images or classes are not those of the test set."""
-    ours, theirs = (*synthetic.images.shape[1:], synthetic.spec.classes), (*test.images.shape[1:], test.spec.classes)
+    ours, theirs = (
+        (*synthetic.images.shape[1:], synthetic.spec.classes),
+        (*test.images.shape[1:], test.spec.classes),
+    )
     if ours != theirs:
         raise MismatchError(
             f"the synthetic set has images of {ours[0]}×{ours[1]}×{ours[2]} in {ours[3]} classes, but {test.spec.dataset} has "
@@ -235,7 +298,9 @@ def check_fit(synthetic: SyntheticSet, test: TestSet) -> None:
 
 def all_values(test: TestSet) -> Tensor:
     """All test images in the set's space, taken there once."""
-    return torch.cat([test.values(slice(start, start + 1000)) for start in range(0, len(test), 1000)])
+    return torch.cat(
+        [test.values(slice(start, start + 1000)) for start in range(0, len(test), 1000)]
+    )
 
 
 def accuracy_of(trainer: Trainer, images: Tensor, labels: Tensor) -> float:

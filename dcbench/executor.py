@@ -1,7 +1,9 @@
-"""Units of work, and who carries them out: here one after another, or whoever implements ``Executor``.
+"""Units of work, and who carries them out: here one after another, or whoever implements
+``Executor``.
 
-A unit is a pure function of its picklable spec, the number of threads included: whoever carries it out, and however often, gets the
-same results. A job says which units it needs, keeps their results as they come, and goes on when all have ended.
+A unit is a pure function of its picklable spec, the number of threads included: whoever carries it
+out, and however often, gets the same results. A job says which units it needs, keeps their results
+as they come, and goes on when all have ended.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ class Site:
 
 
 class Handle(ABC, Generic[Shared_co]):
-    """What several units need, data sets above all: sent at most once to each process, and not part of any spec in words."""
+    """What several units need, data sets above all: sent at most once to each process, and not part
+    of any spec in words.
+    """
 
     @abstractmethod
     def get(self) -> Shared_co:
@@ -60,11 +64,15 @@ class Unit(ABC):
     @property
     @abstractmethod
     def spec(self) -> Mapping[str, Any]:
-        """What the results follow from, in plain values: enough to find the work again from a report of its failure."""
+        """What the results follow from, in plain values: enough to find the work again from a
+        report of its failure.
+        """
 
     @abstractmethod
     def results(self, site: Site) -> Iterator[Any]:
-        """Do the work; each result as it is ready. Raises KeyboardInterrupt when asked to stop, with a resumable state left behind."""
+        """Do the work; each result as it is ready. Raises KeyboardInterrupt when asked to stop,
+        with a resumable state left behind.
+        """
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,8 @@ class Failure:
 
 @dataclass(frozen=True)
 class Batch:
-    """Units that may be carried out in any order, and what is done with each result as it comes, in this process.
+    """Units that may be carried out in any order, and what is done with each result as it comes, in
+    this process.
 
     One without units says that the job has to wait for something else; it is asked again soon.
     """
@@ -92,7 +101,8 @@ class Batch:
     keep: Callable[[Any], None]
 
 
-Steps = Generator[Batch, Sequence[Failure], Value]  # a job on its way: yields batches, is sent what failed of them, returns its result
+# a job on its way: yields batches, is sent what failed of them, returns its result
+Steps = Generator[Batch, Sequence[Failure], Value]
 
 
 @dataclass(frozen=True)
@@ -132,7 +142,9 @@ class Executor(ABC):
 
     @abstractmethod
     def carry_out(self, jobs: Iterable[Job[Value]], site: Site) -> Iterator[Ended[Value]]:
-        """Carry out ``jobs``, each as it ends. One that fails does not stop the others; a disk that cannot be written does."""
+        """Carry out ``jobs``, each as it ends. One that fails does not stop the others; a disk that
+        cannot be written does.
+        """
 
     def finish(self, job: Job[Value], site: Site) -> Value:
         """The result of one job; raises what it raises."""
@@ -187,7 +199,9 @@ def _wait(site: Site) -> None:
 
 
 def _let_go(error: BaseException) -> None:
-    """Give up what the functions held that ``error`` came through: it is kept until others have ended, who need the memory."""
+    """Give up what the functions held that ``error`` came through: it is kept until others have
+    ended, who need the memory.
+    """
     chain: list[BaseException | None] = [error]
     known: set[int] = set()
     while chain:

@@ -24,7 +24,9 @@ from dcbench.source import source_hash
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where and how cells are worked on: none of it changes a result, but for the machine's precision and engine."""
+    """Where and how cells are worked on: none of it changes a result, but for the machine's
+    precision and engine.
+    """
 
     out: Path
     machine: Machine
@@ -46,14 +48,18 @@ class Workshop:
         return Site(self.progress, self.say, self.stop)
 
     def stoppable_progress(self, text: str, done: int, total: int) -> None:
-        """Progress of work that has no steps of ``Run``: raises KeyboardInterrupt where the user has asked to stop."""
+        """Progress of work that has no steps of ``Run``: raises KeyboardInterrupt where the user
+        has asked to stop.
+        """
         self.progress(text, done, total)
         if self.stop():
             raise KeyboardInterrupt
 
     @contextmanager
     def alone(self, folder: Path) -> Iterator[None]:
-        """Hold ``folder`` for this process. While another one is at work there, it says so and can be stopped."""
+        """Hold ``folder`` for this process. While another one is at work there, it says so and can
+        be stopped.
+        """
         tell = self._telling(folder)
 
         def waiting() -> None:
@@ -120,13 +126,19 @@ class Cell:
     @property
     def label(self) -> str:
         """The cell in a few words, for people."""
-        return set_label(self.distiller.name, self.ipc if self.distiller.budgeted else None, self.seed)
+        return set_label(
+            self.distiller.name, self.ipc if self.distiller.budgeted else None, self.seed
+        )
 
     @property
     def context(self) -> dict[str, Any]:
         """Which training images, in which space: what shared work depends on besides its own spec."""
         train = self.loaded.train
-        return {"revision": self.loaded.spec.revision, "space": train.space.fingerprint, "holdout": train.holdout}
+        return {
+            "revision": self.loaded.spec.revision,
+            "space": train.space.fingerprint,
+            "holdout": train.holdout,
+        }
 
     def identity(self, machine: Machine) -> dict[str, Any]:
         """What changes the images, besides budget and seed."""
@@ -144,10 +156,19 @@ class Cell:
         """Where this cell's artifact and evaluations live."""
         budget = f"ipc{self.ipc}" if self.distiller.budgeted else "whole"
         name = f"{self.preset}-{fingerprint(self.identity(workshop.machine))}"
-        return workshop.out / self.loaded.spec.dataset / budget / file_name(self.distiller.name) / name / f"seed{self.seed}"
+        return (
+            workshop.out
+            / self.loaded.spec.dataset
+            / budget
+            / file_name(self.distiller.name)
+            / name
+            / f"seed{self.seed}"
+        )
 
     def provenance(self, machine: Machine) -> dict[str, Any]:
-        """What the artifact says of where it came from. Nothing of time or place, so that the same work gives the same bytes."""
+        """What the artifact says of where it came from. Nothing of time or place, so that the same
+        work gives the same bytes.
+        """
         changed = changed_fields(self.distiller, self.preset, self.loaded.spec)
         return {
             **self.identity(machine),
@@ -164,7 +185,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Distilled:
-    """A finished set with its folder, its file (None for the reference, which has none) and what it cost, where that is known."""
+    """A finished set with its folder, its file (None for the reference, which has none) and what it
+    cost, where that is known.
+    """
 
     synthetic: SyntheticSet
     provenance: Mapping[str, Any]
@@ -183,7 +206,9 @@ class Distilled:
     def label(self) -> str:
         """The set in a few words, for people."""
         step = self.step
-        return set_label(*(self.provenance.get(key) for key in ("method", "ipc", "seed"))) + ("" if step is None else f" step {step}")
+        return set_label(*(self.provenance.get(key) for key in ("method", "ipc", "seed"))) + (
+            "" if step is None else f" step {step}"
+        )
 
 
 def set_label(method: Any, ipc: Any, seed: Any) -> str:
@@ -193,4 +218,7 @@ def set_label(method: Any, ipc: Any, seed: Any) -> str:
 
 def file_name(name: str) -> str:
     """A name, whoever chose it, as that of a single file or folder."""
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)[:60] or "unnamed"
+    return (
+        "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)[:60]
+        or "unnamed"
+    )

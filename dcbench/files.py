@@ -21,7 +21,9 @@ from dcbench.errors import FileFormatError, StorageError, brief
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` through a temporary file, fsync and rename; raises StorageError and leaves the old file."""
+    """Write ``content`` to ``path`` through a temporary file, fsync and rename; raises StorageError
+    and leaves the old file.
+    """
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,20 +37,26 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary = None
         _sync_folder(path.parent)
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}; what stood there before is unchanged") from error
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}; what stood there before is unchanged"
+        ) from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
 
 
 def disk_time(folder: Path) -> float:
-    """The time by the clock that dates files in ``folder``, which on a shared disk is nobody's own; raises StorageError."""
+    """The time by the clock that dates files in ``folder``, which on a shared disk is nobody's own;
+    raises StorageError.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(prefix=".now.", dir=folder) as file:
             return Path(file.name).stat().st_mtime
     except OSError as error:
-        raise StorageError(f"cannot write {folder}: {error.strerror or error}; a folder that can be written is needed") from error
+        raise StorageError(
+            f"cannot write {folder}: {error.strerror or error}; a folder that can be written is needed"
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:
@@ -87,7 +95,9 @@ def append_line(path: Path, value: Mapping[str, Any]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        raise StorageError(f"cannot append to {path}: {error.strerror or error}; earlier lines are unchanged") from error
+        raise StorageError(
+            f"cannot append to {path}: {error.strerror or error}; earlier lines are unchanged"
+        ) from error
 
 
 def _byte_at(stream: Any, position: int) -> bytes:
@@ -96,7 +106,9 @@ def _byte_at(stream: Any, position: int) -> bytes:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read JSON lines; a line that a crash cut short is passed over, for its work is simply done again."""
+    """Read JSON lines; a line that a crash cut short is passed over, for its work is simply done
+    again.
+    """
     if not path.exists():
         return []
     rows = []
@@ -111,7 +123,9 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def write_tensors(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a dict of tensors and plain values; the same value gives the same bytes, whatever the file's name."""
+    """Write a dict of tensors and plain values; the same value gives the same bytes, whatever the
+    file's name.
+    """
     write_bytes(path, tensors_as_bytes(value))
 
 
@@ -136,7 +150,9 @@ def _one_of_each(value: Any) -> Any:
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """Read a dict of tensors and plain values onto the CPU, executing nothing; raises FileFormatError."""
+    """Read a dict of tensors and plain values onto the CPU, executing nothing; raises
+    FileFormatError.
+    """
     value = read_plain_tensors(path)
     if not isinstance(value, dict):
         raise FileFormatError(f"{path} holds a {type(value).__name__}, wanted a dict of tensors")
@@ -153,7 +169,8 @@ class _Inert:
         pass
 
 
-NUMPY_NUMBERS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype")  # NumPy 1's name, 2's, their kind
+# NumPy 1's name, 2's, their kind
+NUMPY_NUMBERS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype")
 
 
 def read_foreign_tensors(path: Path) -> Any:
@@ -165,21 +182,28 @@ def read_foreign_tensors(path: Path) -> Any:
 
 
 def read_plain_tensors(path: Path) -> Any:
-    """Read whatever tensors, lists, dicts and plain values a file holds, executing nothing; raises FileFormatError."""
+    """Read whatever tensors, lists, dicts and plain values a file holds, executing nothing; raises
+    FileFormatError.
+    """
     import torch
 
     try:
         _check_archive(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that a pickle is of another protocol: it is read strictly or refused
+            # that a pickle is of another protocol: it is read strictly or refused
+            warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise FileFormatError(f"no such file: {path}") from error
     except IsADirectoryError as error:
-        raise FileFormatError(f"{path} is a folder, wanted a file (of images, a folder for each class, say --as folder)") from error
+        raise FileFormatError(
+            f"{path} is a folder, wanted a file (of images, a folder for each class, say --as folder)"
+        ) from error
     except Exception as error:  # bytes that are no pickle make its reader raise anything
         reason = _why_unreadable(path, error)
-        raise FileFormatError(f"{path} is damaged or not a file of plain tensors, and was refused unexecuted ({reason})") from error
+        raise FileFormatError(
+            f"{path} is damaged or not a file of plain tensors, and was refused unexecuted ({reason})"
+        ) from error
 
 
 class _RefusedError(Exception):
@@ -194,7 +218,11 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         return error.strerror or type(error).__name__
     if zipfile.is_zipfile(path):
         other = "it holds other objects than tensors and plain values"
-        return other if isinstance(error, pickle.UnpicklingError) else "it is an archive that is damaged or that torch did not write"
+        return (
+            other
+            if isinstance(error, pickle.UnpicklingError)
+            else "it is an archive that is damaged or that torch did not write"
+        )
     with path.open("rb") as stream:
         return _what_begins_with(stream.read(64))
 
@@ -210,9 +238,11 @@ def _what_begins_with(head: bytes) -> str:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse what would swell, and compare the checksums that torch writes and does not read: a flipped bit would pass for a number.
+    """Refuse what would swell, and compare the checksums that torch writes and does not read: a
+    flipped bit would pass for a number.
 
-    torch stores its entries as they are, so that together they are no larger than the file; compressed or overlapping ones are a bomb.
+    torch stores its entries as they are, so that together they are no larger than the file;
+    compressed or overlapping ones are a bomb.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -227,15 +257,21 @@ def _check_archive(path: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, waiting: Callable[[], None] = lambda: None, patience: float = 1.0) -> Iterator[None]:
-    """Hold ``folder`` for one process; while another has it, ``waiting`` is called every ``patience`` seconds, and may raise."""
+def locked(
+    folder: Path, waiting: Callable[[], None] = lambda: None, patience: float = 1.0
+) -> Iterator[None]:
+    """Hold ``folder`` for one process; while another has it, ``waiting`` is called every
+    ``patience`` seconds, and may raise.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=patience)
         while not _acquired(lock):
             waiting()
     except OSError as error:
-        raise StorageError(f"cannot write {folder}: {error.strerror or error}; a folder that can be written is needed") from error
+        raise StorageError(
+            f"cannot write {folder}: {error.strerror or error}; a folder that can be written is needed"
+        ) from error
     try:
         yield
     finally:

@@ -18,7 +18,8 @@ from dcbench.machine import Machine
 
 SpaceKind = Literal["raw", "normalised", "zca"]
 MOST_STRANGE = 0.2  # of a set's pixels, so many may lie far outside their range
-MOST_WHITENED_BYTES = 2 << 30  # of a training set's whitened values that are kept: CIFAR's are 0.6 GB
+# of a training set's whitened values that are kept: CIFAR's are 0.6 GB
+MOST_WHITENED_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class ImageSpec:
     """What a set's images are images of."""
 
     dataset: str
-    revision: str  # hash of the decoded content: the same name with other pixels is another revision
+    # hash of the decoded content: the same name with other pixels is another revision
+    revision: str
     channels: int
     size: int  # pixels per side
     class_names: tuple[str, ...]
@@ -61,7 +63,9 @@ class Space:
         of_pixels = self.kind == "zca" and not any(self.mean) and set(self.std) == {1.0}
         return "zca-pixels" if of_pixels else self.kind
 
-    def enter(self, pixels: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n channels size size"]:
+    def enter(
+        self, pixels: Float[Tensor, "n channels size size"]
+    ) -> Float[Tensor, "n channels size size"]:
         """Pixels in [0, 1] to values in this space, on the pixels' device."""
         if self.kind == "raw":
             return pixels
@@ -71,8 +75,12 @@ class Space:
         centred = values.flatten(1) - self._beside("zca_mean", values)
         return (centred @ self._beside("zca_matrix", values)).view_as(pixels)
 
-    def leave(self, values: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n channels size size"]:
-        """Values in this space back to pixels; not clipped, so that the way there and back is the identity."""
+    def leave(
+        self, values: Float[Tensor, "n channels size size"]
+    ) -> Float[Tensor, "n channels size size"]:
+        """Values in this space back to pixels; not clipped, so that the way there and back is the
+        identity.
+        """
         if self.kind == "raw":
             return values
         unwhitened = values
@@ -82,7 +90,9 @@ class Space:
         return unwhitened * self._row(self.std, values) + self._row(self.mean, values)
 
     def _beside(self, name: str, values: Tensor) -> Tensor:
-        """The tensor called ``name`` where ``values`` are, and of their kind; taken to another device once."""
+        """The tensor called ``name`` where ``values`` are, and of their kind; taken to another
+        device once.
+        """
         tensor: Tensor = getattr(self, name)
         if tensor.device == values.device:
             return tensor.to(values)
@@ -101,15 +111,20 @@ class Space:
 
     @cached_property
     def _colouring(self) -> Tensor:
-        """The inverse of the whitening, in float64 until it is used: its smallest eigenvalues are far from its largest."""
+        """The inverse of the whitening, in float64 until it is used: its smallest eigenvalues are
+        far from its largest.
+        """
         assert self.zca_matrix is not None  # noqa: S101 - asked only of a whitening space
         inverse: Tensor = torch.linalg.inv(self.zca_matrix.double())
         return inverse
 
-    def doubt(self, values: Float[Tensor, "n channels size size"], beyond: float, spread: float = 0.0) -> str:
+    def doubt(
+        self, values: Float[Tensor, "n channels size size"], beyond: float, spread: float = 0.0
+    ) -> str:
         """Why ``values`` can hardly be in this space, or nothing.
 
-        Either they are pixels already, in [0, 1] and over ``spread`` of it at least; or many become pixels more than ``beyond`` outside.
+        Either they are pixels already, in [0, 1] and over ``spread`` of it at least; or many become
+        pixels more than ``beyond`` outside.
         """
         declared = "pixels" if self.kind == "raw" else self.kind
         low, high = float(values.min()), float(values.max())
@@ -129,7 +144,8 @@ class Space:
     def fingerprint(self) -> str:
         """A short hash of what the space is called: kind, mean and std.
 
-        A whitening's matrix follows from the data's revision and holdout; its last bits depend on the machine, so it is left out.
+        A whitening's matrix follows from the data's revision and holdout; its last bits depend on
+        the machine, so it is left out.
         """
         return hashlib.sha256(repr((self.kind, self.mean, self.std)).encode()).hexdigest()[:12]
 
@@ -152,10 +168,14 @@ class Space:
                 zca_matrix=plain.get("zca_matrix"),
             )
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise FileFormatError(f"a space needs kind, mean and std; got {brief(sorted(map(str, plain)))}") from error
+            raise FileFormatError(
+                f"a space needs kind, mean and std; got {brief(sorted(map(str, plain)))}"
+            ) from error
         whitened = isinstance(space.zca_mean, Tensor) and isinstance(space.zca_matrix, Tensor)
         if space.kind not in ("raw", "normalised", "zca") or whitened != (space.kind == "zca"):
-            raise FileFormatError(f"unknown space {brief(space.kind)}; wanted raw, normalised, or zca with zca_mean and zca_matrix")
+            raise FileFormatError(
+                f"unknown space {brief(space.kind)}; wanted raw, normalised, or zca with zca_mean and zca_matrix"
+            )
         return space
 
 
@@ -187,26 +207,40 @@ class TrainSet(_RealSet):
     @cached_property
     def by_class(self) -> tuple[Int64[Tensor, " members"], ...]:
         """Indices of each class's images, in order."""
-        order = torch.argsort(self.labels, stable=True)  # once over all labels, not once for each of a thousand classes
+        # once over all labels, not once for each of a thousand classes
+        order = torch.argsort(self.labels, stable=True)
         return tuple(order.split(torch.bincount(self.labels, minlength=self.spec.classes).tolist()))
 
     @cached_property
     def _whitened(self) -> Tensor | None:
-        """Whitening is a product of large matrices, so it is done once and not per batch, where the values are not too many to keep."""
+        """Whitening is a product of large matrices, so it is done once and not per batch, where the
+        values are not too many to keep.
+        """
         if self.space.kind != "zca" or self.images.numel() * 4 > MOST_WHITENED_BYTES:
             return None
-        return torch.cat([_RealSet.values(self, slice(start, start + 1000)) for start in range(0, len(self), 1000)])
+        return torch.cat(
+            [
+                _RealSet.values(self, slice(start, start + 1000))
+                for start in range(0, len(self), 1000)
+            ]
+        )
 
     def values(self, indices: Int64[Tensor, " k"] | slice) -> Float[Tensor, "k channels size size"]:
         return _RealSet.values(self, indices) if self._whitened is None else self._whitened[indices]
 
     def held_on(self, machine: Machine) -> TrainSet:
-        """This set with its images where batches are drawn: itself, with what it has whitened, if they are there or have no room there."""
-        images = self.images.to(machine.device) if machine.has_room(self.images.nbytes) else self.images
+        """This set with its images where batches are drawn: itself, with what it has whitened, if
+        they are there or have no room there.
+        """
+        images = (
+            self.images.to(machine.device) if machine.has_room(self.images.nbytes) else self.images
+        )
         return self if images is self.images else replace(self, images=images)
 
     def draw(self, label: int, count: int, generator: torch.Generator) -> Int64[Tensor, " k"]:
-        """Indices of ``count`` different images of class ``label``, or of all it has if it has fewer."""
+        """Indices of ``count`` different images of class ``label``, or of all it has if it has
+        fewer.
+        """
         members = self.by_class[label]
         return members[torch.randperm(len(members), generator=generator)[:count].to(members.device)]
 
@@ -235,13 +269,16 @@ class TestSet(_RealSet):
 
 @dataclass(frozen=True, eq=False)
 class SyntheticSet:
-    """What a distiller returns: images in ``space``, labels hard (int64) or soft (one row of class weights each)."""
+    """What a distiller returns: images in ``space``, labels hard (int64) or soft (one row of class
+    weights each).
+    """
 
     spec: ImageSpec
     images: Float[Tensor, "n channels size size"]
     labels: Int64[Tensor, " n"] | Float[Tensor, "n classes"]
     space: Space
-    recipe: Mapping[str, Any] = field(default_factory=dict)  # network, lr, batch, augment, where the set asks for its own
+    # network, lr, batch, augment, where the set asks for its own
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -266,17 +303,23 @@ class SyntheticSet:
 
     @property
     def strange_values(self) -> str:
-        """Why the images can hardly be in their space, or nothing. What is learned may leave [0, 1] far behind, if not as far as bytes."""
+        """Why the images can hardly be in their space, or nothing. What is learned may leave [0, 1]
+        far behind, if not as far as bytes.
+        """
         return self.space.doubt(self.images, beyond=50, spread=0.9)
 
 
 def class_weights(labels: Float[Tensor, "n classes"]) -> Float[Tensor, "n classes"]:
-    """Centred labels, KIP's, as probabilities: shifted back by 1/classes, negative ones cut off, rows summing to one.
+    """Centred labels, KIP's, as probabilities: shifted back by 1/classes, negative ones cut off,
+    rows summing to one.
 
-    Exact for a centred one-hot label, which softmax would flatten; a row with nothing left becomes its largest entry's class.
+    Exact for a centred one-hot label, which softmax would flatten; a row with nothing left becomes
+    its largest entry's class.
     """
     classes = labels.shape[1]
     shifted = (labels + 1 / classes).clamp(min=0)
     total = shifted.sum(1, keepdim=True)
     largest = F.one_hot(labels.argmax(1), classes).to(labels)
-    return torch.where(total > 0, shifted / total.clamp(min=torch.finfo(labels.dtype).tiny), largest).float()
+    return torch.where(
+        total > 0, shifted / total.clamp(min=torch.finfo(labels.dtype).tiny), largest
+    ).float()

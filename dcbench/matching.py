@@ -1,13 +1,15 @@
-"""The feature-matching family: move synthetic images until what random networks see in them is what they see in real ones.
+"""The feature-matching family: move synthetic images until what random networks see in them is what
+they see in real ones.
 
-Each step draws a fresh network, a batch of real images per class and one siamese augmentation per class, and takes one step of
-SGD on the images. A method says what is seen (``describe``) and how far apart two classes' means are (``discrepancy``).
+Each step draws a fresh network, a batch of real images per class and one siamese augmentation per
+class, and takes one step of SGD on the images. A method says what is seen (``describe``) and how
+far apart two classes' means are (``discrepancy``).
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
@@ -37,10 +39,13 @@ GROUP_VALUES = GROUP_IMAGES * 3 * 32 * 32  # and their values, which larger imag
 
 @dataclass(frozen=True)
 class FeatureMatching(Distiller):
-    """Σ over classes of a distance between mean descriptions of real and synthetic images, minimised over the images."""
+    """Σ over classes of a distance between mean descriptions of real and synthetic images,
+    minimised over the images.
+    """
 
     iterations: Annotated[int, Ge(1)] = 8000
-    lr: Annotated[float | None, Gt(0), Le(10)] = None  # of the images; none: 1 up to IPC 50 and 10 above (Table 2)
+    # of the images; none: 1 up to IPC 50 and 10 above (Table 2)
+    lr: Annotated[float | None, Gt(0), Le(10)] = None
     momentum: Annotated[float, Ge(0), Le(1)] = 0.5
     real_batch: Annotated[int, Ge(1)] = 256  # per class and step
     init: Initialisation = "random"
@@ -48,22 +53,29 @@ class FeatureMatching(Distiller):
     normalisation: Literal["instance", "batch", "none", "layer", "group"] = "instance"
     scale: Annotated[float, Gt(0)] = 1.0  # of the loss
 
-    observes: ClassVar[bool] = True  # False: describes the images themselves, and no network is drawn
+    # False: describes the images themselves, and no network is drawn
+    observes: ClassVar[bool] = True
 
     @abstractmethod
-    def describe(self, images: Float[Tensor, "n channels size size"], network: Network) -> Descriptions:
+    def describe(
+        self, images: Float[Tensor, "n channels size size"], network: Network
+    ) -> Descriptions:
         """What is compared, per image."""
 
     @abstractmethod
     def discrepancy(self, real: Means, synthetic: Means) -> Float[Tensor, ""]:
-        """The distance of class means, a sum over classes, so that the classes may be handled a few at a time."""
+        """The distance of class means, a sum over classes, so that the classes may be handled a few
+        at a time.
+        """
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)
         images = run.place(first_images(self.init, train, ipc, run)).requires_grad_()
         optimizer = torch.optim.SGD([images], lr=self.image_lr(ipc), momentum=self.momentum)
         matching = MatchingStep(self, train, ipc, run)
-        for step in run.steps(self.iterations, {"images": images, "optimizer": optimizer, "matching": matching}):
+        for step in run.steps(
+            self.iterations, {"images": images, "optimizer": optimizer, "matching": matching}
+        ):
             optimizer.zero_grad()
             run.log(step, loss=matching.accumulate_gradient(images, step))
             optimizer.step()
@@ -98,7 +110,10 @@ class MatchingStep:
         self.network = build_network(method.network, train.spec, method.normalisation)
         self.network.requires_grad_(False)
         run.machine.settle(self.network)
-        describe: Callable[[Tensor], Descriptions] = lambda images: method.describe(images, self.network)  # noqa: E731
+
+        def describe(images: Tensor) -> Descriptions:
+            return method.describe(images, self.network)
+
         self.describe = run.machine.accelerate(describe) if method.observes else describe
 
     @property
@@ -112,20 +127,23 @@ class MatchingStep:
 
     @property
     def groups(self) -> list[range]:
-        """The classes, as many at a time as their synthetic images fit a chunk. With BatchNorm all at once: the batch is the method's."""
+        """The classes, as many at a time as their synthetic images fit a chunk. With BatchNorm all
+        at once: the batch is the method's.
+        """
         classes = self.train.spec.classes
         if self.network.mixes_images:
             return [range(classes)]
         images = min(GROUP_IMAGES, GROUP_VALUES // self.train.images[0].numel()) >> self.halvings
         most = max(1, min(classes, self.chunk // self.ipc, images // self.method.real_batch))
-        size = next(size for size in range(most, 0, -1) if classes % size == 0)  # equal groups: one shape to compile
+        # equal groups: one shape to compile
+        size = next(size for size in range(most, 0, -1) if classes % size == 0)
         return [range(start, start + size) for start in range(0, classes, size)]
 
     def accumulate_gradient(self, images: Tensor, step: int) -> float:
         """Add the loss's gradient to ``images.grad``; returns the loss.
 
-        Where memory runs out, less is handled at a time from then on and the step is taken anew, with the same draws; the run notes
-        it. Raises DeviceError where nothing can be cut any more.
+        Where memory runs out, less is handled at a time from then on and the step is taken anew,
+        with the same draws; the run notes it. Raises DeviceError where nothing can be cut any more.
         """
         before = None if images.grad is None else images.grad.clone()
         cut = self.halvings
@@ -141,7 +159,9 @@ class MatchingStep:
             self.run.machine.free()  # when the failed attempt's tensors are gone with its traceback
         if self.halvings > cut:
             at_a_time = f"{self.chunk} images and {len(self.groups[0])} of {self.train.spec.classes} classes at a time"
-            self.run.warn(f"out of memory in step {step + 1}: went on with {at_a_time}, the same sum rounded in another order")
+            self.run.warn(
+                f"out of memory in step {step + 1}: went on with {at_a_time}, the same sum rounded in another order"
+            )
         return loss
 
     def _handle_less(self, step: int, reason: str) -> None:
@@ -174,14 +194,17 @@ class MatchingStep:
     def _accumulate_group(self, images: Tensor, group: range, step: int) -> Tensor:
         """Add some classes' gradient to ``images.grad``; returns their loss, without a graph.
 
-        Their real images and what was seen in them are gone then, so that the next classes find the room.
+        Their real images and what was seen in them are gone then, so that the next classes find the
+        room.
         """
         draws = [self.dsa.draw(self.run.generator("dsa", step, label)) for label in group]
         sizes, batch = self._real_batch(group, step, draws)
         with torch.no_grad():
             real = class_means(self._describe_in_chunks(batch), sizes)
         chosen = images[group.start * self.ipc : group.stop * self.ipc].split(self.ipc)
-        augmented = torch.cat([self.dsa.apply(part, draw) for part, draw in zip(chosen, draws, strict=True)])
+        augmented = torch.cat(
+            [self.dsa.apply(part, draw) for part, draw in zip(chosen, draws, strict=True)]
+        )
         synthetic = class_means(self.describe(self.run.place(augmented)), [self.ipc] * len(group))
         loss = self.method.scale * self.method.discrepancy(real, synthetic)
         loss.backward()
@@ -190,18 +213,29 @@ class MatchingStep:
     def _real_batch(self, group: range, step: int, draws: list[Draw]) -> tuple[list[int], Tensor]:
         parts = []
         for label, draw in zip(group, draws, strict=True):
-            indices = self.train.draw(label, self.method.real_batch, self.run.generator("real", step, label))
+            indices = self.train.draw(
+                label, self.method.real_batch, self.run.generator("real", step, label)
+            )
             parts.append(self.dsa.apply(self.run.place(self.train.values(indices)), draw))
         return [len(part) for part in parts], torch.cat(parts)
 
     def _describe_in_chunks(self, images: Tensor) -> Descriptions:
-        """Descriptions without a graph. The last chunk is filled up by repetition, so that one shape is compiled."""
+        """Descriptions without a graph. The last chunk is filled up by repetition, so that one
+        shape is compiled.
+        """
         if self.network.mixes_images or not self.method.observes:
             return self.describe(self.run.place(images))
-        rows = [self.describe(self.run.place(filled_up(part, self.chunk))) for part in images.split(self.chunk)]
+        rows = [
+            self.describe(self.run.place(filled_up(part, self.chunk)))
+            for part in images.split(self.chunk)
+        ]
         return tuple(torch.cat(column)[: len(images)] for column in zip(*rows, strict=True))
 
 
 def class_means(descriptions: Descriptions, sizes: list[int]) -> list[Tensor]:
-    """Means over each class's rows, where ``sizes`` says how many rows of each class follow one another."""
-    return [torch.stack([part.mean(0) for part in rows.float().split(sizes)]) for rows in descriptions]
+    """Means over each class's rows, where ``sizes`` says how many rows of each class follow one
+    another.
+    """
+    return [
+        torch.stack([part.mean(0) for part in rows.float().split(sizes)]) for rows in descriptions
+    ]

@@ -1,8 +1,9 @@
-"""This process's memory on the processor: kept from step to step, given back between jobs, and the most that was held.
+"""This process's memory on the processor: kept from step to step, given back between jobs, and the
+most that was held.
 
-Every step of a training frees tensors of tens of megabytes and asks for their like again. By default the C library hands such blocks
-back to the system at once, which clears each page anew for the next step: a third to a half of a plain loop's time (docs/speed.md). So
-they are kept.
+Every step of a training frees tensors of tens of megabytes and asks for their like again. By
+default the C library hands such blocks back to the system at once, which clears each page anew for
+the next step: a third to a half of a plain loop's time (docs/speed.md). So they are kept.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-STATUS, MARKS, FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs"), "5"  # Linux's words of this process
-KEPT = 1 << 30  # bytes: smaller blocks, and as much as this at the heap's end, stay with the process when they are freed
+# Linux's words of this process
+STATUS, MARKS, FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs"), "5"
+# bytes: smaller blocks, and as much as this at the heap's end, stay with the process when they are
+# freed
+KEPT = 1 << 30
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 
@@ -53,7 +57,9 @@ def peak_bytes() -> int:
 
 @cache
 def gnu_library() -> ctypes.CDLL | None:
-    """GNU's C library, where it is this process's: it can be told to keep memory, and to give it back."""
+    """GNU's C library, where it is this process's: it can be told to keep memory, and to give it
+    back.
+    """
     if sys.platform != "linux":
         return None
     library = ctypes.CDLL(None)

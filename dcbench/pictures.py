@@ -16,11 +16,16 @@ SMALLEST_TILE = 32  # pixels per side on the page: smaller images are enlarged b
 
 
 def grid(synthetic: SyntheticSet) -> UInt8[Tensor, "channels height width"]:
-    """All images (at most 50 per class) on one sheet, a class in each row (in several, if it has more than ten)."""
+    """All images (at most 50 per class) on one sheet, a class in each row (in several, if it has
+    more than ten).
+    """
     from torchvision.utils import make_grid
 
     labels = synthetic.hard_labels
-    members = [torch.nonzero(labels == label).flatten()[:MOST_PER_CLASS] for label in range(synthetic.spec.classes)]
+    members = [
+        torch.nonzero(labels == label).flatten()[:MOST_PER_CLASS]
+        for label in range(synthetic.spec.classes)
+    ]
     longest = max(len(rows) for rows in members)
     columns = min(10, longest)
     rows_per_class = -(-longest // columns)
@@ -31,7 +36,9 @@ def grid(synthetic: SyntheticSet) -> UInt8[Tensor, "channels height width"]:
         tiles += [pixels[chosen], blank.expand(columns * rows_per_class - len(chosen), -1, -1, -1)]
     factor = max(1, SMALLEST_TILE // synthetic.spec.size)
     enlarged = torch.cat(tiles).repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-    return (make_grid(enlarged, nrow=columns, padding=2, pad_value=1.0) * 255).round().to(torch.uint8)
+    return (
+        (make_grid(enlarged, nrow=columns, padding=2, pad_value=1.0) * 255).round().to(torch.uint8)
+    )
 
 
 def as_png(sheet: UInt8[Tensor, "channels height width"]) -> bytes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, how much there is
+# what is being done, how much of it is done, how much there is
+Progress = Callable[[str, int, int], None]
 
 
 def silent(text: str, done: int, total: int) -> None:

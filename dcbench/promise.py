@@ -1,4 +1,6 @@
-"""What every set that a distiller returns must be, aspect by aspect: the harness keeps no other, and ``dcbench check`` tells which."""
+"""What every set that a distiller returns must be, aspect by aspect: the harness keeps no other,
+and ``dcbench check`` tells which.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from dcbench.artifact import check_recipe
 from dcbench.errors import DivergedError, FileFormatError, MismatchError
 from dcbench.images import SyntheticSet, TrainSet
 
-Aspect = Callable[[SyntheticSet, TrainSet, int | None], str]  # what is wrong, or nothing; no budget: the training set's own numbers
+# what is wrong, or nothing; no budget: the training set's own numbers
+Aspect = Callable[[SyntheticSet, TrainSet, int | None], str]
 
 
 def require_promised(made: object, train: TrainSet, ipc: int | None) -> SyntheticSet:
@@ -48,16 +51,27 @@ def wrong_type(made: object, train: TrainSet) -> str:
 def wrong_shape(made: SyntheticSet, train: TrainSet, ipc: int | None) -> str:
     """Another number of images, or images of another shape."""
     wanted = (len(train) if ipc is None else ipc * train.spec.classes, *train.spec.shape)
-    return "" if tuple(made.images.shape) == wanted else f"images of shape {tuple(made.images.shape)}, wanted {wanted}"
+    return (
+        ""
+        if tuple(made.images.shape) == wanted
+        else f"images of shape {tuple(made.images.shape)}, wanted {wanted}"
+    )
 
 
 def wrong_balance(made: SyntheticSet, train: TrainSet, ipc: int | None) -> str:
     """Other numbers of images of the classes, or classes that there are not."""
-    labels, wanted = made.hard_labels.detach().cpu(), [len(members) if ipc is None else ipc for members in train.by_class]
+    labels, wanted = (
+        made.hard_labels.detach().cpu(),
+        [len(members) if ipc is None else ipc for members in train.by_class],
+    )
     if bool(((labels < 0) | (labels >= len(wanted))).any()):
         return f"labels from {int(labels.min())} to {int(labels.max())}, but there are {len(wanted)} classes"
     counts = torch.bincount(labels, minlength=len(wanted)).tolist()
-    return "" if counts == wanted else f"{counts} images of the classes, wanted {ipc or wanted} of each"
+    return (
+        ""
+        if counts == wanted
+        else f"{counts} images of the classes, wanted {ipc or wanted} of each"
+    )
 
 
 def wrong_values(made: SyntheticSet, _train: TrainSet, _ipc: int | None) -> str:
@@ -73,7 +87,11 @@ def wrong_place(made: SyntheticSet, _train: TrainSet, _ipc: int | None) -> str:
         for name, tensor in _tensors(made)
         if tensor.requires_grad or tensor.device.type != "cpu"
     ]
-    return "; ".join(wrong + [f"images of {made.images.dtype}, wanted torch.float32"] * (made.images.dtype != torch.float32))
+    return "; ".join(
+        wrong
+        + [f"images of {made.images.dtype}, wanted torch.float32"]
+        * (made.images.dtype != torch.float32)
+    )
 
 
 def wrong_space(made: SyntheticSet, train: TrainSet, _ipc: int | None) -> str:

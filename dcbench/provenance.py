@@ -28,9 +28,11 @@ def ran_on(machine: Machine) -> dict[str, Any]:
 
 
 def circumstances(rows: Sequence[Mapping[str, Any]], precision: str) -> dict[str, Any]:
-    """What a record says of the machine and the code that made ``rows`` (each with what ``ran_on`` says), and of the time.
+    """What a record says of the machine and the code that made ``rows`` (each with what ``ran_on``
+    says), and of the time.
 
-    Where rows differ, as those of an ensemble that was enlarged later may, it names each; older rows do not say their code.
+    Where rows differ, as those of an ensemble that was enlarged later may, it names each; older
+    rows do not say their code.
     """
 
     def each(name: str) -> str:

@@ -1,4 +1,6 @@
-"""Carry out a study: say what it costs, make its sets, and judge, trace, embed or search as its plan says. Resumable throughout."""
+"""Carry out a study: say what it costs, make its sets, and judge, trace, embed or search as its
+plan says. Resumable throughout.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Piece:
 
 @dataclass
 class Outcome:
-    """What a study came to: records with their paths, sets with theirs; what could not be done is counted."""
+    """What a study came to: records with their paths, sets with theirs; what could not be done is
+    counted.
+    """
 
     evaluations: list[tuple[EvaluationRecord, Path, Path | None]] = field(default_factory=list)
     traces: list[tuple[TraceRecord, Path]] = field(default_factory=list)
@@ -55,7 +59,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A study under one preset, in one workshop. ``truth``: a table of a search space's true accuracies, where none is trained."""
+    """A study under one preset, in one workshop. ``truth``: a table of a search space's true
+    accuracies, where none is trained.
+    """
 
     study: Study
     preset: str
@@ -63,7 +69,8 @@ class Reproduction:
     workshop: Workshop
     truth: Path | None = None
     truth_column: str | None = None
-    only_estimate: bool = False  # for which data that is not there is taken to be as the catalogue says
+    # for which data that is not there is taken to be as the catalogue says
+    only_estimate: bool = False
 
     @property
     def plan(self) -> Plan:
@@ -76,11 +83,18 @@ class Reproduction:
         if self.plan.search is not None:
             self._search([])
         elif self.truth is not None:
-            raise OutOfRangeError(f"--truth is for studies that search over architectures; {self.study.name} does not")
+            raise OutOfRangeError(
+                f"--truth is for studies that search over architectures; {self.study.name} does not"
+            )
 
     def refuse_other(self, protocol: str | None, seeds: Sequence[int] | None) -> None:
-        """Raises UnknownNameError or OutOfRangeError where another protocol or other seeds are asked for than the study's own."""
-        own, made = self._protocol_names(), sorted({seed for part in self.plan.parts for seed in part.seeds})
+        """Raises UnknownNameError or OutOfRangeError where another protocol or other seeds are
+        asked for than the study's own.
+        """
+        own, made = (
+            self._protocol_names(),
+            sorted({seed for part in self.plan.parts for seed in part.seeds}),
+        )
         if protocol is not None and protocol not in (known := {*PROTOCOLS, *own}):
             raise UnknownNameError("protocol", protocol, known)
         if protocol is not None and own and {protocol} != own:
@@ -96,33 +110,53 @@ class Reproduction:
             )
 
     def _protocol_names(self) -> set[str]:
-        """The protocols that the study trains networks by to judge sets or architectures; none where it only places images."""
+        """The protocols that the study trains networks by to judge sets or architectures; none
+        where it only places images.
+        """
         if self.plan.search is not None:
             return {find_space(self.plan.search.space).protocol_named(None, self.preset).name}
         if self.plan.embedding is not None:
             return set()
         grids = map(self._grid, self.plan.parts)
-        return {grid.protocol_of(distiller, None).name for grid in grids for distiller in grid.distillers().values()}
+        return {
+            grid.protocol_of(distiller, None).name
+            for grid in grids
+            for distiller in grid.distillers().values()
+        }
 
     def estimate(self) -> list[Piece]:
-        """The pieces of the whole study, whatever of it is done already; from operations counted, good to a factor of three."""
+        """The pieces of the whole study, whatever of it is done already; from operations counted,
+        good to a factor of three.
+        """
         pieces, counted = [], set[tuple[int, str]]()
         for part, cell in self._cells():
             distilled = _distilling_macs(cell, counted)
-            judged = sum(self._judging_macs(cell, protocol) for protocol in self._protocols(part, cell))
-            pieces.append(Piece(_label(part, cell), self._seconds(distilled) + self._seconds(judged)))
+            judged = sum(
+                self._judging_macs(cell, protocol) for protocol in self._protocols(part, cell)
+            )
+            pieces.append(
+                Piece(_label(part, cell), self._seconds(distilled) + self._seconds(judged))
+            )
         if self.plan.embedding is not None:
             _, cell = next(self._cells())
             pieces.append(
-                Piece(f"{self.plan.embedding.network} on the real data", self._seconds(embedding_macs(self.plan.embedding, cell)))
+                Piece(
+                    f"{self.plan.embedding.network} on the real data",
+                    self._seconds(embedding_macs(self.plan.embedding, cell)),
+                )
             )
         return pieces + self._search_pieces()
 
     def carry_out(self) -> Outcome:
-        """Do all of it. A cell that cannot be done is skipped, and its reason said as it ends, unless it is the only one."""
+        """Do all of it. A cell that cannot be done is skipped, and its reason said as it ends,
+        unless it is the only one.
+        """
         outcome = Outcome()
         self._check_truth()  # hours before it is needed
-        jobs = [Job(_label(part, cell), cell.folder(self.workshop), partial(self._steps, part, cell)) for part, cell in self._cells()]
+        jobs = [
+            Job(_label(part, cell), cell.folder(self.workshop), partial(self._steps, part, cell))
+            for part, cell in self._cells()
+        ]
         done: dict[Job[Outcome], Outcome] = {}
         for ended in self.workshop.executor.carry_out(jobs, self.workshop.site):
             if isinstance(ended.outcome, Exception) and len(jobs) > 1:
@@ -142,7 +176,9 @@ class Reproduction:
             table_of_truths(search, draw(search.space, spec, search.sample, search.seed), spec)
 
     def _steps(self, part: Part, cell: Cell) -> Steps[Outcome]:
-        """One cell. Sets and the networks that judge them go to the executor; what is traced is made here, and so are embeddings."""
+        """One cell. Sets and the networks that judge them go to the executor; what is traced is
+        made here, and so are embeddings.
+        """
         plan, outcome = self.plan, Outcome()
         if plan.trace:
             (protocol,) = self._protocols(part, cell)
@@ -151,10 +187,14 @@ class Reproduction:
             return outcome
         distilled = yield from distilling(cell, self.workshop)
         if plan.embedding is not None:
-            outcome.embeddings.append(Placement(cell, distilled, plan.embedding, self.workshop).carry_out())
+            outcome.embeddings.append(
+                Placement(cell, distilled, plan.embedding, self.workshop).carry_out()
+            )
         for protocol in self._protocols(part, cell):
             networks = plan.ensemble or protocol.networks
-            record = yield from scoring(Judgement(distilled, cell.loaded.test, protocol, cell.seed, networks, self.workshop))
+            record = yield from scoring(
+                Judgement(distilled, cell.loaded.test, protocol, cell.seed, networks, self.workshop)
+            )
             outcome.evaluations.append((record, record_path(distilled, record), distilled.path))
         if distilled.path is not None:
             outcome.sets.append(distilled.path)
@@ -162,7 +202,15 @@ class Reproduction:
 
     def _grid(self, part: Part) -> Grid:
         holdout = self.plan.search.validation if self.plan.search else 0
-        return Grid(part.methods, (self.plan.dataset,), part.ipcs, part.seeds, self.preset, part.fields, holdout=holdout)
+        return Grid(
+            part.methods,
+            (self.plan.dataset,),
+            part.ipcs,
+            part.seeds,
+            self.preset,
+            part.fields,
+            holdout=holdout,
+        )
 
     def _cells(self) -> Iterator[tuple[Part, Cell]]:
         for part in self.plan.parts:
@@ -176,7 +224,9 @@ class Reproduction:
         try:
             return grid.load(self.plan.dataset, self.places, self.workshop)
         except AbsentDataError as absent:
-            counted = declared(self.plan.dataset, holdout=grid.holdout) if self.only_estimate else None
+            counted = (
+                declared(self.plan.dataset, holdout=grid.holdout) if self.only_estimate else None
+            )
             if counted is None:
                 raise
             numbers = f"{len(counted.train)} images to train on and {len(counted.test)} to test"
@@ -193,14 +243,25 @@ class Reproduction:
         if self.plan.embedding is not None or self.plan.search is not None:
             return []
         usual = self._grid(part).protocol_of(cell.distiller, None)
-        return [usual.with_options(network, None, augment) for network in part.networks or (None,) for augment in part.augments or (None,)]
+        return [
+            usual.with_options(network, None, augment)
+            for network in part.networks or (None,)
+            for augment in part.augments or (None,)
+        ]
 
     def _judging_macs(self, cell: Cell, protocol: Protocol) -> float:
         """Multiply-accumulates of judging one cell by one protocol, at each step of a trace."""
         loaded, budget = cell.loaded, cell.ipc * cell.loaded.spec.classes
-        per_image = macs(build_network(protocol.network, loaded.spec, protocol.normalisation), loaded.spec.shape)
+        per_image = macs(
+            build_network(protocol.network, loaded.spec, protocol.normalisation), loaded.spec.shape
+        )
         images = FIRST_ORDER * protocol.schedule.epochs * budget + len(loaded.test)
-        return per_image * images * (self.plan.ensemble or protocol.networks) * max(1, len(self.plan.trace))
+        return (
+            per_image
+            * images
+            * (self.plan.ensemble or protocol.networks)
+            * max(1, len(self.plan.trace))
+        )
 
     def _search(self, sets: list[Path]) -> Search:
         wanted = self.plan.search
@@ -208,7 +269,10 @@ class Reproduction:
             raise OutOfRangeError(f"{self.study.name} searches over no architectures")
         space = find_space(wanted.space)
         sized = f"random:{self.plan.parts[0].ipcs[0]}"
-        words = [*map(str, sets), *(sized if proxy == "random" else proxy for proxy in wanted.proxies)]
+        words = [
+            *map(str, sets),
+            *(sized if proxy == "random" else proxy for proxy in wanted.proxies),
+        ]
         return Search(
             parse_requests(words),
             space,
@@ -223,7 +287,9 @@ class Reproduction:
         )
 
     def _search_pieces(self) -> list[Piece]:
-        """Of a search: every architecture on every proxy, and on the whole data where the truth is trained here."""
+        """Of a search: every architecture on every proxy, and on the whole data where the truth is
+        trained here.
+        """
         wanted = self.plan.search
         if wanted is None:
             return []
@@ -232,12 +298,18 @@ class Reproduction:
         forward = sum(draw(space, loaded.spec, wanted.sample, seed=0).macs.values()) * wanted.seeds
         budget = self.plan.parts[0].ipcs[0] * loaded.spec.classes
         sizes = {"early-stopping": budget, "whole": len(loaded.train)}
-        proxies = {str(label): budget for label in ["random", *(own.label for _, own in self._cells())]}
+        proxies = {
+            str(label): budget for label in ["random", *(own.label for _, own in self._cells())]
+        }
         proxies |= {name: sizes[name] for name in wanted.proxies if name in sizes}
         pieces = []
         for name, images in proxies.items():
             schedule = (protocol.on_the_whole() if name == "whole" else protocol).schedule
-            seen = FIRST_ORDER * images * schedule.epochs + wanted.validation + (len(loaded.test) if name == "whole" else 0)
+            seen = (
+                FIRST_ORDER * images * schedule.epochs
+                + wanted.validation
+                + (len(loaded.test) if name == "whole" else 0)
+            )
             pieces.append(Piece(f"architectures on {name}", self._seconds(forward * seen)))
         return pieces
 
@@ -246,9 +318,14 @@ class Reproduction:
 
 
 def _distilling_macs(cell: Cell, counted: set[tuple[int, str]]) -> float:
-    """Multiply-accumulates of making the cell's set, without the work shared with other sets that is ``counted`` already; adds its own."""
+    """Multiply-accumulates of making the cell's set, without the work shared with other sets that
+    is ``counted`` already; adds its own.
+    """
     what = (cell.loaded.train, cell.ipc)
-    shared = {(cell.seed, name): operations for name, operations in cell.distiller.shared_macs(*what).items()}
+    shared = {
+        (cell.seed, name): operations
+        for name, operations in cell.distiller.shared_macs(*what).items()
+    }
     spared = sum(operations for work, operations in shared.items() if work in counted)
     counted.update(shared)
     return cell.distiller.cost_macs(*what) - spared

@@ -1,4 +1,6 @@
-"""Run: everything that a piece of work gets from the harness, its randomness, its machine, its progress and its memory of itself."""
+"""Run: everything that a piece of work gets from the harness, its randomness, its machine, its
+progress and its memory of itself.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ CHECKPOINT_VERSION = 1
 CHECKPOINT = "checkpoint.pt"
 HISTORY = "history.csv"
 UNKNOWN = "unknown"  # code of older checkpoints and shared work, which do not say it
-CHECKPOINT_SHARE = 0.015  # of a run's time, at the most, goes into checkpoints, however large the images are
+# of a run's time, at the most, goes into checkpoints, however large the images are
+CHECKPOINT_SHARE = 0.015
 
 
 @runtime_checkable
@@ -38,7 +41,8 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
 
 
-Watch = Callable[[str, int, Mapping[str, Tensor | Stateful]], None]  # what is being done, how many steps are done, its state then
+# what is being done, how many steps are done, its state then
+Watch = Callable[[str, int, Mapping[str, Tensor | Stateful]], None]
 
 
 def unwatched(name: str, done: int, state: Mapping[str, Tensor | Stateful]) -> None:
@@ -51,10 +55,12 @@ class Cost:
 
     seconds: float = 0.0
     steps: list[float] = field(default_factory=list)  # seconds of each step, the latest 1,000
-    resumed_elsewhere: bool = False  # went on, as its user allowed, or took shared work, from another device, engine or version
+    # went on, as its user allowed, or took shared work, from another device, engine or version
+    resumed_elsewhere: bool = False
     warnings: list[str] = field(default_factory=list)  # what happened that the record should say
     counted: list[str] = field(default_factory=list)  # the shared work that is among the seconds
-    codes: set[str] = field(default_factory=lambda: {source_hash()})  # hashes of the code that did any of it
+    # hashes of the code that did any of it
+    codes: set[str] = field(default_factory=lambda: {source_hash()})
 
     @property
     def step_seconds(self) -> float | None:
@@ -83,18 +89,26 @@ class Run:
     shared: Path | None = None
     context: Mapping[str, Any] = field(default_factory=dict)
     progress: Progress = silent
-    stop: Callable[[], bool] = lambda: False  # asked at every step; true: save and raise KeyboardInterrupt
+    # asked at every step; true: save and raise KeyboardInterrupt
+    stop: Callable[[], bool] = lambda: False
     resume: bool = True
-    since: float = 0.0  # shared work that was done before, by the clock of the disk, is forgotten and done anew
+    # shared work that was done before, by the clock of the disk, is forgotten and done anew
+    since: float = 0.0
     elsewhere: bool = False  # whether a checkpoint of another machine may be gone on with
-    checkpoint_seconds: float = 30.0  # between two, or more where writing one takes long; 0: after each step
-    watch: Watch = unwatched  # shown the state before the first step and after each, always before a checkpoint says that it is done
+    # between two, or more where writing one takes long; 0: after each step
+    checkpoint_seconds: float = 30.0
+    # shown the state before the first step and after each, always before a checkpoint says that it
+    # is done
+    watch: Watch = unwatched
     cost: Cost = field(default_factory=Cost)
     history: list[dict[str, float]] = field(default_factory=list)
-    loops: list[str] = field(default_factory=list, init=False)  # of this very object, that ``steps`` has begun
+    # of this very object, that ``steps`` has begun
+    loops: list[str] = field(default_factory=list, init=False)
 
     def generator(self, *names: str | int) -> torch.Generator:
-        """A fresh generator that depends on the seed and ``names`` alone, so that no state of it need ever be saved."""
+        """A fresh generator that depends on the seed and ``names`` alone, so that no state of it
+        need ever be saved.
+        """
         digest = hashlib.sha256(json.dumps([self.seed, *names]).encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
@@ -104,7 +118,9 @@ class Run:
 
     @property
     def compile_seconds(self) -> float | None:
-        """What compiling cost, as far as steps show it; None where nothing was compiled or no step was timed."""
+        """What compiling cost, as far as steps show it; None where nothing was compiled or no step
+        was timed.
+        """
         return self.cost.first_steps_more_seconds if self.machine.engine == "compiled" else None
 
     def log(self, step: int, **values: float) -> None:
@@ -119,8 +135,11 @@ class Run:
         if message not in self.cost.warnings:
             self.cost.warnings.append(message)
 
-    def steps(self, total: int, state: Mapping[str, Tensor | Stateful], name: str = "distill") -> Iterator[int]:
-        """Count from where an earlier run was interrupted up to ``total``, restoring and saving ``state`` in place.
+    def steps(
+        self, total: int, state: Mapping[str, Tensor | Stateful], name: str = "distill"
+    ) -> Iterator[int]:
+        """Count from where an earlier run was interrupted up to ``total``, restoring and saving
+        ``state`` in place.
 
         ``name`` is what the progress says of it. One loop per run that has a folder, for its checkpoint holds one loop's state: what goes
         before it belongs into ``once``. Raises MismatchError at a second loop, or if the checkpoint was made on another kind of machine;
@@ -147,7 +166,9 @@ class Run:
             if stopping or clock - saved >= pause:
                 self._save(name, step + 1, total, state)
                 saved = time.monotonic()
-                pause = self.checkpoint_seconds and max(self.checkpoint_seconds, (saved - clock) / CHECKPOINT_SHARE)
+                pause = self.checkpoint_seconds and max(
+                    self.checkpoint_seconds, (saved - clock) / CHECKPOINT_SHARE
+                )
             if stopping:
                 raise KeyboardInterrupt
 
@@ -160,23 +181,36 @@ class Run:
         return now
 
     def finish(self) -> None:
-        """Write the history; drop the checkpoint, for the result that the caller has stored takes its place."""
+        """Write the history; drop the checkpoint, for the result that the caller has stored takes
+        its place.
+        """
         if self.folder is not None:
             write_history(self.folder, self.history)
             self._checkpoint.unlink(missing_ok=True)
 
-    def once(self, name: str, spec: Mapping[str, Any], build: Callable[[Run], dict[str, Any]]) -> dict[str, Any]:
+    def once(
+        self, name: str, spec: Mapping[str, Any], build: Callable[[Run], dict[str, Any]]
+    ) -> dict[str, Any]:
         """``build(run)``, done once per name, spec, seed and context, and kept for every later caller.
 
         ``build`` gets a run of its own that resumes like any other; it returns a dict of tensors and plain values. What was done
         before ``since`` is done anew, by the first who asks for it. What it took counts for every caller's own work, once; that it was
         done on another kind of machine is said in the caller's cost.
         """
-        whole = {"name": name, "spec": dict(spec), "seed": self.seed, "precision": self.machine.precision, **self.context}
+        whole = {
+            "name": name,
+            "spec": dict(spec),
+            "seed": self.seed,
+            "precision": self.machine.precision,
+            **self.context,
+        }
         what = f"{name}-{fingerprint(whole)}"
         if self.shared is None:
             part = self.part(name)
-            return self._count(what, {**build(part), "seconds": part.cost.seconds, "codes": sorted(part.cost.codes)})
+            return self._count(
+                what,
+                {**build(part), "seconds": part.cost.seconds, "codes": sorted(part.cost.codes)},
+            )
         folder = self.shared / what
         result = folder / "result.pt"
         with locked(folder, self._waiting):
@@ -187,14 +221,19 @@ class Run:
                     result.unlink()  # damaged: what it held can be made again
             part = replace(self.part(name), folder=folder)
             built = build(part)
-            how = {"seconds": part.cost.seconds, "machine": self.machine.fingerprint(), "codes": sorted(part.cost.codes)}
+            how = {
+                "seconds": part.cost.seconds,
+                "machine": self.machine.fingerprint(),
+                "codes": sorted(part.cost.codes),
+            }
             write_tensors(result, {**built, **how})
             part.finish()
         return self._count(what, read_tensors(result))
 
     def _count(self, what: str, made: dict[str, Any]) -> dict[str, Any]:
         """``made`` without the seconds it took, and the machine and the code that it was made by."""
-        seconds, here = made.pop("seconds", 0.0), self.machine.fingerprint()  # older ones say none of these
+        # older ones say none of these
+        seconds, here = made.pop("seconds", 0.0), self.machine.fingerprint()
         self.cost.codes.update(made.pop("codes", [UNKNOWN]))
         self.cost.resumed_elsewhere |= made.pop("machine", here) != here
         if what not in self.cost.counted:
@@ -203,7 +242,9 @@ class Run:
         return made
 
     def part(self, name: str) -> Run:
-        """A run for a part of this work, with randomness, cost and history of its own and no folder."""
+        """A run for a part of this work, with randomness, cost and history of its own and no
+        folder.
+        """
         seed = self.generator("part", name).initial_seed()
         return replace(self, seed=seed, folder=None, watch=unwatched, cost=Cost(), history=[])
 
@@ -216,10 +257,15 @@ class Run:
         assert self.folder is not None  # noqa: S101 - asked only where there is a folder
         return self.folder / CHECKPOINT
 
-    def _save(self, name: str, done: int, total: int, state: Mapping[str, Tensor | Stateful]) -> None:
+    def _save(
+        self, name: str, done: int, total: int, state: Mapping[str, Tensor | Stateful]
+    ) -> None:
         if self.folder is None:
             return
-        plain = {key: value.detach().cpu() if isinstance(value, Tensor) else value.state_dict() for key, value in state.items()}
+        plain = {
+            key: value.detach().cpu() if isinstance(value, Tensor) else value.state_dict()
+            for key, value in state.items()
+        }
         cost = asdict(self.cost) | {"codes": sorted(self.cost.codes)}
         head = {
             "format_version": CHECKPOINT_VERSION,
@@ -229,7 +275,10 @@ class Run:
             "done": done,
             "machine": self.machine.fingerprint(),
         }
-        write_tensors(self._checkpoint, {**head, "state": plain, "cost": cost, "history": [dict(row) for row in self.history]})
+        write_tensors(
+            self._checkpoint,
+            {**head, "state": plain, "cost": cost, "history": [dict(row) for row in self.history]},
+        )
 
     def _restore(self, name: str, total: int, state: Mapping[str, Tensor | Stateful]) -> int:
         saved = self._read_checkpoint(name, total, set(state))
@@ -256,11 +305,23 @@ class Run:
             saved = read_tensors(self._checkpoint)
         except FileFormatError:
             return None  # damaged: the work starts again, which costs time and no truth
-        wanted = {"format_version": CHECKPOINT_VERSION, "name": name, "seed": self.seed, "total": total}
-        if any(saved.get(key) != value for key, value in wanted.items()) or set(saved["state"]) != parts:
+        wanted = {
+            "format_version": CHECKPOINT_VERSION,
+            "name": name,
+            "seed": self.seed,
+            "total": total,
+        }
+        if (
+            any(saved.get(key) != value for key, value in wanted.items())
+            or set(saved["state"]) != parts
+        ):
             return None  # of other work, or of a version that kept other things
         before, now = saved["machine"], self.machine.fingerprint()
-        changed = [f"{key} {before.get(key)!r} is now {now[key]!r}" for key in now if before.get(key) != now[key]]
+        changed = [
+            f"{key} {before.get(key)!r} is now {now[key]!r}"
+            for key in now
+            if before.get(key) != now[key]
+        ]
         if changed and not self.elsewhere:
             raise MismatchError(
                 f"{self._checkpoint} was made elsewhere ({'; '.join(changed)}), so going on would not give the same bits; "
@@ -272,11 +333,15 @@ class Run:
 
 def fingerprint(value: Mapping[str, Any]) -> str:
     """A short hash of plain values, the same for the same values in any order of keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()[
+        :12
+    ]
 
 
 def versioned(spec: Mapping[str, Any], version: int) -> dict[str, Any]:
-    """What identifies shared work, with the version of the method; the first stays unsaid, so that what was done before is found."""
+    """What identifies shared work, with the version of the method; the first stays unsaid, so that
+    what was done before is found.
+    """
     return {**spec, "version": version} if version > 1 else dict(spec)
 
 
@@ -291,5 +356,8 @@ def _as_csv(rows: list[dict[str, float]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: repr(value) if key != "step" else int(value) for key, value in row.items()} for row in rows)
+    writer.writerows(
+        {key: repr(value) if key != "step" else int(value) for key, value in row.items()}
+        for row in rows
+    )
     return text.getvalue()

@@ -1,4 +1,6 @@
-"""Score a finished set: train the networks that are missing, or take those that are there, and write the record."""
+"""Score a finished set: train the networks that are missing, or take those that are there, and
+write the record.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ LINES = "networks.jsonl"
 LEAST_ABOVE_CHANCE = 1.2  # below so many times the accuracy of guessing, a set taught nothing
 Row = dict[str, Any]
 
-_KINDS: Mapping[str, tuple[type, ...]] = {  # what a line of networks.jsonl holds, besides its own checksum
+# what a line of networks.jsonl holds, besides its own checksum
+_KINDS: Mapping[str, tuple[type, ...]] = {
     "network": (int,),
     "accuracy": (float,),
     "loss": (float, type(None)),
@@ -49,7 +52,8 @@ _KINDS: Mapping[str, tuple[type, ...]] = {  # what a line of networks.jsonl hold
     "torch": (str,),
 }
 _UNSAID = {"code", "torch"}  # in older lines
-_ORIGIN: Mapping[str, Any] = {  # what a record takes over from a set's provenance, and what it says where that is silent
+# what a record takes over from a set's provenance, and what it says where that is silent
+_ORIGIN: Mapping[str, Any] = {
     "method": "foreign",
     "paper": None,
     "method_version": None,
@@ -79,9 +83,16 @@ class Judgement:
 
     @cached_property
     def asked(self) -> dict[str, Any]:
-        """What changes a network's accuracy; what the set itself asks for stands beside, in the record's recipe."""
-        recipe, plain = self.distilled.synthetic.recipe, {**self.protocol.to_json(), "precision": self.workshop.machine.precision}
-        kept = [name for name in self.protocol.chosen if recipe.get(name, plain[name]) != plain[name]]
+        """What changes a network's accuracy; what the set itself asks for stands beside, in the
+        record's recipe.
+        """
+        recipe, plain = (
+            self.distilled.synthetic.recipe,
+            {**self.protocol.to_json(), "precision": self.workshop.machine.precision},
+        )
+        kept = [
+            name for name in self.protocol.chosen if recipe.get(name, plain[name]) != plain[name]
+        ]
         return {**plain, "chosen": kept} if kept else plain
 
     @cached_property
@@ -95,9 +106,11 @@ class Judgement:
 
 
 def scoring(judgement: Judgement) -> Steps[EvaluationRecord]:
-    """The steps of a job that trains what is missing of the networks wanted and writes the record of all that there are.
+    """The steps of a job that trains what is missing of the networks wanted and writes the record
+    of all that there are.
 
-    They lead to the record of those wanted alone: what a command says does not depend on what was done before it.
+    They lead to the record of those wanted alone: what a command says does not depend on what was
+    done before it.
     """
     check(judgement)
     folder, workshop = judgement.folder, judgement.workshop
@@ -108,7 +121,8 @@ def scoring(judgement: Judgement) -> Steps[EvaluationRecord]:
         rows = yield from trained(judgement)
         write_record(folder / RECORD_NAME, _record(judgement, rows))
     picture = judgement.distilled.folder / PICTURE
-    if judgement.distilled.path is not None and not picture.exists():  # of a set that was not made here
+    # of a set that was not made here
+    if judgement.distilled.path is not None and not picture.exists():
         write_bytes(picture, as_png(grid(judgement.distilled.synthetic)))
     return _record(judgement, [row for row in rows if row["network"] < judgement.networks])
 
@@ -120,30 +134,53 @@ def record_path(distilled: Distilled, record: EvaluationRecord) -> Path:
 
 def _evaluation_folder(distilled: Distilled, protocol_hash: str, seed: int) -> Path:
     own = seed == distilled.provenance.get("seed")
-    return distilled.folder / "evaluations" / (protocol_hash if own else f"{protocol_hash}-seed{seed}")
+    return (
+        distilled.folder / "evaluations" / (protocol_hash if own else f"{protocol_hash}-seed{seed}")
+    )
 
 
 def check(judgement: Judgement) -> None:
-    """Refuse, before any network is trained, what no network could be trained on and what no record could hold.
+    """Refuse, before any network is trained, what no network could be trained on and what no record
+    could hold.
 
     Raises MismatchError, FileFormatError.
     """
-    asked = (("network", judgement.judged.network, NETWORKS), ("augmentation", judgement.judged.augment, AUGMENTATIONS))
+    asked = (
+        ("network", judgement.judged.network, NETWORKS),
+        ("augmentation", judgement.judged.augment, AUGMENTATIONS),
+    )
     for kind, name, known in asked:
         if name not in known:
-            raise MismatchError(f"the set's own recipe asks for the {kind} {name!r}, which is unknown here; known: {', '.join(known)}")
+            raise MismatchError(
+                f"the set's own recipe asks for the {kind} {name!r}, which is unknown here; known: {', '.join(known)}"
+            )
     require_network(judgement.judged, judgement.test.spec)
-    nothing = {key: kinds[0]() for key, kinds in _KINDS.items()} | {"threads": 1, "engine": "none", "device": "none", "torch": "none"}
+    nothing = {key: kinds[0]() for key, kinds in _KINDS.items()} | {
+        "threads": 1,
+        "engine": "none",
+        "device": "none",
+        "torch": "none",
+    }
     distilled = judgement.distilled
     record = _record(replace(judgement, distilled=replace(distilled, provenance={})), [nothing])
-    origin = {key: distilled.provenance[key] for key in (*_ORIGIN, "artifact_hash") if key in distilled.provenance}
+    origin = {
+        key: distilled.provenance[key]
+        for key in (*_ORIGIN, "artifact_hash")
+        if key in distilled.provenance
+    }
     EvaluationRecord.from_json(record.to_json() | origin, distilled.path or distilled.folder)
 
 
 def trained(judgement: Judgement) -> Steps[list[Row]]:
-    """A row for each network of the set, those that were there and those that are trained now. The caller holds the folder."""
+    """A row for each network of the set, those that were there and those that are trained now. The
+    caller holds the folder.
+    """
     lines, workshop = judgement.folder / LINES, judgement.workshop
-    rows = {row["network"]: row for row in map(_sound, read_lines(lines)) if row and row["artifact"] == judgement.distilled.sha256}
+    rows = {
+        row["network"]: row
+        for row in map(_sound, read_lines(lines))
+        if row and row["artifact"] == judgement.distilled.sha256
+    }
     missing = [index for index in range(judgement.networks) if index not in rows]
     bar, total = f"{judgement.distilled.label}: networks", len(rows) + len(missing)
 
@@ -165,32 +202,49 @@ def trained(judgement: Judgement) -> Steps[list[Row]]:
 def _sound(line: Mapping[str, Any]) -> Row | None:
     """The row of a line, or None if it is not whole: its network is then trained again."""
     row = {key: value for key, value in line.items() if key != "check"}
-    typed = set(_KINDS) - _UNSAID <= set(row) <= set(_KINDS) and all(type(row[key]) in _KINDS[key] for key in row)
-    if not typed or any(isinstance(value, float) and not math.isfinite(value) for value in row.values()):
+    typed = set(_KINDS) - _UNSAID <= set(row) <= set(_KINDS) and all(
+        type(row[key]) in _KINDS[key] for key in row
+    )
+    if not typed or any(
+        isinstance(value, float) and not math.isfinite(value) for value in row.values()
+    ):
         return None
-    return row if line.get("check") in (None, fingerprint(row)) else None  # older lines have no checksum
+    # older lines have no checksum
+    return row if line.get("check") in (None, fingerprint(row)) else None
 
 
-def _prepare(judgement: Judgement, missing: Sequence[int], rows: Mapping[int, Row]) -> list[Networks]:
+def _prepare(
+    judgement: Judgement, missing: Sequence[int], rows: Mapping[int, Row]
+) -> list[Networks]:
     """The units of work that train what is missing; says how long they may take."""
     distilled, test, workshop = judgement.distilled, judgement.test, judgement.workshop
     abreast = networks_abreast(distilled.synthetic, judgement.judged, workshop.machine)
-    passes = [tuple(group) for _, group in groupby(missing, lambda index: index // abreast)]  # each trained in one
+    # each trained in one
+    passes = [tuple(group) for _, group in groupby(missing, lambda index: index // abreast)]
     macs = evaluation_macs(distilled.synthetic, test, judgement.judged) * len(passes) * abreast
     fresh = machine = workshop.machine.decide(macs)
-    if rows and workshop.machine.engine == "auto":  # the choice was made when the first network was trained
+    # the choice was made when the first network was trained
+    if rows and workshop.machine.engine == "auto":
         machine = replace(machine, engine=next(iter(rows.values()))["engine"])
     seconds = machine.estimate_seconds(macs)
     if seconds > 20:
-        estimate = (
-            f"training {counted(len(missing), 'network')} takes about {in_words(seconds)} here ({machine.precision}, {machine.engine}"
-        )
+        how = f"{machine.precision}, {machine.engine}"
+        networks = counted(len(missing), "network")
+        estimate = f"training {networks} takes about {in_words(seconds)} here ({how}"
         if (machine.engine, fresh.engine) == ("eager", "compiled"):  # few were asked for first
             estimate += f" like those there are; with --engine compiled about {in_words(fresh.estimate_seconds(macs))}"
         workshop.say(f"{distilled.label}: {estimate})")
     executor = workshop.executor
     synthetic, images = executor.share(distilled.synthetic), executor.share(test)
-    what = (distilled.label, machine, distilled.sha256, synthetic, images, judgement.judged, judgement.seed)
+    what = (
+        distilled.label,
+        machine,
+        distilled.sha256,
+        synthetic,
+        images,
+        judgement.judged,
+        judgement.seed,
+    )
     return [Networks(*what, tuple(chain(*piece))) for piece in executor.pieces(passes, machine)]
 
 
@@ -207,7 +261,8 @@ def about(distilled: Distilled, spec: ImageSpec) -> dict[str, Any]:
         "dataset_note": revision_note(spec.dataset, spec.revision),
         "budget_images": len(synthetic),
         "space": synthetic.space.name,
-        "artifact_hash": made_as if step is None else f"{made_as}-step{step}",  # a snapshot is not the finished set
+        # a snapshot is not the finished set
+        "artifact_hash": made_as if step is None else f"{made_as}-step{step}",
         "artifact_sha256": distilled.sha256,
         "content": synthetic.content_hash,
     }
@@ -215,7 +270,9 @@ def about(distilled: Distilled, spec: ImageSpec) -> dict[str, Any]:
 
 def scores(rows: Sequence[Row]) -> tuple[NetworkScore, ...]:
     """What a record says of each network."""
-    return tuple(NetworkScore(row["network"], row["accuracy"], row["loss"], row["seconds"]) for row in rows)
+    return tuple(
+        NetworkScore(row["network"], row["accuracy"], row["loss"], row["seconds"]) for row in rows
+    )
 
 
 def _record(judgement: Judgement, rows: Sequence[Row]) -> EvaluationRecord:
@@ -232,7 +289,10 @@ def _record(judgement: Judgement, rows: Sequence[Row]) -> EvaluationRecord:
         distillation=distilled.cost,
         evaluate_seconds=sum(row["seconds"] for row in rows),
         epoch_seconds=statistics.median(row["epoch_seconds"] for row in rows),
-        compile_seconds=max((row["compile_seconds"] for row in rows if row["compile_seconds"] is not None), default=None),
+        compile_seconds=max(
+            (row["compile_seconds"] for row in rows if row["compile_seconds"] is not None),
+            default=None,
+        ),
         peak_memory_bytes=max(row["peak_memory_bytes"] for row in rows),
         **circumstances(rows, protocol["precision"]),
         warnings=tuple(_warnings(judgement, rows)),
@@ -247,7 +307,8 @@ def diverged(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _warnings(judgement: Judgement, rows: Sequence[Row]) -> Iterator[str]:
-    doubts = judgement.distilled.provenance.get("warnings")  # of an import, or of a distillation that ran out of memory
+    # of an import, or of a distillation that ran out of memory
+    doubts = judgement.distilled.provenance.get("warnings")
     yield from doubts if isinstance(doubts, list) else ()
     yield from diverged(rows)
     threads = sorted({row["threads"] for row in rows})

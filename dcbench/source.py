@@ -12,9 +12,11 @@ import dcbench
 
 @cache
 def source_hash(package: Path = Path(dcbench.__file__).parent) -> str:
-    """A hash of the project's own source as it was when first asked for, so that a record says which code made it.
+    """A hash of the project's own source as it was when first asked for, so that a record says
+    which code made it.
 
-    The same whether methods, baselines and nas are links, as in the repository, or folders, as in a wheel.
+    The same whether methods, baselines and nas are links, as in the repository, or folders, as in a
+    wheel.
     """
     digest = hashlib.sha256()
     for folder, below, names in os.walk(package, followlinks=True):

@@ -1,4 +1,5 @@
-"""The tables and figures of the paper as declared grids of runs: what each varies, at which budget, and on which scale.
+"""The tables and figures of the paper as declared grids of runs: what each varies, at which budget,
+and on which scale.
 
 A study has two plans: ``paper`` is the published setting, ``quick`` a part of it in minutes to tens of minutes on two cores, with fewer
 steps, fewer networks, one set each and in some studies fewer methods. What a plan costs follows from its operations and is told by
@@ -18,7 +19,9 @@ Fields = Mapping[str, str]  # a method's fields as words, as ``--set`` has them
 
 @dataclass(frozen=True)
 class Part:
-    """Methods × budgets × seeds with one setting of their fields; each set judged with each network and augmentation."""
+    """Methods × budgets × seeds with one setting of their fields; each set judged with each network
+    and augmentation.
+    """
 
     methods: tuple[str, ...]
     ipcs: tuple[int, ...]
@@ -30,7 +33,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Embedding:
-    """How a network is trained on the real data, and how many images of each class t-SNE shows beside the synthetic ones."""
+    """How a network is trained on the real data, and how many images of each class t-SNE shows
+    beside the synthetic ones.
+    """
 
     network: str
     epochs: int
@@ -53,7 +58,9 @@ class PlannedSearch:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one preset makes of a study. Sets are judged, unless the plan traces, embeds or searches."""
+    """What one preset makes of a study. Sets are judged, unless the plan traces, embeds or
+    searches.
+    """
 
     parts: tuple[Part, ...]
     ensemble: int | None = None  # networks that judge each set; None: the protocol's number
@@ -65,7 +72,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Study:
-    """One table or figure of the paper: the published grid, what it varies, and a plan for each preset."""
+    """One table or figure of the paper: the published grid, what it varies, and a plan for each
+    preset.
+    """
 
     name: str
     title: str
@@ -91,36 +100,62 @@ def find_study(name: str) -> Study:
 
 
 def comparable(method: str, fields: Mapping[str, Any], varied: str) -> Mapping[str, Any]:
-    """A record's fields as an ablation of ``varied`` compares them: a factor that goes as far as the default's counts as the default's."""
+    """A record's fields as an ablation of ``varied`` compares them: a factor that goes as far as
+    the default's counts as the default's.
+    """
     value = fields.get(varied)
     as_far = AS_FAR.get((varied, value)) if method == "datadam" and isinstance(value, str) else None
-    return fields if as_far is None or fields.get("scale") != float(as_far) else {**fields, "scale": 100.0}
+    return (
+        fields
+        if as_far is None or fields.get("scale") != float(as_far)
+        else {**fields, "scale": 100.0}
+    )
 
 
 SETS = (0, 1, 2)  # seeds of distillation in plans with three sets of each kind; the paper has one
-SHORT: Fields = {"iterations": "100", "real_batch": "64"}  # a learned set in about a minute on two cores
+# a learned set in about a minute on two cores
+SHORT: Fields = {"iterations": "100", "real_batch": "64"}
 FEW = 3  # networks of a quick plan
-# The factor before the loss was chosen for squared errors of normalised maps, and the paper prints none. These take a first step as far as
-# the default's 100 does (measured at IPC 10); at 100 the first step is 20 times as far with mae, and 3e8 times without normalisation.
+# The factor before the loss was chosen for squared errors of normalised maps, and the paper prints
+# none. These take a first step as far as the default's 100 does (measured at IPC 10); at 100 the
+# first step is 20 times as far with mae, and 3e8 times without normalisation.
 AS_FAR: Mapping[tuple[str, str], str] = {("loss", "mae"): "5", ("map_norm", "none"): "3.5e-7"}
 COMPARED = ("random", "dsa", "dm", "cafe", "datadam")
 
 
 def _table3() -> Study:
-    methods = ("random", "k-center", "herding", "dcvae", "cgan", "biggan", "gmmn", "mmd", "dm", "datadam")
+    methods = (
+        "random",
+        "k-center",
+        "herding",
+        "dcvae",
+        "cgan",
+        "biggan",
+        "gmmn",
+        "mmd",
+        "dm",
+        "datadam",
+    )
     plans = {
         "paper": Plan((Part(methods, (1, 10, 50), SETS),)),
         "quick": Plan((Part(("random", "mmd", "dm", "datadam"), (1, 10)),), ensemble=FEW),
     }
     title = "DataDAM beside coresets, generative models and matching methods"
-    return Study("table3", title, methods, "cifar10", (1, 10, 50), "table3", "method and IPC", plans)
+    return Study(
+        "table3", title, methods, "cifar10", (1, 10, 50), "table3", "method and IPC", plans
+    )
 
 
-def _ablation(name: str, title: str, varies: str, changes: Sequence[Fields], ipc: int = 10) -> Study:
+def _ablation(
+    name: str, title: str, varies: str, changes: Sequence[Fields], ipc: int = 10
+) -> Study:
     """DataDAM with one thing changed at a time."""
     plans = {
         "paper": Plan(tuple(Part(("datadam",), (ipc,), SETS, change) for change in changes)),
-        "quick": Plan(tuple(Part(("datadam",), (10,), (0,), {**SHORT, **change}) for change in changes), ensemble=FEW),
+        "quick": Plan(
+            tuple(Part(("datadam",), (10,), (0,), {**SHORT, **change}) for change in changes),
+            ensemble=FEW,
+        ),
     }
     return Study(name, title, ("datadam",), "cifar10", (ipc,), "", varies, plans)
 
@@ -132,7 +167,11 @@ def _trace(name: str, title: str) -> Study:
             (Part(("datadam",), (50,), (0,), {**noise, "iterations": "40000"}),),
             trace=(0, 100, 500, 1000, 2000, 5000, 10_000, 20_000, 40_000),
         ),
-        "quick": Plan((Part(("datadam",), (10,), (0,), {**SHORT, **noise}),), ensemble=2, trace=(0, 10, 25, 50, 100)),
+        "quick": Plan(
+            (Part(("datadam",), (10,), (0,), {**SHORT, **noise}),),
+            ensemble=2,
+            trace=(0, 10, 25, 50, 100),
+        ),
     }
     return Study(name, title, ("datadam",), "cifar10", (50,), "", "step of the distillation", plans)
 
@@ -144,23 +183,34 @@ def _augmentations() -> Study:
         "quick": Plan((Part(("datadam",), (10,), (0,), SHORT, augments=augments),), ensemble=FEW),
     }
     title = "DataDAM under other augmentations in evaluation, drawn for each image"
-    return Study("fig4", title, ("datadam",), "cifar10", (10,), "", "augmentation in evaluation", plans)
+    return Study(
+        "fig4", title, ("datadam",), "cifar10", (10,), "", "augmentation in evaluation", plans
+    )
 
 
 def _search(name: str, title: str, published: str = "") -> Study:
-    """The 720 ConvNets. Quick on digits: there the truth, every architecture trained on all data, costs minutes and not hours."""
+    """The 720 ConvNets. Quick on digits: there the truth, every architecture trained on all data,
+    costs minutes and not hours.
+    """
     builtins = ("random", "early-stopping", "whole")
     quick = PlannedSearch("convnet720", builtins, validation=287, sample=20)
     plans = {
-        "paper": Plan((Part(COMPARED[1:], (50,)),), search=PlannedSearch("convnet720", builtins, validation=10_000)),
-        "quick": Plan((Part(("dm", "datadam"), (10,), (0,), SHORT),), search=quick, dataset="digits"),
+        "paper": Plan(
+            (Part(COMPARED[1:], (50,)),),
+            search=PlannedSearch("convnet720", builtins, validation=10_000),
+        ),
+        "quick": Plan(
+            (Part(("dm", "datadam"), (10,), (0,), SHORT),), search=quick, dataset="digits"
+        ),
     }
     return Study(name, title, COMPARED, "cifar10", (50,), published, "proxy", plans)
 
 
 def _nasbench() -> Study:
     methods = ("random", "dc", "dsa", "dm", "kip", "mtt", "datadam")
-    paper = PlannedSearch("nasbench201", ("random", "whole"), validation=10_000, sample=100, seeds=5)
+    paper = PlannedSearch(
+        "nasbench201", ("random", "whole"), validation=10_000, sample=100, seeds=5
+    )
     quick = PlannedSearch("nasbench201", ("random",), validation=10_000, sample=10)
     plans = {
         "paper": Plan((Part(methods[1:], (50,)),), search=paper),
@@ -173,7 +223,10 @@ def _nasbench() -> Study:
 def _embedding() -> Study:
     methods = ("dc", "dsa", "dm", "cafe", "datadam")
     plans = {
-        "paper": Plan((Part(methods, (50,)),), embedding=Embedding("resnet18", epochs=30, epoch_images=None, real_per_class=500)),
+        "paper": Plan(
+            (Part(methods, (50,)),),
+            embedding=Embedding("resnet18", epochs=30, epoch_images=None, real_per_class=500),
+        ),
         "quick": Plan(
             (Part(("random",), (10,)), Part(("dm", "datadam"), (10,), (0,), SHORT)),
             embedding=Embedding("resnet18", epochs=4, epoch_images=10_000, real_per_class=100),
@@ -186,11 +239,30 @@ def _embedding() -> Study:
 def _architectures() -> Study:
     names = ("convnet", "alexnet", "vgg11")
     plans = {
-        "paper": Plan(tuple(Part(("datadam",), (50,), SETS, {"network": name}, (*names, "resnet18")) for name in names)),
-        "quick": Plan(tuple(Part(("datadam",), (10,), (0,), {**SHORT, "network": name}, names) for name in names), ensemble=1),
+        "paper": Plan(
+            tuple(
+                Part(("datadam",), (50,), SETS, {"network": name}, (*names, "resnet18"))
+                for name in names
+            )
+        ),
+        "quick": Plan(
+            tuple(
+                Part(("datadam",), (10,), (0,), {**SHORT, "network": name}, names) for name in names
+            ),
+            ensemble=1,
+        ),
     }
     title = "Sets distilled with one network, judged by others"
-    return Study("fig10", title, ("datadam",), "cifar10", (50,), "", "network of the distillation and of the evaluation", plans)
+    return Study(
+        "fig10",
+        title,
+        ("datadam",),
+        "cifar10",
+        (50,),
+        "",
+        "network of the distillation and of the evaluation",
+        plans,
+    )
 
 
 def _each(field_name: str, *values: str) -> list[Fields]:
@@ -222,9 +294,14 @@ STUDIES: Mapping[str, Study] = {
             "fig6",
             "The normalisation of DataDAM's attention maps",
             "map_norm",
-            [*_each("map_norm", "l1", "l2"), {"map_norm": "none", "scale": AS_FAR["map_norm", "none"]}],
+            [
+                *_each("map_norm", "l1", "l2"),
+                {"map_norm": "none", "scale": AS_FAR["map_norm", "none"]},
+            ],
         ),
-        _search("fig7", "Accuracy on a proxy against accuracy on the whole data, all architectures"),
+        _search(
+            "fig7", "Accuracy on a proxy against accuracy on the whole data, all architectures"
+        ),
         _search("fig8", "Accuracy on a proxy against accuracy on the whole data, the top 20 %"),
         _embedding(),
         _architectures(),
@@ -238,8 +315,20 @@ STUDIES: Mapping[str, Study] = {
             "fig12",
             "The layers that DataDAM matches",
             "layer; components",
-            [{"components": "mmd"}, {"layer": "1"}, {"layer": "2"}, {"components": "attention"}, {}],
+            [
+                {"components": "mmd"},
+                {"layer": "1"},
+                {"layer": "2"},
+                {"components": "attention"},
+                {},
+            ],
         ),
-        _ablation("fig13", "The images that DataDAM starts from", "init", _each("init", "random", "k-center", "noise"), ipc=50),
+        _ablation(
+            "fig13",
+            "The images that DataDAM starts from",
+            "init",
+            _each("init", "random", "k-center", "noise"),
+            ipc=50,
+        ),
     )
 }

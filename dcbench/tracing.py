@@ -1,4 +1,6 @@
-"""A trace: distil a set, keep it as it is at some steps, and judge and picture each of these. The last is kept as the cell's set."""
+"""A trace: distil a set, keep it as it is at some steps, and judge and picture each of these. The
+last is kept as the cell's set.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def require_steps(distiller: Distiller, ipc: int, last: int) -> None:
     if takes == 0:
         raise OutOfRangeError(f"{distiller.name} cannot be traced: it takes no steps on its images")
     if last > takes:
-        raise OutOfRangeError(f"{distiller.name} takes {takes} steps at IPC {ipc}; a trace may look at 0 to {takes}, got {last}")
+        raise OutOfRangeError(
+            f"{distiller.name} takes {takes} steps at IPC {ipc}; a trace may look at 0 to {takes}, got {last}"
+        )
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,9 @@ class Trace:
 
     def __post_init__(self) -> None:
         if not self.steps or list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 0:
-            raise MismatchError(f"the steps of a trace must rise, from 0 or later, got {self.steps}")
+            raise MismatchError(
+                f"the steps of a trace must rise, from 0 or later, got {self.steps}"
+            )
         require_steps(self.cell.distiller, self.cell.ipc, self.steps[-1])
 
     @cached_property
@@ -61,14 +67,19 @@ class Trace:
     @cached_property
     def folder(self) -> Path:
         """Where the trace lives, beside what else is known of the set."""
-        return self.cell.folder(self.workshop) / "trace" / fingerprint({"steps": list(self.steps), "protocol": self.asked})
+        return (
+            self.cell.folder(self.workshop)
+            / "trace"
+            / fingerprint({"steps": list(self.steps), "protocol": self.asked})
+        )
 
     def file(self, step: int, ending: str) -> Path:
         """A snapshot, or its picture."""
         return self.folder / f"step-{step:06d}.{ending}"
 
     def tracing(self, networks: int) -> Steps[tuple[TraceRecord, Path]]:
-        """The steps of a job that does what is missing and writes the record; they lead to it, of the networks wanted alone, and its path.
+        """The steps of a job that does what is missing and writes the record; they lead to it, of
+        the networks wanted alone, and its path.
 
         The set is made in this process, which looks at it meanwhile.
         """
@@ -83,12 +94,20 @@ class Trace:
                 rows[step] = yield from self._judged(distilled, networks)
             record = self._record(sets, rows)
             write_record(self.folder / RECORD_NAME, record)
-        wanted = [replace(point, networks=tuple(one for one in point.networks if one.network < networks)) for point in record.points]
+        wanted = [
+            replace(point, networks=tuple(one for one in point.networks if one.network < networks))
+            for point in record.points
+        ]
         return replace(record, points=tuple(wanted)), self.folder / RECORD_NAME
 
     def _judged(self, distilled: Distilled, networks: int) -> Steps[list[Row]]:
         judgement = Judgement(
-            distilled, self.cell.loaded.judge(self.protocol.judged_on), self.protocol, self.cell.seed, networks, self.workshop
+            distilled,
+            self.cell.loaded.judge(self.protocol.judged_on),
+            self.protocol,
+            self.cell.seed,
+            networks,
+            self.workshop,
         )
         with (yield from self.workshop.hold(judgement.folder)):
             if not self.workshop.resume:
@@ -102,12 +121,18 @@ class Trace:
     def _finished(self) -> Snapshots:
         """The snapshots if all of them are whole, else none."""
         try:
-            return {step: self._set(step) for step in self.steps} if (self.folder / COST).exists() else {}
+            return (
+                {step: self._set(step) for step in self.steps}
+                if (self.folder / COST).exists()
+                else {}
+            )
         except FileFormatError:
             return {}
 
     def _set(self, step: int) -> Distilled:
-        """The snapshot; of the last step the finished set itself, if that is here, which is then judged once for both."""
+        """The snapshot; of the last step the finished set itself, if that is here, which is then
+        judged once for both.
+        """
         snapshot, own = self._snapshot(self.file(step, "pt")), self.cell.folder(self.workshop)
         if step != self.cell.distiller.image_steps(self.cell.ipc) or not (own / ARTIFACT).exists():
             return snapshot
@@ -115,15 +140,28 @@ class Trace:
             finished = reopen(own / ARTIFACT, self.workshop)
         except FileFormatError:  # whoever wants it makes it again
             return snapshot
-        return finished if finished.synthetic.content_hash == snapshot.synthetic.content_hash else snapshot
+        return (
+            finished
+            if finished.synthetic.content_hash == snapshot.synthetic.content_hash
+            else snapshot
+        )
 
     @staticmethod
     def _snapshot(path: Path) -> Distilled:
         artifact = read_artifact(path)
-        return Distilled(artifact.synthetic, artifact.provenance, artifact.sha256, path.with_suffix(""), path, None)
+        return Distilled(
+            artifact.synthetic,
+            artifact.provenance,
+            artifact.sha256,
+            path.with_suffix(""),
+            path,
+            None,
+        )
 
     def _borrowed(self) -> Snapshots:
-        """The snapshots from other traces of this very set, if these have all of them: what judges a set does not change it."""
+        """The snapshots from other traces of this very set, if these have all of them: what judges
+        a set does not change it.
+        """
         found = {step: self._elsewhere(step) for step in self.steps} if self.workshop.resume else {}
         places = [path for path in found.values() if path is not None]
         if not places or len(places) < len(self.steps):
@@ -157,7 +195,8 @@ class Trace:
         write_json(self.folder / COST, {**made.cost, "warnings": list(made.warnings)})
         run.finish()
         found = self._finished()
-        if not found:  # a snapshot from before a checkpoint was lost: the set is made again, from its beginning
+        # a snapshot from before a checkpoint was lost: the set is made again, from its beginning
+        if not found:
             if from_the_start:
                 raise self._untraceable("it does not count its steps by run.steps")
             self._forget()
@@ -166,30 +205,54 @@ class Trace:
         return found
 
     def _require_alike(self, made: SyntheticSet, found: Snapshots) -> None:
-        """Raises MismatchError unless snapshots are what the set is: a method may make it into something else when all steps are done."""
+        """Raises MismatchError unless snapshots are what the set is: a method may make it into
+        something else when all steps are done.
+        """
         last = found[self.steps[-1]].synthetic
         finished = self.steps[-1] == self.cell.distiller.image_steps(self.cell.ipc)
-        if dict(made.recipe) or not torch.equal(made.labels, last.labels) or (finished and made.content_hash != last.content_hash):
+        if (
+            dict(made.recipe)
+            or not torch.equal(made.labels, last.labels)
+            or (finished and made.content_hash != last.content_hash)
+        ):
             self._forget()
-            raise self._untraceable("its set is more, or other, than the images that it takes its steps on; the set itself is kept")
+            raise self._untraceable(
+                "its set is more, or other, than the images that it takes its steps on; the set itself is kept"
+            )
 
     def _untraceable(self, why: str) -> MismatchError:
         return MismatchError(f"{self.cell.distiller.name} cannot be traced: {why}")
 
     def _keep(self, name: str, done: int, state: Mapping[str, Tensor | Stateful]) -> None:
-        """Keep the set as it is after ``done`` steps, if these are asked for; raises MismatchError, before the first, if there is none."""
+        """Keep the set as it is after ``done`` steps, if these are asked for; raises MismatchError,
+        before the first, if there is none.
+        """
         images, spec = state.get("images"), self.cell.loaded.spec
-        if name != "distill" or not isinstance(images, Tensor) or len(images) != self.cell.ipc * spec.classes:
+        if (
+            name != "distill"
+            or not isinstance(images, Tensor)
+            or len(images) != self.cell.ipc * spec.classes
+        ):
             raise self._untraceable("it does not hold its images while it distils")
-        learned = [key for key, value in state.items() if isinstance(value, Tensor) and value.requires_grad and key != "images"]
+        learned = [
+            key
+            for key, value in state.items()
+            if isinstance(value, Tensor) and value.requires_grad and key != "images"
+        ]
         if learned:
             raise self._untraceable(f"besides its images it learns {', '.join(learned)}")
         if done not in self.steps:
             return
         labels = torch.arange(spec.classes).repeat_interleave(self.cell.ipc)
-        kept = SyntheticSet(spec, images.detach().cpu().contiguous(), labels, self.cell.loaded.train.space)
+        kept = SyntheticSet(
+            spec, images.detach().cpu().contiguous(), labels, self.cell.loaded.train.space
+        )
         write_bytes(self.file(done, "png"), as_png(grid(kept)))
-        write_artifact(self.file(done, "pt"), kept, {**self.cell.provenance(self.workshop.machine), "step": done})
+        write_artifact(
+            self.file(done, "pt"),
+            kept,
+            {**self.cell.provenance(self.workshop.machine), "step": done},
+        )
 
     def _cost(self) -> dict[str, Any]:
         """What making the set took, as far as that is known."""
@@ -202,16 +265,31 @@ class Trace:
     def _record(self, sets: Snapshots, rows: Mapping[int, Sequence[Row]]) -> TraceRecord:
         every = list(chain.from_iterable(rows.values()))
         cost = self._cost()
-        elsewhere = ["its distillation went on from a checkpoint of another machine"] if cost.get("resumed_elsewhere") else []
-        known, origin = about(sets[self.steps[-1]], self.cell.loaded.spec), self.cell.provenance(self.workshop.machine)
+        elsewhere = (
+            ["its distillation went on from a checkpoint of another machine"]
+            if cost.get("resumed_elsewhere")
+            else []
+        )
+        known, origin = (
+            about(sets[self.steps[-1]], self.cell.loaded.spec),
+            self.cell.provenance(self.workshop.machine),
+        )
         return TraceRecord(
-            **{**known, "artifact_hash": origin["artifact_hash"], "changed": origin.get("changed", {})},  # not of one of its steps
+            # not of one of its steps
+            **{
+                **known,
+                "artifact_hash": origin["artifact_hash"],
+                "changed": origin.get("changed", {}),
+            },
             network=self.protocol.network,
             augment=self.protocol.augment,
             protocol=self.asked,
             protocol_hash=fingerprint(self.asked),
             evaluation_seed=self.cell.seed,
-            points=tuple(TracePoint(step, self.file(step, "png").name, scores(own)) for step, own in rows.items()),
+            points=tuple(
+                TracePoint(step, self.file(step, "png").name, scores(own))
+                for step, own in rows.items()
+            ),
             seconds=cost.get("distill_seconds", 0.0) + sum(row["seconds"] for row in every),
             **circumstances(every, self.asked["precision"]),
             warnings=(*cost.get("warnings", ()), *elsewhere, *diverged(every)),

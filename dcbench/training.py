@@ -23,10 +23,12 @@ Labels = Int64[Tensor, " n"] | Float[Tensor, "n classes"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a network is trained: SGD with momentum, in epochs over all images, the rate decayed by ``decay``.
+    """How a network is trained: SGD with momentum, in epochs over all images, the rate decayed by
+    ``decay``.
 
-    The rate falls every ``decay_every`` epochs, or once after epoch ``decay_after``, or along a cosine to zero if neither is given
-    and ``decay`` is 0. ``fresh_momentum``: the optimizer is made anew at the single decay, as DC's code does.
+    The rate falls every ``decay_every`` epochs, or once after epoch ``decay_after``, or along a
+    cosine to zero if neither is given and ``decay`` is 0. ``fresh_momentum``: the optimizer is made
+    anew at the single decay, as DC's code does.
     """
 
     epochs: Annotated[int, Ge(1)]
@@ -46,7 +48,16 @@ class Schedule:
         if self.decay_after is not None:
             return self.lr * (self.decay if epoch > self.decay_after else 1.0)
         if self.decay == 0:
-            return self.lr * 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * epoch / self.epochs, dtype=torch.float64))))
+            return (
+                self.lr
+                * 0.5
+                * (
+                    1
+                    + float(
+                        torch.cos(torch.tensor(torch.pi * epoch / self.epochs, dtype=torch.float64))
+                    )
+                )
+            )
         return self.lr
 
 
@@ -60,9 +71,18 @@ class Trainer:
         self.network, self.machine, self.epoch_images = network, machine, epoch_images
         machine.settle(network)
         self._logits: Callable[..., Tensor] | None = None
-        self._loss = machine.accelerate(lambda images, labels: F.cross_entropy(network(images).float(), labels))
+        self._loss = machine.accelerate(
+            lambda images, labels: F.cross_entropy(network(images).float(), labels)
+        )
 
-    def train(self, values: ValuesOf, labels: Labels, schedule: Schedule, run: Run, augment: Augmentation | None = None) -> float:
+    def train(
+        self,
+        values: ValuesOf,
+        labels: Labels,
+        schedule: Schedule,
+        run: Run,
+        augment: Augmentation | None = None,
+    ) -> float:
         """Train the network as it stands; returns the mean loss of the last epoch."""
         loss = torch.zeros(())
         for last in self.epochs(values, labels, schedule, run, augment):
@@ -70,19 +90,28 @@ class Trainer:
         return float(loss)
 
     def epochs(
-        self, values: ValuesOf, labels: Labels, schedule: Schedule, run: Run, augment: Augmentation | None = None
+        self,
+        values: ValuesOf,
+        labels: Labels,
+        schedule: Schedule,
+        run: Run,
+        augment: Augmentation | None = None,
     ) -> Iterator[Float[Tensor, ""]]:
         """Train the network as it stands; yields the mean loss of each epoch, on the device.
 
-        The order of the images and their augmentation come from ``run.generator``, the epoch named. Resumes between epochs.
+        The order of the images and their augmentation come from ``run.generator``, the epoch named.
+        Resumes between epochs.
         """
         self.network.train()
         labels = run.place(labels)
         optimizer = sgd(self.network.parameters(), schedule, self.machine)
-        for epoch in run.steps(schedule.epochs, {"network": self.network, "optimizer": optimizer}, "train"):
+        for epoch in run.steps(
+            schedule.epochs, {"network": self.network, "optimizer": optimizer}, "train"
+        ):
             decayed(optimizer, schedule, epoch)
             loss = self._epoch(values, labels, schedule.batch, optimizer, (run, augment, epoch))
-            if epoch % 100 == 99 or epoch == schedule.epochs - 1:  # reading the loss waits for the device
+            # reading the loss waits for the device
+            if epoch % 100 == 99 or epoch == schedule.epochs - 1:
                 run.log(epoch, loss=float(loss))
             yield loss
 
@@ -92,10 +121,17 @@ class Trainer:
         if self._logits is None:
             self._logits = self.machine.accelerate(self.network)
         widest = widest_activation(self.network, images.shape[1:])
-        return in_chunks(self._logits, images.__getitem__, len(images), self.machine, widest).argmax(1)
+        return in_chunks(
+            self._logits, images.__getitem__, len(images), self.machine, widest
+        ).argmax(1)
 
     def _epoch(
-        self, values: ValuesOf, labels: Tensor, batch: int, optimizer: torch.optim.SGD, drawing: tuple[Run, Augmentation | None, int]
+        self,
+        values: ValuesOf,
+        labels: Tensor,
+        batch: int,
+        optimizer: torch.optim.SGD,
+        drawing: tuple[Run, Augmentation | None, int],
     ) -> Tensor:
         run, augment, epoch = drawing
         generator = run.generator("epoch", epoch)
@@ -109,13 +145,17 @@ class Trainer:
             total += loss.detach() * len(indices)
         return total / len(order)
 
-    def _order(self, count: int, run: Run, epoch: int, generator: torch.Generator) -> Int64[Tensor, " k"]:
+    def _order(
+        self, count: int, run: Run, epoch: int, generator: torch.Generator
+    ) -> Int64[Tensor, " k"]:
         """The images of one epoch, in order."""
         if self.epoch_images is None:
             return torch.randperm(count, generator=generator)
         first, last = epoch * self.epoch_images, (epoch + 1) * self.epoch_images
         passes = range(first // count, (last - 1) // count + 1)
-        row = torch.cat([torch.randperm(count, generator=run.generator("pass", number)) for number in passes])
+        row = torch.cat(
+            [torch.randperm(count, generator=run.generator("pass", number)) for number in passes]
+        )
         return row[first - passes.start * count :][: self.epoch_images]
 
 
@@ -131,15 +171,25 @@ def sgd(weights: Iterable[Tensor], schedule: Schedule, machine: Machine) -> torc
 
 
 def decayed(optimizer: torch.optim.SGD, schedule: Schedule, epoch: int) -> None:
-    """Give ``optimizer`` the rate of ``epoch``, and make it forget its momentum where the schedule says so."""
-    if schedule.fresh_momentum and schedule.decay_after is not None and epoch == schedule.decay_after + 1:
+    """Give ``optimizer`` the rate of ``epoch``, and make it forget its momentum where the schedule
+    says so.
+    """
+    if (
+        schedule.fresh_momentum
+        and schedule.decay_after is not None
+        and epoch == schedule.decay_after + 1
+    ):
         optimizer.state.clear()
     for group in optimizer.param_groups:
         group["lr"] = schedule.rate(epoch)
 
 
 def batches(
-    order: Int64[Tensor, " n"], size: int, values: ValuesOf, augment: Augmentation | None, generator: torch.Generator
+    order: Int64[Tensor, " n"],
+    size: int,
+    values: ValuesOf,
+    augment: Augmentation | None,
+    generator: torch.Generator,
 ) -> Iterator[tuple[Int64[Tensor, " k"], Float[Tensor, "k channels height width"]]]:
     """``size`` images at a time, in ``order``: their indices and what is trained on."""
     for indices in order.split(size):
@@ -147,15 +197,23 @@ def batches(
         yield indices, images if augment is None else augment(images, generator)
 
 
-def train_network(network: Network, values: ValuesOf, labels: Labels, schedule: Schedule, run: Run) -> float:
-    """Initialise ``network`` in place from ``run`` and train it; returns the last epoch's mean loss."""
+def train_network(
+    network: Network, values: ValuesOf, labels: Labels, schedule: Schedule, run: Run
+) -> float:
+    """Initialise ``network`` in place from ``run`` and train it; returns the last epoch's mean
+    loss.
+    """
     initialise(network, run.generator("network"))
     return Trainer(network, run.machine).train(values, labels, schedule, run)
 
 
 @torch.no_grad()
 def in_chunks(
-    function: Callable[[Tensor], Tensor], values: Callable[[slice], Tensor], count: int, machine: Machine, widest: int
+    function: Callable[[Tensor], Tensor],
+    values: Callable[[slice], Tensor],
+    count: int,
+    machine: Machine,
+    widest: int,
 ) -> Float[Tensor, "count _"]:
     """``function`` (accelerated) of ``count`` images, so many at a time as suits the machine; no graph; the rows on the CPU.
 
@@ -169,7 +227,9 @@ def in_chunks(
     return torch.cat(rows)
 
 
-def filled_up(images: Float[Tensor, "k channels height width"], count: int) -> Float[Tensor, "count channels height width"]:
+def filled_up(
+    images: Float[Tensor, "k channels height width"], count: int
+) -> Float[Tensor, "count channels height width"]:
     """``images`` and as many copies of the first as are missing: each other number of images would be compiled anew."""
     missing = count - len(images)
     return torch.cat([images, images[:1].expand(missing, -1, -1, -1)]) if missing else images

@@ -1,6 +1,8 @@
-"""Training trajectories of networks on real images, recorded once and shared (the experts of Cazenavette et al., CVPR 2022).
+"""Training trajectories of networks on real images, recorded once and shared (the experts of
+Cazenavette et al., CVPR 2022).
 
-Distillations of one seed and data share those that are as long; another number of them shares the ones that both have.
+Distillations of one seed and data share those that are as long; another number of them shares the
+ones that both have.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from dcbench.progress import silent
 from dcbench.run import Run, versioned
 from dcbench.training import Schedule, Trainer
 
-KEPT_BYTES = 1 << 30  # of trajectories that stay in memory; more are read from disk when they are drawn
+# of trajectories that stay in memory; more are read from disk when they are drawn
+KEPT_BYTES = 1 << 30
 
 
 @runtime_checkable
@@ -73,14 +76,18 @@ class Experts:
     """The experts' trajectories, each recorded once and shared."""
 
     def __init__(self, method: Recorded, train: TrainSet, ipc: int, run: Run) -> None:
-        machine = run.machine.decide(sum(method.shared_macs(train, ipc).values()) / method.experts)  # of one, which knows no others
+        # of one, which knows no others
+        machine = run.machine.decide(sum(method.shared_macs(train, ipc).values()) / method.experts)
         self.method, self.run = method, replace(run, machine=machine)
         self.train = train.held_on(machine)
         self.recorded_by = recorded_by(method, ipc)
         self.max_start, self.epochs = method.setting(ipc).max_start_epoch, method.snapshots(ipc) - 1
-        self.trainer = Trainer(build_network(method.network, train.spec, method.normalisation), machine)
+        self.trainer = Trainer(
+            build_network(method.network, train.spec, method.normalisation), machine
+        )
         weights = sum(parameter.numel() for parameter in self.trainer.network.parameters())
-        self.size = method.experts * method.snapshots(ipc) * 4 * weights  # of all trajectories, in bytes
+        # of all trajectories, in bytes
+        self.size = method.experts * method.snapshots(ipc) * 4 * weights
         self.kept: dict[int, Tensor] = {}
         for index in range(method.experts):
             recorded = self._record(index)
@@ -97,7 +104,9 @@ class Experts:
 
     def _record(self, index: int) -> dict[str, Any]:
         """An expert's ``weights`` after 0, 1, … epochs, a row each."""
-        return self.run.once(f"mtt-expert-{index}", self.recorded_by, lambda part: self._train(index, part))
+        return self.run.once(
+            f"mtt-expert-{index}", self.recorded_by, lambda part: self._train(index, part)
+        )
 
     def _train(self, index: int, part: Run) -> dict[str, Any]:
         network, train = self.trainer.network, self.train
@@ -106,7 +115,9 @@ class Experts:
         schedule = Schedule(epochs=1, lr=self.method.expert_lr, momentum=0.0, weight_decay=0.0)
         name = f"expert {index + 1} of {self.method.experts}, {self.size / 1e6:.0f} MB of weights in all"
         for epoch in part.steps(self.epochs, {"network": network, "weights": weights}, name):
-            drawn = torch.randperm(len(train), generator=part.generator("images", epoch))[: self.method.expert_images]
+            drawn = torch.randperm(len(train), generator=part.generator("images", epoch))[
+                : self.method.expert_images
+            ]
             quiet = replace(part.part(f"epoch {epoch}"), progress=silent, stop=lambda: False)
             values = partial(_chosen_values, train, drawn)
             self.trainer.train(values, train.labels[drawn], schedule, quiet, DSA(train.spec.flips))
@@ -123,6 +134,8 @@ def flat_weights(network: Network) -> Float[Tensor, " p"]:
     return torch.cat([parameter.detach().flatten() for parameter in network.parameters()]).cpu()
 
 
-def trajectory_distance(arrived: Float[Tensor, " p"], start: Float[Tensor, " p"], target: Float[Tensor, " p"]) -> Float[Tensor, ""]:
+def trajectory_distance(
+    arrived: Float[Tensor, " p"], start: Float[Tensor, " p"], target: Float[Tensor, " p"]
+) -> Float[Tensor, ""]:
     """‖θ̂_{t+N} - θ*_{t+M}‖² / ‖θ*_t - θ*_{t+M}‖²."""
     return (arrived - target).square().sum() / (start - target).square().sum()

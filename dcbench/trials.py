@@ -1,4 +1,6 @@
-"""Trying a distiller out: tiny sets of real images, small amounts of work, and runs that are ended in the middle."""
+"""Trying a distiller out: tiny sets of real images, small amounts of work, and runs that are ended
+in the middle.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ from dcbench.run import Run
 
 IPC = 2
 CLASSES, PER_CLASS = 3, 12
-# What several methods call their amounts of work, and small ones. A name of its own a method says itself (``tried_with``).
+# What several methods call their amounts of work, and small ones. A name of its own a method says
+# itself (``tried_with``).
 USUAL: Mapping[str, Any] = {
     "iterations": 4,
     "feature_epochs": 4,
@@ -87,11 +90,17 @@ class Candidate:
     @cached_property
     def accepted(self) -> dict[str, TrainSet]:
         """The sets that the method does not refuse."""
-        return {kind: train for kind, train in self.sets.items() if not self.distiller.refuses(train, IPC)}
+        return {
+            kind: train
+            for kind, train in self.sets.items()
+            if not self.distiller.refuses(train, IPC)
+        }
 
     @cached_property
     def failure(self) -> Exception | None:
-        """What goes wrong where the method should make a set, if anything does; raises TooMuchWorkError."""
+        """What goes wrong where the method should make a set, if anything does; raises
+        TooMuchWorkError.
+        """
         for kind, train in self.accepted.items():
             try:
                 wrong = wrong_type(self.trial(kind).synthetic, train)
@@ -124,17 +133,26 @@ class Candidate:
         return Trial(self.distiller.distill(train, IPC, run), run.history, steps.done)
 
     def interrupted(self, kind: str, middle: int, killed: bool, folder: Path) -> Trial:
-        """The same, ended at step ``middle`` by an exception between two checkpoints or by asking it to stop, and gone on with.
+        """The same, ended at step ``middle`` by an exception between two checkpoints or by asking
+        it to stop, and gone on with.
 
         ``steps`` are those of the second part.
         """
         steps = StepCounter(end_at=middle if killed else None)
-        run = Run(0, self.machine, folder / "own", folder / "shared", progress=steps, checkpoint_seconds=0)
+        run = Run(
+            0, self.machine, folder / "own", folder / "shared", progress=steps, checkpoint_seconds=0
+        )
         with suppress(Killed, KeyboardInterrupt):
-            self.distiller.distill(deepcopy(self.sets[kind]), IPC, replace(run, stop=lambda: not killed and steps.done == middle))
+            self.distiller.distill(
+                deepcopy(self.sets[kind]),
+                IPC,
+                replace(run, stop=lambda: not killed and steps.done == middle),
+            )
         rest = StepCounter()
         run = Run(0, self.machine, folder / "own", folder / "shared", progress=rest)
-        return Trial(self.distiller.distill(deepcopy(self.sets[kind]), IPC, run), run.history, rest.done)
+        return Trial(
+            self.distiller.distill(deepcopy(self.sets[kind]), IPC, run), run.history, rest.done
+        )
 
 
 def small(distiller: type[Distiller], settings: Mapping[str, Any] | None = None) -> Distiller:
@@ -143,7 +161,8 @@ def small(distiller: type[Distiller], settings: Mapping[str, Any] | None = None)
 
 
 def reduced(distiller: type[Distiller]) -> dict[str, Any]:
-    """Small values of the fields that have a usual name, where they may have them, and of those in ``tried_with``.
+    """Small values of the fields that have a usual name, where they may have them, and of those in
+    ``tried_with``.
 
     Raises UnknownNameError where the latter has no such field.
     """
@@ -151,7 +170,11 @@ def reduced(distiller: type[Distiller]) -> dict[str, Any]:
     for key in distiller.tried_with:
         if key not in fields:
             raise UnknownNameError(f"field of {distiller.name} in tried_with", key, fields)
-    usual = {key: value for key, value in USUAL.items() if key in fields and _may_be(distiller.name, fields[key], value)}
+    usual = {
+        key: value
+        for key, value in USUAL.items()
+        if key in fields and _may_be(distiller.name, fields[key], value)
+    }
     return usual | dict(distiller.tried_with)
 
 
@@ -164,20 +187,36 @@ def _may_be(method: str, field: HyperParameter, value: Any) -> bool:
 
 
 def samples(digits: TrainSet) -> dict[str, TrainSet]:
-    """Grey images, images in colour, and these in a whitened space; each of three classes, cut from real ``digits``.
+    """Grey images, images in colour, and these in a whitened space; each of three classes, cut from
+    real ``digits``.
 
-    A channel of an image in colour is another digit of its class; that a mirrored image keeps its class is claimed of them.
+    A channel of an image in colour is another digit of its class; that a mirrored image keeps its
+    class is claimed of them.
     """
     names = digits.spec.class_names[:CLASSES]
     few = torch.cat([members[:PER_CLASS] for members in digits.by_class[:CLASSES]]).sort().values
-    grey = TrainSet(replace(digits.spec, class_names=names), digits.images[few], digits.labels[few], digits.space)
-    stacked = torch.cat(
-        [digits.images[members[: 3 * PER_CLASS]].unflatten(0, (PER_CLASS, 3)).squeeze(2) for members in digits.by_class[:CLASSES]]
+    grey = TrainSet(
+        replace(digits.spec, class_names=names),
+        digits.images[few],
+        digits.labels[few],
+        digits.space,
     )
-    spec = ImageSpec("colourful", "0" * 12, channels=3, size=digits.spec.size, class_names=names, flips=True)
+    stacked = torch.cat(
+        [
+            digits.images[members[: 3 * PER_CLASS]].unflatten(0, (PER_CLASS, 3)).squeeze(2)
+            for members in digits.by_class[:CLASSES]
+        ]
+    )
+    spec = ImageSpec(
+        "colourful", "0" * 12, channels=3, size=digits.spec.size, class_names=names, flips=True
+    )
     labels = torch.arange(CLASSES).repeat_interleave(PER_CLASS)
     colour = TrainSet(spec, stacked, labels, Space("normalised", (0.3, 0.3, 0.3), (0.4, 0.35, 0.3)))
-    return {"grey": grey, "colour": colour, "whitened": replace(colour, space=whitening(colour.images, colour.space))}
+    return {
+        "grey": grey,
+        "colour": colour,
+        "whitened": replace(colour, space=whitening(colour.images, colour.space)),
+    }
 
 
 def same(ours: SyntheticSet, theirs: SyntheticSet) -> bool:
@@ -187,11 +226,15 @@ def same(ours: SyntheticSet, theirs: SyntheticSet) -> bool:
 
 def _bits(synthetic: SyntheticSet) -> list[tuple[Any, ...]]:
     tensors = (synthetic.images.detach().cpu(), synthetic.labels.detach().cpu())
-    return [(tensor.dtype, tensor.shape, tensor.contiguous().numpy().tobytes()) for tensor in tensors]
+    return [
+        (tensor.dtype, tensor.shape, tensor.contiguous().numpy().tobytes()) for tensor in tensors
+    ]
 
 
 def content(train: TrainSet) -> str:
     """A hash of the images, their labels and their values."""
     tensors: list[Tensor | None] = [train.images, train.labels, train.values(slice(0, len(train)))]
     tensors += [train.space.zca_matrix, train.space.zca_mean]
-    return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors if tensor is not None)).hexdigest()
+    return hashlib.sha256(
+        b"".join(tensor.numpy().tobytes() for tensor in tensors if tensor is not None)
+    ).hexdigest()

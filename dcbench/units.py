@@ -34,7 +34,9 @@ class Made:
 @final
 @dataclass(frozen=True)
 class Distil(Unit):
-    """Makes one set. Leaves a checkpoint in ``folder``, wherever it is carried out, until the set is kept."""
+    """Makes one set. Leaves a checkpoint in ``folder``, wherever it is carried out, until the set
+    is kept.
+    """
 
     label: str
     machine: Machine
@@ -81,7 +83,9 @@ class Distil(Unit):
         yield self.made(self.distill(run), run)
 
     def distill(self, run: Run) -> SyntheticSet:
-        """The set; raises DivergedError with the method's fields, so that one sees what to change, MismatchError if it is none to keep."""
+        """The set; raises DivergedError with the method's fields, so that one sees what to change,
+        MismatchError if it is none to keep.
+        """
         self.machine.forget_peak_memory()
         try:
             train = self.train.get()
@@ -138,10 +142,15 @@ class Networks(Unit):
         return {**asked, **self.protocol.to_json(), **conditions(self.machine)}
 
     def results(self, site: Site) -> Iterator[list[dict[str, Any]]]:
-        """The rows of the networks that were trained together, so that whoever stops loses none of them."""
+        """The rows of the networks that were trained together, so that whoever stops loses none of
+        them.
+        """
         self.machine.forget_peak_memory()
-        run = Run(self.seed, self.machine)  # nobody stops it within a network, which keeps nothing of itself
-        for results in passes(self.synthetic.get(), self.test.get(), self.protocol, self.networks, run):
+        # nobody stops it within a network, which keeps nothing of itself
+        run = Run(self.seed, self.machine)
+        for results in passes(
+            self.synthetic.get(), self.test.get(), self.protocol, self.networks, run
+        ):
             yield [self._row(result) for result in results]
 
     def _row(self, result: NetworkResult) -> dict[str, Any]:
@@ -150,5 +159,12 @@ class Networks(Unit):
 
 
 def conditions(machine: Machine) -> dict[str, Any]:
-    """What the bits of a unit's results depend on, as far as it is known before the unit is anywhere."""
-    return {"device": machine.device.type, "precision": machine.precision, "engine": machine.engine, "threads": machine.threads}
+    """What the bits of a unit's results depend on, as far as it is known before the unit is
+    anywhere.
+    """
+    return {
+        "device": machine.device.type,
+        "precision": machine.precision,
+        "engine": machine.engine,
+        "threads": machine.threads,
+    }

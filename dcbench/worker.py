@@ -1,4 +1,6 @@
-"""What happens to a unit of work in a Ray worker: the worker is made like the machine asked for, and talks with who asked."""
+"""What happens to a unit of work in a Ray worker: the worker is made like the machine asked for,
+and talks with who asked.
+"""
 
 from __future__ import annotations
 
@@ -91,13 +93,19 @@ class _Line:
 
     def _tell(self, kind: str, words: tuple[Any, ...]) -> None:
         answer = self.board.tell.remote(kind, words)
-        self.stopping = answer.future().result()  # in ray.get, Ray would take this worker's processor away and begin another unit
+        # in ray.get, Ray would take this worker's processor away and begin another unit
+        self.stopping = answer.future().result()
         self.spoke = time.monotonic()
 
 
 def versions() -> dict[str, str]:
     """What must be the same here and there, or the results are not."""
-    return {"dcbench": dcbench.__version__, "code": source_hash(), "torch": str(torch.__version__), "python": platform.python_version()}
+    return {
+        "dcbench": dcbench.__version__,
+        "code": source_hash(),
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+    }
 
 
 def work(unit: Unit, board: Any, wanted: dict[str, str]) -> Iterator[Any]:
@@ -125,10 +133,14 @@ def _versions_of_this_process() -> dict[str, str]:
 
 
 def _check(wanted: dict[str, str]) -> None:
-    other = {name: value for name, value in _versions_of_this_process().items() if wanted[name] != value}
+    other = {
+        name: value for name, value in _versions_of_this_process().items() if wanted[name] != value
+    }
     if other:
         there = ", ".join(f"{name} {value} (here {wanted[name]})" for name, value in other.items())
-        raise ClusterError(f"the node {platform.node()} has {there}; install the same on every node")
+        raise ClusterError(
+            f"the node {platform.node()} has {there}; install the same on every node"
+        )
 
 
 def _portable(error: Exception) -> Exception:
@@ -137,5 +149,9 @@ def _portable(error: Exception) -> Exception:
         pickle.dumps(error)
         copy.copy(error)  # put together anew from its arguments, as it will be at the other end
     except Exception:
-        return DcbenchError(str(error)) if isinstance(error, DcbenchError) else RuntimeError(f"{type(error).__name__}: {error}")
+        return (
+            DcbenchError(str(error))
+            if isinstance(error, DcbenchError)
+            else RuntimeError(f"{type(error).__name__}: {error}")
+        )
     return error

@@ -1,9 +1,12 @@
-"""CAFE: align features layer by layer, and let synthetic class centres classify real images (Wang et al., CVPR 2022).
+"""CAFE: align features layer by layer, and let synthetic class centres classify real images (Wang
+et al., CVPR 2022).
 
-Written from the paper. What its text leaves open follows the published settings: the weights of the layers (0.1 before the last
-block), β with L_d summed over the real images, and the query images, which are drawn anew for every measurement. Their code aligns
-the last features twice, as the last block's output and flattened, so it weighs them 2; here a layer counts once. The paper's two
-loops end by themselves only; here each also has a cap, so that a network whose accuracy has settled cannot hold them for ever.
+Written from the paper. What its text leaves open follows the published settings: the weights of the
+layers (0.1 before the last block), β with L_d summed over the real images, and the query images,
+which are drawn anew for every measurement. Their code aligns the last features twice, as the last
+block's output and flattened, so it weighs them 2; here a layer counts once. The paper's two loops
+end by themselves only; here each also has a cap, so that a network whose accuracy has settled
+cannot hold them for ever.
 """
 
 from __future__ import annotations
@@ -28,18 +31,23 @@ from dcbench.run import Run
 from dcbench.selection import Initialisation, first_images
 from dcbench.training import Schedule, Trainer
 
-Means = Sequence[Float[Tensor, "classes _"]]  # one row per class, one tensor per layer; the last layer's are the class centres
+# one row per class, one tensor per layer; the last layer's are the class centres
+Means = Sequence[Float[Tensor, "classes _"]]
 
 
 def alignment_loss(real: Means, synthetic: Means, weights: Sequence[float]) -> Float[Tensor, ""]:
     """L_f = Σ_layers w_l Σ_classes ‖mean f_l(real) - mean f_l(synthetic)‖² (section 3.2)."""
-    return torch.stack([w * (r - s).square().sum() for w, r, s in zip(weights, real, synthetic, strict=True)]).sum()
+    return torch.stack(
+        [w * (r - s).square().sum() for w, r, s in zip(weights, real, synthetic, strict=True)]
+    ).sum()
 
 
 def discrimination_loss(
     features: Float[Tensor, "n d"], centres: Float[Tensor, "classes d"], labels: Int64[Tensor, " n"]
 ) -> Float[Tensor, ""]:
-    """L_d = -Σ_i log softmax(⟨f_i, centres⟩)[y_i]: synthetic centres classify the last features of real images (section 3.3)."""
+    """L_d = -Σ_i log softmax(⟨f_i, centres⟩)[y_i]: synthetic centres classify the last features of
+    real images (section 3.3).
+    """
     return F.cross_entropy(features @ centres.T, labels, reduction="sum")
 
 
@@ -53,7 +61,9 @@ def spread(accuracies: Sequence[float], window: int) -> float | None:
 @final
 @dataclass(frozen=True)
 class CAFE(Distiller):
-    """L = L_f + β L_d, on networks trained on the synthetic set; both loops last as long as the accuracy on real images says."""
+    """L = L_f + β L_d, on networks trained on the synthetic set; both loops last as long as the
+    accuracy on real images says.
+    """
 
     iterations: Annotated[int, Ge(1)] = 2000  # networks drawn one after another
     lr: Annotated[float, Gt(0)] = 0.1  # of the images, at first
@@ -64,7 +74,8 @@ class CAFE(Distiller):
     early_weight: Annotated[float, Ge(0)] = 0.1  # w_l of the layers before the last block
     query: Annotated[int, Ge(1)] = 128  # real images per class that an accuracy is measured on
     window: Annotated[int, Ge(2)] = 10  # accuracies that are looked at together
-    settled: Annotated[float, Gt(0)] = 0.04  # λ_1: the outer loop ends when accuracies differ by less
+    # λ_1: the outer loop ends when accuracies differ by less
+    settled: Annotated[float, Gt(0)] = 0.04
     moved: Annotated[float, Ge(0)] = 0.03  # λ_2: the inner loop ends when accuracies differ by more
     most_outer: Annotated[int, Ge(1)] = 50
     most_inner: Annotated[int, Ge(1)] = 50
@@ -73,7 +84,16 @@ class CAFE(Distiller):
     network: str = "convnet"
     normalisation: PerImageNormalisation = "instance"
 
-    presets = {"quick": {"iterations": 50, "real_batch": 64, "query": 16, "window": 3, "most_outer": 10, "most_inner": 5}}
+    presets = {
+        "quick": {
+            "iterations": 50,
+            "real_batch": 64,
+            "query": 16,
+            "window": 3,
+            "most_outer": 10,
+            "most_inner": 5,
+        }
+    }
     tried_with = {"query": 4, "most_outer": 2, "most_inner": 2}
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
@@ -90,17 +110,25 @@ class CAFE(Distiller):
         return SyntheticSet(train.spec, images.detach().cpu().contiguous(), labels, train.space)
 
     def image_lr(self, step: int) -> float:
-        """The step size on the images at ``step``: of 2,000 steps, halved at 1,200, 1,600 and 1,800."""
+        """The step size on the images at ``step``: of 2,000 steps, halved at 1,200, 1,600 and
+        1,800.
+        """
         halvings = sum(step >= share * self.iterations for share in (0.6, 0.8, 0.9))
         return self.lr * 0.5**halvings
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
-        """Of loops that end about where they were seen to: after twice the window the outer one, an epoch late the inner one."""
+        """Of loops that end about where they were seen to: after twice the window the outer one, an
+        epoch late the inner one.
+        """
         classes, turns = train.spec.classes, min(2 * self.window, self.most_outer)
         epochs = min(self.window + 1, self.most_inner)
         matching = classes * (min(self.real_batch, len(train)) + 4 * ipc + self.query)
         per_network = turns * (matching + epochs * classes * (3 * ipc + self.query))
-        return self.iterations * per_network * macs(build_network(self.network, train.spec, self.normalisation), train.spec.shape)
+        return (
+            self.iterations
+            * per_network
+            * macs(build_network(self.network, train.spec, self.normalisation), train.spec.shape)
+        )
 
 
 class AlignedNetwork:
@@ -118,14 +146,17 @@ class AlignedNetwork:
         def sums(images: Tensor) -> tuple[Tensor, ...]:
             """What each layer sees, summed over the images; then the last features of each image."""
             seen = network.observe(images)
-            # Channels last, as they lie in memory: their order does not matter here, and to change it costs as much as the network.
+            # Channels last, as they lie in memory: their order does not matter here, and to change
+            # it costs as much as the network.
             layers = (layer.movedim(1, -1).flatten(1) for layer in (*seen.taps, seen.features))
             return (*(layer.float().sum(0) for layer in layers), seen.features.float())
 
         self._sums = run.machine.accelerate(sums)
 
     def update(self, images: Tensor, optimizer: torch.optim.SGD, step: int) -> tuple[float, int]:
-        """The outer loop on one network: a step of the images, then training it, until its accuracy settles (section 3.4)."""
+        """The outer loop on one network: a step of the images, then training it, until its accuracy
+        settles (section 3.4).
+        """
         accuracies: list[float] = []
         while True:
             turn = len(accuracies)
@@ -133,7 +164,9 @@ class AlignedNetwork:
             optimizer.step()
             accuracies.append(self._query_accuracy(step, turn))
             change = spread(accuracies, self.method.window)
-            if (change is not None and change < self.method.settled) or len(accuracies) == self.method.most_outer:
+            if (change is not None and change < self.method.settled) or len(
+                accuracies
+            ) == self.method.most_outer:
                 return loss, len(accuracies)
             self._train_network(images.detach(), step, turn)
 
@@ -142,9 +175,17 @@ class AlignedNetwork:
         schedule = Schedule(epochs=1, lr=self.method.network_lr, momentum=0.0, weight_decay=0.0)
         accuracies: list[float] = []
         for epoch in range(self.method.most_inner):
-            part = replace(self.run.part(f"train {step} {turn} {epoch}"), progress=silent, stop=lambda: False)
+            part = replace(
+                self.run.part(f"train {step} {turn} {epoch}"), progress=silent, stop=lambda: False
+            )
             augment = self.dsa if self.method.siamese else None
-            self.trainer.train(lambda chosen: images[chosen.to(images.device)], self.labels, schedule, part, augment)
+            self.trainer.train(
+                lambda chosen: images[chosen.to(images.device)],
+                self.labels,
+                schedule,
+                part,
+                augment,
+            )
             accuracies.append(self._query_accuracy(step, turn, epoch))
             change = spread(accuracies, self.method.window)
             if change is not None and change > self.method.moved:
@@ -152,16 +193,23 @@ class AlignedNetwork:
 
     def _query_accuracy(self, *names: int) -> float:
         classes = range(self.train.spec.classes)
-        drawn = [self.train.draw(label, self.method.query, self.run.generator("query", *names, label)) for label in classes]
+        drawn = [
+            self.train.draw(label, self.method.query, self.run.generator("query", *names, label))
+            for label in classes
+        ]
         query = torch.cat(drawn)
         predicted = self.trainer.predict(self.train.values(query))
         return float((predicted == self.train.labels[query]).double().mean())
 
     def loss_and_gradient(self, images: Tensor, step: int, turn: int) -> tuple[float, Tensor]:
-        """L and its gradient in ``images`` (classes in order). Synthetic means first, then one class at a time, to bound memory."""
+        """L and its gradient in ``images`` (classes in order). Synthetic means first, then one
+        class at a time, to bound memory.
+        """
         ipc = len(images) // self.train.spec.classes
         with torch.no_grad():
-            synthetic = self._class_means([part for part, _ in self._augmented(images, ipc, step, turn)])[0]
+            synthetic = self._class_means(
+                [part for part, _ in self._augmented(images, ipc, step, turn)]
+            )[0]
             real, features, labels = self._real(step, turn)
         leaves = [mean.requires_grad_() for mean in synthetic]
         weights = [self.method.early_weight] * (len(leaves) - 2) + [1.0, 1.0]
@@ -174,31 +222,50 @@ class AlignedNetwork:
             gradients.extend(torch.autograd.grad(sums, leaf, [pull[label] / ipc for pull in pulls]))
         return float(loss.detach()), torch.cat(gradients)
 
-    def _augmented(self, images: Tensor, ipc: int, step: int, turn: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Each class's images, augmented if the method says so, and the leaf that they are a function of."""
+    def _augmented(
+        self, images: Tensor, ipc: int, step: int, turn: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each class's images, augmented if the method says so, and the leaf that they are a
+        function of.
+        """
         for label, part in enumerate(images.split(ipc)):
             leaf = part.clone().requires_grad_()
             yield self._augment(leaf, label, step, turn), leaf
 
     def _augment(self, images: Tensor, label: int, step: int, turn: int) -> Tensor:
-        return self.dsa.apply(images, self.dsa.draw(self.run.generator("dsa", step, turn, label))) if self.method.siamese else images
+        return (
+            self.dsa.apply(images, self.dsa.draw(self.run.generator("dsa", step, turn, label)))
+            if self.method.siamese
+            else images
+        )
 
     def _real(self, step: int, turn: int) -> tuple[list[Tensor], Tensor, Tensor]:
         """Class means per layer, last features and labels of a batch of real images."""
         batch = []
         for label in range(self.train.spec.classes):
-            indices = self.train.draw(label, self.method.real_batch, self.run.generator("real", step, turn, label))
-            batch.append(self._augment(self.run.place(self.train.values(indices)), label, step, turn))
+            indices = self.train.draw(
+                label, self.method.real_batch, self.run.generator("real", step, turn, label)
+            )
+            batch.append(
+                self._augment(self.run.place(self.train.values(indices)), label, step, turn)
+            )
         means, features = self._class_means(batch)
-        labels = torch.arange(len(batch)).repeat_interleave(torch.tensor([len(part) for part in batch]))
+        labels = torch.arange(len(batch)).repeat_interleave(
+            torch.tensor([len(part) for part in batch])
+        )
         return means, features, labels.to(features.device)
 
     def _class_means(self, batch: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Per layer one row per class, and the last features of all images; in chunks, each class by itself."""
+        """Per layer one row per class, and the last features of all images; in chunks, each class
+        by itself.
+        """
         rows: list[list[Tensor]] = []
         features: list[Tensor] = []
         for images in batch:
-            *sums, seen = zip(*(self._sums(self.run.place(part)) for part in images.split(self.chunk)), strict=True)
+            *sums, seen = zip(
+                *(self._sums(self.run.place(part)) for part in images.split(self.chunk)),
+                strict=True,
+            )
             rows.append([torch.stack(parts).sum(0) / len(images) for parts in sums])
             features.extend(seen)
         return [torch.stack(layer) for layer in zip(*rows, strict=True)], torch.cat(features)

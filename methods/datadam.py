@@ -1,11 +1,12 @@
 """DataDAM: match spatial attention maps and last features (Sajedi et al., ICCV 2023).
 
-The paper and its released code differ in normalisation (instance / batch), power (4 / 1), iterations (8,000 / 20,000), real
-images per class and step (256 / 64), whitening (ZCA / none) and in the factor 100 before the loss, which only the code has and
-without which an image rate of 1 hardly moves the images: it stands in every preset. Both are presets: ``paper``, ``released``.
+The paper and its released code differ in normalisation (instance / batch), power (4 / 1),
+iterations (8,000 / 20,000), real images per class and step (256 / 64), whitening (ZCA / none) and
+in the factor 100 before the loss, which only the code has and without which an image rate of 1
+hardly moves the images: it stands in every preset. Both are presets: ``paper``, ``released``.
 
-λ is 0.01, and in the paper 0.02 at "high resolution" (Table 2), which is not defined there: we read it as 128×128, the resolution
-that the supplement calls high. The released code has 0.01 everywhere.
+λ is 0.01, and in the paper 0.02 at "high resolution" (Table 2), which is not defined there: we read
+it as 128×128, the resolution that the supplement calls high. The released code has 0.01 everywhere.
 """
 
 from __future__ import annotations
@@ -36,11 +37,14 @@ def normalised(maps: Tensor, norm: MapNorm) -> Tensor:
 
 
 def attention(tap: Tensor, power: float, norm: MapNorm = "l2") -> Tensor:
-    """A(F) = Σ_channels |F|^p, flattened and normalised per image (the paper's spatial attention map)."""
+    """A(F) = Σ_channels |F|^p, flattened and normalised per image (the paper's spatial attention
+    map).
+    """
     return normalised(tap.float().abs().pow(power).sum(1).flatten(1), norm)
 
 
-ERRORS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {  # sums over classes, each row a class's mean
+# sums over classes, each row a class's mean
+ERRORS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": lambda real, synthetic: (real - synthetic).square().sum(),
     "mae": lambda real, synthetic: (real - synthetic).abs().sum(),
     "cosine": lambda real, synthetic: (1 - F.cosine_similarity(real, synthetic, dim=1)).sum(),
@@ -53,9 +57,10 @@ ERRORS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {  # sums over classe
 class DataDAM(FeatureMatching):
     """L = scale · (L_SAM + λ L_MMD), errors as sums of squares, summed over classes.
 
-    L_SAM = Σ_{blocks but the last} ‖mean A(real) - mean A(synthetic)‖²; L_MMD = ‖mean f(real) - mean f(synthetic)‖².
-    The last four fields are the paper's ablations. ``feature-maps`` stands for its feature map transfer: L_SAM of the feature maps
-    themselves, flattened and normalised like A. Each of ``components`` keeps its weight in the sum.
+    L_SAM = Σ_{blocks but the last} ‖mean A(real) - mean A(synthetic)‖²; L_MMD = ‖mean f(real) -
+    mean f(synthetic)‖². The last four fields are the paper's ablations. ``feature-maps`` stands for
+    its feature map transfer: L_SAM of the feature maps themselves, flattened and normalised like A.
+    Each of ``components`` keeps its weight in the sum.
     """
 
     scale: Annotated[float, Gt(0)] = 100.0  # the released code's; the paper prints none
@@ -64,10 +69,17 @@ class DataDAM(FeatureMatching):
     loss: Literal["mse", "mae", "cosine"] = "mse"  # the error of L_SAM
     map_norm: MapNorm = "l2"
     components: Literal["both", "mmd", "attention", "feature-maps"] = "both"
-    layer: Annotated[int | None, Ge(1)] = None  # the one ReLU whose map is matched, from 1; none: all but the last
+    # the one ReLU whose map is matched, from 1; none: all but the last
+    layer: Annotated[int | None, Ge(1)] = None
 
     presets = {
-        "released": {"normalisation": "batch", "power": 1.0, "iterations": 20000, "real_batch": 64, "balance": 0.01},
+        "released": {
+            "normalisation": "batch",
+            "power": 1.0,
+            "iterations": 20000,
+            "real_batch": 64,
+            "balance": 0.01,
+        },
         "quick": {"iterations": 250},
     }
     later = frozenset({"loss", "map_norm", "components", "layer"})
@@ -77,7 +89,11 @@ class DataDAM(FeatureMatching):
             return ""
         network = build_network(self.network, train.spec, self.normalisation)
         taps = len(network.observe(torch.zeros(2, *train.spec.shape)).taps)
-        return "" if self.layer <= taps else f"layer must be at most {taps}, the ReLUs of {self.network} there, got {self.layer}"
+        return (
+            ""
+            if self.layer <= taps
+            else f"layer must be at most {taps}, the ReLUs of {self.network} there, got {self.layer}"
+        )
 
     @classmethod
     def suited_to(cls, spec: ImageSpec) -> Mapping[str, Any]:
@@ -95,5 +111,11 @@ class DataDAM(FeatureMatching):
 
     def discrepancy(self, real: Means, synthetic: Means) -> Tensor:
         pairs = list(zip(real, synthetic, strict=True))
-        mmd = self.balance * ERRORS["mse"](*pairs.pop()) if self.components in ("both", "mmd") else real[0].new_zeros(())
-        return torch.stack([ERRORS[self.loss](*pair) for pair in pairs]).sum() + mmd if pairs else mmd
+        mmd = (
+            self.balance * ERRORS["mse"](*pairs.pop())
+            if self.components in ("both", "mmd")
+            else real[0].new_zeros(())
+        )
+        return (
+            torch.stack([ERRORS[self.loss](*pair) for pair in pairs]).sum() + mmd if pairs else mmd
+        )

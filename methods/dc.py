@@ -14,9 +14,12 @@ from dcbench.selection import Initialisation
 @final
 @dataclass(frozen=True)
 class DC(GradientMatching):
-    """L = Σ_classes D(∇_θ ℓ(real), ∇_θ ℓ(synthetic)), D the layer-wise cosine distance over output nodes. No augmentation."""
+    """L = Σ_classes D(∇_θ ℓ(real), ∇_θ ℓ(synthetic)), D the layer-wise cosine distance over output
+    nodes. No augmentation.
+    """
 
     init: Initialisation = "noise"
 
-    # One matching step per network is what the paper does at IPC 1; it keeps larger budgets within minutes.
+    # One matching step per network is what the paper does at IPC 1; it keeps larger budgets within
+    # minutes.
     presets = {"quick": {"iterations": 350, "real_batch": 64, "outer": 1, "inner": 1}}

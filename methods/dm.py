@@ -17,7 +17,9 @@ from dcbench.networks.base import Network
 @final
 @dataclass(frozen=True)
 class DM(FeatureMatching):
-    """L = Σ_classes ‖mean f(real) - mean f(synthetic)‖², f the flattened last features of a fresh network each step."""
+    """L = Σ_classes ‖mean f(real) - mean f(synthetic)‖², f the flattened last features of a fresh
+    network each step.
+    """
 
     iterations: Annotated[int, Ge(1)] = 20000
 

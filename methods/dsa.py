@@ -13,9 +13,12 @@ from dcbench.gradient_matching import GradientMatching
 @final
 @dataclass(frozen=True)
 class DSA(GradientMatching):
-    """L = Σ_classes D(∇_θ ℓ(A_ω(real)), ∇_θ ℓ(A_ω(synthetic))), one operation A with one draw ω for all images of a class."""
+    """L = Σ_classes D(∇_θ ℓ(A_ω(real)), ∇_θ ℓ(A_ω(synthetic))), one operation A with one draw ω for
+    all images of a class.
+    """
 
     augments: ClassVar[bool] = True
 
-    # One matching step per network is what the paper does at IPC 1; it keeps larger budgets within minutes.
+    # One matching step per network is what the paper does at IPC 1; it keeps larger budgets within
+    # minutes.
     presets = {"quick": {"iterations": 350, "real_batch": 64, "outer": 1, "inner": 1}}

@@ -1,10 +1,13 @@
-"""KIP: kernel inducing points (Nguyen, Chen & Lee, ICLR 2021; Nguyen, Novak, Xiao & Lee, NeurIPS 2021).
+"""KIP: kernel inducing points (Nguyen, Chen & Lee, ICLR 2021; Nguyen, Novak, Xiao & Lee, NeurIPS
+2021).
 
-The images whose kernel ridge regression predicts the training labels best. The kernel here is the conjugate kernel of finite
-ConvNets of width 128 (DataDAM's supplement, section 1.3, takes 128 where KIP took 1,024): inner products of last features at
-initialisation, averaged over networks drawn anew at every step. It is the random-feature estimate of the NNGP kernel (Loo et al.,
-"Efficient Dataset Distillation Using Random Feature Approximation", NeurIPS 2022), which costs first-order passes only; the
-neural tangent kernel that the papers mostly report is not offered, for a row of it is as long as the network has weights.
+The images whose kernel ridge regression predicts the training labels best. The kernel here is the
+conjugate kernel of finite ConvNets of width 128 (DataDAM's supplement, section 1.3, takes 128 where
+KIP took 1,024): inner products of last features at initialisation, averaged over networks drawn
+anew at every step. It is the random-feature estimate of the NNGP kernel (Loo et al., "Efficient
+Dataset Distillation Using Random Feature Approximation", NeurIPS 2022), which costs first-order
+passes only; the neural tangent kernel that the papers mostly report is not offered, for a row of it
+is as long as the network has weights.
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ from dcbench.selection import Initialisation, first_images
 MOST_IMAGES = 10_000  # whose kernel, in float64, takes 800 MB
 
 
-def conjugate_kernel(left: Float[Tensor, "networks n d"], right: Float[Tensor, "networks m d"]) -> Float[Tensor, "n m"]:
+def conjugate_kernel(
+    left: Float[Tensor, "networks n d"], right: Float[Tensor, "networks m d"]
+) -> Float[Tensor, "n m"]:
     """K(x, x') = mean over networks of ⟨f(x), f(x')⟩ / d, f the last features, in float64."""
     networks, _, d = left.shape
     products: Tensor = torch.einsum("knd,kmd->nm", left.double(), right.double()) / (networks * d)
@@ -37,9 +42,14 @@ def conjugate_kernel(left: Float[Tensor, "networks n d"], right: Float[Tensor, "
 
 
 def ridge_prediction(
-    K_ts: Float[Tensor, "targets support"], K_ss: Float[Tensor, "support support"], y_s: Float[Tensor, "support classes"], ridge: float
+    K_ts: Float[Tensor, "targets support"],
+    K_ss: Float[Tensor, "support support"],
+    y_s: Float[Tensor, "support classes"],
+    ridge: float,
 ) -> Float[Tensor, "targets classes"]:
-    """K_ts (K_ss + λ I)⁻¹ y_s with λ = ridge · tr(K_ss) / n, by Cholesky; λ grows tenfold until the factor exists."""
+    """K_ts (K_ss + λ I)⁻¹ y_s with λ = ridge · tr(K_ss) / n, by Cholesky; λ grows tenfold until the
+    factor exists.
+    """
     scale = K_ss.diagonal().mean()
     jitter = ridge * scale
     identity = torch.eye(len(K_ss), dtype=K_ss.dtype, device=K_ss.device)
@@ -48,7 +58,9 @@ def ridge_prediction(
         if not failed:
             return K_ts @ torch.cholesky_solve(y_s, factor)
         jitter = 10 * torch.maximum(jitter, 1e-12 * scale)
-    raise DivergedError("kip: the synthetic images' kernel has no Cholesky factor; try a larger ridge")
+    raise DivergedError(
+        "kip: the synthetic images' kernel has no Cholesky factor; try a larger ridge"
+    )
 
 
 def centred(labels: Int64[Tensor, " n"], classes: int) -> Float[Tensor, "n classes"]:
@@ -60,7 +72,9 @@ def centred(labels: Int64[Tensor, " n"], classes: int) -> Float[Tensor, "n class
 @final
 @dataclass(frozen=True)
 class KIP(Distiller):
-    """L(X_s, y_s) = ½ mean over real images of ‖y_t - K_ts (K_ss + λ I)⁻¹ y_s‖² (ICLR 2021, section 3), labels centred one-hot."""
+    """L(X_s, y_s) = ½ mean over real images of ‖y_t - K_ts (K_ss + λ I)⁻¹ y_s‖² (ICLR 2021, section
+    3), labels centred one-hot.
+    """
 
     iterations: Annotated[int, Ge(1)] = 10000
     lr: Annotated[float, Gt(0)] = 0.04  # of Adam, on images and learned labels
@@ -73,12 +87,18 @@ class KIP(Distiller):
     normalisation: PerImageNormalisation = "none"  # as the papers' ConvNets
 
     # The networks that judge the set are normalised, and so are those of its kernel.
-    presets = {"quick": {"iterations": 500, "real_batch": 1000, "networks": 2, "normalisation": "instance"}}
+    presets = {
+        "quick": {"iterations": 500, "real_batch": 1000, "networks": 2, "normalisation": "instance"}
+    }
     tried_with = {"networks": 1}
 
     def refuses(self, train: TrainSet, ipc: int) -> str:
         support = ipc * train.spec.classes
-        return f"its kernel matrix would be {support}×{support}, at most {MOST_IMAGES} images fit" if support > MOST_IMAGES else ""
+        return (
+            f"its kernel matrix would be {support}×{support}, at most {MOST_IMAGES} images fit"
+            if support > MOST_IMAGES
+            else ""
+        )
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)
@@ -86,9 +106,13 @@ class KIP(Distiller):
         images = run.place(first_images(self.init, train, ipc, run)).requires_grad_()
         hard = torch.arange(classes).repeat_interleave(ipc)
         labels = run.place(centred(hard, classes)).requires_grad_(self.learn_labels)
-        optimizer = torch.optim.Adam([images, labels] if self.learn_labels else [images], lr=self.lr)
+        optimizer = torch.optim.Adam(
+            [images, labels] if self.learn_labels else [images], lr=self.lr
+        )
         regression = Regression(self, train, run)
-        for step in run.steps(self.iterations, {"images": images, "labels": labels, "optimizer": optimizer}):
+        for step in run.steps(
+            self.iterations, {"images": images, "labels": labels, "optimizer": optimizer}
+        ):
             optimizer.zero_grad()
             run.log(step, loss=regression.accumulate_gradient(images, labels, step))
             optimizer.step()
@@ -97,7 +121,11 @@ class KIP(Distiller):
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
         per_step = self.networks * (min(self.real_batch, len(train)) + 4 * ipc * train.spec.classes)
-        return self.iterations * per_step * macs(build_network(self.network, train.spec, self.normalisation), train.spec.shape)
+        return (
+            self.iterations
+            * per_step
+            * macs(build_network(self.network, train.spec, self.normalisation), train.spec.shape)
+        )
 
 
 class Regression:
@@ -115,15 +143,20 @@ class Regression:
     def accumulate_gradient(self, images: Tensor, labels: Tensor, step: int) -> float:
         """Add the loss's gradient to ``images.grad`` and that of learned labels; returns the loss.
 
-        The features are seen twice, first without a graph and then, against the loss's gradient in them, a chunk at a time.
+        The features are seen twice, first without a graph and then, against the loss's gradient in
+        them, a chunk at a time.
         """
-        target = torch.randperm(len(self.train), generator=self.run.generator("real", step))[: self.method.real_batch]
+        target = torch.randperm(len(self.train), generator=self.run.generator("real", step))[
+            : self.method.real_batch
+        ]
         with torch.no_grad():
             f_t = self._features_of(self.train.values(target), step)
             f_s = self._features_of(images, step)
         f_s.requires_grad_()
         y_t = self.run.place(centred(self.train.labels[target], self.train.spec.classes))
-        prediction = ridge_prediction(conjugate_kernel(f_t, f_s), conjugate_kernel(f_s, f_s), labels, self.method.ridge)
+        prediction = ridge_prediction(
+            conjugate_kernel(f_t, f_s), conjugate_kernel(f_s, f_s), labels, self.method.ridge
+        )
         loss = 0.5 * (y_t - prediction).square().sum(1).mean()
         loss.backward()
         assert f_s.grad is not None  # noqa: S101 - backward has just made it
@@ -138,7 +171,14 @@ class Regression:
         rows = []
         for index in range(self.method.networks):
             self._draw_network(step, index)
-            rows.append(torch.cat([self._features(self.run.place(part)).float() for part in images.split(self.chunk)]))
+            rows.append(
+                torch.cat(
+                    [
+                        self._features(self.run.place(part)).float()
+                        for part in images.split(self.chunk)
+                    ]
+                )
+            )
         return torch.stack(rows)
 
     def _draw_network(self, step: int, index: int) -> None:

@@ -1,13 +1,16 @@
 """MTT: matching training trajectories (Cazenavette et al., CVPR 2022).
 
-Experts are networks trained on the real images, their weights kept after every epoch. A student starts where an expert stood and
-takes N steps on the synthetic images; where it arrives is compared with where the expert was M epochs later. The student's graph
-is of second order: float32 and eager in every precision and engine. Experts are trained only as long as a student may ask for.
+Experts are networks trained on the real images, their weights kept after every epoch. A student
+starts where an expert stood and takes N steps on the synthetic images; where it arrives is compared
+with where the expert was M epochs later. The student's graph is of second order: float32 and eager
+in every precision and engine. Experts are trained only as long as a student may ask for.
 
-By default the student's steps are gone through twice, so that one step's graph is all that is held. TESLA (Cui et al., ICML 2023)
-bounds memory by the same passes, but takes later weights for constants; here the gradient is that of the unrolled student.
-The paper's settings at IPC 10 have a misprint (its author in mtt-distillation, issue 31): with rates of 1e5 and 1e-4 the student's rate
-explodes. Here stand 1e2, 1e-5 and 1e-3, by which others run it. t ≤ T+ is the paper's; its code draws t < T+.
+By default the student's steps are gone through twice, so that one step's graph is all that is held.
+TESLA (Cui et al., ICML 2023) bounds memory by the same passes, but takes later weights for
+constants; here the gradient is that of the unrolled student. The paper's settings at IPC 10 have a
+misprint (its author in mtt-distillation, issue 31): with rates of 1e5 and 1e-4 the student's rate
+explodes. Here stand 1e2, 1e-5 and 1e-3, by which others run it. t ≤ T+ is the paper's; its code
+draws t < T+.
 """
 
 from __future__ import annotations
@@ -54,34 +57,43 @@ class Batch(NamedTuple):
 
 # The paper's for CIFAR-10, but for the three rates at IPC 10.
 _CIFAR = ((50, 2, 1e2, 1e-7, 1e-2), (30, 20, 1e2, 1e-5, 1e-3), (30, 40, 1e3, 1e-5, 1e-3))
-SETTINGS: Mapping[int, Setting] = {ipc: Setting(*row) for ipc, row in zip((1, 10, 50), _CIFAR, strict=True)}
+SETTINGS: Mapping[int, Setting] = {
+    ipc: Setting(*row) for ipc, row in zip((1, 10, 50), _CIFAR, strict=True)
+}
 
 
 @register("mtt", paper="cazenavette2022mtt")
 @final
 @dataclass(frozen=True)
 class MTT(Distiller):
-    """L = ‖θ̂_{t+N} - θ*_{t+M}‖² / ‖θ*_t - θ*_{t+M}‖² (equation 2), over the images and the student's learning rate."""
+    """L = ‖θ̂_{t+N} - θ*_{t+M}‖² / ‖θ*_t - θ*_{t+M}‖² (equation 2), over the images and the
+    student's learning rate.
+    """
 
     iterations: Annotated[int, Ge(1)] = 5000
     experts: Annotated[int, Ge(1)] = 100
     expert_epochs: Annotated[int, Ge(1)] = 2  # M
     expert_lr: Annotated[float, Gt(0)] = 0.01
-    expert_images: Annotated[int | None, Ge(1)] = None  # real images, drawn anew, that make an epoch; none: all
-    max_start_epoch: Annotated[int | None, Ge(0)] = None  # T+; none here and below: by IPC, as published
+    # real images, drawn anew, that make an epoch; none: all
+    expert_images: Annotated[int | None, Ge(1)] = None
+    # T+; none here and below: by IPC, as published
+    max_start_epoch: Annotated[int | None, Ge(0)] = None
     student_steps: Annotated[int | None, Ge(1)] = None  # N
     student_lr: Annotated[float | None, Gt(0)] = None
-    student_batch: Annotated[int | None, Ge(1)] = None  # synthetic images per student step; none: all
+    # synthetic images per student step; none: all
+    student_batch: Annotated[int | None, Ge(1)] = None
     lr: Annotated[float | None, Gt(0)] = None
     rate_lr: Annotated[float | None, Gt(0)] = None
     momentum: Annotated[float, Ge(0), Le(1)] = 0.5
-    unroll: bool = False  # hold the graph of all N steps at once: a quarter faster, N times the memory, the same gradient
+    # hold the graph of all N steps at once: a quarter faster, N times the memory, the same gradient
+    unroll: bool = False
     init: Initialisation = "random"
     network: str = "convnet"
     normalisation: PerImageNormalisation = "instance"
 
     version = 2  # the settings at IPC 10
-    # Epochs of 20 batches, so that six experts take minutes; three are about as far as ten steps go, few enough to hold at once.
+    # Epochs of 20 batches, so that six experts take minutes; three are about as far as ten steps
+    # go, few enough to hold at once.
     presets = {
         "quick": {"iterations": 300, "lr": 300.0}
         | {"experts": 6, "expert_epochs": 3, "expert_images": 5120, "max_start_epoch": 2}
@@ -101,40 +113,68 @@ class MTT(Distiller):
         optimizer = torch.optim.SGD(groups, momentum=self.momentum)
         experts = Experts(self, train, ipc, run)
         student = Student(self, train, ipc, run)
-        for step in run.steps(self.iterations, {"images": images, "rate": rate, "optimizer": optimizer}):
-            loss, images.grad, rate.grad = student.loss_and_gradients(images.detach(), rate.detach(), experts.draw(step), step)
+        for step in run.steps(
+            self.iterations, {"images": images, "rate": rate, "optimizer": optimizer}
+        ):
+            loss, images.grad, rate.grad = student.loss_and_gradients(
+                images.detach(), rate.detach(), experts.draw(step), step
+            )
             optimizer.step()
             if float(rate.detach()) < LEAST_RATE:
-                run.warn(f"the student's rate fell below {LEAST_RATE:g} and was put back to it; try a smaller rate_lr")
+                run.warn(
+                    f"the student's rate fell below {LEAST_RATE:g} and was put back to it; try a smaller rate_lr"
+                )
                 rate.detach().fill_(LEAST_RATE)
             run.log(step, loss=loss, rate=float(rate.detach()))
-        return SyntheticSet(train.spec, images.detach().cpu().contiguous(), student.labels.cpu(), train.space, {"lr": float(rate.detach())})
+        return SyntheticSet(
+            train.spec,
+            images.detach().cpu().contiguous(),
+            student.labels.cpu(),
+            train.space,
+            {"lr": float(rate.detach())},
+        )
 
     def setting(self, ipc: int) -> Setting:
         """The published setting for ``ipc``, with whatever this object's fields say instead."""
         fields = {name: getattr(self, name) for name in Setting._fields}
-        return by_budget(SETTINGS, ipc)._replace(**{name: value for name, value in fields.items() if value is not None})
+        return by_budget(SETTINGS, ipc)._replace(
+            **{name: value for name, value in fields.items() if value is not None}
+        )
 
     def snapshots(self, ipc: int) -> int:
-        """How many times an expert's weights are kept: at the start and after each epoch that a student may ask for."""
+        """How many times an expert's weights are kept: at the start and after each epoch that a
+        student may ask for.
+        """
         return 1 + self.setting(ipc).max_start_epoch + self.expert_epochs
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
         synthetic = ipc * train.spec.classes
         batch = min(self.student_batch or synthetic, synthetic)
-        student = self.iterations * self.setting(ipc).student_steps * (SECOND_ORDER + (0 if self.unroll else 3)) * batch
+        student = (
+            self.iterations
+            * self.setting(ipc).student_steps
+            * (SECOND_ORDER + (0 if self.unroll else 3))
+            * batch
+        )
         return sum(self.shared_macs(train, ipc).values()) + student * self._image_macs(train)
 
     def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
         seen = (self.snapshots(ipc) - 1) * min(self.expert_images or len(train), len(train))
-        return {f"{self.experts} experts {recorded_by(self, ipc)}": self.experts * FIRST_ORDER * seen * self._image_macs(train)}
+        return {
+            f"{self.experts} experts {recorded_by(self, ipc)}": self.experts
+            * FIRST_ORDER
+            * seen
+            * self._image_macs(train)
+        }
 
     def _image_macs(self, train: TrainSet) -> float:
         return macs(build_network(self.network, train.spec, self.normalisation), train.spec.shape)
 
 
 class Student:
-    """A network that takes N steps θ ← θ - α ∇_θ ℓ(A(X); θ) on the synthetic images X, as a function of X and α."""
+    """A network that takes N steps θ ← θ - α ∇_θ ℓ(A(X); θ) on the synthetic images X, as a
+    function of X and α.
+    """
 
     def __init__(self, method: MTT, train: TrainSet, ipc: int, run: Run) -> None:
         self.run, self.unroll, self.steps = run, method.unroll, method.setting(ipc).student_steps
@@ -145,8 +185,12 @@ class Student:
         run.machine.settle(self.network)
         self.chunk = run.machine.chunk(widest_activation(self.network, train.spec.shape))
 
-    def loss_and_gradients(self, X: Tensor, rate: Tensor, ends: tuple[Tensor, Tensor], step: int) -> tuple[float, Tensor, Tensor]:
-        """L between the ends θ*_t and θ*_{t+M} of an expert's path, and its gradients in X and in the rate α."""
+    def loss_and_gradients(
+        self, X: Tensor, rate: Tensor, ends: tuple[Tensor, Tensor], step: int
+    ) -> tuple[float, Tensor, Tensor]:
+        """L between the ends θ*_t and θ*_{t+M} of an expert's path, and its gradients in X and in
+        the rate α.
+        """
         walk = self._unrolled if self.unroll else self._there_and_back
         return walk(X, rate, ends, list(self._batches(step)))
 
@@ -155,12 +199,16 @@ class Student:
         queue: list[Tensor] = []
         for turn in range(self.steps):
             if not queue:
-                order = torch.randperm(len(self.labels), generator=self.run.generator("order", step, turn)).to(self.labels.device)
+                order = torch.randperm(
+                    len(self.labels), generator=self.run.generator("order", step, turn)
+                ).to(self.labels.device)
                 queue = list(order.split(self.batch))
             indices = queue.pop()
             yield Batch(indices, self.dsa.draw(self.run.generator("dsa", step, turn), len(indices)))
 
-    def _unrolled(self, X: Tensor, rate: Tensor, ends: tuple[Tensor, Tensor], batches: Sequence[Batch]) -> tuple[float, Tensor, Tensor]:
+    def _unrolled(
+        self, X: Tensor, rate: Tensor, ends: tuple[Tensor, Tensor], batches: Sequence[Batch]
+    ) -> tuple[float, Tensor, Tensor]:
         X, rate = X.clone().requires_grad_(), rate.clone().requires_grad_()
         theta = ends[0].clone().requires_grad_()
         for indices, draw in batches:
@@ -173,10 +221,15 @@ class Student:
     def _there_and_back(
         self, X: Tensor, rate: Tensor, ends: tuple[Tensor, Tensor], batches: Sequence[Batch]
     ) -> tuple[float, Tensor, Tensor]:
-        """The same by the adjoint λ = ∂L/∂θ: with s = ⟨∇_θ ℓ, λ⟩, a step hands -α ∂s/∂X to X, -s to α, and λ - α ∂s/∂θ on."""
+        """The same by the adjoint λ = ∂L/∂θ: with s = ⟨∇_θ ℓ, λ⟩, a step hands -α ∂s/∂X to X, -s to
+        α, and λ - α ∂s/∂θ on.
+        """
         path = [ends[0]]
         for indices, draw in batches:
-            path.append(path[-1] - rate * self._gradient(path[-1], self.dsa.apply(X[indices], draw), indices))
+            path.append(
+                path[-1]
+                - rate * self._gradient(path[-1], self.dsa.apply(X[indices], draw), indices)
+            )
         arrived = path.pop().requires_grad_()
         loss = trajectory_distance(arrived, *ends)
         (adjoint,) = torch.autograd.grad(loss, arrived)
@@ -194,12 +247,21 @@ class Student:
         """∇_θ ℓ(images; θ), in chunks."""
         theta, total = theta.detach().requires_grad_(), torch.zeros_like(theta)
         for part, chosen in zip(images.split(self.chunk), indices.split(self.chunk), strict=True):
-            total += torch.autograd.grad(self._loss(theta, part, chosen) * (len(part) / len(images)), theta)[0]
+            total += torch.autograd.grad(
+                self._loss(theta, part, chosen) * (len(part) / len(images)), theta
+            )[0]
         return total
 
-    def _pull(self, theta: Tensor, images: Tensor, indices: Tensor, adjoint: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _pull(
+        self, theta: Tensor, images: Tensor, indices: Tensor, adjoint: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """s = ⟨∇_θ ℓ(images; θ), λ⟩ with its gradients in θ and in the images, in chunks."""
-        theta, s, s_theta, s_images = theta.detach().requires_grad_(), torch.zeros_like(adjoint[0]), torch.zeros_like(adjoint), []
+        theta, s, s_theta, s_images = (
+            theta.detach().requires_grad_(),
+            torch.zeros_like(adjoint[0]),
+            torch.zeros_like(adjoint),
+            [],
+        )
         for part, chosen in zip(images.split(self.chunk), indices.split(self.chunk), strict=True):
             leaf = part.clone().requires_grad_()
             loss = self._loss(theta, leaf, chosen) * (len(part) / len(images))

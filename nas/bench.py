@@ -1,4 +1,6 @@
-"""An architecture as a unit of work: networks of one architecture, trained on a proxy and judged on real images."""
+"""An architecture as a unit of work: networks of one architecture, trained on a proxy and judged on
+real images.
+"""
 
 from __future__ import annotations
 
@@ -52,11 +54,20 @@ class Bench:
         initialise(trainer.network, run.generator("network"))
         loss, failure = None, ""
         try:
-            loss = trainer.train(self.proxy.placed(trainer.machine), self.proxy.labels, self.protocol.schedule, run, augment)
+            loss = trainer.train(
+                self.proxy.placed(trainer.machine),
+                self.proxy.labels,
+                self.protocol.schedule,
+                run,
+                augment,
+            )
         except DivergedError as error:
-            failure = _one_line(error)  # its accuracy counts all the same: a search would have seen it
+            # its accuracy counts all the same: a search would have seen it
+            failure = _one_line(error)
         trainer.network.eval()
-        tested = None if self.test is None else accuracy_of(trainer, self._test_images, self.test.labels)
+        tested = (
+            None if self.test is None else accuracy_of(trainer, self._test_images, self.test.labels)
+        )
         accuracy = accuracy_of(trainer, self._validation_images, self.validation.labels)
         return {"accuracy": accuracy, "test_accuracy": tested, "loss": loss, "failure": failure}
 
@@ -73,7 +84,9 @@ class Bench:
 @final
 @dataclass(frozen=True)
 class Architecture(Unit):
-    """Trains the networks of some seeds; a row of architectures.jsonl as each ends. One that fails is a row that says why."""
+    """Trains the networks of some seeds; a row of architectures.jsonl as each ends. One that fails
+    is a row that says why.
+    """
 
     label: str
     machine: Machine
@@ -84,7 +97,12 @@ class Architecture(Unit):
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        return {"architecture": self.architecture, "seeds": list(self.seeds), "seed": self.study_seed, **conditions(self.machine)}
+        return {
+            "architecture": self.architecture,
+            "seeds": list(self.seeds),
+            "seed": self.study_seed,
+            **conditions(self.machine),
+        }
 
     def results(self, site: Site) -> Iterator[dict[str, Any]]:
         trainer: Trainer | None = None
@@ -93,10 +111,20 @@ class Architecture(Unit):
             run = Run(self.study_seed, self.machine, progress=silent, stop=site.stop, resume=False)
             try:
                 trainer = trainer or self.bench.get().trainer(self.architecture, self.machine)
-                scores = self.bench.get().score(trainer, run.part(f"{self.architecture} seed {seed}"))
-            except (MemoryError, RuntimeError) as error:  # torch's own errors, out of memory among them
+                scores = self.bench.get().score(
+                    trainer, run.part(f"{self.architecture} seed {seed}")
+                )
+            except (
+                MemoryError,
+                RuntimeError,
+            ) as error:  # torch's own errors, out of memory among them
                 trainer = None
-                scores = {"accuracy": None, "test_accuracy": None, "loss": None, "failure": _one_line(error)}
+                scores = {
+                    "accuracy": None,
+                    "test_accuracy": None,
+                    "loss": None,
+                    "failure": _one_line(error),
+                }
             ended = {"seconds": time.monotonic() - clock, **ran_on(self.machine)}
             yield {"architecture": self.architecture, "seed": seed, **scores, **ended}
 

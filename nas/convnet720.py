@@ -1,4 +1,6 @@
-"""The 720 ConvNets of DataDAM's Table 4: the whole grid of depth, width, activation, normalisation and pooling (supplement, 2.3)."""
+"""The 720 ConvNets of DataDAM's Table 4: the whole grid of depth, width, activation, normalisation
+and pooling (supplement, 2.3).
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Architecture:
         return f"d{self.depth}-w{self.width}-{self.activation}-{self.normalisation}-{self.pooling}"
 
     def build(self, spec: ImageSpec) -> ConvNet:
-        """The network for images of ``spec``; raises OutOfRangeError where they are too small for so many poolings."""
+        """The network for images of ``spec``; raises OutOfRangeError where they are too small for
+        so many poolings.
+        """
         return ConvNet(
             spec.shape,
             spec.classes,
@@ -61,9 +65,17 @@ def parse(text: str) -> Architecture:
     """The inverse of ``str``; raises OutOfRangeError naming ``text``."""
     found = _PATTERN.fullmatch(text)
     if found is None:
-        raise OutOfRangeError(f"no such architecture of convnet720: {text!r:.120}; wanted one like 'd3-w128-relu-instance-average'")
+        raise OutOfRangeError(
+            f"no such architecture of convnet720: {text!r:.120}; wanted one like 'd3-w128-relu-instance-average'"
+        )
     depth, width, activation, normalisation, pooling = found.groups()
-    return Architecture(int(depth), int(width), cast(Activation, activation), cast(Normalisation, normalisation), cast(Pooling, pooling))
+    return Architecture(
+        int(depth),
+        int(width),
+        cast(Activation, activation),
+        cast(Normalisation, normalisation),
+        cast(Pooling, pooling),
+    )
 
 
 @final
@@ -72,8 +84,12 @@ class ConvNet720(SearchSpace):
     """The grid; the truth is trained here, once."""
 
     name = "convnet720"
-    protocol = SearchProtocol("search-convnet720", 1, Schedule(epochs=200, decay=0.0), truth_epochs=100)
-    quick_protocol = SearchProtocol("search-convnet720-quick", 1, Schedule(epochs=60, decay=0.0), truth_epochs=5)
+    protocol = SearchProtocol(
+        "search-convnet720", 1, Schedule(epochs=200, decay=0.0), truth_epochs=100
+    )
+    quick_protocol = SearchProtocol(
+        "search-convnet720-quick", 1, Schedule(epochs=60, decay=0.0), truth_epochs=5
+    )
     truth_trained = True
     truth_most = 1.0
     truth_help = "a truth.csv that an earlier `dcbench nas` left (columns architecture and test_accuracy, fractions)"
@@ -89,11 +105,22 @@ class ConvNet720(SearchSpace):
 
     def twin(self, identifier: str) -> str:
         found = parse(identifier)
-        return str(replace(found, activation="relu", normalisation="none", pooling="none" if found.pooling == "none" else "max"))
+        return str(
+            replace(
+                found,
+                activation="relu",
+                normalisation="none",
+                pooling="none" if found.pooling == "none" else "max",
+            )
+        )
 
     def worth_compiling(self, identifier: str) -> float:
         """Instance normalisation, slow in eager code, repays it early."""
-        return WORTH_COMPILING_MACS if parse(identifier).normalisation == "instance" else super().worth_compiling(identifier)
+        return (
+            WORTH_COMPILING_MACS
+            if parse(identifier).normalisation == "instance"
+            else super().worth_compiling(identifier)
+        )
 
     def truth_column(self, dataset: str) -> str:
         return "test_accuracy"

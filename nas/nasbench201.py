@@ -1,7 +1,8 @@
-"""NAS-Bench-201 (Dong & Yang, ICLR 2020): cells of four nodes and six edges, an operation of five on each; 15,625 architectures.
+"""NAS-Bench-201 (Dong & Yang, ICLR 2020): cells of four nodes and six edges, an operation of five
+on each; 15,625 architectures.
 
-An architecture is written ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``: for each node after the first, its operations and the nodes
-that they come from.
+An architecture is written ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``: for each node after the first,
+its operations and the nodes that they come from.
 """
 
 from __future__ import annotations
@@ -28,11 +29,15 @@ from dcbench.networks.base import Network, Observation
 from dcbench.training import Schedule
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # the node and where its edge comes from, as the string has them
+# the node and where its edge comes from, as the string has them
+EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
 NODES = 4
 BENCHMARK_CELLS = 5  # per stage, in the networks that the published accuracies belong to
-TRUTH_COLUMNS = {"cifar10": "cifar10_test_200ep", "cifar100": "cifar100_test_200ep"}  # of our data sets
-_CONVERTED = {column: dataset for dataset, column in TRUTH_COLUMNS.items()} | {"imagenet16_120_test_200ep": "ImageNet16-120"}
+# of our data sets
+TRUTH_COLUMNS = {"cifar10": "cifar10_test_200ep", "cifar100": "cifar100_test_200ep"}
+_CONVERTED = {column: dataset for dataset, column in TRUTH_COLUMNS.items()} | {
+    "imagenet16_120_test_200ep": "ImageNet16-120"
+}
 
 _PATTERN = re.compile(r"\|(\w+)~0\|\+\|(\w+)~0\|(\w+)~1\|\+\|(\w+)~0\|(\w+)~1\|(\w+)~2\|", re.ASCII)
 
@@ -45,7 +50,10 @@ class Cell:
     operations: tuple[str, ...]
 
     def __str__(self) -> str:
-        nodes = [[f"{self.operations[edge]}~{source}|" for edge, source in self.edges_into(node)] for node in range(1, NODES)]
+        nodes = [
+            [f"{self.operations[edge]}~{source}|" for edge, source in self.edges_into(node)]
+            for node in range(1, NODES)
+        ]
         return "+".join("|" + "".join(terms) for terms in nodes)
 
     @staticmethod
@@ -63,14 +71,20 @@ def parse(text: str) -> Cell:
     """The inverse of ``str``; raises OutOfRangeError naming ``text`` and what is wrong with it."""
     found = _PATTERN.fullmatch(text)
     if found is None:
-        raise OutOfRangeError(f"malformed architecture {text!r:.160}; wanted |op~0|+|op~0|op~1|+|op~0|op~1|op~2|")
+        raise OutOfRangeError(
+            f"malformed architecture {text!r:.160}; wanted |op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
+        )
     unknown = [operation for operation in found.groups() if operation not in OPERATIONS]
     if unknown:
-        raise OutOfRangeError(f"unknown operation {unknown[0]!r:.40} in architecture {text!r:.160}; known: {', '.join(OPERATIONS)}")
+        raise OutOfRangeError(
+            f"unknown operation {unknown[0]!r:.40} in architecture {text!r:.160}; known: {', '.join(OPERATIONS)}"
+        )
     return Cell(found.groups())
 
 
-def _normalised_convolution(channels: int, width: int, kernel: int, stride: int = 1) -> nn.Sequential:
+def _normalised_convolution(
+    channels: int, width: int, kernel: int, stride: int = 1
+) -> nn.Sequential:
     """ReLU, convolution, BatchNorm: the order that the whole benchmark uses."""
     convolution = nn.Conv2d(channels, width, kernel, stride, padding=kernel // 2, bias=False)
     return nn.Sequential(nn.ReLU(), convolution, nn.BatchNorm2d(width))
@@ -81,7 +95,9 @@ def _operation(name: str, channels: int) -> nn.Module:
         return _normalised_convolution(channels, channels, 1)
     if name == "nor_conv_3x3":
         return _normalised_convolution(channels, channels, 3)
-    return nn.AvgPool2d(3, 1, 1, count_include_pad=False) if name == "avg_pool_3x3" else nn.Identity()
+    return (
+        nn.AvgPool2d(3, 1, 1, count_include_pad=False) if name == "avg_pool_3x3" else nn.Identity()
+    )
 
 
 class _CellBlock(nn.Module):
@@ -95,7 +111,11 @@ class _CellBlock(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         values = [images]
         for node in range(1, NODES):
-            ends = [(edge, source) for edge, source in self.cell.edges_into(node) if self.cell.operations[edge] != "none"]
+            ends = [
+                (edge, source)
+                for edge, source in self.cell.edges_into(node)
+                if self.cell.operations[edge] != "none"
+            ]
             terms = [self.edges[edge](values[source]) for edge, source in ends]
             values.append(reduce(torch.add, terms) if terms else torch.zeros_like(images))
         return values[-1]
@@ -106,7 +126,9 @@ class _ReductionBlock(nn.Module):
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.convolutions = nn.Sequential(_normalised_convolution(channels, width, 3, 2), _normalised_convolution(width, width, 3))
+        self.convolutions = nn.Sequential(
+            _normalised_convolution(channels, width, 3, 2), _normalised_convolution(width, width, 3)
+        )
         self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(channels, width, 1, bias=False))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -115,20 +137,37 @@ class _ReductionBlock(nn.Module):
 
 @final
 class CellNetwork(Network):
-    """The skeleton: a stem, three stages of ``per_stage`` cells at c, 2c and 4c channels, a reduction between them, a linear layer.
+    """The skeleton: a stem, three stages of ``per_stage`` cells at c, 2c and 4c channels, a
+    reduction between them, a linear layer.
 
-    Taps are what the ReLU after each stage gives; those of the last stage are after its BatchNorm and before the pooling.
+    Taps are what the ReLU after each stage gives; those of the last stage are after its BatchNorm
+    and before the pooling.
     """
 
     def __init__(
-        self, cell: Cell, shape: tuple[int, int, int], classes: int, *, per_stage: int = BENCHMARK_CELLS, channels: int = 16
+        self,
+        cell: Cell,
+        shape: tuple[int, int, int],
+        classes: int,
+        *,
+        per_stage: int = BENCHMARK_CELLS,
+        channels: int = 16,
     ) -> None:
         super().__init__()
         if shape[1] % 4:
-            raise OutOfRangeError(f"a network of NAS-Bench-201 halves its images twice and needs a multiple of 4 pixels, got {shape[1]}")
-        self.stem = nn.Sequential(nn.Conv2d(shape[0], channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
+            raise OutOfRangeError(
+                f"a network of NAS-Bench-201 halves its images twice and needs a multiple of 4 pixels, got {shape[1]}"
+            )
+        self.stem = nn.Sequential(
+            nn.Conv2d(shape[0], channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        )
         widths = (channels, 2 * channels, 4 * channels)
-        self.stages = nn.ModuleList([nn.Sequential(*(_CellBlock(cell, width) for _ in range(per_stage))) for width in widths])
+        self.stages = nn.ModuleList(
+            [
+                nn.Sequential(*(_CellBlock(cell, width) for _ in range(per_stage)))
+                for width in widths
+            ]
+        )
         self.reductions = nn.ModuleList([_ReductionBlock(*pair) for pair in pairwise(widths)])
         self.norm = nn.BatchNorm2d(widths[-1])
         self.classifier = nn.Linear(widths[-1], classes)
@@ -147,7 +186,9 @@ class CellNetwork(Network):
 @final
 @dataclass(frozen=True)
 class NASBench201(SearchSpace):
-    """All cells in a network of ``per_stage`` cells a stage: one, as DC-BENCH's proxy runs have it. The truth is the benchmark's table."""
+    """All cells in a network of ``per_stage`` cells a stage: one, as DC-BENCH's proxy runs have it.
+    The truth is the benchmark's table.
+    """
 
     per_stage: int = 1
     channels: int = 16
@@ -155,10 +196,16 @@ class NASBench201(SearchSpace):
     name = "nasbench201"
     # DC-BENCH's numbers, but for its gradient clipping and the last rate, 0.001 there and 0 here.
     protocol = SearchProtocol(
-        "search-nasbench201", 1, Schedule(epochs=50, lr=0.025, batch=64, weight_decay=3e-4, decay=0.0), truth_epochs=50
+        "search-nasbench201",
+        1,
+        Schedule(epochs=50, lr=0.025, batch=64, weight_decay=3e-4, decay=0.0),
+        truth_epochs=50,
     )
     quick_protocol = SearchProtocol(
-        "search-nasbench201-quick", 1, Schedule(epochs=30, lr=0.025, batch=64, weight_decay=3e-4, decay=0.0), truth_epochs=5
+        "search-nasbench201-quick",
+        1,
+        Schedule(epochs=30, lr=0.025, batch=64, weight_decay=3e-4, decay=0.0),
+        truth_epochs=5,
     )
     truth_trained = False
     truth_most = 100.0
@@ -174,10 +221,18 @@ class NASBench201(SearchSpace):
         return str(parse(text))
 
     def build(self, identifier: str, spec: ImageSpec) -> CellNetwork:
-        return CellNetwork(parse(identifier), spec.shape, spec.classes, per_stage=self.per_stage, channels=self.channels)
+        return CellNetwork(
+            parse(identifier),
+            spec.shape,
+            spec.classes,
+            per_stage=self.per_stage,
+            channels=self.channels,
+        )
 
     def twin(self, identifier: str) -> str:
-        convolutions = [name for name in parse(identifier).operations if name.startswith("nor_conv")]
+        convolutions = [
+            name for name in parse(identifier).operations if name.startswith("nor_conv")
+        ]
         return str(Cell(tuple(sorted(convolutions) + ["none"] * (len(EDGES) - len(convolutions)))))
 
     def truth_column(self, dataset: str) -> str:
@@ -195,25 +250,37 @@ class Benchmark(Protocol):
 
     meta_archs: Sequence[str]
 
-    def get_more_info(self, index: int, dataset: str, *, hp: str, is_random: bool) -> Mapping[str, Any]: ...
+    def get_more_info(
+        self, index: int, dataset: str, *, hp: str, is_random: bool
+    ) -> Mapping[str, Any]: ...
 
 
 def convert(api: Benchmark, path: str | Path) -> None:
-    """Write the benchmark's table of truths from the nats-bench package's object, in percent, mean over the benchmark's seeds.
+    """Write the benchmark's table of truths from the nats-bench package's object, in percent, mean
+    over the benchmark's seeds.
 
-    An explicit step of its own: the package reads pickles, which run what is written in them, so read only files that you trust.
-    Raises DataError where an architecture has no figure, StorageError where the disk refuses.
+    An explicit step of its own: the package reads pickles, which run what is written in them, so
+    read only files that you trust. Raises DataError where an architecture has no figure,
+    StorageError where the disk refuses.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["index", "arch", *_CONVERTED])
     for index, arch in enumerate(api.meta_archs):
-        writer.writerow([index, str(parse(arch)), *(_published_accuracy(api, index, dataset) for dataset in _CONVERTED.values())])
+        writer.writerow(
+            [
+                index,
+                str(parse(arch)),
+                *(_published_accuracy(api, index, dataset) for dataset in _CONVERTED.values()),
+            ]
+        )
     write_bytes(Path(path), text.getvalue().encode())
 
 
 def _published_accuracy(api: Benchmark, index: int, dataset: str) -> float:
     found = api.get_more_info(index, dataset, hp="200", is_random=False).get("test-accuracy")
     if found is None:
-        raise DataError(f"the benchmark has no test accuracy of {api.meta_archs[index]} on {dataset}")
+        raise DataError(
+            f"the benchmark has no test accuracy of {api.meta_archs[index]} on {dataset}"
+        )
     return round(float(found), 4)

@@ -31,20 +31,33 @@ class Outcome:
     def by_architecture(self) -> Mapping[str, list[Row]]:
         """The rows of each architecture drawn, by seed."""
         architectures = self.study.drawn.architectures
-        return {name: [self.rows[name, seed] for seed in range(self.study.seeds)] for name in architectures}
+        return {
+            name: [self.rows[name, seed] for seed in range(self.study.seeds)]
+            for name in architectures
+        }
 
 
 def trained_truth(outcome: Outcome) -> Truth:
     """The mean test accuracy of networks trained on the whole data.
 
-    What was ever trained there, by this search or others, is written as a table beside its rows (``TRUTH_NAME``).
+    What was ever trained there, by this search or others, is written as a table beside its rows
+    (``TRUTH_NAME``).
     """
     study = outcome.study
     spec, protocol = study.loaded.spec, study.asked(outcome.proxy, outcome.workshop.machine)
     folder = study.folder(outcome.proxy, outcome.workshop)
     everything = _means({**kept_rows(folder), **outcome.rows}.values())
-    write_truth(folder / TRUTH_NAME, (spec.dataset, spec.revision), ((name, *everything[name]) for name in sorted(everything)))
-    origin = {"source": "trained", "protocol": protocol, "seeds": study.seeds, "images": len(study.loaded.train)}
+    write_truth(
+        folder / TRUTH_NAME,
+        (spec.dataset, spec.revision),
+        ((name, *everything[name]) for name in sorted(everything)),
+    )
+    origin = {
+        "source": "trained",
+        "protocol": protocol,
+        "seeds": study.seeds,
+        "images": len(study.loaded.train),
+    }
     own = _means(row for rows in outcome.by_architecture().values() for row in rows)
     return Truth({name: test for name, (test, _, _) in own.items()}, origin)
 
@@ -55,7 +68,10 @@ def _means(rows: Iterable[Row]) -> dict[str, tuple[float, float, int]]:
     for row in sorted(rows, key=lambda row: (row["architecture"], row["seed"])):
         if row["test_accuracy"] is not None:
             tested[row["architecture"]].append(row)
-    return {name: (_mean("test_accuracy", own), _mean("accuracy", own), len(own)) for name, own in tested.items()}
+    return {
+        name: (_mean("test_accuracy", own), _mean("accuracy", own), len(own))
+        for name, own in tested.items()
+    }
 
 
 def _mean(figure: str, rows: Sequence[Row]) -> float:
@@ -63,9 +79,15 @@ def _mean(figure: str, rows: Sequence[Row]) -> float:
 
 
 def store(outcome: Outcome, truth: Truth, top: float) -> tuple[SearchRecord, Path]:
-    """Write the record of one proxy; the path depends on which architectures were drawn and what they are compared with."""
+    """Write the record of one proxy; the path depends on which architectures were drawn and what
+    they are compared with.
+    """
     record = _record(outcome, truth, top)
-    compared = {"architectures": sorted(outcome.study.drawn.architectures), "truth": dict(truth.origin), "seeds": outcome.study.seeds}
+    compared = {
+        "architectures": sorted(outcome.study.drawn.architectures),
+        "truth": dict(truth.origin),
+        "seeds": outcome.study.seeds,
+    }
     if top != USUAL_TOP:
         compared["top"] = top
     name = f"{len(record.architectures)}x{record.seeds}-{fingerprint(compared)}"
@@ -119,7 +141,12 @@ def _record(outcome: Outcome, truth: Truth, top: float) -> SearchRecord:
 def _scores(outcome: Outcome, truth: Truth) -> tuple[ArchitectureScore, ...]:
     macs, found = outcome.study.drawn.macs, outcome.by_architecture()
     return tuple(
-        ArchitectureScore(architecture, macs[architecture], truth.accuracies.get(architecture), tuple(map(_run, found[architecture])))
+        ArchitectureScore(
+            architecture,
+            macs[architecture],
+            truth.accuracies.get(architecture),
+            tuple(map(_run, found[architecture])),
+        )
         for architecture in sorted(found)
     )
 

@@ -1,4 +1,6 @@
-"""How the networks of a search are trained. Ours: the paper gives no epochs, learning rate or augmentation for these runs."""
+"""How the networks of a search are trained. Ours: the paper gives no epochs, learning rate or
+augmentation for these runs.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from dcbench.training import Schedule
 
 @dataclass(frozen=True)
 class SearchProtocol:
-    """One schedule for every proxy. Stored in every record; ``version`` is raised by hand when its numbers change."""
+    """One schedule for every proxy. Stored in every record; ``version`` is raised by hand when its
+    numbers change.
+    """
 
     name: str
     version: int
@@ -33,12 +37,18 @@ class SearchProtocol:
         return replace(self, schedule=replace(self.schedule, epochs=self.truth_epochs))
 
     def with_recipe(self, recipe: Mapping[str, Any]) -> SearchProtocol:
-        """This protocol with what a set's own recipe asks for; its network is not asked for in a search."""
-        schedule = replace(self.schedule, **{key: recipe[key] for key in ("lr", "batch") if key in recipe})
+        """This protocol with what a set's own recipe asks for; its network is not asked for in a
+        search.
+        """
+        schedule = replace(
+            self.schedule, **{key: recipe[key] for key in ("lr", "batch") if key in recipe}
+        )
         return replace(self, schedule=schedule, augment=recipe.get("augment", self.augment))
 
     def to_json(self, precision: str) -> dict[str, Any]:
-        """What changes a network's accuracy, as plain values. The epochs on the whole data change none on a proxy."""
+        """What changes a network's accuracy, as plain values. The epochs on the whole data change
+        none on a proxy.
+        """
         plain = asdict(self)
         plain |= plain.pop("schedule")
         plain.pop("truth_epochs")

@@ -1,4 +1,6 @@
-"""What architectures are ranked on: a synthetic set from a file, or one of the built-in proxies made of the real training data."""
+"""What architectures are ranked on: a synthetic set from a file, or one of the built-in proxies
+made of the real training data.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,8 @@ class Proxy:
     space: Space  # that their values live in, and that validation images are taken to
     content: str  # a hash of what decides the accuracies of networks trained on it
     storage_images: int
-    storage_bytes: int  # of images and labels alone: one byte per value of real images, four of synthetic ones
+    # of images and labels alone: one byte per value of real images, four of synthetic ones
+    storage_bytes: int
     ipc: int | None = None
     seed: int | None = None
     preset: str | None = None
@@ -60,7 +63,9 @@ class Proxy:
     holdout: str = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     epoch_images: int | None = None  # where an epoch is not a pass over all images
-    whole: bool = False  # trained for the protocol's epochs on the whole data, and tested too: the truth, if it is trained here
+    # trained for the protocol's epochs on the whole data, and tested too: the truth, if it is
+    # trained here
+    whole: bool = False
     warnings: tuple[str, ...] = ()
 
     def placed(self, machine: Machine) -> ValuesOf:
@@ -80,12 +85,18 @@ class Proxy:
 
 
 def parse_requests(words: Sequence[str]) -> list[Request]:
-    """The proxies that ``words`` name, each once; raises OutOfRangeError, UnknownNameError where one is wrong by its words alone."""
+    """The proxies that ``words`` name, each once; raises OutOfRangeError, UnknownNameError where
+    one is wrong by its words alone.
+    """
     requests = list(dict.fromkeys(_parse(word) for word in words))
     for request in requests:
-        needs_size = request.kind == "early-stopping" or (request.kind == "random" and request.ipc is None)
+        needs_size = request.kind == "early-stopping" or (
+            request.kind == "random" and request.ipc is None
+        )
         if needs_size and _sized(requests) is None:
-            raise OutOfRangeError(f"proxy {request.text} takes its size from another proxy: name an artifact or random:IPC too")
+            raise OutOfRangeError(
+                f"proxy {request.text} takes its size from another proxy: name an artifact or random:IPC too"
+            )
     return requests
 
 
@@ -98,47 +109,70 @@ def _parse(word: str) -> Request:
     if not colon:
         return Request("random", word)
     if not number.isascii() or not number.isdigit() or int(number) < 1:
-        raise OutOfRangeError(f"proxy {word!r} needs a number of images per class of at least 1, as in random:10")
+        raise OutOfRangeError(
+            f"proxy {word!r} needs a number of images per class of at least 1, as in random:10"
+        )
     return Request("random", word, int(number))
 
 
 def _file(word: str) -> Request:
-    """An artifact: a word that could be no more than a name is one only where there is a file of this name."""
+    """An artifact: a word that could be no more than a name is one only where there is a file of
+    this name.
+    """
     path = Path(word)
     if len(path.parts) == 1 and not path.suffix and not path.exists():
-        raise UnknownNameError("proxy (and no such file)", word.partition(":")[0], (*BUILT_IN, "FILE.pt"))
+        raise UnknownNameError(
+            "proxy (and no such file)", word.partition(":")[0], (*BUILT_IN, "FILE.pt")
+        )
     return Request("artifact", word)
 
 
 def _sized(requests: Sequence[Request]) -> Request | None:
-    """The proxy that the others take their size from: the first artifact, else the first random one with a number."""
+    """The proxy that the others take their size from: the first artifact, else the first random one
+    with a number.
+    """
     artifacts = [request for request in requests if request.kind == "artifact"]
     numbered = [request for request in requests if request.ipc is not None]
     return next(iter([*artifacts, *numbered]), None)
 
 
-def open_artifacts(requests: Sequence[Request], dataset: str | None) -> tuple[str, dict[Request, Artifact]]:
-    """The artifacts among ``requests``, and the data set that all are of (``dataset``, where it is given).
+def open_artifacts(
+    requests: Sequence[Request], dataset: str | None
+) -> tuple[str, dict[Request, Artifact]]:
+    """The artifacts among ``requests``, and the data set that all are of (``dataset``, where it is
+    given).
 
-    Raises FileFormatError, MismatchError naming the artifact of another data set, OutOfRangeError where nothing says which it is.
+    Raises FileFormatError, MismatchError naming the artifact of another data set, OutOfRangeError
+    where nothing says which it is.
     """
     if dataset is not None:
         find_dataset(dataset)
     elif all(request.kind != "artifact" for request in requests):
-        raise OutOfRangeError("--dataset is needed: none of the proxies is an artifact that names one")
-    found = {request: read_artifact(request.path) for request in requests if request.kind == "artifact"}
+        raise OutOfRangeError(
+            "--dataset is needed: none of the proxies is an artifact that names one"
+        )
+    found = {
+        request: read_artifact(request.path) for request in requests if request.kind == "artifact"
+    }
     for request, artifact in found.items():
         own = artifact.synthetic.spec.dataset
         dataset = dataset or own
         if own != dataset:
-            raise MismatchError(f"proxy {request.text} was made from {own!r:.60}, not {dataset}; all proxies must be of one data set")
+            raise MismatchError(
+                f"proxy {request.text} was made from {own!r:.60}, not {dataset}; all proxies must be of one data set"
+            )
         if own not in DATASETS:
-            raise MismatchError(f"proxy {request.text} was made from {own!r:.60}, which is no data set of this dcbench")
+            raise MismatchError(
+                f"proxy {request.text} was made from {own!r:.60}, which is no data set of this dcbench"
+            )
     return str(dataset), found
 
 
-def make_proxies(requests: Sequence[Request], artifacts: Mapping[Request, Artifact], loaded: Loaded, run: Run) -> list[Proxy]:
-    """The proxies; built-in ones in the space of the first artifact, so that they are compared with it alone in their images.
+def make_proxies(
+    requests: Sequence[Request], artifacts: Mapping[Request, Artifact], loaded: Loaded, run: Run
+) -> list[Proxy]:
+    """The proxies; built-in ones in the space of the first artifact, so that they are compared with
+    it alone in their images.
 
     ``run`` decides which images ``random`` draws. Raises MismatchError where an artifact's images are not like the data set's.
     """
@@ -146,7 +180,10 @@ def make_proxies(requests: Sequence[Request], artifacts: Mapping[Request, Artifa
     first = artifacts.get(sized) if sized else None
     space = first.synthetic.space if first else loaded.train.space
     train = replace(loaded.train, space=space)
-    made: dict[Request, Proxy] = {request: _from_artifact(request, artifact, loaded) for request, artifact in artifacts.items()}
+    made: dict[Request, Proxy] = {
+        request: _from_artifact(request, artifact, loaded)
+        for request, artifact in artifacts.items()
+    }
     size = len(first.synthetic) if first else (sized.ipc or 0) * loaded.spec.classes if sized else 0
     for request in requests:
         if request.kind == "random":
@@ -159,7 +196,9 @@ def make_proxies(requests: Sequence[Request], artifacts: Mapping[Request, Artifa
 
 
 def whole(loaded: Loaded) -> Proxy:
-    """All training images but the validation part, in the data set's own space: what the truth is trained on."""
+    """All training images but the validation part, in the data set's own space: what the truth is
+    trained on.
+    """
     return replace(_real("whole", loaded.train), whole=True)
 
 
@@ -167,7 +206,9 @@ def _from_artifact(request: Request, artifact: Artifact, loaded: Loaded) -> Prox
     synthetic, origin = artifact.synthetic, artifact.provenance
     if origin.get("method") in WITHOUT_SEED and origin.get("method_version") is None:
         name = origin["method"]
-        raise MismatchError(f"proxy {request.text} is called {name}, as the real data is here; import it under another name with --name")
+        raise MismatchError(
+            f"proxy {request.text} is called {name}, as the real data is here; import it under another name with --name"
+        )
     try:
         check_fit(synthetic, loaded.test)
     except MismatchError as error:
@@ -181,7 +222,8 @@ def _from_artifact(request: Request, artifact: Artifact, loaded: Loaded) -> Prox
         space=synthetic.space,
         content=artifact.sha256,
         storage_images=len(synthetic),
-        storage_bytes=4 * synthetic.images.numel() + synthetic.labels.element_size() * synthetic.labels.numel(),
+        storage_bytes=4 * synthetic.images.numel()
+        + synthetic.labels.element_size() * synthetic.labels.numel(),
         ipc=_number(origin.get("ipc")) or None,
         seed=_number(origin.get("seed")),
         preset=_text(origin.get("preset")),
@@ -208,8 +250,14 @@ def _random(train: TrainSet, ipc: int, run: Run) -> Proxy:
 
 
 def _real(name: str, train: TrainSet, epoch_images: int | None = None) -> Proxy:
-    decides = {"name": name, "revision": train.spec.revision, "holdout": train.holdout, "space": train.space.fingerprint}
-    if train.space.zca_matrix is not None:  # a set's whitening may be of other images than these; its last digits are the machine's
+    decides = {
+        "name": name,
+        "revision": train.spec.revision,
+        "holdout": train.holdout,
+        "space": train.space.fingerprint,
+    }
+    # a set's whitening may be of other images than these; its last digits are the machine's
+    if train.space.zca_matrix is not None:
         decides["whitening"] = f"{float(train.space.zca_matrix.double().trace()):.5g}"
     return Proxy(
         name=name,
@@ -242,7 +290,9 @@ def _per_class(images: int, loaded: Loaded, sized: Request | None) -> int:
     ipc, rest = divmod(images, loaded.spec.classes)
     if rest or not ipc:
         named = sized.text if sized else "the first proxy"
-        raise MismatchError(f"{named} has {images} images for {loaded.spec.classes} classes: say how many random takes, as in random:10")
+        raise MismatchError(
+            f"{named} has {images} images for {loaded.spec.classes} classes: say how many random takes, as in random:10"
+        )
     return ipc
 
 
@@ -251,7 +301,9 @@ def _number(value: object) -> int | None:
 
 
 def _plain(value: object) -> dict[str, Any]:
-    """A stranger's fields as far as a record can hold them: a search is long, and its record must not fail at the end."""
+    """A stranger's fields as far as a record can hold them: a search is long, and its record must
+    not fail at the end.
+    """
     try:
         plain = json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError, RecursionError):

@@ -1,4 +1,6 @@
-"""One search from beginning to end: what is asked, checked by its words; the proxies, the architectures, the truth; a record each."""
+"""One search from beginning to end: what is asked, checked by its words; the proxies, the
+architectures, the truth; a record each.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,16 @@ Done = list[tuple[SearchRecord, Path]]
 
 @dataclass(frozen=True)
 class Search:
-    """What is asked of all proxies alike. Raises OutOfRangeError where that is wrong by its words alone."""
+    """What is asked of all proxies alike. Raises OutOfRangeError where that is wrong by its words
+    alone.
+    """
 
     proxies: Sequence[Request]
     space: SearchSpace
     protocol: SearchProtocol
     dataset: str | None = None  # the first artifact's own, if none is named
-    match: Sequence[str] = ()  # patterns of the names that architectures are drawn among; all if there are none
+    # patterns of the names that architectures are drawn among; all if there are none
+    match: Sequence[str] = ()
     sample: int | None = None
     seeds: int = 1
     seed: int = 0
@@ -44,7 +49,11 @@ class Search:
     def __post_init__(self) -> None:
         if not self.proxies:
             raise OutOfRangeError("a search needs at least one proxy")
-        for name, value, least in (("seeds", self.seeds, 1), ("seed", self.seed, 0), ("validation", self.validation, 1)):
+        for name, value, least in (
+            ("seeds", self.seeds, 1),
+            ("seed", self.seed, 0),
+            ("validation", self.validation, 1),
+        ):
             if value is not None and value < least:
                 raise OutOfRangeError(f"{name} must be at least {least}, got {value}")
         if not 0 < self.top <= 1:
@@ -56,27 +65,42 @@ class Search:
                 f"a sample of {self.sample} architectures was asked; {self.space.name} has {size}{fitting}, wanted 1 to {size}"
             )
         if self.truth is None and not self.space.truth_trained:
-            raise OutOfRangeError(f"the truth of {self.space.name} is not trained here; give --truth FILE: {self.space.truth_help}")
+            raise OutOfRangeError(
+                f"the truth of {self.space.name} is not trained here; give --truth FILE: {self.space.truth_help}"
+            )
         if self.truth is None and self.truth_column is not None:
-            raise OutOfRangeError(f"--truth-column {self.truth_column!r} names a column of a table, but no --truth FILE was given")
+            raise OutOfRangeError(
+                f"--truth-column {self.truth_column!r} names a column of a table, but no --truth FILE was given"
+            )
 
 
 def carry_out(search: Search, places: Places, workshop: Workshop) -> Done:
-    """Train what is missing and write a record for each proxy, in their order. Checks all input before it trains anything."""
+    """Train what is missing and write a record for each proxy, in their order. Checks all input
+    before it trains anything.
+    """
     dataset, artifacts = open_artifacts(search.proxies, search.dataset)
     loaded = _load(dataset, search, places, workshop)
     drawn = draw(search.space, loaded.spec, search.sample, search.seed, search.match)
-    study = Study(search.space, loaded, search.protocol, drawn, search.sample, search.seeds, search.seed)
+    study = Study(
+        search.space, loaded, search.protocol, drawn, search.sample, search.seeds, search.seed
+    )
     proxies = make_proxies(search.proxies, artifacts, loaded, Run(search.seed, workshop.machine))
     truth = table_of_truths(search, drawn, loaded.spec)
     reference = next((proxy for proxy in proxies if proxy.whole), whole(loaded))
-    announce(study, [*proxies, *([reference] if truth is None and reference not in proxies else [])], workshop)
+    announce(
+        study,
+        [*proxies, *([reference] if truth is None and reference not in proxies else [])],
+        workshop,
+    )
     for proxy in proxies:
         for warning in proxy.warnings:
             workshop.say(f"{proxy.label}: {warning}")
     trained = _train(study, [*proxies, *([reference] if truth is None else [])], workshop)
     truth = truth or trained_truth(Outcome(study, reference, trained[reference], workshop))
-    return [store(Outcome(study, proxy, trained[proxy], workshop), truth, search.top) for proxy in proxies]
+    return [
+        store(Outcome(study, proxy, trained[proxy], workshop), truth, search.top)
+        for proxy in proxies
+    ]
 
 
 def _load(dataset: str, search: Search, places: Places, workshop: Workshop) -> Loaded:
@@ -88,7 +112,9 @@ def _load(dataset: str, search: Search, places: Places, workshop: Workshop) -> L
 
 
 def table_of_truths(search: Search, drawn: Drawn, spec: ImageSpec) -> Truth | None:
-    """The table that the search names, if it does; raises DataError, FileFormatError, MismatchError where it does not serve."""
+    """The table that the search names, if it does; raises DataError, FileFormatError, MismatchError
+    where it does not serve.
+    """
     if search.truth is None:
         return None
     truth = read_truth(search.truth, search.space, spec.dataset, search.truth_column, spec.revision)

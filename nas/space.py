@@ -17,18 +17,23 @@ from dcbench.networks.base import Network, macs
 
 PRESETS = ("paper", "released", "quick")
 
-# Most architectures gain little by being compiled, cells of many small parts nothing, and each is compiled anew (docs/speed.md).
+# Most architectures gain little by being compiled, cells of many small parts nothing, and each is
+# compiled anew (docs/speed.md).
 SELDOM_WORTH_COMPILING_MACS = 5e13
 
 
 class SearchSpace(ABC):
-    """A frozen dataclass whose fields change every network of the space; an architecture is known by its identifier."""
+    """A frozen dataclass whose fields change every network of the space; an architecture is known
+    by its identifier.
+    """
 
     name: ClassVar[str]
     protocol: ClassVar[SearchProtocol]
     quick_protocol: ClassVar[SearchProtocol]
-    truth_trained: ClassVar[bool]  # whether the truth can be had by training here; else it comes from a table alone
-    truth_most: ClassVar[float]  # the largest accuracy in a table of truths: 1 where it holds fractions, 100 where percent
+    # whether the truth can be had by training here; else it comes from a table alone
+    truth_trained: ClassVar[bool]
+    # the largest accuracy in a table of truths: 1 where it holds fractions, 100 where percent
+    truth_most: ClassVar[float]
     truth_help: ClassVar[str]  # where a table of truths comes from
 
     @abstractmethod
@@ -41,15 +46,21 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def build(self, identifier: str, spec: ImageSpec) -> Network:
-        """The network for images of ``spec``; raises OutOfRangeError where the architecture cannot take them."""
+        """The network for images of ``spec``; raises OutOfRangeError where the architecture cannot
+        take them.
+        """
 
     @abstractmethod
     def twin(self, identifier: str) -> str:
-        """An architecture that takes the same images and as many operations: one stands for many that are alike in this."""
+        """An architecture that takes the same images and as many operations: one stands for many
+        that are alike in this.
+        """
 
     @abstractmethod
     def truth_column(self, dataset: str) -> str:
-        """The column of a table of truths that holds the test accuracy on ``dataset``; raises MismatchError if the space knows none."""
+        """The column of a table of truths that holds the test accuracy on ``dataset``; raises
+        MismatchError if the space knows none.
+        """
 
     def worth_compiling(self, identifier: str) -> float:
         """The multiply-accumulates of training from which it pays to compile the architecture."""
@@ -62,7 +73,13 @@ class SearchSpace(ABC):
         known = {protocol.name: protocol for protocol in (self.protocol, self.quick_protocol)}
         if name is not None and name not in known:
             raise UnknownNameError(f"protocol of {self.name}", name, known)
-        return known[name] if name is not None else self.quick_protocol if preset == "quick" else self.protocol
+        return (
+            known[name]
+            if name is not None
+            else self.quick_protocol
+            if preset == "quick"
+            else self.protocol
+        )
 
     @property
     def fields(self) -> Mapping[str, Any]:
@@ -74,7 +91,9 @@ class SearchSpace(ABC):
         return _cost(self, self.twin(identifier), spec)[1]
 
     def macs(self, identifier: str, spec: ImageSpec) -> float:
-        """Multiply-accumulates of one forward pass of one image, counted without computing; 0 if it is impossible."""
+        """Multiply-accumulates of one forward pass of one image, counted without computing; 0 if it
+        is impossible.
+        """
         return _cost(self, self.twin(identifier), spec)[0]
 
 

@@ -1,7 +1,9 @@
-"""The study: train every architecture drawn on a proxy, measure it on real validation images, and set it beside the truth.
+"""The study: train every architecture drawn on a proxy, measure it on real validation images, and
+set it beside the truth.
 
-One line per architecture and seed is written as it ends, so that a study that was killed goes on where it was. Trained are
-networks that differ in nothing but what the search space says and their seed; the validation images are kept from every built-in proxy.
+One line per architecture and seed is written as it ends, so that a study that was killed goes on
+where it was. Trained are networks that differ in nothing but what the search space says and their
+seed; the validation images are kept from every built-in proxy.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ Rows = dict[tuple[str, int], Row]
 
 @dataclass(frozen=True)
 class Drawn:
-    """The architectures of a study in the order that they were drawn, and those that are impossible at this resolution."""
+    """The architectures of a study in the order that they were drawn, and those that are impossible
+    at this resolution.
+    """
 
     architectures: tuple[str, ...]
     excluded: tuple[str, ...]
@@ -46,20 +50,28 @@ class Drawn:
 
 
 def matching(space: SearchSpace, patterns: Sequence[str]) -> tuple[str, ...]:
-    """The identifiers that one of the shell ``patterns`` fits, all if there are none; raises OutOfRangeError where a pattern fits none."""
+    """The identifiers that one of the shell ``patterns`` fits, all if there are none; raises
+    OutOfRangeError where a pattern fits none.
+    """
     identifiers = space.identifiers()
     fitting = [{name for name in identifiers if fnmatchcase(name, pattern)} for pattern in patterns]
     for pattern, found in zip(patterns, fitting, strict=True):
         if not found:
-            raise OutOfRangeError(f"no architecture of {space.name} matches {pattern!r:.120}; they are named like {identifiers[0]}")
-    return tuple(name for name in identifiers if not patterns or any(name in found for found in fitting))
+            raise OutOfRangeError(
+                f"no architecture of {space.name} matches {pattern!r:.120}; they are named like {identifiers[0]}"
+            )
+    return tuple(
+        name for name in identifiers if not patterns or any(name in found for found in fitting)
+    )
 
 
-def draw(space: SearchSpace, spec: ImageSpec, sample: int | None, seed: int, match: Sequence[str] = ()) -> Drawn:
+def draw(
+    space: SearchSpace, spec: ImageSpec, sample: int | None, seed: int, match: Sequence[str] = ()
+) -> Drawn:
     """``sample`` of those that ``match``, all if it is None: the first of one seeded order, so that a larger sample holds a smaller one.
 
-    Trained in this order, the time left is told from a fair part of them. Raises DataError where so many are not possible at this
-    resolution, OutOfRangeError where a pattern fits none.
+    Trained in this order, the time left is told from a fair part of them. Raises DataError where so
+    many are not possible at this resolution, OutOfRangeError where a pattern fits none.
     """
     identifiers = matching(space, match)
     excluded = tuple(name for name in identifiers if space.refuses(name, spec))
@@ -94,13 +106,19 @@ class Study:
     def validation(self) -> TestSet:
         """The real training images that architectures are ranked on."""
         if self.loaded.holdout is None:
-            raise OutOfRangeError("a search ranks by validation images, so their number must be at least 1")
+            raise OutOfRangeError(
+                "a search ranks by validation images, so their number must be at least 1"
+            )
         return self.loaded.holdout
 
     @property
     def pairs(self) -> list[tuple[str, int]]:
         """Every architecture with every seed, the seeds of one architecture together."""
-        return [(architecture, seed) for architecture in self.drawn.architectures for seed in range(self.seeds)]
+        return [
+            (architecture, seed)
+            for architecture in self.drawn.architectures
+            for seed in range(self.seeds)
+        ]
 
     def asked(self, proxy: Proxy, machine: Machine) -> dict[str, Any]:
         """The protocol as it is for ``proxy``, without what the proxy's own recipe asks for."""
@@ -132,27 +150,49 @@ class Study:
 
     def on(self, machine: Machine, architecture: str, proxy: Proxy, done: Rows) -> Machine:
         """``machine`` with the engine of the architecture's networks that are ``done``, else what suits all seeds of it together."""
-        before = [done[architecture, seed]["engine"] for seed in range(self.seeds) if (architecture, seed) in done]
+        before = [
+            done[architecture, seed]["engine"]
+            for seed in range(self.seeds)
+            if (architecture, seed) in done
+        ]
         if before and machine.engine == "auto":
             return replace(machine, engine=before[0])
-        return machine.decide(self.macs(architecture, proxy) * self.seeds, self.space.worth_compiling(architecture))
+        return machine.decide(
+            self.macs(architecture, proxy) * self.seeds, self.space.worth_compiling(architecture)
+        )
 
     def macs(self, architecture: str, proxy: Proxy) -> float:
-        """Multiply-accumulates of one network: training (forward and backward), validation, and the test where there is one."""
+        """Multiply-accumulates of one network: training (forward and backward), validation, and the
+        test where there is one.
+        """
         trained = FIRST_ORDER * proxy.images_per_epoch * self.judged(proxy).schedule.epochs
-        return self.drawn.macs[architecture] * (trained + len(self.validation) + (len(self.loaded.test) if proxy.whole else 0))
+        return self.drawn.macs[architecture] * (
+            trained + len(self.validation) + (len(self.loaded.test) if proxy.whole else 0)
+        )
 
 
 def finished(study: Study, proxy: Proxy, workshop: Workshop) -> Rows:
-    """What of the study was trained before. A network that could not be trained to the end is not: it is tried again."""
+    """What of the study was trained before. A network that could not be trained to the end is not:
+    it is tried again.
+    """
     wanted = set(study.pairs)
-    return {pair: row for pair, row in kept_rows(study.folder(proxy, workshop)).items() if pair in wanted}
+    return {
+        pair: row
+        for pair, row in kept_rows(study.folder(proxy, workshop)).items()
+        if pair in wanted
+    }
 
 
 def kept_rows(folder: Path) -> Rows:
-    """The sound rows of all networks that were trained to the end in the ``folder`` of a proxy, whichever search asked for them."""
+    """The sound rows of all networks that were trained to the end in the ``folder`` of a proxy,
+    whichever search asked for them.
+    """
     lines = map(_sound, read_lines(folder / ROWS_NAME))
-    return {(row["architecture"], row["seed"]): row for row in lines if row is not None and row["accuracy"] is not None}
+    return {
+        (row["architecture"], row["seed"]): row
+        for row in lines
+        if row is not None and row["accuracy"] is not None
+    }
 
 
 def _sound(line: Row) -> Row | None:
@@ -162,30 +202,44 @@ def _sound(line: Row) -> Row | None:
 
 
 def estimate_seconds(study: Study, proxy: Proxy, workshop: Workshop) -> float:
-    """About how long what is missing takes here, from the operations counted: good to a factor of three or so."""
+    """About how long what is missing takes here, from the operations counted: good to a factor of
+    three or so.
+    """
     done = finished(study, proxy, workshop)
     total = 0.0
     for architecture, _ in (pair for pair in study.pairs if pair not in done):
-        total += study.on(workshop.machine, architecture, proxy, done).estimate_seconds(study.macs(architecture, proxy))
+        total += study.on(workshop.machine, architecture, proxy, done).estimate_seconds(
+            study.macs(architecture, proxy)
+        )
     return total
 
 
 def announce(study: Study, proxies: Sequence[Proxy], workshop: Workshop) -> float:
     """Say what the study will take on each proxy, before it starts; returns the seconds."""
     seconds = [estimate_seconds(study, proxy, workshop) for proxy in proxies]
-    parts = ", ".join(f"{proxy.label} {in_words(each)}" for proxy, each in zip(proxies, seconds, strict=True))
+    parts = ", ".join(
+        f"{proxy.label} {in_words(each)}" for proxy, each in zip(proxies, seconds, strict=True)
+    )
     count, left_out = len(study.drawn.architectures), len(study.drawn.excluded)
     networks = counted(study.seeds, "network")
-    workshop.say(f"{study.space.name}: {count} architectures, {networks} of each, about {in_words(sum(seconds))} here ({parts})")
+    workshop.say(
+        f"{study.space.name}: {count} architectures, {networks} of each, about {in_words(sum(seconds))} here ({parts})"
+    )
     if left_out:
         size = study.loaded.spec.size
-        workshop.say(f"{left_out} architectures are impossible at {size}×{size} and left out: the record lists them")
+        workshop.say(
+            f"{left_out} architectures are impossible at {size}×{size} and left out: the record lists them"
+        )
     return sum(seconds)
 
 
 def job(study: Study, proxy: Proxy, workshop: Workshop) -> Job[Rows]:
-    """Trains what is missing of the study on ``proxy``; fails with DataError where every architecture failed."""
-    return Job(proxy.label, study.folder(proxy, workshop), lambda: _training(study, proxy, workshop))
+    """Trains what is missing of the study on ``proxy``; fails with DataError where every
+    architecture failed.
+    """
+    return Job(
+        proxy.label, study.folder(proxy, workshop), lambda: _training(study, proxy, workshop)
+    )
 
 
 def _training(study: Study, proxy: Proxy, workshop: Workshop) -> Steps[Rows]:
@@ -200,7 +254,9 @@ def _training(study: Study, proxy: Proxy, workshop: Workshop) -> Steps[Rows]:
             append_line(folder / ROWS_NAME, {**row, "check": fingerprint(row)})
             rows[row["architecture"], row["seed"]] = row
             if row["failure"]:
-                workshop.say(f"{row['architecture']}, seed {row['seed']}, on {proxy.label}: {row['failure']}")
+                workshop.say(
+                    f"{row['architecture']}, seed {row['seed']}, on {proxy.label}: {row['failure']}"
+                )
             workshop.progress(bar, len(rows), total)
 
         units = list(_units(study, proxy, workshop, rows))
@@ -211,17 +267,28 @@ def _training(study: Study, proxy: Proxy, workshop: Workshop) -> Steps[Rows]:
                 failure.raise_error()
     if all(row["accuracy"] is None for row in rows.values()):
         first = next(iter(rows.values()))
-        raise DataError(f"every architecture failed on {proxy.label}, first {first['architecture']}: {first['failure']}")
+        raise DataError(
+            f"every architecture failed on {proxy.label}, first {first['architecture']}: {first['failure']}"
+        )
     return rows
 
 
 def _units(study: Study, proxy: Proxy, workshop: Workshop, done: Rows) -> Iterator[Architecture]:
-    """What is not in ``done``; the seeds of one architecture together where one compiled network serves them all."""
+    """What is not in ``done``; the seeds of one architecture together where one compiled network
+    serves them all.
+    """
     tested = study.loaded.test if proxy.whole else None
-    bench = workshop.executor.share(Bench(study.space, study.loaded.spec, proxy, study.judged(proxy), study.validation, tested))
+    bench = workshop.executor.share(
+        Bench(study.space, study.loaded.spec, proxy, study.judged(proxy), study.validation, tested)
+    )
     for architecture in study.drawn.architectures:
         missing = tuple(seed for seed in range(study.seeds) if (architecture, seed) not in done)
         machine = study.on(workshop.machine, architecture, proxy, done)
-        seeds = [missing] if machine.engine == "compiled" and missing else [(seed,) for seed in missing]
+        seeds = (
+            [missing] if machine.engine == "compiled" and missing else [(seed,) for seed in missing]
+        )
         label = f"{study.space.name} on {proxy.label}"
-        yield from (Architecture(label, machine, bench, architecture, several, study.seed) for several in seeds)
+        yield from (
+            Architecture(label, machine, bench, architecture, several, study.seed)
+            for several in seeds
+        )

@@ -1,4 +1,6 @@
-"""Truth: the test accuracy of each architecture when it is trained on the whole data, from a plain table or trained here."""
+"""Truth: the test accuracy of each architecture when it is trained on the whole data, from a plain
+table or trained here.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,11 @@ from dcbench.files import write_bytes
 from dcbench.nas.space import SearchSpace
 
 ARCHITECTURE_COLUMNS = ("architecture", "arch")
-MOST_BYTES = 64 << 20  # of a table, unpacked; that of all 15,625 cells of NAS-Bench-201 has two million
+# of a table, unpacked; that of all 15,625 cells of NAS-Bench-201 has two million
+MOST_BYTES = 64 << 20
 MOST_ROWS = 1_000_000
-DATASET_COLUMN, REVISION_COLUMN = "dataset", "dataset_revision"  # where a table has them, they must be those of the search
+# where a table has them, they must be those of the search
+DATASET_COLUMN, REVISION_COLUMN = "dataset", "dataset_revision"
 
 
 @dataclass(frozen=True)
@@ -30,16 +34,28 @@ class Truth:
 
     def require(self, architectures: Sequence[str], where: Path) -> None:
         """Raises DataError naming the first of ``architectures`` that the table ``where`` lacks."""
-        lacking = [architecture for architecture in architectures if architecture not in self.accuracies]
+        lacking = [
+            architecture for architecture in architectures if architecture not in self.accuracies
+        ]
         if lacking:
-            raise DataError(f"{where} lacks {len(lacking)} of the {len(architectures)} architectures drawn, first {lacking[0]}")
+            raise DataError(
+                f"{where} lacks {len(lacking)} of the {len(architectures)} architectures drawn, first {lacking[0]}"
+            )
 
 
-def read_truth(path: Path, space: SearchSpace, dataset: str, column: str | None = None, revision: str | None = None) -> Truth:
-    """The table in ``path`` (parquet by its ending, else CSV), every row checked; the space's own column if none is named.
+def read_truth(
+    path: Path,
+    space: SearchSpace,
+    dataset: str,
+    column: str | None = None,
+    revision: str | None = None,
+) -> Truth:
+    """The table in ``path`` (parquet by its ending, else CSV), every row checked; the space's own
+    column if none is named.
 
-    Raises DataError where there is no such file, FileFormatError naming the row that is wrong, MismatchError for another data set or,
-    where the table says a revision of it and one is asked for, another one.
+    Raises DataError where there is no such file, FileFormatError naming the row that is wrong,
+    MismatchError for another data set or, where the table says a revision of it and one is asked
+    for, another one.
     """
     if not path.is_file():
         raise DataError(f"no such file: {path}; wanted {space.truth_help}")
@@ -50,14 +66,27 @@ def read_truth(path: Path, space: SearchSpace, dataset: str, column: str | None 
     for number, row in rows:
         identifier, accuracy = table.entry(number, row)
         if identifier in accuracies:
-            raise FileFormatError(f"{path}, row {number}: architecture {identifier} stands there twice")
+            raise FileFormatError(
+                f"{path}, row {number}: architecture {identifier} stands there twice"
+            )
         accuracies[identifier] = accuracy
     if not accuracies:
         raise FileFormatError(f"{path} has no rows; wanted {space.truth_help}")
     if space.truth_most > 1 and max(accuracies.values()) * space.truth_most <= 1:
-        raise FileFormatError(f"{path}: column {chosen} seems to hold fractions; wanted percent, as the benchmark has them")
+        raise FileFormatError(
+            f"{path}: column {chosen} seems to hold fractions; wanted percent, as the benchmark has them"
+        )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Truth(accuracies, {"source": "table", "file": path.name, "column": chosen, "sha256": digest, "rows": len(accuracies)})
+    return Truth(
+        accuracies,
+        {
+            "source": "table",
+            "file": path.name,
+            "column": chosen,
+            "sha256": digest,
+            "rows": len(accuracies),
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -74,10 +103,17 @@ class _Table:
         named = next((name for name in ARCHITECTURE_COLUMNS if name in row), None)
         if named is None or self.column not in row:
             wanted = self.column if named else " or ".join(ARCHITECTURE_COLUMNS)
-            raise FileFormatError(f"{self.path} has no column {wanted}; it has {', '.join(map(str, row))}; --truth-column chooses one")
+            raise FileFormatError(
+                f"{self.path} has no column {wanted}; it has {', '.join(map(str, row))}; --truth-column chooses one"
+            )
         if row.get(DATASET_COLUMN, self.dataset) != self.dataset:
-            raise MismatchError(f"{where}: truth on {row[DATASET_COLUMN]!r}, but the search is on {self.dataset!r}")
-        if self.revision is not None and (measured := row.get(REVISION_COLUMN, self.revision)) != self.revision:
+            raise MismatchError(
+                f"{where}: truth on {row[DATASET_COLUMN]!r}, but the search is on {self.dataset!r}"
+            )
+        if (
+            self.revision is not None
+            and (measured := row.get(REVISION_COLUMN, self.revision)) != self.revision
+        ):
             raise MismatchError(
                 f"{where}: truth on revision {measured} of {self.dataset}, but the search is on {self.revision}; "
                 "give the table of these data, or none, and it is trained here"
@@ -86,7 +122,9 @@ class _Table:
             identifier = self.space.canonical(str(row[named]))
         except OutOfRangeError as error:
             raise FileFormatError(f"{where}: {error}") from error
-        return identifier, self._accuracy(row[self.column], f"{where}: {self.column} of {identifier}")
+        return identifier, self._accuracy(
+            row[self.column], f"{where}: {self.column} of {identifier}"
+        )
 
     def _accuracy(self, value: Any, where: str) -> float:
         most = self.space.truth_most
@@ -106,7 +144,9 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             reader = csv.DictReader(stream, strict=True)
             for row in reader:
                 if None in row or None in row.values():
-                    raise FileFormatError(f"{path}, row {reader.line_num}: not as many entries as the head has")
+                    raise FileFormatError(
+                        f"{path}, row {reader.line_num}: not as many entries as the head has"
+                    )
                 yield reader.line_num, row
     except (csv.Error, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} is not a readable CSV table: {error}") from error
@@ -117,27 +157,51 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
     try:
         metadata = parquet.read_metadata(path)  # type: ignore[no-untyped-call]
-        _require_small(path, sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups)))
+        _require_small(
+            path,
+            sum(
+                metadata.row_group(index).total_byte_size
+                for index in range(metadata.num_row_groups)
+            ),
+        )
         if metadata.num_rows > MOST_ROWS:
-            raise FileFormatError(f"{path} claims {metadata.num_rows} rows; a table of truths has at most {MOST_ROWS}")
+            raise FileFormatError(
+                f"{path} claims {metadata.num_rows} rows; a table of truths has at most {MOST_ROWS}"
+            )
         rows = parquet.read_table(path).to_pylist()  # type: ignore[no-untyped-call]
     except (lib.ArrowException, OSError) as error:
-        raise FileFormatError(f"{path} is not a readable parquet table: {str(error).splitlines()[0]:.120}") from error
+        raise FileFormatError(
+            f"{path} is not a readable parquet table: {str(error).splitlines()[0]:.120}"
+        ) from error
     yield from enumerate(rows, 1)
 
 
 def _require_small(path: Path, size: int) -> None:
     if size > MOST_BYTES:
-        raise FileFormatError(f"{path} unpacks to {size} bytes; a table of truths has at most {MOST_BYTES}")
+        raise FileFormatError(
+            f"{path} unpacks to {size} bytes; a table of truths has at most {MOST_BYTES}"
+        )
 
 
-def write_truth(path: Path, dataset: tuple[str, str], rows: Iterable[tuple[str, float, float, int]]) -> None:
-    """A table that ``read_truth`` reads: identifier, test accuracy, validation accuracy (fractions) and number of seeds.
+def write_truth(
+    path: Path, dataset: tuple[str, str], rows: Iterable[tuple[str, float, float, int]]
+) -> None:
+    """A table that ``read_truth`` reads: identifier, test accuracy, validation accuracy (fractions)
+    and number of seeds.
 
     ``dataset`` is its name and revision. Raises StorageError.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["architecture", "test_accuracy", "validation_accuracy", "seeds", DATASET_COLUMN, REVISION_COLUMN])
+    writer.writerow(
+        [
+            "architecture",
+            "test_accuracy",
+            "validation_accuracy",
+            "seeds",
+            DATASET_COLUMN,
+            REVISION_COLUMN,
+        ]
+    )
     writer.writerows((*row, *dataset) for row in rows)
     write_bytes(path, text.getvalue().encode())

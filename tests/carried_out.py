@@ -18,13 +18,24 @@ from dcbench.tracing import Trace
 
 def distil(cell: Cell, workshop: Workshop) -> Distilled:
     """The cell's synthetic set."""
-    return workshop.executor.finish(Job(cell.label, cell.folder(workshop), lambda: distilling(cell, workshop)), workshop.site)
+    return workshop.executor.finish(
+        Job(cell.label, cell.folder(workshop), lambda: distilling(cell, workshop)), workshop.site
+    )
 
 
-def score(distilled: Distilled, test: TestSet, protocol: Protocol, seed: int, networks: int, workshop: Workshop) -> EvaluationRecord:
+def score(
+    distilled: Distilled,
+    test: TestSet,
+    protocol: Protocol,
+    seed: int,
+    networks: int,
+    workshop: Workshop,
+) -> EvaluationRecord:
     """The record of the set's first ``networks``."""
     judgement = Judgement(distilled, test, protocol, seed, networks, workshop)
-    return workshop.executor.finish(Job(distilled.label, judgement.folder, lambda: scoring(judgement)), workshop.site)
+    return workshop.executor.finish(
+        Job(distilled.label, judgement.folder, lambda: scoring(judgement)), workshop.site
+    )
 
 
 def traced(trace: Trace, networks: int) -> tuple[TraceRecord, Path]:

@@ -1,4 +1,6 @@
-"""How the tests speak to dcbench: in this process, where many cases are asked, or in one of its own, as a user does."""
+"""How the tests speak to dcbench: in this process, where many cases are asked, or in one of its
+own, as a user does.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,34 @@ CACHE = tempfile.mkdtemp(prefix="dcbench-tests-")
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 
 QUICKLY = ("--networks", "2", "--epochs", "3", "--threads", "1")
-MMD = ("run", "--method", "mmd", "--set", "iterations=3", *QUICKLY)  # of the learned methods the quickest
+# of the learned methods the quickest
+MMD = ("run", "--method", "mmd", "--set", "iterations=3", *QUICKLY)
 RANDOM = ("run", "--method", "random", *QUICKLY)
 RUN_FIELDS = [
-    *("method", "dataset", "dataset_revision", "ipc", "seed", "preset", "protocol", "synthetic", "record", "accuracies", "mean", "std"),
-    *("ci95", "distill_seconds", "evaluate_seconds", "step_seconds", "epoch_seconds", "compile_seconds", "peak_memory_bytes", "engine"),
+    *(
+        "method",
+        "dataset",
+        "dataset_revision",
+        "ipc",
+        "seed",
+        "preset",
+        "protocol",
+        "synthetic",
+        "record",
+        "accuracies",
+        "mean",
+        "std",
+    ),
+    *(
+        "ci95",
+        "distill_seconds",
+        "evaluate_seconds",
+        "step_seconds",
+        "epoch_seconds",
+        "compile_seconds",
+        "peak_memory_bytes",
+        "engine",
+    ),
     "precision",
 ]
 
@@ -99,7 +124,9 @@ def environment(**more: str) -> dict[str, str]:
 def dcbench(*words: str | Path, cwd: Path | None = None) -> Answer:
     """Run ``dcbench words`` in a process of its own."""
     command = [sys.executable, "-W", "error", "-m", "dcbench", *map(str, words)]
-    ran = subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        command, cwd=cwd, env=environment(), capture_output=True, text=True, check=False
+    )
     return Answer(ran.returncode, ran.stdout, ran.stderr)
 
 

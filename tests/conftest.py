@@ -1,7 +1,9 @@
-"""What the tests share: shapes checked while they run, the real digits, tiny sets cut from them, and a run.
+"""What the tests share: shapes checked while they run, the real digits, tiny sets cut from them,
+and a run.
 
-Every function of dcbench that a test calls has its annotations checked by jaxtyping and beartype. Compiled code is the exception:
-dynamo cannot trace beartype's wrappers, so the few tests of the compiled engine start a process of their own, where no hook is.
+Every function of dcbench that a test calls has its annotations checked by jaxtyping and beartype.
+Compiled code is the exception: dynamo cannot trace beartype's wrappers, so the few tests of the
+compiled engine start a process of their own, where no hook is.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import jaxtyping
 import pytest
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # the hook sees only what is found on the path; also for tests.reference
+# the hook sees only what is found on the path; also for tests.reference
+sys.path.insert(0, str(ROOT))
 import tests.checker  # noqa: E402, F401  # the hook does not import it by itself
 
 jaxtyping.install_import_hook("dcbench", "tests.checker.check")
@@ -35,7 +38,9 @@ from dcbench.units import Distil  # noqa: E402
 
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No checks of annotations, as in a user's process: what is refused must be refused by the code itself."""
+    """No checks of annotations, as in a user's process: what is refused must be refused by the code
+    itself.
+    """
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
@@ -80,23 +85,36 @@ def first_of_each_class(labels: Tensor, classes: int, count: int) -> Tensor:
 def tiny(digits: Loaded) -> TrainSet:
     """Twelve digits of each class, in no order of classes."""
     members = first_of_each_class(digits.train.labels, 10, 12).sort().values
-    return TrainSet(digits.spec, digits.train.images[members], digits.train.labels[members], digits.train.space)
+    return TrainSet(
+        digits.spec, digits.train.images[members], digits.train.labels[members], digits.train.space
+    )
 
 
 @pytest.fixture(scope="session")
 def tiny_test(digits: Loaded) -> TestSet:
     """Five digits of each class that are not in ``tiny``."""
     members = first_of_each_class(digits.test.labels, 10, 5)
-    return TestSet(digits.spec, digits.test.images[members], digits.test.labels[members], digits.test.space)
+    return TestSet(
+        digits.spec, digits.test.images[members], digits.test.labels[members], digits.test.space
+    )
 
 
 @pytest.fixture(scope="session")
 def colourful(digits: Loaded) -> TrainSet:
-    """Three classes of nine images in colour: each channel another digit of the same class. Mirroring keeps their class."""
+    """Three classes of nine images in colour: each channel another digit of the same class.
+    Mirroring keeps their class.
+    """
     members = first_of_each_class(digits.train.labels, 3, 27)
     images = digits.train.images[members].view(27, 3, 8, 8)
-    spec = ImageSpec("colourful", "0" * 12, channels=3, size=8, class_names=("zero", "one", "two"), flips=True)
-    return TrainSet(spec, images, torch.arange(3).repeat_interleave(9), Space("normalised", (0.3, 0.3, 0.3), (0.4, 0.35, 0.3)))
+    spec = ImageSpec(
+        "colourful", "0" * 12, channels=3, size=8, class_names=("zero", "one", "two"), flips=True
+    )
+    return TrainSet(
+        spec,
+        images,
+        torch.arange(3).repeat_interleave(9),
+        Space("normalised", (0.3, 0.3, 0.3), (0.4, 0.35, 0.3)),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
-"""Fixed records of evaluations, made from the example in ``results/README.md``; and names that no file should have."""
+"""Fixed records of evaluations, made from the example in ``results/README.md``; and names that no
+file should have.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,17 @@ from typing import Any
 from dcbench.records import EvaluationRecord, Origin, StoredRecord
 
 README = Path(__file__).parents[1] / "results" / "README.md"
-EXAMPLE: dict[str, Any] = json.loads(README.read_text(encoding="utf-8").split("```json\n")[1].split("```")[0])
-FOREIGN: dict[str, Any] = {"method_version": None, "seed": None, "preset": None, "fields": {}, "distillation": None, "artifact_hash": "f0"}
+EXAMPLE: dict[str, Any] = json.loads(
+    README.read_text(encoding="utf-8").split("```json\n")[1].split("```")[0]
+)
+FOREIGN: dict[str, Any] = {
+    "method_version": None,
+    "seed": None,
+    "preset": None,
+    "fields": {},
+    "distillation": None,
+    "artifact_hash": "f0",
+}
 
 SETS = {
     "random": ((0.28, 0.29), (0.27, 0.28), (0.29, 0.30)),
@@ -20,14 +31,29 @@ SETS = {
 }
 
 
-def record(method: str, accuracies: Sequence[float], origin: Origin = "yours", **changes: Any) -> StoredRecord:
-    networks = [{"network": index, "accuracy": accuracy, "loss": 0.5, "seconds": 1.0} for index, accuracy in enumerate(accuracies)]
-    value = {**EXAMPLE, "content": "", "method": method, "artifact_hash": f"{method} hash", "networks": networks, **changes}
+def record(
+    method: str, accuracies: Sequence[float], origin: Origin = "yours", **changes: Any
+) -> StoredRecord:
+    networks = [
+        {"network": index, "accuracy": accuracy, "loss": 0.5, "seconds": 1.0}
+        for index, accuracy in enumerate(accuracies)
+    ]
+    value = {
+        **EXAMPLE,
+        "content": "",
+        "method": method,
+        "artifact_hash": f"{method} hash",
+        "networks": networks,
+        **changes,
+    }
     return StoredRecord(Path("record.json"), EvaluationRecord.from_json(value), origin)
 
 
 def sets(method: str, accuracies: Iterable[Sequence[float]], **changes: Any) -> list[StoredRecord]:
-    return [record(method, networks, **{"seed": seed, **changes}) for seed, networks in enumerate(accuracies)]
+    return [
+        record(method, networks, **{"seed": seed, **changes})
+        for seed, networks in enumerate(accuracies)
+    ]
 
 
 def fixed() -> list[StoredRecord]:

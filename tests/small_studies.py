@@ -1,4 +1,6 @@
-"""Studies on digits that take seconds, one of each kind; run as a program, the command line that knows them."""
+"""Studies on digits that take seconds, one of each kind; run as a program, the command line that
+knows them.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +23,36 @@ def _study(name: str, plan: Plan) -> Study:
 
 
 SMALL: Mapping[str, Study] = {
-    "small-trace": _study("small-trace", Plan((Part(("mmd",), (1,), (0,), FIELDS),), 2, trace=(0, 5, STEPS), dataset="digits")),
+    "small-trace": _study(
+        "small-trace",
+        Plan((Part(("mmd",), (1,), (0,), FIELDS),), 2, trace=(0, 5, STEPS), dataset="digits"),
+    ),
     "small-ablation": _study(
         "small-ablation",
-        Plan(tuple(Part(("mmd",), (1,), (0,), {**FIELDS, "lr": lr}, augments=("none",)) for lr in ("0.1", "0.2")), 1, dataset="digits"),
+        Plan(
+            tuple(
+                Part(("mmd",), (1,), (0,), {**FIELDS, "lr": lr}, augments=("none",))
+                for lr in ("0.1", "0.2")
+            ),
+            1,
+            dataset="digits",
+        ),
     ),
     "small-embedding": _study(
         "small-embedding",
-        Plan((Part(("random", "mmd"), (2,), (0,)),), embedding=Embedding("convnet", 10, 500, 6), dataset="digits"),
+        Plan(
+            (Part(("random", "mmd"), (2,), (0,)),),
+            embedding=Embedding("convnet", 10, 500, 6),
+            dataset="digits",
+        ),
     ),
     "small-search": _study(
         "small-search",
-        Plan((Part(("random",), (1,)),), search=PlannedSearch("convnet720", ("random", "early-stopping"), 100, sample=2), dataset="digits"),
+        Plan(
+            (Part(("random",), (1,)),),
+            search=PlannedSearch("convnet720", ("random", "early-stopping"), 100, sample=2),
+            dataset="digits",
+        ),
     ),
 }
 

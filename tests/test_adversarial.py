@@ -1,4 +1,6 @@
-"""The loop of two players: turns, average, alarm, and going on where it stopped; and the hinge loss."""
+"""The loop of two players: turns, average, alarm, and going on where it stopped; and the hinge
+loss.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +36,17 @@ def linear(value: float) -> nn.Linear:
 
 
 def toy(losses: tuple[Loss, Loss] | None = None, turns: int = 2) -> Game:
-    """G wants its weight where D's is, D wants the opposite; both see noise from their turn's generator."""
+    """G wants its weight where D's is, D wants the opposite; both see noise from their turn's
+    generator.
+    """
     generator, discriminator = linear(0.3), linear(-0.5)
 
     def difference(source: torch.Generator) -> Tensor:
-        return (generator.weight - discriminator.weight + torch.rand(1, 1, generator=source)).square().mean()
+        return (
+            (generator.weight - discriminator.weight + torch.rand(1, 1, generator=source))
+            .square()
+            .mean()
+        )
 
     def generator_loss(source: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         loss = difference(source)
@@ -52,7 +60,10 @@ def toy(losses: tuple[Loss, Loss] | None = None, turns: int = 2) -> Game:
     memory = torch.zeros(())
     of_generator, of_discriminator = losses or (generator_loss, discriminator_loss)
     rates = (1e-2, (0.5, 0.9))
-    players = Player(generator, of_generator, *rates), Player(discriminator, of_discriminator, *rates)
+    players = (
+        Player(generator, of_generator, *rates),
+        Player(discriminator, of_discriminator, *rates),
+    )
     return Game(*players, turns, Average(generator, 0.9, start=2), {"memory": memory})
 
 
@@ -60,7 +71,12 @@ def content(game: Game) -> list[Tensor]:
     assert game.average is not None
     memory = game.memory["memory"]
     assert isinstance(memory, Tensor)
-    return [*game.generator.network.parameters(), *game.discriminator.network.parameters(), *game.average.model.parameters(), memory]
+    return [
+        *game.generator.network.parameters(),
+        *game.discriminator.network.parameters(),
+        *game.average.model.parameters(),
+        memory,
+    ]
 
 
 def constant(value: float, network: nn.Module) -> Loss:
@@ -79,7 +95,9 @@ def silent(step: int) -> None:
 
 def test_hinge_losses_equal_their_definition() -> None:
     real, fake = [0.3, 1.7, -2.0], [-1.5, 0.4, 0.9, -0.2]
-    assert float(hinge_discriminator(torch.tensor(real), torch.tensor(fake))) == pytest.approx(slow.hinge_discriminator(real, fake))
+    assert float(hinge_discriminator(torch.tensor(real), torch.tensor(fake))) == pytest.approx(
+        slow.hinge_discriminator(real, fake)
+    )
     assert float(hinge_generator(torch.tensor(fake))) == pytest.approx(-sum(fake) / 4)
 
 
@@ -106,7 +124,9 @@ def test_a_turn_moves_its_own_player_alone(run: Run) -> None:
     before = [tensor.clone() for tensor in content(game)]
     with frozen(game.discriminator.network):
         parts = take_turn(game.generator, run.generator("turn"))
-        assert not any(parameter.requires_grad for parameter in game.discriminator.network.parameters())
+        assert not any(
+            parameter.requires_grad for parameter in game.discriminator.network.parameters()
+        )
     moved = [not torch.equal(*pair) for pair in zip(before, content(game), strict=True)]
     assert moved == [True, False, False, False]
     assert game.discriminator.network.weight.requires_grad
@@ -120,7 +140,9 @@ def test_the_average_equals_its_recursion(start: int) -> None:
     for step, value in enumerate(values):
         nn.init.constant_(network.weight, value)
         average.update(network, step)
-    assert float(average.network.weight.detach()) == pytest.approx(slow.moving_average(values, 0.8, start))
+    assert float(average.network.weight.detach()) == pytest.approx(
+        slow.moving_average(values, 0.8, start)
+    )
 
 
 @pytest.mark.parametrize("middle", [1, 4])
@@ -134,9 +156,16 @@ def test_an_interrupted_game_ends_in_the_same_bits(middle: int, run: Run, tmp_pa
         play(toy(), 9, first, silent)
     resumed, second = toy(), replace(run, folder=tmp_path, history=[])
     play(resumed, 9, second, silent)
-    assert all(torch.equal(*pair) for pair in zip(content(undisturbed), content(resumed), strict=True))
+    assert all(
+        torch.equal(*pair) for pair in zip(content(undisturbed), content(resumed), strict=True)
+    )
     assert second.history == whole.history
-    assert set(whole.history[0]) == {"step", "discriminator_adversarial", "discriminator_twice", "generator_adversarial"}
+    assert set(whole.history[0]) == {
+        "step",
+        "discriminator_adversarial",
+        "discriminator_twice",
+        "generator_adversarial",
+    }
 
 
 def test_sheets_are_shown_ten_times_at_most_and_at_the_end(run: Run) -> None:
@@ -159,10 +188,15 @@ def test_a_loss_that_is_not_a_number_stops_at_its_step(run: Run) -> None:
 
 
 def test_a_collapsed_discriminator_stops(run: Run) -> None:
-    """It tells real from generated at no cost: after 500 turns on end nothing more can be learned from it."""
+    """It tells real from generated at no cost: after 500 turns on end nothing more can be learned
+    from it.
+    """
     game = toy()
     game.discriminator.loss = constant(0.0, game.discriminator.network)
-    with pytest.raises(DivergedError, match=r"discriminator collapsed: its loss was under 0\.001 for 500 turns up to step 250"):
+    with pytest.raises(
+        DivergedError,
+        match=r"discriminator collapsed: its loss was under 0\.001 for 500 turns up to step 250",
+    ):
         play(game, 5000, run, silent)
 
 

@@ -1,4 +1,6 @@
-"""The artifact: what is written is what is read, by torch alone too; whatever else a file may hold is refused unexecuted."""
+"""The artifact: what is written is what is read, by torch alone too; whatever else a file may hold
+is refused unexecuted.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,12 @@ from tests.hostile.corpus import Executing, read_trustingly
 from tests.reference.pixels import pixels
 
 pytestmark = pytest.mark.usefixtures("unchecked")
-PROVENANCE = {"method": "random", "fields": {"iterations": 3, "lr": None}, "seed": 0, "dataset": "colourful"}
+PROVENANCE = {
+    "method": "random",
+    "fields": {"iterations": 3, "lr": None},
+    "seed": 0,
+    "dataset": "colourful",
+}
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +79,13 @@ def read_or_refused(path: Path) -> SyntheticSet | None:
     return None
 
 
-# ---------------------------------------------------------------------------------------------------- there and back again
+# ----------------------------------------------------------------------------------------------------
+# there and back again
 
 
-def test_a_set_survives_its_file(synthetic: SyntheticSet, whitened: SyntheticSet, tmp_path: Path) -> None:
+def test_a_set_survives_its_file(
+    synthetic: SyntheticSet, whitened: SyntheticSet, tmp_path: Path
+) -> None:
     soft = torch.tensor([[0.5, 0.25, 0.25]]).repeat(6, 1)
     recipe = {"network": "convnet", "lr": 0.02, "batch": 64, "augment": "none"}
     raw = replace(synthetic, images=synthetic.pixels, space=Space())
@@ -85,7 +95,11 @@ def test_a_set_survives_its_file(synthetic: SyntheticSet, whitened: SyntheticSet
         read = artifact.synthetic
         assert torch.equal(read.images, each.images)
         assert torch.equal(read.labels, each.labels)
-        assert (read.spec, read.recipe, read.space.kind) == (each.spec, each.recipe, each.space.kind)
+        assert (read.spec, read.recipe, read.space.kind) == (
+            each.spec,
+            each.recipe,
+            each.space.kind,
+        )
         assert torch.equal(read.pixels, each.pixels)
         assert PROVENANCE.items() <= artifact.provenance.items()
 
@@ -101,7 +115,9 @@ def test_the_same_set_gives_the_same_bytes(synthetic: SyntheticSet, tmp_path: Pa
     for name, each in images.items():
         write_artifact(tmp_path / f"{name}.pt", replace(synthetic, images=each), PROVENANCE)
     read = read_artifact(tmp_path / "itself.pt")
-    write_artifact(tmp_path / "again.pt", read.synthetic, {key: read.provenance[key] for key in PROVENANCE})
+    write_artifact(
+        tmp_path / "again.pt", read.synthetic, {key: read.provenance[key] for key in PROVENANCE}
+    )
     contents = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert len(contents) == 4
     assert len(set(contents.values())) == 1
@@ -117,7 +133,9 @@ def test_another_set_has_another_hash(synthetic: SyntheticSet, tmp_path: Path) -
     assert len({read_artifact(path).sha256 for path in tmp_path.iterdir()}) == 3
 
 
-def test_whoever_has_torch_alone_gets_the_pixels_back(synthetic: SyntheticSet, whitened: SyntheticSet, tmp_path: Path) -> None:
+def test_whoever_has_torch_alone_gets_the_pixels_back(
+    synthetic: SyntheticSet, whitened: SyntheticSet, tmp_path: Path
+) -> None:
     """Real images come back as the bytes that they were."""
     raw = replace(synthetic, images=synthetic.pixels, space=Space())
     wanted = (synthetic.pixels * 255).round()
@@ -127,7 +145,8 @@ def test_whoever_has_torch_alone_gets_the_pixels_back(synthetic: SyntheticSet, w
         assert torch.allclose(pixels(tmp_path / "synthetic.pt"), each.pixels, atol=1e-4)
 
 
-# ------------------------------------------------------------------------------------------------------ damaged and hostile
+# ------------------------------------------------------------------------------------------------------
+# damaged and hostile
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -145,7 +164,9 @@ def test_a_truncated_file_is_refused(share: float, synthetic: SyntheticSet, tmp_
 
 @given(st.data())
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_file_with_any_bytes_changed_is_refused_or_read_as_it_was(synthetic: SyntheticSet, tmp_path: Path, data: st.DataObject) -> None:
+def test_a_file_with_any_bytes_changed_is_refused_or_read_as_it_was(
+    synthetic: SyntheticSet, tmp_path: Path, data: st.DataObject
+) -> None:
     path = tmp_path / "synthetic.pt"
     write_artifact(path, synthetic, PROVENANCE)
     damaged = bytearray(path.read_bytes())
@@ -159,9 +180,15 @@ def test_a_file_with_any_bytes_changed_is_refused_or_read_as_it_was(synthetic: S
 
 
 @pytest.mark.parametrize("place", ["whole", "provenance", "images", "bare pickle"])
-def test_a_hostile_file_is_refused_and_nothing_is_executed(place: str, content: dict[str, Any], tmp_path: Path) -> None:
+def test_a_hostile_file_is_refused_and_nothing_is_executed(
+    place: str, content: dict[str, Any], tmp_path: Path
+) -> None:
     path, trace = tmp_path / "hostile.pt", tmp_path / "executed"
-    hostile: Any = Executing(trace) if place in ("whole", "bare pickle") else {**content, place: Executing(trace)}
+    hostile: Any = (
+        Executing(trace)
+        if place in ("whole", "bare pickle")
+        else {**content, place: Executing(trace)}
+    )
     if place == "bare pickle":
         path.write_bytes(pickle.dumps(hostile))
     else:
@@ -186,7 +213,8 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
     refusal(path)
 
 
-# ----------------------------------------------------------------------------------------------------- what does not fit
+# -----------------------------------------------------------------------------------------------------
+# what does not fit
 
 
 def changed(content: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -194,13 +222,21 @@ def changed(content: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
     head, _, rest = key.partition(".")
     if rest:
         return {**content, head: changed(content[head], rest, value)}
-    return {name: entry for name, entry in content.items() if name != head} if value is ... else {**content, head: value}
+    return (
+        {name: entry for name, entry in content.items() if name != head}
+        if value is ...
+        else {**content, head: value}
+    )
 
 
 IMAGES = torch.zeros(6, 3, 8, 8)
 EYE = torch.eye(192)
 WRONG: list[tuple[str, Any, str]] = [
-    ("format_version", FORMAT_VERSION + 1, "format_version 2, wanted 1; made by another version of dcbench"),
+    (
+        "format_version",
+        FORMAT_VERSION + 1,
+        "format_version 2, wanted 1; made by another version of dcbench",
+    ),
     ("format_version", ..., "format_version None, wanted 1; is it another project's file"),
     ("format_version", "1", "format_version '1'"),
     ("format_version", torch.ones(3), "format_version"),
@@ -210,7 +246,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("images", IMAGES[0], "images must be float32 N×C×H×W, got torch.float32 (3, 8, 8)"),
     ("images", IMAGES[:0], "images must be"),
     ("images", IMAGES.tolist(), "images must be float32 N×C×H×W, got list"),
-    ("images", IMAGES[:, :1].clone(), "images of (1, 8, 8) do not fit 'colourful', whose images are (3, 8, 8)"),
+    (
+        "images",
+        IMAGES[:, :1].clone(),
+        "images of (1, 8, 8) do not fit 'colourful', whose images are (3, 8, 8)",
+    ),
     ("images", IMAGES.to_sparse(), "images must be"),
     ("images", torch.zeros(1).expand(6, 3, 8, 8), "images must be"),
     ("images", IMAGES / 0, "not finite"),
@@ -235,11 +275,37 @@ WRONG: list[tuple[str, Any, str]] = [
     ("space", {"kind": "zca", "mean": [0.5] * 3, "std": [0.5] * 3}, "unknown space 'zca'"),
     (
         "space",
-        {"kind": "zca", "mean": [0.5] * 3, "std": [0.5] * 3, "zca_mean": EYE[0, :3], "zca_matrix": EYE},
+        {
+            "kind": "zca",
+            "mean": [0.5] * 3,
+            "std": [0.5] * 3,
+            "zca_mean": EYE[0, :3],
+            "zca_matrix": EYE,
+        },
         "does not fit images of 192",
     ),
-    ("space", {"kind": "zca", "mean": [0.5] * 3, "std": [0.5] * 3, "zca_mean": EYE[0], "zca_matrix": EYE / 0}, "float32 and finite"),
-    ("space", {"kind": "zca", "mean": [0.5] * 3, "std": [0.5] * 3, "zca_mean": EYE[0], "zca_matrix": EYE.long()}, "float32 and finite"),
+    (
+        "space",
+        {
+            "kind": "zca",
+            "mean": [0.5] * 3,
+            "std": [0.5] * 3,
+            "zca_mean": EYE[0],
+            "zca_matrix": EYE / 0,
+        },
+        "float32 and finite",
+    ),
+    (
+        "space",
+        {
+            "kind": "zca",
+            "mean": [0.5] * 3,
+            "std": [0.5] * 3,
+            "zca_mean": EYE[0],
+            "zca_matrix": EYE.long(),
+        },
+        "float32 and finite",
+    ),
     ("recipe", {"epochs": 3}, "the recipe may hold ['augment', 'batch', 'lr', 'network']"),
     ("recipe", {"lr": -1.0}, "positive lr"),
     ("recipe", {"lr": "fast"}, "positive lr"),
@@ -260,14 +326,22 @@ WRONG: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("key", "value", "complaint"), WRONG, ids=[f"{index}-{key}" for index, (key, _, _) in enumerate(WRONG)])
-def test_what_does_not_fit_is_refused_in_one_line(key: str, value: Any, complaint: str, content: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    WRONG,
+    ids=[f"{index}-{key}" for index, (key, _, _) in enumerate(WRONG)],
+)
+def test_what_does_not_fit_is_refused_in_one_line(
+    key: str, value: Any, complaint: str, content: dict[str, Any], tmp_path: Path
+) -> None:
     path = tmp_path / "wrong.pt"
     torch.save(changed(content, key, value), path)
     assert re.search(re.escape(complaint), refusal(path))
 
 
-def test_the_file_that_these_are_changed_from_is_good(content: dict[str, Any], tmp_path: Path) -> None:
+def test_the_file_that_these_are_changed_from_is_good(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
     torch.save(content, tmp_path / "right.pt")
     assert len(read_artifact(tmp_path / "right.pt").synthetic) == 6
 
@@ -278,17 +352,58 @@ values = st.one_of(
     st.integers(-5, 5),
     st.floats(),
     st.text(max_size=6),
-    st.sampled_from([torch.zeros(6), torch.zeros(0), torch.tensor(3), IMAGES, EYE, torch.zeros(2, 2, dtype=torch.complex64)]),
+    st.sampled_from(
+        [
+            torch.zeros(6),
+            torch.zeros(0),
+            torch.tensor(3),
+            IMAGES,
+            EYE,
+            torch.zeros(2, 2, dtype=torch.complex64),
+        ]
+    ),
 )
-plain = st.one_of(values, st.lists(values, max_size=3), st.dictionaries(st.text(max_size=6), values, max_size=3))
-KEYS = ["format_version", "images", "labels", "space", "recipe", "provenance", "space.kind", "space.mean", "space.std", "space.zca_mean"]
-KEYS += ["space.zca_matrix", "recipe.lr", "recipe.batch", "recipe.network", "provenance.images_of", "provenance.seed"]
-KEYS += [f"provenance.images_of.{name}" for name in ("dataset", "revision", "channels", "size", "class_names", "flips", "more")]
+plain = st.one_of(
+    values, st.lists(values, max_size=3), st.dictionaries(st.text(max_size=6), values, max_size=3)
+)
+KEYS = [
+    "format_version",
+    "images",
+    "labels",
+    "space",
+    "recipe",
+    "provenance",
+    "space.kind",
+    "space.mean",
+    "space.std",
+    "space.zca_mean",
+]
+KEYS += [
+    "space.zca_matrix",
+    "recipe.lr",
+    "recipe.batch",
+    "recipe.network",
+    "provenance.images_of",
+    "provenance.seed",
+]
+KEYS += [
+    f"provenance.images_of.{name}"
+    for name in ("dataset", "revision", "channels", "size", "class_names", "flips", "more")
+]
 
 
-@given(st.lists(st.tuples(st.sampled_from(KEYS), plain), min_size=1, max_size=2, unique_by=lambda change: change[0].split(".")[0]))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(KEYS), plain),
+        min_size=1,
+        max_size=2,
+        unique_by=lambda change: change[0].split(".")[0],
+    )
+)
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_a_file_holds_it_is_read_or_refused(content: dict[str, Any], tmp_path: Path, changes: list[tuple[str, Any]]) -> None:
+def test_whatever_a_file_holds_it_is_read_or_refused(
+    content: dict[str, Any], tmp_path: Path, changes: list[tuple[str, Any]]
+) -> None:
     """And what is read can be used: it has pixels, and is written again."""
     path = tmp_path / "fuzzed.pt"
     for key, value in changes:
@@ -301,7 +416,9 @@ def test_whatever_a_file_holds_it_is_read_or_refused(content: dict[str, Any], tm
         assert torch.equal(read_artifact(path).synthetic.images, read.images)
 
 
-def test_a_huge_file_is_refused_before_it_is_read(content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_huge_file_is_refused_before_it_is_read(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "huge.pt"
     write_tensors(path, content)
     monkeypatch.setattr("dcbench.artifact.MOST_BYTES", 100)

@@ -1,4 +1,6 @@
-"""How the benchmarks time: the plain transcription works in a process of its own, and its end is not taken for a fast round."""
+"""How the benchmarks time: the plain transcription works in a process of its own, and its end is
+not taken for a fast round.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What people see: progress now and then, tables that give way where the page is narrow, and JSON that is JSON."""
+"""What people see: progress now and then, tables that give way where the page is narrow, and JSON
+that is JSON.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ TABLE = Table(
 )
 
 
-def drawn(width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
+def drawn(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> list[str]:
     def page(stderr: bool) -> RichConsole:
         return RichConsole(stderr=stderr, width=width, highlight=False, soft_wrap=True)
 
@@ -27,7 +31,9 @@ def drawn(width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     return [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip(" ─")]
 
 
-def test_columns_give_way_the_least_important_first(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_columns_give_way_the_least_important_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     heads = [drawn(width, monkeypatch, capsys)[1].split("  ") for width in (80, 45, 30)]
     assert [[word.strip() for word in head if word.strip()] for head in heads] == [
         ["method", "accuracy", "evaluated in", "distilled in"],
@@ -60,7 +66,9 @@ def test_where_there_is_no_terminal_progress_is_told_now_and_then(
     ]
 
 
-def test_the_time_of_a_first_step_of_many_foretells_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_time_of_a_first_step_of_many_foretells_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     clock = iter([0.0, 60.0, 100.0, 0.0, 60.0])
     monkeypatch.setattr("dcbench.cli.console.time.monotonic", lambda: next(clock))
     console = Console()

@@ -31,9 +31,29 @@ from dcbench.executor import Ended, Job, Serial, Site
 from dcbench.images import TestSet
 from dcbench.records import EvaluationRecord, TraceRecord, read_distillation, read_record
 from dcbench.training import train_network
-from tests.commandline import MMD, QUICKLY, RANDOM, RUN_FIELDS, Answer, ask, dcbench, done, environment, rows
+from tests.commandline import (
+    MMD,
+    QUICKLY,
+    RANDOM,
+    RUN_FIELDS,
+    Answer,
+    ask,
+    dcbench,
+    done,
+    environment,
+    rows,
+)
 
-SUMMARY_FIELDS = ["method", "dataset", "ipc", "sets", "mean", "std_sets", "std_networks", "ci95_sets"]
+SUMMARY_FIELDS = [
+    "method",
+    "dataset",
+    "ipc",
+    "sets",
+    "mean",
+    "std_sets",
+    "std_networks",
+    "ci95_sets",
+]
 MINE = '''
 from dataclasses import dataclass
 from typing import Annotated
@@ -79,7 +99,18 @@ def only_run(*words: str | Path) -> dict[str, Any]:
 def whole_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
     """The main job, as a user does it: a process of its own in an empty folder."""
     home = tmp_path_factory.mktemp("home")
-    words = ("run", "--method", "datadam", "--dataset", "digits", "--ipc", "1", "--set", "iterations=3", *QUICKLY)
+    words = (
+        "run",
+        "--method",
+        "datadam",
+        "--dataset",
+        "digits",
+        "--ipc",
+        "1",
+        "--set",
+        "iterations=3",
+        *QUICKLY,
+    )
     answer = dcbench(*words, "--json", cwd=home)
     assert answer.code == 0, answer.err
     return home, answer
@@ -92,7 +123,13 @@ def test_the_json_of_a_run(whole_run: tuple[Path, Answer]) -> None:
     (run,), (summary,) = answer.json["runs"], answer.json["summary"]
     assert sorted(run) == sorted(RUN_FIELDS)
     assert list(summary) == SUMMARY_FIELDS
-    assert (run["method"], run["dataset"], run["ipc"], run["seed"], run["preset"]) == ("datadam", "digits", 1, 0, "paper")
+    assert (run["method"], run["dataset"], run["ipc"], run["seed"], run["preset"]) == (
+        "datadam",
+        "digits",
+        1,
+        0,
+        "paper",
+    )
     assert (run["protocol"]["name"], run["protocol"]["epochs"]) == ("paper", 3)
     assert run["mean"] == pytest.approx(sum(run["accuracies"]) / 2)
     assert run["ci95"][0] < run["mean"] < run["ci95"][1]
@@ -100,8 +137,19 @@ def test_the_json_of_a_run(whole_run: tuple[Path, Answer]) -> None:
     record = read_record(home / run["record"])
     assert isinstance(record, EvaluationRecord)
     assert record.distillation is not None
-    assert (run["compile_seconds"], record.compile_seconds, record.distillation.compile_seconds) == (None, None, None)  # eager
-    for cost in ("distill_seconds", "evaluate_seconds", "step_seconds", "epoch_seconds", "peak_memory_bytes"):
+    # eager
+    assert (
+        run["compile_seconds"],
+        record.compile_seconds,
+        record.distillation.compile_seconds,
+    ) == (None, None, None)
+    for cost in (
+        "distill_seconds",
+        "evaluate_seconds",
+        "step_seconds",
+        "epoch_seconds",
+        "peak_memory_bytes",
+    ):
         assert run[cost] > 0, cost
 
 
@@ -123,14 +171,21 @@ def test_the_files_of_a_run(whole_run: tuple[Path, Answer]) -> None:
         assert picture.size[0] > 0
     assert read_distillation(folder / "distillation.json").distill_seconds == run["distill_seconds"]
     scores = read_record(record).to_json()["networks"]
-    assert scores == [{key: row[key] for key in ("network", "accuracy", "loss", "seconds")} for row in rows(folder)]
+    assert scores == [
+        {key: row[key] for key in ("network", "accuracy", "loss", "seconds")}
+        for row in rows(folder)
+    ]
     assert [score["accuracy"] for score in scores] == run["accuracies"]
 
 
 def test_finished_work_is_not_done_twice(out: Path) -> None:
     def state() -> list[tuple[int, bytes]]:
         names = ("synthetic.pt", "networks.jsonl", "record.json")
-        return [(path.stat().st_mtime_ns, path.read_bytes()) for name in names for path in out.rglob(name)]
+        return [
+            (path.stat().st_mtime_ns, path.read_bytes())
+            for name in names
+            for path in out.rglob(name)
+        ]
 
     before = state()
     (out / "mmd.pt").unlink()
@@ -146,7 +201,8 @@ def test_more_networks_train_only_those_that_are_missing(out: Path) -> None:
     assert rows(out)[:2] == before
     assert [row["network"] for row in rows(out)] == [0, 1, 2, 3]
     assert run["accuracies"] == [row["accuracy"] for row in rows(out)]
-    again = only_run(*MMD, "--networks", "1", "--out", out)  # what is said does not depend on what was done before
+    # what is said does not depend on what was done before
+    again = only_run(*MMD, "--networks", "1", "--out", out)
     assert again["accuracies"] == [before[0]["accuracy"]]
     assert again["std"] is None
     assert again["ci95"] is None
@@ -163,7 +219,9 @@ def test_no_resume_starts_again_and_ends_in_the_same_bits(out: Path) -> None:
     assert [row["seconds"] for row in rows(out)] != [row["seconds"] for row in before]
 
 
-def test_no_resume_makes_what_several_sets_share_anew_but_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_resume_makes_what_several_sets_share_anew_but_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trained: list[object] = []
 
     def train(*words: Any) -> None:
@@ -171,7 +229,19 @@ def test_no_resume_makes_what_several_sets_share_anew_but_once(tmp_path: Path, m
         train_network(*words)
 
     monkeypatch.setattr("dcbench.selection.train_network", train)
-    words = ("run", "--method", "k-center,herding", "--set", "feature_epochs=1", "--ipc", "1,2", *QUICKLY, "--out", tmp_path, "--json")
+    words = (
+        "run",
+        "--method",
+        "k-center,herding",
+        "--set",
+        "feature_epochs=1",
+        "--ipc",
+        "1,2",
+        *QUICKLY,
+        "--out",
+        tmp_path,
+        "--json",
+    )
     made = done(*words).json["runs"]
     assert len(trained) == 1
     again = done(*words, "--no-resume").json["runs"]
@@ -180,32 +250,50 @@ def test_no_resume_makes_what_several_sets_share_anew_but_once(tmp_path: Path, m
     assert all(run["distill_seconds"] > 0 for run in again)
 
 
-def test_a_traced_run_judges_the_set_at_steps_and_keeps_the_very_set_of_a_plain_run(kept: Path, tmp_path: Path) -> None:
+def test_a_traced_run_judges_the_set_at_steps_and_keeps_the_very_set_of_a_plain_run(
+    kept: Path, tmp_path: Path
+) -> None:
     (plain,) = kept.glob("digits/*/*/*/*/synthetic.pt")
     answer = done(*MMD, "--trace", "3,0", "--out", tmp_path)
-    assert re.search(r"Accuracy over the steps of mmd .*?\n +0 .*step-000000.png.*\n +3 .*step-000003.png", answer.out, re.DOTALL), (
-        answer.out
-    )
+    assert re.search(
+        r"Accuracy over the steps of mmd .*?\n +0 .*step-000000.png.*\n +3 .*step-000003.png",
+        answer.out,
+        re.DOTALL,
+    ), answer.out
     run = only_run(*MMD, "--trace", "3,0", "--out", tmp_path)
     assert sorted(run) == sorted([*RUN_FIELDS, "trace"])
-    assert (Path(run["synthetic"]).read_bytes(), plain.parent.name) == (plain.read_bytes(), Path(run["synthetic"]).parent.name)
+    assert (Path(run["synthetic"]).read_bytes(), plain.parent.name) == (
+        plain.read_bytes(),
+        Path(run["synthetic"]).parent.name,
+    )
     assert [point["step"] for point in run["trace"]["points"]] == [0, 3]
-    assert run["trace"]["points"][1]["accuracies"] == run["accuracies"] == [row["accuracy"] for row in rows(kept)]
+    assert (
+        run["trace"]["points"][1]["accuracies"]
+        == run["accuracies"]
+        == [row["accuracy"] for row in rows(kept)]
+    )
     assert isinstance(read_record(Path(run["trace"]["record"])), TraceRecord)
-    assert {path.name for path in Path(run["synthetic"]).parent.iterdir()} == {path.name for path in plain.parent.iterdir()} | {"trace"}
+    assert {path.name for path in Path(run["synthetic"]).parent.iterdir()} == {
+        path.name for path in plain.parent.iterdir()
+    } | {"trace"}
 
 
-def test_a_traced_set_is_made_once_and_again_only_where_steps_of_it_are_wanted(out: Path, made: list[str]) -> None:
+def test_a_traced_set_is_made_once_and_again_only_where_steps_of_it_are_wanted(
+    out: Path, made: list[str]
+) -> None:
     (synthetic,) = out.glob("digits/*/*/*/*/synthetic.pt")
     content, written = synthetic.read_bytes(), synthetic.stat().st_mtime_ns
-    for more, times in (((), 1), ((), 1), (("--no-resume",), 2)):  # of the set that is there no steps are known
+    # of the set that is there no steps are known
+    for more, times in (((), 1), ((), 1), (("--no-resume",), 2)):
         only_run(*MMD, "--trace", "1", *more, "--out", out)
         assert len(made) == times
         assert (synthetic.stat().st_mtime_ns > written) == bool(more)
     assert synthetic.read_bytes() == content
 
 
-def test_settings_can_be_chosen_without_the_test_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_can_be_chosen_without_the_test_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     judges: list[int] = []
     taken = TestSet.values
 
@@ -231,14 +319,33 @@ def test_settings_can_be_chosen_without_the_test_images(tmp_path: Path, monkeypa
 
 
 def test_comma_lists_make_a_grid(tmp_path: Path) -> None:
-    words = ("run", "--method", "mmd,random", "--ipc", "1,2", "--seed", "0,1", "--set", "iterations=2", *QUICKLY)
+    words = (
+        "run",
+        "--method",
+        "mmd,random",
+        "--ipc",
+        "1,2",
+        "--seed",
+        "0,1",
+        "--set",
+        "iterations=2",
+        *QUICKLY,
+    )
     answer = done(*words, "--out", tmp_path, "--json")
     runs, summary = answer.json["runs"], answer.json["summary"]
-    asked = [(method, ipc, seed) for method in ("mmd", "random") for ipc in (1, 2) for seed in (0, 1)]
+    asked = [
+        (method, ipc, seed) for method in ("mmd", "random") for ipc in (1, 2) for seed in (0, 1)
+    ]
     assert [(run["method"], run["ipc"], run["seed"]) for run in runs] == asked
-    assert [(row["method"], row["ipc"], row["sets"]) for row in summary] == [(method, ipc, 2) for method, ipc, seed in asked if seed == 0]
+    assert [(row["method"], row["ipc"], row["sets"]) for row in summary] == [
+        (method, ipc, 2) for method, ipc, seed in asked if seed == 0
+    ]
     for row in summary:
-        means = [run["mean"] for run in runs if (run["method"], run["ipc"]) == (row["method"], row["ipc"])]
+        means = [
+            run["mean"]
+            for run in runs
+            if (run["method"], run["ipc"]) == (row["method"], row["ipc"])
+        ]
         assert row["mean"] == pytest.approx(sum(means) / 2)
         assert row["std_sets"] == pytest.approx(abs(means[0] - means[1]) / 2**0.5)
         assert row["ci95_sets"][0] < row["mean"] < row["ci95_sets"][1]
@@ -247,8 +354,12 @@ def test_comma_lists_make_a_grid(tmp_path: Path) -> None:
 
 def test_settings_reach_the_methods_that_have_the_field(tmp_path: Path) -> None:
     settings = ("--set", "iterations=1", "--set", "mmd.iterations=2", "--set", "lr=none")
-    runs = done("run", "--method", "mmd,dm,random", *settings, *QUICKLY, "--out", tmp_path, "--json").json["runs"]
-    fields = {run["method"]: read_artifact(Path(run["synthetic"])).provenance["fields"] for run in runs}
+    runs = done(
+        "run", "--method", "mmd,dm,random", *settings, *QUICKLY, "--out", tmp_path, "--json"
+    ).json["runs"]
+    fields = {
+        run["method"]: read_artifact(Path(run["synthetic"])).provenance["fields"] for run in runs
+    }
     assert fields["mmd"]["iterations"] == 2
     assert fields["dm"]["iterations"] == 1
     assert fields["dm"]["lr"] is None
@@ -256,16 +367,37 @@ def test_settings_reach_the_methods_that_have_the_field(tmp_path: Path) -> None:
 
 
 def test_the_whole_data_has_no_budget_and_a_protocol_of_its_own(tmp_path: Path) -> None:
-    words = ("run", "--method", "whole", "--preset", "quick", "--ipc", "1,2", "--networks", "1", "--epochs", "1", "--threads", "1")
+    words = (
+        "run",
+        "--method",
+        "whole",
+        "--preset",
+        "quick",
+        "--ipc",
+        "1,2",
+        "--networks",
+        "1",
+        "--epochs",
+        "1",
+        "--threads",
+        "1",
+    )
     run = only_run(*words, "--out", tmp_path)
-    assert (run["ipc"], run["synthetic"], run["distill_seconds"], run["step_seconds"]) == (None, None, None, None)
+    assert (run["ipc"], run["synthetic"], run["distill_seconds"], run["step_seconds"]) == (
+        None,
+        None,
+        None,
+        None,
+    )
     assert run["protocol"]["name"] == "whole-quick"
     assert run["mean"] > 0.3
     assert not list(tmp_path.glob("*.pt"))
     (before,) = rows(tmp_path)
     assert only_run(*words, "--out", tmp_path)["evaluate_seconds"] == before["seconds"]
     assert f"Kept in {tmp_path} (evaluations):" in done(*words, "--out", tmp_path).err
-    assert only_run(*words, "--out", tmp_path, "--no-resume")["evaluate_seconds"] != before["seconds"]
+    assert (
+        only_run(*words, "--out", tmp_path, "--no-resume")["evaluate_seconds"] != before["seconds"]
+    )
 
 
 def test_presets_and_protocols(tmp_path: Path) -> None:
@@ -275,13 +407,16 @@ def test_presets_and_protocols(tmp_path: Path) -> None:
     lineage = only_run(*words, "--protocol", "lineage", "--epochs", "11", "--networks", "1")
     assert lineage["synthetic"] == quick["synthetic"]  # judged in another way, the set is the same
     assert (lineage["preset"], lineage["protocol"]["name"]) == ("quick", "lineage")
-    assert (lineage["protocol"]["epochs"], lineage["protocol"]["decay_after"]) == (11, 6)  # half way, as in 1,001
+    # half way, as in 1,001
+    assert (lineage["protocol"]["epochs"], lineage["protocol"]["decay_after"]) == (11, 6)
 
 
 @pytest.mark.parametrize("augment", ["none", "autoaugment", "randaugment"])
 def test_augmentations_and_networks_of_the_evaluation(out: Path, augment: str) -> None:
     dsa = only_run(*MMD, "--out", out)
-    other = only_run(*MMD, "--out", out, "--augment", augment, "--network", "convnet", "--networks", "1")
+    other = only_run(
+        *MMD, "--out", out, "--augment", augment, "--network", "convnet", "--networks", "1"
+    )
     assert other["protocol"]["augment"] == augment
     assert other["synthetic"] == dsa["synthetic"]
     assert other["record"] != dsa["record"]
@@ -316,12 +451,17 @@ def test_a_cell_that_cannot_be_done_does_not_stop_the_others(tmp_path: Path) -> 
     answer = ask(*RANDOM, "--ipc", "200,1", "--out", tmp_path, "--json")
     assert answer.code == 1
     assert [run["ipc"] for run in answer.json["runs"]] == [1]
-    assert "random IPC 200 seed 0 skipped: ipc 200 asked, but class '8' of digits has 139 images" in answer.err
+    assert (
+        "random IPC 200 seed 0 skipped: ipc 200 asked, but class '8' of digits has 139 images"
+        in answer.err
+    )
     nothing = ask(*RANDOM, "--ipc", "200,201", "--out", tmp_path, "--json")
     assert (nothing.code, nothing.json) == (1, {"runs": [], "summary": []})
 
 
-def test_a_data_set_is_let_go_when_its_cells_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_set_is_let_go_when_its_cells_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loaded: list[weakref.ref[Loaded]] = []
     alive: list[int] = []
 
@@ -356,7 +496,9 @@ def on_terminal(columns: int, *words: str | Path) -> str:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     command = [sys.executable, "-m", "dcbench", *map(str, words)]
-    process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, env=environment(TERM="dumb"))
+    process = subprocess.Popen(
+        command, stdout=theirs, stderr=subprocess.DEVNULL, env=environment(TERM="dumb")
+    )
     os.close(theirs)
     said = b""
     while chunk := _read(ours):
@@ -382,7 +524,9 @@ def test_the_table_reads_well_on_a_narrow_terminal(tmp_path: Path) -> None:
         assert "2 networks each" in text  # what all rows share stands above them
         head = next(line for line in text.splitlines() if "accuracy %" in line)
         assert head.split() == head.replace("…", "").split()
-        assert [line.split()[:3] for line in text.splitlines() if line.strip().startswith("k-center")][:2] == [
+        assert [
+            line.split()[:3] for line in text.splitlines() if line.strip().startswith("k-center")
+        ][:2] == [
             ["k-center", "1", "0"],
             ["k-center", "1", "1"],
         ]

@@ -16,7 +16,10 @@ from dcbench.studies import STUDIES
 from tests.commandline import ask, environment
 
 MOST_SECONDS = 0.5
-PRESETS_OF_METHODS = {"paper", *(preset for method in registered().values() for preset in method.presets)}
+PRESETS_OF_METHODS = {
+    "paper",
+    *(preset for method in registered().values() for preset in method.presets),
+}
 PRESETS_OF_STUDIES = {preset for study in STUDIES.values() for preset in study.plans}
 LOADED = """
 import sys
@@ -38,13 +41,20 @@ def loaded_by(*words: str) -> tuple[str, list[str]]:
 def test_help_answers_at_once() -> None:
     def asked() -> float:
         begun = time.monotonic()
-        subprocess.run([sys.executable, "-m", "dcbench", "--help"], env=environment(), capture_output=True, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "dcbench", "--help"],
+            env=environment(),
+            capture_output=True,
+            check=True,
+        )
         return time.monotonic() - begun
 
     assert min(asked() for _ in range(3)) < MOST_SECONDS
 
 
-@pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS)], ids=lambda words: " ".join(words) or "dcbench")
+@pytest.mark.parametrize(
+    "words", [(), *((name,) for name in COMMANDS)], ids=lambda words: " ".join(words) or "dcbench"
+)
 def test_help_loads_nothing_heavy(words: tuple[str, ...]) -> None:
     said, heavy = loaded_by(*words, "--help")
     assert "Usage: dcbench" in said
@@ -56,7 +66,9 @@ def test_a_report_does_not_need_torch(tmp_path_factory: pytest.TempPathFactory) 
     assert "torch" not in heavy
 
 
-@pytest.mark.parametrize(("command", "presets"), [("run", PRESETS_OF_METHODS), ("reproduce", PRESETS_OF_STUDIES)])
+@pytest.mark.parametrize(
+    ("command", "presets"), [("run", PRESETS_OF_METHODS), ("reproduce", PRESETS_OF_STUDIES)]
+)
 def test_help_names_the_presets_that_there_are(command: str, presets: set[str]) -> None:
     said = re.search(r"--preset (.*?)--", " ".join(ask(command, "--help").out.split()))
     assert said is not None

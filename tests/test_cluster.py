@@ -1,4 +1,6 @@
-"""Ray carries out the same work: the same sets, rows and records, also when a worker dies; what fails is said and nothing else fails."""
+"""Ray carries out the same work: the same sets, rows and records, also when a worker dies; what
+fails is said and nothing else fails.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,10 @@ CORES = 1
 if INSTALLED:
     from ray._private.utils import get_num_cpus
 
-    CORES = int(get_num_cpus(override_docker_cpu_warning=True))  # in a container, those that it may use
-RAY = ("--executor", "ray", "--cpus-per-unit", str(CORES // 2 or 0.5))  # at least two units at a time, on whatever machine
+    # in a container, those that it may use
+    CORES = int(get_num_cpus(override_docker_cpu_warning=True))
+# at least two units at a time, on whatever machine
+RAY = ("--executor", "ray", "--cpus-per-unit", str(CORES // 2 or 0.5))
 WORK = ("--networks", "6", "--epochs", "120", "--threads", "1", "--device", "cpu")
 ODD = '''
 from dataclasses import dataclass
@@ -65,7 +69,9 @@ def at_work(process: subprocess.Popen[str]) -> list[int]:
     busy: list[int] = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+            parents[int(place.name)] = int(
+                (place / "stat").read_text().rpartition(")")[2].split()[1]
+            )
             if (place / "cmdline").read_bytes().startswith(b"ray::work"):
                 busy.append(int(place.name))
         except OSError:  # gone meanwhile
@@ -112,12 +118,27 @@ def results(out: Path) -> dict[str, Any]:
         elif path.name == "record.json":
             found[place] = timeless(json.loads(path.read_text(encoding="utf-8")))
         elif path.suffix == ".jsonl":
-            rows = [timeless(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-            found[place] = sorted(json.dumps({**row, "check": None}, sort_keys=True) for row in rows)
+            rows = [
+                timeless(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()
+            ]
+            found[place] = sorted(
+                json.dumps({**row, "check": None}, sort_keys=True) for row in rows
+            )
     return found
 
 
-GRID = ("run", "--method", "random,mmd", "--set", "iterations=40", "--ipc", "1", "--seed", "0,1", *WORK)
+GRID = (
+    "run",
+    "--method",
+    "random,mmd",
+    "--set",
+    "iterations=40",
+    "--ipc",
+    "1",
+    "--seed",
+    "0,1",
+    *WORK,
+)
 
 
 @ray
@@ -137,15 +158,36 @@ def test_a_worker_is_killed_and_the_table_is_the_serial_one(tmp_path: Path) -> N
     assert "ray: room for" in said
     ours, theirs = (timeless(json.loads(text)) for text in (serial.out, printed))
     assert ours["summary"] == theirs["summary"]
-    assert [run["accuracies"] for run in ours["runs"]] == [run["accuracies"] for run in theirs["runs"]]
+    assert [run["accuracies"] for run in ours["runs"]] == [
+        run["accuracies"] for run in theirs["runs"]
+    ]
     assert len(results(tmp_path / "ray")) == 4 + 2 + 4 + 4  # sets, histories, records, rows
     assert results(tmp_path / "ray") == results(tmp_path / "serial")
 
     again = dcbench(
-        "evaluate", tmp_path / "ray" / "mmd.pt", *WORK, "--augment", "none", "--epochs", "20", *RAY, "--out", tmp_path / "ray", "--json"
+        "evaluate",
+        tmp_path / "ray" / "mmd.pt",
+        *WORK,
+        "--augment",
+        "none",
+        "--epochs",
+        "20",
+        *RAY,
+        "--out",
+        tmp_path / "ray",
+        "--json",
     )
     once = dcbench(
-        "evaluate", tmp_path / "serial" / "mmd.pt", *WORK, "--augment", "none", "--epochs", "20", "--out", tmp_path / "serial", "--json"
+        "evaluate",
+        tmp_path / "serial" / "mmd.pt",
+        *WORK,
+        "--augment",
+        "none",
+        "--epochs",
+        "20",
+        "--out",
+        tmp_path / "serial",
+        "--json",
     )
     assert again.code == once.code == 0, again.err + once.err
     assert again.json["evaluations"][0]["accuracies"] == once.json["evaluations"][0]["accuracies"]
@@ -154,7 +196,19 @@ def test_a_worker_is_killed_and_the_table_is_the_serial_one(tmp_path: Path) -> N
 @ray
 def test_what_fails_is_said_with_its_spec_and_the_rest_goes_on(tmp_path: Path) -> None:
     (tmp_path / "odd.py").write_text(ODD, encoding="utf-8")
-    words = ("run", "--method", f"{tmp_path / 'odd.py'}:Odd", "--seed", "0,1,2,3", "--networks", "1", "--epochs", "2", "--threads", "1")
+    words = (
+        "run",
+        "--method",
+        f"{tmp_path / 'odd.py'}:Odd",
+        "--seed",
+        "0,1,2,3",
+        "--networks",
+        "1",
+        "--epochs",
+        "2",
+        "--threads",
+        "1",
+    )
     answer = dcbench(*words, *RAY, "--out", tmp_path / "out", "--json")
     assert answer.code == 1
     assert [run["seed"] for run in answer.json["runs"]] == [0, 3]
@@ -172,19 +226,45 @@ def test_what_fails_is_said_with_its_spec_and_the_rest_goes_on(tmp_path: Path) -
 def test_a_search_ranks_as_the_serial_one(tmp_path: Path) -> None:
     asked = ("--sample", "4", "--seed", "97", "--seeds", "2", "--validation", "100")
     quickly = ("--preset", "quick", "--epochs", "3", "--truth-epochs", "1", "--threads", "1")
-    words = ("nas", "--proxy", "random:1,random:2", "--dataset", "digits", *asked, *quickly, "--json")
+    words = (
+        "nas",
+        "--proxy",
+        "random:1,random:2",
+        "--dataset",
+        "digits",
+        *asked,
+        *quickly,
+        "--json",
+    )
     serial = dcbench(*words, "--out", tmp_path / "serial")
     spread = dcbench(*words, *RAY, "--out", tmp_path / "ray")
     assert serial.code == spread.code == 0, serial.err + spread.err
-    assert [study["spearman"] for study in spread.json["studies"]] == [study["spearman"] for study in serial.json["studies"]]
+    assert [study["spearman"] for study in spread.json["studies"]] == [
+        study["spearman"] for study in serial.json["studies"]
+    ]
     assert results(tmp_path / "ray") == results(tmp_path / "serial")
-    assert len(results(tmp_path / "ray")) == 3 + 1 + 2  # rows of two proxies and of the truth, the truth's table, records
+    # rows of two proxies and of the truth, the truth's table, records
+    assert len(results(tmp_path / "ray")) == 3 + 1 + 2
 
 
 @ray
 def test_with_room_for_one_unit_no_second_one_is_begun(tmp_path: Path) -> None:
-    """Ray gives a worker's processor to another unit as soon as it waits for Ray, as one does that asks whether to stop."""
-    process = start("run", "--method", "random", *WORK, "--executor", "ray", "--cpus-per-unit", str(CORES), "--out", tmp_path, "--json")
+    """Ray gives a worker's processor to another unit as soon as it waits for Ray, as one does that
+    asks whether to stop.
+    """
+    process = start(
+        "run",
+        "--method",
+        "random",
+        *WORK,
+        "--executor",
+        "ray",
+        "--cpus-per-unit",
+        str(CORES),
+        "--out",
+        tmp_path,
+        "--json",
+    )
     seen: list[int] = []
     while process.poll() is None:
         seen.append(len(at_work(process)))
@@ -211,7 +291,9 @@ def test_interrupted_it_keeps_what_is_done_and_goes_on(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)  # as a scheduler does
         _, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 130, err
-        assert err.splitlines()[-1].startswith("dcbench: stopped; what is done is kept. The same command goes on from there:")
+        assert err.splitlines()[-1].startswith(
+            "dcbench: stopped; what is done is kept. The same command goes on from there:"
+        )
         assert both_are_further()
         done = steps_of_each(tmp_path)
     assert not list(tmp_path.rglob("synthetic.pt"))
@@ -219,12 +301,35 @@ def test_interrupted_it_keeps_what_is_done_and_goes_on(tmp_path: Path) -> None:
 
 @ray
 def test_a_cluster_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
-    answer = dcbench("run", "--method", "random", "--executor", "ray", "--address", "127.0.0.1:1", "--out", tmp_path)
+    answer = dcbench(
+        "run",
+        "--method",
+        "random",
+        "--executor",
+        "ray",
+        "--address",
+        "127.0.0.1:1",
+        "--out",
+        tmp_path,
+    )
     assert answer.code == 1
     assert answer.err.splitlines()[-1].startswith("dcbench: no Ray cluster at '127.0.0.1:1'")
-    more = dcbench("run", "--method", "random", "--executor", "ray", "--cpus-per-unit", "9999", "--out", tmp_path)
+    more = dcbench(
+        "run",
+        "--method",
+        "random",
+        "--executor",
+        "ray",
+        "--cpus-per-unit",
+        "9999",
+        "--out",
+        tmp_path,
+    )
     assert more.code == 1
-    assert "a unit needs 9999 processors and 0 GPUs, but a node of the cluster has" in more.err.splitlines()[-1]
+    assert (
+        "a unit needs 9999 processors and 0 GPUs, but a node of the cluster has"
+        in more.err.splitlines()[-1]
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -238,7 +343,9 @@ def test_jobs_that_have_nothing_left_to_do_make_room_for_the_next() -> None:
         yield from ()
         return number
 
-    jobs = [Job(str(number), Path(str(number % 4)), partial(finished, number)) for number in range(5)]
+    jobs = [
+        Job(str(number), Path(str(number % 4)), partial(finished, number)) for number in range(5)
+    ]
     floor: Any = _Floor(SimpleNamespace(slots=1), iter(jobs), Site())  # type: ignore[arg-type]
     assert sorted(ended.result for ended in floor.work()) == [0, 1, 2, 3, 4]
 
@@ -256,7 +363,11 @@ def test_a_job_that_computes_itself_is_stopped_without_those_under_way() -> None
         raise KeyboardInterrupt
         yield
 
-    floor: Any = _Floor(SimpleNamespace(slots=1), iter([Job("trace", Path("a"), computing)]), Site(stop=lambda: bool(asked)))  # type: ignore[arg-type]
+    floor: Any = _Floor(
+        SimpleNamespace(slots=1),  # type: ignore[arg-type]
+        iter([Job("trace", Path("a"), computing)]),
+        Site(stop=lambda: bool(asked)),
+    )
     floor._fill()
     assert list(floor._move()) == []
     assert floor.active == []
@@ -265,16 +376,23 @@ def test_a_job_that_computes_itself_is_stopped_without_those_under_way() -> None
 
 
 @ray
-@pytest.mark.parametrize(("cpus", "gpus", "slots"), [(1, 0, 4), (2, 0, 1), (3, 0, 1), (0.5, 0.5, 2), (0, 1, 1)])
-def test_a_unit_has_to_fit_onto_one_node(monkeypatch: pytest.MonkeyPatch, cpus: float, gpus: float, slots: int) -> None:
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "slots"), [(1, 0, 4), (2, 0, 1), (3, 0, 1), (0.5, 0.5, 2), (0, 1, 1)]
+)
+def test_a_unit_has_to_fit_onto_one_node(
+    monkeypatch: pytest.MonkeyPatch, cpus: float, gpus: float, slots: int
+) -> None:
     from dcbench.cluster import Needs
 
     nodes = [{"CPU": 1.0}, {"CPU": 3.0, "GPU": 1.0}, {"memory": 9.0}]
     gone = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
-    monkeypatch.setattr("ray.nodes", lambda: [gone, *({"Alive": True, "Resources": each} for each in nodes)])
+    monkeypatch.setattr(
+        "ray.nodes", lambda: [gone, *({"Alive": True, "Resources": each} for each in nodes)]
+    )
     assert Needs(cpus, gpus).slots() == slots
     with pytest.raises(
-        ClusterError, match="needs 4 processors and 0 GPUs, but a node of the cluster has 3 processors and 1 GPUs at the most"
+        ClusterError,
+        match="needs 4 processors and 0 GPUs, but a node of the cluster has 3 processors and 1 GPUs at the most",
     ):
         Needs(4, 0).slots()
 
@@ -284,7 +402,9 @@ def test_a_gpu_takes_one_processor_and_not_all(monkeypatch: pytest.MonkeyPatch) 
     """Else a node of eight GPUs had room for one unit."""
     from dcbench.cluster import Needs
 
-    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": {"CPU": 64.0, "GPU": 8.0}}])
+    monkeypatch.setattr(
+        "ray.nodes", lambda: [{"Alive": True, "Resources": {"CPU": 64.0, "GPU": 8.0}}]
+    )
     gpu, cpu = Machine(torch.device("cuda"), 64, "fp32"), Machine(torch.device("cpu"), 16, "fp32")
     assert (Needs.of(gpu, None, None), Needs.of(gpu, None, None).slots()) == (Needs(1, 1), 8)
     assert (Needs.of(cpu, None, None), Needs.of(cpu, None, None).slots()) == (Needs(16, 0), 4)
@@ -296,14 +416,20 @@ def test_a_gpu_takes_one_processor_and_not_all(monkeypatch: pytest.MonkeyPatch) 
 def test_no_part_of_a_processor_is_none(count: float) -> None:
     from dcbench.cluster import Needs
 
-    with pytest.raises(OutOfRangeError, match="the processors of a unit must be a fraction of one or a whole number"):
+    with pytest.raises(
+        OutOfRangeError,
+        match="the processors of a unit must be a fraction of one or a whole number",
+    ):
         Needs(count, 0)
 
 
-def test_without_ray_one_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_ray_one_is_told_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     answer = ask("run", "--method", "random", "--executor", "ray", "--out", tmp_path)
     assert answer.code == 1
     assert (
-        answer.line == "dcbench: --executor ray needs Ray, which is not installed: pip install ray, or in a clone pip install -e '.[ray]'"
+        answer.line
+        == "dcbench: --executor ray needs Ray, which is not installed: pip install ray, or in a clone pip install -e '.[ray]'"
     )

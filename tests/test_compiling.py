@@ -44,7 +44,9 @@ for loss, run in zip(together, runs[1]):
 
 def compute(cache: Path) -> None:
     place = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(cache)}
-    ended = subprocess.run([sys.executable, "-c", COMPILED], env=place, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", COMPILED], env=place, capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 0, ended.stderr
 
 
@@ -59,9 +61,21 @@ def test_a_library_that_a_killed_compiler_left_is_compiled_again(tmp_path: Path)
         assert all(library.stat().st_size > 1000 for library in libraries)
 
 
-@pytest.mark.parametrize("normalisation", ["instance", pytest.param("batch", marks=pytest.mark.long)])
-def test_what_a_gpu_takes_by_default_is_what_the_processor_computes(normalisation: str, tmp_path: Path) -> None:
-    """Networks side by side, compiled, in bf16: on the processor, beside one after the other in eager fp32."""
+@pytest.mark.parametrize(
+    "normalisation", ["instance", pytest.param("batch", marks=pytest.mark.long)]
+)
+def test_what_a_gpu_takes_by_default_is_what_the_processor_computes(
+    normalisation: str, tmp_path: Path
+) -> None:
+    """Networks side by side, compiled, in bf16: on the processor, beside one after the other in
+    eager fp32.
+    """
     place = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
-    ended = subprocess.run([sys.executable, "-c", ABREAST, normalisation], env=place, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", ABREAST, normalisation],
+        env=place,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ended.returncode == 0, ended.stderr

@@ -1,4 +1,6 @@
-"""Every check of the contract finds the method that breaks it, and says what is wrong; what does not apply is skipped with a reason."""
+"""Every check of the contract finds the method that breaks it, and says what is wrong; what does
+not apply is skipped with a reason.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class Learned(Distiller):
         chosen = chosen_set(train, random_members(train, ipc, run))
         images = chosen.images.clone()
         for step in run.steps(STEPS, {"images": images}):
-            images += self.strength * torch.randn(images.shape, generator=run.generator("noise", step))
+            images += self.strength * torch.randn(
+                images.shape, generator=run.generator("noise", step)
+            )
             run.log(step, size=float(images.norm()))
         return self._change(replace(chosen, images=images), train, run)
 
@@ -50,7 +54,15 @@ class Learned(Distiller):
 
 
 def broken(change: Change) -> Distiller:
-    return type("Broken", (Learned,), {"__doc__": Learned.__doc__, "__module__": __name__, "_change": lambda _self, *made: change(*made)})()  # type: ignore[no-any-return]
+    return type(  # type: ignore[no-any-return]
+        "Broken",
+        (Learned,),
+        {
+            "__doc__": Learned.__doc__,
+            "__module__": __name__,
+            "_change": lambda _self, *made: change(*made),
+        },
+    )()
 
 
 def spoilt(made: SyntheticSet, train: TrainSet, run: Run) -> SyntheticSet:
@@ -107,7 +119,10 @@ BROKEN: dict[str, tuple[Distiller, str]] = {
         Careless(),
         "not frozen.*no docstring.*members = 100 is no hyper-parameter.*preset quick: unknown field .*'strenght'; did you mean 'strength'",
     ),
-    "makes a set": (broken(lambda made, *_: replace(made, labels=made.labels.float())), r"labels are torch.float32 \(6,\) for 6 images"),
+    "makes a set": (
+        broken(lambda made, *_: replace(made, labels=made.labels.float())),
+        r"labels are torch.float32 \(6,\) for 6 images",
+    ),
     "values": (
         broken(lambda made, *_: replace(made, images=255 * made.space.leave(made.images))),
         r"\d\d% of its pixels are far outside \[0, 1\] \(grey\)",
@@ -116,11 +131,23 @@ BROKEN: dict[str, tuple[Distiller, str]] = {
         broken(lambda made, *_: replace(made, images=made.images[1:], labels=made.labels[1:])),
         r"\(5, 1, 8, 8\), wanted \(6, 1, 8, 8\)",
     ),
-    "balance": (broken(lambda made, *_: replace(made, labels=made.labels.clamp(max=1))), r"\[2, 4, 0\] images of the classes, wanted 2"),
-    "finite": (broken(lambda made, *_: replace(made, images=made.images / 0)), "images that are not finite"),
-    "detached": (broken(lambda made, *_: replace(made, images=made.images.clone().requires_grad_())), "with a gradient"),
+    "balance": (
+        broken(lambda made, *_: replace(made, labels=made.labels.clamp(max=1))),
+        r"\[2, 4, 0\] images of the classes, wanted 2",
+    ),
+    "finite": (
+        broken(lambda made, *_: replace(made, images=made.images / 0)),
+        "images that are not finite",
+    ),
+    "detached": (
+        broken(lambda made, *_: replace(made, images=made.images.clone().requires_grad_())),
+        "with a gradient",
+    ),
     "space": (broken(lambda made, *_: replace(made, space=Space())), "in the space raw"),
-    "recipe": (broken(lambda made, *_: replace(made, recipe={"lr": -1.0})), "the recipe must have a positive lr"),
+    "recipe": (
+        broken(lambda made, *_: replace(made, recipe={"lr": -1.0})),
+        "the recipe must have a positive lr",
+    ),
     "same seed, same set": (broken(unseeded), "two sets of the same seed differ"),
     "another seed, another set": (broken(deaf), "run.generator decides nothing, or all 12 images"),
     "leaves all else alone": (broken(drawn), "global randomness of torch was drawn from or set"),
@@ -137,11 +164,15 @@ def tried(digits: Loaded, machine: Machine) -> Callable[[Distiller], Candidate]:
 
 def test_a_method_that_keeps_the_contract_passes(tried: Callable[[Distiller], Candidate]) -> None:
     candidate = tried(Learned())
-    assert [(name, verdict(name, candidate).outcome) for name in CHECKS] == [(name, "passed") for name in CHECKS]
+    assert [(name, verdict(name, candidate).outcome) for name in CHECKS] == [
+        (name, "passed") for name in CHECKS
+    ]
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_each_check_finds_the_method_that_breaks_it(check: str, tried: Callable[[Distiller], Candidate]) -> None:
+def test_each_check_finds_the_method_that_breaks_it(
+    check: str, tried: Callable[[Distiller], Candidate]
+) -> None:
     distiller, complaint = BROKEN[check]
     found = verdict(check, tried(distiller))
     assert found.outcome == "failed"
@@ -149,7 +180,10 @@ def test_each_check_finds_the_method_that_breaks_it(check: str, tried: Callable[
 
 
 def test_data_that_was_changed_is_noticed(tried: Callable[[Distiller], Candidate]) -> None:
-    assert verdict("leaves all else alone", tried(broken(spoilt))).why == "the training set was changed"
+    assert (
+        verdict("leaves all else alone", tried(broken(spoilt))).why
+        == "the training set was changed"
+    )
 
 
 def test_what_a_method_raises_is_a_finding(tried: Callable[[Distiller], Candidate]) -> None:
@@ -163,16 +197,22 @@ def test_what_a_method_raises_is_a_finding(tried: Callable[[Distiller], Candidat
 
 
 @pytest.mark.parametrize(
-    ("returned", "complaint"), [(None, "it returned nothing, wanted a SyntheticSet"), ((1, 2), "it returned a tuple, wanted")]
+    ("returned", "complaint"),
+    [(None, "it returned nothing, wanted a SyntheticSet"), ((1, 2), "it returned a tuple, wanted")],
 )
-def test_what_is_no_set_is_named(returned: Any, complaint: str, tried: Callable[[Distiller], Candidate]) -> None:
+def test_what_is_no_set_is_named(
+    returned: Any, complaint: str, tried: Callable[[Distiller], Candidate]
+) -> None:
     assert complaint in verdict("makes a set", tried(broken(lambda *_: returned))).why
 
 
 def test_what_is_not_a_number_is_no_other_seed(tried: Callable[[Distiller], Candidate]) -> None:
     """0 / 0 is found once: the sets are the same in every bit."""
     candidate = tried(broken(lambda made, *_: replace(made, images=made.images * 0 / 0)))
-    assert {check for check in CHECKS if verdict(check, candidate).outcome == "failed"} == {"finite", "another seed, another set"}
+    assert {check for check in CHECKS if verdict(check, candidate).outcome == "failed"} == {
+        "finite",
+        "another seed, another set",
+    }
 
 
 @pytest.mark.parametrize(
@@ -190,20 +230,31 @@ def test_global_randomness_of_any_library_is_to_be_left_alone(
         draw()
         return made
 
-    assert f"of {what} was drawn from or set" in verdict("leaves all else alone", tried(broken(drawing))).why
+    assert (
+        f"of {what} was drawn from or set"
+        in verdict("leaves all else alone", tried(broken(drawing))).why
+    )
 
 
-def test_two_loops_are_found_where_they_are_resumed(tried: Callable[[Distiller], Candidate]) -> None:
+def test_two_loops_are_found_where_they_are_resumed(
+    tried: Callable[[Distiller], Candidate],
+) -> None:
     def looping(made: SyntheticSet, _train: TrainSet, run: Run) -> SyntheticSet:
         list(run.steps(STEPS, {"images": made.images}, "again"))
         return made
 
-    assert "a second loop of run.steps ('again' after 'distill')" in verdict("resumes", tried(broken(looping))).why
+    assert (
+        "a second loop of run.steps ('again' after 'distill')"
+        in verdict("resumes", tried(broken(looping))).why
+    )
 
 
 def test_long_work_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
-    text = PLUGIN.replace("noise: float = 0.5", "noise: float = 0.0\n    rounds: int = 3000").replace(
-        "        if self.noise", "        for _ in run.steps(self.rounds, {}):\n            pass\n        if self.noise"
+    text = PLUGIN.replace(
+        "noise: float = 0.5", "noise: float = 0.0\n    rounds: int = 3000"
+    ).replace(
+        "        if self.noise",
+        "        for _ in run.steps(self.rounds, {}):\n            pass\n        if self.noise",
     )
     (tmp_path / "clocked.py").write_text(text, encoding="utf-8")
     answer = ask("check", f"{tmp_path / 'clocked.py'}:Clocked")
@@ -216,21 +267,33 @@ def test_long_work_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
 
 def test_a_field_that_may_not_be_small_keeps_its_default(tmp_path: Path) -> None:
     """Though one of its name is made small where it may be."""
-    text = PLUGIN.replace("noise: float = 0.5", "noise: float = 0.0\n    batch: Annotated[int, Ge(8)] = 64\n    width: str = 'narrow'")
-    text = text.replace("import torch\n", "from typing import Annotated\nimport torch\nfrom annotated_types import Ge\n")
+    text = PLUGIN.replace(
+        "noise: float = 0.5",
+        "noise: float = 0.0\n    batch: Annotated[int, Ge(8)] = 64\n    width: str = 'narrow'",
+    )
+    text = text.replace(
+        "import torch\n",
+        "from typing import Annotated\nimport torch\nfrom annotated_types import Ge\n",
+    )
     (tmp_path / "clocked.py").write_text(text, encoding="utf-8")
     assert done("check", f"{tmp_path / 'clocked.py'}:Clocked").code == 0
 
 
 def test_a_method_is_tried_with_what_it_says(tmp_path: Path) -> None:
     """Though no other method has a field of that name."""
-    text = PLUGIN.replace("noise: float = 0.5", "noise: float = 0.0\n    rounds: int = 3000\n    tried_with = {'rounds': 3}").replace(
-        "        if self.noise", "        for _ in run.steps(self.rounds, {}):\n            pass\n        if self.noise"
+    text = PLUGIN.replace(
+        "noise: float = 0.5",
+        "noise: float = 0.0\n    rounds: int = 3000\n    tried_with = {'rounds': 3}",
+    ).replace(
+        "        if self.noise",
+        "        for _ in run.steps(self.rounds, {}):\n            pass\n        if self.noise",
     )
     (tmp_path / "clocked.py").write_text(text, encoding="utf-8")
     answer = done("check", f"{tmp_path / 'clocked.py'}:Clocked")
     assert "clocked: tried with rounds=3, all else at its default" in answer.err
-    (tmp_path / "misspelt.py").write_text(text.replace("clocked", "misspelt").replace("{'rounds'", "{'ronds'"), encoding="utf-8")
+    (tmp_path / "misspelt.py").write_text(
+        text.replace("clocked", "misspelt").replace("{'rounds'", "{'ronds'"), encoding="utf-8"
+    )
     refusal = "dcbench: unknown field of misspelt in tried_with 'ronds'; did you mean 'rounds'?"
     assert ask("check", f"{tmp_path / 'misspelt.py'}:Clocked").line == refusal
 
@@ -240,13 +303,18 @@ def test_the_usual_names_are_those_of_several_methods() -> None:
     assert not [name for name in USUAL if names.count(name) < 2]
 
 
-def test_what_does_not_apply_is_skipped_with_its_reason(tried: Callable[[Distiller], Candidate]) -> None:
+def test_what_does_not_apply_is_skipped_with_its_reason(
+    tried: Callable[[Distiller], Candidate],
+) -> None:
     class Picky(Learned):
         def refuses(self, train: TrainSet, ipc: int) -> str:
             return "too small"
 
     found = verdict("budget", tried(Picky()))
-    assert (found.outcome, found.why) == ("skipped", "it refuses every set that it could be tried on: too small")
+    assert (found.outcome, found.why) == (
+        "skipped",
+        "it refuses every set that it could be tried on: too small",
+    )
 
 
 PLUGIN = """
@@ -302,7 +370,9 @@ class Spoiling(Distiller):
 """
 
 
-def test_what_one_method_does_to_its_images_the_next_does_not_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_one_method_does_to_its_images_the_next_does_not_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Though they are loaded, and their whitening fitted, once."""
     made: list[TrainSet] = []
 
@@ -318,7 +388,9 @@ def test_what_one_method_does_to_its_images_the_next_does_not_see(tmp_path: Path
     assert len(made) == 1
 
 
-def test_methods_are_tried_on_the_processor_unless_a_gpu_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_methods_are_tried_on_the_processor_unless_a_gpu_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Bits are compared, and some gradients on CUDA have no fixed order."""
     asked: list[str] = []
 

@@ -13,7 +13,10 @@ from scipy import stats
 from dcbench.errors import OutOfRangeError
 from dcbench.report.correlation import Estimate, difference, judge, kendall, spearman, top_members
 
-TRUTH = [round(0.3 + 0.6 * value, 6) for value in np.random.RandomState(0).permutation(np.linspace(0, 1, 100)).tolist()]
+TRUTH = [
+    round(0.3 + 0.6 * value, 6)
+    for value in np.random.RandomState(0).permutation(np.linspace(0, 1, 100)).tolist()
+]
 few_values = st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4]), min_size=3, max_size=12)
 
 
@@ -59,9 +62,14 @@ def test_ties_are_counted_as_scipy_counts_them(values: list[float]) -> None:
 
 
 def test_the_interval_is_the_plain_bootstrap() -> None:
-    """Resample architectures with SciPy's own correlation, one at a time: the fast rows must give the same quantiles."""
+    """Resample architectures with SciPy's own correlation, one at a time: the fast rows must give
+    the same quantiles.
+    """
     random = np.random.RandomState(3)
-    proxy = [round(accuracy + noise, 2) for accuracy, noise in zip(TRUTH, random.normal(0, 0.1, 100), strict=True)]
+    proxy = [
+        round(accuracy + noise, 2)
+        for accuracy, noise in zip(TRUTH, random.normal(0, 0.1, 100), strict=True)
+    ]
     places = np.random.RandomState(7).randint(0, 100, size=(200, 100))
     slow = {name: [] for name in ("spearman", "kendall")}  # type: dict[str, list[float]]
     for row in places:
@@ -74,8 +82,13 @@ def test_the_interval_is_the_plain_bootstrap() -> None:
 
 
 def test_differences_are_paired() -> None:
-    """Two proxies that err alike differ by nothing for certain, though each correlation is uncertain."""
-    noisy = [accuracy + noise for accuracy, noise in zip(TRUTH, np.random.RandomState(5).normal(0, 0.3, 100), strict=True)]
+    """Two proxies that err alike differ by nothing for certain, though each correlation is
+    uncertain.
+    """
+    noisy = [
+        accuracy + noise
+        for accuracy, noise in zip(TRUTH, np.random.RandomState(5).normal(0, 0.3, 100), strict=True)
+    ]
     alone = judge(noisy, TRUTH, resamples=200).spearman.ci95
     assert alone is not None
     assert alone[1] - alone[0] > 0.1
@@ -89,7 +102,8 @@ def test_differences_are_paired() -> None:
 
 
 def test_under_ten_architectures_the_top_has_no_correlation() -> None:
-    assert judge(TRUTH[:45], TRUTH[:45], resamples=50).spearman_top.value is None  # 20 % of 45 are 9
+    # 20 % of 45 are 9
+    assert judge(TRUTH[:45], TRUTH[:45], resamples=50).spearman_top.value is None
     assert judge(TRUTH[:46], TRUTH[:46], resamples=50).spearman_top.value == 1.0
     few = judge(TRUTH[:9], TRUTH[:9], resamples=50)
     assert (few.spearman.value, few.top10_accuracy, few.top10_regret) == (1.0, None, None)
@@ -97,7 +111,10 @@ def test_under_ten_architectures_the_top_has_no_correlation() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_next_to_nothing_gives_no_figure_rather_than_nan(count: int) -> None:
-    for found in (judge(TRUTH[:count], TRUTH[:count], resamples=50), judge([0.1] * count, TRUTH[:count])):
+    for found in (
+        judge(TRUTH[:count], TRUTH[:count], resamples=50),
+        judge([0.1] * count, TRUTH[:count]),
+    ):
         values = [found.spearman.value, found.kendall.value, found.top1_accuracy, found.regret]
         assert all(value is None or math.isfinite(value) for value in values)
     assert judge([0.1] * count, TRUTH[:count]).spearman.value is None
@@ -114,7 +131,9 @@ def test_a_constant_proxy_has_no_correlation_and_the_mean_as_its_best() -> None:
 def test_ties_for_the_last_places_are_shared() -> None:
     proxy = [0.9] * 8 + [0.5] * 4 + [0.1] * 8
     truth = [float(place) / 20 for place in range(20)]
-    assert judge(proxy, truth).top10_accuracy == pytest.approx((sum(truth[:8]) + 2 * np.mean(truth[8:12])) / 10)
+    assert judge(proxy, truth).top10_accuracy == pytest.approx(
+        (sum(truth[:8]) + 2 * np.mean(truth[8:12])) / 10
+    )
 
 
 def test_the_top_share_is_the_papers() -> None:

@@ -31,14 +31,22 @@ from dcbench.datasets import DATASETS, KNOWN_REVISIONS, Dataset, Places, find, n
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.preprocessing import normalisation, require_zca, whitening
 from dcbench.datasets.splits import stratified
-from dcbench.errors import DataError, DcbenchError, MismatchError, OutOfRangeError, StorageError, UnknownNameError
+from dcbench.errors import (
+    DataError,
+    DcbenchError,
+    MismatchError,
+    OutOfRangeError,
+    StorageError,
+    UnknownNameError,
+)
 from dcbench.images import Space, TrainSet
 
 pa: Any = pyarrow  # which has no types
 pq: Any = pyarrow.parquet
 
 
-# ---------------------------------------------------------------------------------------------- small data in every layout
+# ----------------------------------------------------------------------------------------------
+# small data in every layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +61,17 @@ class Toy:
     @classmethod
     def of(cls, name: str) -> Toy:
         dataset, random = find(name), np.random.default_rng(7)
-        train, test = (random.integers(0, 256, (count * dataset.classes, *dataset.shape), np.uint8) for count in cls.per_class)
+        train, test = (
+            random.integers(0, 256, (count * dataset.classes, *dataset.shape), np.uint8)
+            for count in cls.per_class
+        )
         return cls(dataset, train, test)
 
     def splits(self) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.int64]]]:
-        for split, images, count in (("train", self.train, self.per_class[0]), ("test", self.test, self.per_class[1])):
+        for split, images, count in (
+            ("train", self.train, self.per_class[0]),
+            ("test", self.test, self.per_class[1]),
+        ):
             yield split, images, np.repeat(np.arange(self.dataset.classes), count)
 
 
@@ -67,25 +81,48 @@ def png(image: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def save_parquet(path: Path, cells: list[Any], labels: Sequence[int | None], image: str = "img", label: str = "label") -> None:
+def save_parquet(
+    path: Path,
+    cells: list[Any],
+    labels: Sequence[int | None],
+    image: str = "img",
+    label: str = "label",
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    columns = {image: [{"bytes": cell, "path": None} for cell in cells], label: pa.array(labels, pa.int64())}
+    columns = {
+        image: [{"bytes": cell, "path": None} for cell in cells],
+        label: pa.array(labels, pa.int64()),
+    }
     pq.write_table(pa.table(columns), path)
 
 
-def parquet_tree(root: Path, toy: Toy, folder: str = "cifar10/plain_text", shards: int = 1, image: str = "img") -> Path:
+def parquet_tree(
+    root: Path, toy: Toy, folder: str = "cifar10/plain_text", shards: int = 1, image: str = "img"
+) -> Path:
     for split, images, labels in toy.splits():
         parts = np.array_split(np.arange(len(images)), shards)
         for shard, rows in enumerate(parts):
             path = root / folder / f"{split}-{shard:05}-of-{shards:05}.parquet"
-            save_parquet(path, [png(images[row]) for row in rows], labels[rows].tolist(), image, toy.dataset.label_column)
+            save_parquet(
+                path,
+                [png(images[row]) for row in rows],
+                labels[rows].tolist(),
+                image,
+                toy.dataset.label_column,
+            )
     return root
 
 
 def folder_tree(root: Path, toy: Toy, folders: list[str] | None = None) -> Path:
     for split, images, labels in toy.splits():
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-            path = root / toy.dataset.name / split / (folders or list(toy.dataset.class_names))[label] / f"{index:04}.png"
+            path = (
+                root
+                / toy.dataset.name
+                / split
+                / (folders or list(toy.dataset.class_names))[label]
+                / f"{index:04}.png"
+            )
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(png(image))
     return root
@@ -98,10 +135,16 @@ def cifar_tree(root: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Path:
     published = getattr(torchvision.datasets, toy.dataset.torchvision_class)
     fine = toy.dataset.name == "cifar100"
     batches = {
-        split: {"data": images.reshape(len(images), -1), "fine_labels" if fine else "labels": labels.tolist()}
+        split: {
+            "data": images.reshape(len(images), -1),
+            "fine_labels" if fine else "labels": labels.tolist(),
+        }
         for split, images, labels in toy.splits()
     }
-    contents = {("train" if fine else "data_batch_1"): batches["train"], ("test" if fine else "test_batch"): batches["test"]}
+    contents = {
+        ("train" if fine else "data_batch_1"): batches["train"],
+        ("test" if fine else "test_batch"): batches["test"],
+    }
     contents[published.meta["filename"]] = {published.meta["key"]: list(toy.dataset.class_names)}
     folder = root / toy.dataset.torchvision_folder
     folder.mkdir(parents=True)
@@ -121,8 +164,12 @@ def mnist_tree(root: Path, toy: Toy) -> Path:
     folder.mkdir(parents=True)
     for split, images, labels in toy.splits():
         prefix = {"train": "train", "test": "t10k"}[split]
-        (folder / f"{prefix}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, len(images), 28, 28) + images.tobytes())
-        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, len(labels)) + labels.astype(np.uint8).tobytes())
+        (folder / f"{prefix}-images-idx3-ubyte").write_bytes(
+            struct.pack(">4i", 2051, len(images), 28, 28) + images.tobytes()
+        )
+        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">2i", 2049, len(labels)) + labels.astype(np.uint8).tobytes()
+        )
     return root
 
 
@@ -142,7 +189,9 @@ class Steps:
 
 @pytest.fixture(autouse=True)
 def small_copies(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The copies here have a few images of each class, which is another matter where they must be complete."""
+    """The copies here have a few images of each class, which is another matter where they must be
+    complete.
+    """
     if "must_be_complete" not in request.node.name:
         monkeypatch.setattr("dcbench.datasets.loading.require_complete", lambda *_: None)
 
@@ -172,14 +221,17 @@ def refused(name: str, where: Places, kind: type[DcbenchError] = DataError, **op
     return str(caught.value)
 
 
-# ------------------------------------------------------------------------------------------------------------ the catalogue
+# ------------------------------------------------------------------------------------------------------------
+# the catalogue
 
 
 def test_names_are_listed_without_torch() -> None:
     code = "import sys, dcbench.datasets.catalogue as c; print(*c.names()); assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     large = ["tinyimagenet", "imagenet64", "imagenette", "imagewoof", "imagesquawk"]
-    assert done.stdout.split() == ["digits", "mnist", "cifar10", "cifar100", *large] == list(names())
+    assert (
+        done.stdout.split() == ["digits", "mnist", "cifar10", "cifar100", *large] == list(names())
+    )
 
 
 def test_an_unknown_name_is_refused_with_a_suggestion(cache: Path) -> None:
@@ -189,20 +241,35 @@ def test_an_unknown_name_is_refused_with_a_suggestion(cache: Path) -> None:
 @pytest.mark.parametrize("name", names())
 def test_declarations_are_consistent(name: str) -> None:
     dataset = DATASETS[name]
-    assert dataset.classes == {"cifar100": 100, "tinyimagenet": 200, "imagenet64": 1000}.get(name, 10)
+    assert dataset.classes == {"cifar100": 100, "tinyimagenet": 200, "imagenet64": 1000}.get(
+        name, 10
+    )
     assert len(set(dataset.class_names)) == (0 if dataset.class_count else dataset.classes)
-    assert len(dataset.mean) == len(dataset.std) == (dataset.channels if name.startswith("cifar") else 0)
+    assert (
+        len(dataset.mean)
+        == len(dataset.std)
+        == (dataset.channels if name.startswith("cifar") else 0)
+    )
     assert dataset.flips == (name not in ("digits", "mnist"))
     assert dataset.embedded == (name == "digits")
 
 
-@pytest.mark.parametrize(("per_class", "part"), [((3, 2), ""), ((4, 2), "training"), ((3, 1), "test")])
+@pytest.mark.parametrize(
+    ("per_class", "part"), [((3, 2), ""), ((4, 2), "training"), ((3, 1), "test")]
+)
 def test_a_copy_must_be_complete(
-    per_class: tuple[int, int], part: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    per_class: tuple[int, int],
+    part: str,
+    tmp_path: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     toy = Toy.of("cifar10")
     root = folder_tree(tmp_path / "data", toy)
-    monkeypatch.setattr("dcbench.datasets.catalogue.DATASETS", {**DATASETS, "cifar10": replace(find("cifar10"), per_class=per_class)})
+    monkeypatch.setattr(
+        "dcbench.datasets.catalogue.DATASETS",
+        {**DATASETS, "cifar10": replace(find("cifar10"), per_class=per_class)},
+    )
     if not part:
         same_images(load("cifar10", Places(root, cache)), toy)
         return
@@ -223,7 +290,8 @@ def test_a_note_exists_for_known_revisions_only() -> None:
     assert revision_note("cifar10", "0123456789ab") == ""
 
 
-# ---------------------------------------------------------------------------------------------------------------- the sources
+# ----------------------------------------------------------------------------------------------------------------
+# the sources
 
 
 @pytest.mark.parametrize(
@@ -238,7 +306,9 @@ def test_a_note_exists_for_known_revisions_only() -> None:
         ("cifar100", "cifar100/cifar100", "img"),
     ],
 )
-def test_the_hubs_parquet_is_read_exactly(name: str, folder: str, image: str, tmp_path: Path, cache: Path) -> None:
+def test_the_hubs_parquet_is_read_exactly(
+    name: str, folder: str, image: str, tmp_path: Path, cache: Path
+) -> None:
     toy = Toy.of(name)
     loaded = load(name, Places(parquet_tree(tmp_path / "data", toy, folder, image=image), cache))
     same_images(loaded, toy)
@@ -266,7 +336,9 @@ def test_shards_of_two_copies_are_not_mixed(tmp_path: Path, toy: Toy, cache: Pat
     assert "complete" in refused("cifar10", Places(tmp_path / "data", cache))
 
 
-def test_an_image_folder_with_the_usual_names_has_the_usual_order(tmp_path: Path, cache: Path) -> None:
+def test_an_image_folder_with_the_usual_names_has_the_usual_order(
+    tmp_path: Path, cache: Path
+) -> None:
     toy = Toy.of("cifar10")
     loaded = load("cifar10", Places(folder_tree(tmp_path / "data", toy), cache))
     same_images(loaded, toy)
@@ -275,22 +347,32 @@ def test_an_image_folder_with_the_usual_names_has_the_usual_order(tmp_path: Path
 
 def test_numbered_class_folders_have_numeric_order(tmp_path: Path, cache: Path) -> None:
     toy = Toy.of("cifar100")
-    loaded = load("cifar100", Places(folder_tree(tmp_path / "data", toy, [str(label) for label in range(100)]), cache))
+    loaded = load(
+        "cifar100",
+        Places(folder_tree(tmp_path / "data", toy, [str(label) for label in range(100)]), cache),
+    )
     same_images(loaded, toy)  # '10' would come before '2' if sorted as words
     assert loaded.spec.class_names == toy.dataset.class_names
 
 
-def test_numbers_that_are_not_the_labels_name_themselves(tmp_path: Path, toy: Toy, cache: Path) -> None:
+def test_numbers_that_are_not_the_labels_name_themselves(
+    tmp_path: Path, toy: Toy, cache: Path
+) -> None:
     numbers = [str(label) for label in range(3, 13)]
     loaded = load("cifar10", Places(folder_tree(tmp_path / "data", toy, numbers), cache))
     same_images(loaded, toy)
     assert loaded.spec.class_names == tuple(numbers)
 
 
-def test_other_class_folders_are_sorted_and_name_themselves(tmp_path: Path, toy: Toy, cache: Path) -> None:
+def test_other_class_folders_are_sorted_and_name_themselves(
+    tmp_path: Path, toy: Toy, cache: Path
+) -> None:
     loaded = load("cifar10", Places(folder_tree(tmp_path / "data", toy, list("qwertyuiop")), cache))
     assert loaded.spec.class_names == tuple(sorted("qwertyuiop"))
-    assert np.array_equal(loaded.train.images[loaded.train.labels == 0].numpy(), toy.train[2 * 3 : 3 * 3])  # 'e' was the third
+    # 'e' was the third
+    assert np.array_equal(
+        loaded.train.images[loaded.train.labels == 0].numpy(), toy.train[2 * 3 : 3 * 3]
+    )
 
 
 def test_a_grey_image_folder_keeps_its_size(tmp_path: Path, cache: Path) -> None:
@@ -311,7 +393,9 @@ def test_class_folders_must_be_the_right_ones(tmp_path: Path, toy: Toy, cache: P
     (root / "cifar10" / "test" / "cat").rename(root / "cifar10" / "test" / "lynx")
     assert "different class folders" in refused("cifar10", Places(root, cache))
     (root / "cifar10" / "train" / "lynx").mkdir()
-    assert f"{root / 'cifar10' / 'train'} holds 11 class folders; cifar10 has 10" in refused("cifar10", Places(root, cache))
+    assert f"{root / 'cifar10' / 'train'} holds 11 class folders; cifar10 has 10" in refused(
+        "cifar10", Places(root, cache)
+    )
 
 
 def test_an_image_folder_without_test_is_an_error(tmp_path: Path, toy: Toy, cache: Path) -> None:
@@ -329,7 +413,9 @@ def test_a_class_without_images_is_an_error(tmp_path: Path, toy: Toy, cache: Pat
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 @pytest.mark.parametrize("below", ["", "own"])
-def test_torchvisions_cifar_is_read_exactly(name: str, below: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchvisions_cifar_is_read_exactly(
+    name: str, below: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     toy = Toy.of(name)
     cifar_tree(tmp_path / "data" / (name if below else ""), toy, monkeypatch)
     loaded = load(name, Places(tmp_path / "data", cache))
@@ -342,7 +428,9 @@ def test_torchvisions_mnist_is_read_exactly(tmp_path: Path, cache: Path) -> None
     same_images(load("mnist", Places(mnist_tree(tmp_path / "data", toy), cache)), toy)
 
 
-def test_a_foreign_pickle_is_never_opened(tmp_path: Path, toy: Toy, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_foreign_pickle_is_never_opened(
+    tmp_path: Path, toy: Toy, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = cifar_tree(tmp_path / "data", toy, monkeypatch)
     batch = root / "cifar-10-batches-py" / "test_batch"
     sentinel = tmp_path / "executed"
@@ -364,24 +452,33 @@ class Hostile:
 
 
 @pytest.mark.parametrize("file", ["test_batch", "batches.meta"])
-def test_a_missing_file_of_torchvision_is_named(file: str, tmp_path: Path, toy: Toy, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_of_torchvision_is_named(
+    file: str, tmp_path: Path, toy: Toy, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = cifar_tree(tmp_path / "data", toy, monkeypatch)
     (root / "cifar-10-batches-py" / file).unlink()
-    assert f"{root / 'cifar-10-batches-py' / file} is missing" in refused("cifar10", Places(root, cache))
+    assert f"{root / 'cifar-10-batches-py' / file} is missing" in refused(
+        "cifar10", Places(root, cache)
+    )
 
 
 @pytest.mark.parametrize("file", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
 @pytest.mark.parametrize("kept", [0, 3, 10, -5])
-def test_a_truncated_file_of_mnist_is_named(file: str, kept: int, tmp_path: Path, cache: Path) -> None:
+def test_a_truncated_file_of_mnist_is_named(
+    file: str, kept: int, tmp_path: Path, cache: Path
+) -> None:
     path = mnist_tree(tmp_path / "data", Toy.of("mnist")) / "MNIST" / "raw" / file
     path.write_bytes(path.read_bytes()[:kept])
     assert f"{path} is truncated" in refused("mnist", Places(tmp_path / "data", cache))
 
 
-# ------------------------------------------------------------------------------------------------- which source, and none at all
+# -------------------------------------------------------------------------------------------------
+# which source, and none at all
 
 
-def test_the_first_source_that_exists_is_used(tmp_path: Path, toy: Toy, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_source_that_exists_is_used(
+    tmp_path: Path, toy: Toy, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = tmp_path / "data"
     cifar_tree(root, toy, monkeypatch)
     assert "torchvision" in load("cifar10", Places(root, cache)).source
@@ -403,14 +500,23 @@ def test_a_broken_source_is_not_passed_over(tmp_path: Path, toy: Toy, cache: Pat
 def test_the_same_content_is_the_same_revision_in_every_layout(
     tmp_path: Path, toy: Toy, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trees = [parquet_tree(tmp_path / "a", toy), folder_tree(tmp_path / "b", toy), cifar_tree(tmp_path / "c", toy, monkeypatch)]
+    trees = [
+        parquet_tree(tmp_path / "a", toy),
+        folder_tree(tmp_path / "b", toy),
+        cifar_tree(tmp_path / "c", toy, monkeypatch),
+    ]
     assert len({load("cifar10", Places(tree, cache)).spec.revision for tree in trees}) == 1
 
 
 def test_nothing_found_says_every_place_and_what_to_do(tmp_path: Path, cache: Path) -> None:
     root = tmp_path / "data"
     message = refused("cifar10", Places(root, cache))
-    looked = ("cifar10/plain_text", "uoft-cs/cifar10/plain_text", "cifar10/train", "cifar-10-batches-py")
+    looked = (
+        "cifar10/plain_text",
+        "uoft-cs/cifar10/plain_text",
+        "cifar10/train",
+        "cifar-10-batches-py",
+    )
     assert all(str(root / place) in message for place in looked)
     assert all(remedy in message for remedy in ("--data-root", "DCBENCH_DATA", "--download"))
 
@@ -437,7 +543,9 @@ class Downloads:
         monkeypatch.setattr(torchvision.datasets.CIFAR10, "download", download)
 
 
-def test_nothing_is_fetched_unasked(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_fetched_unasked(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     downloads = Downloads(monkeypatch, lambda _: None)
     refused("cifar10", Places(tmp_path / "data", cache))
     assert downloads.count == 0
@@ -445,7 +553,12 @@ def test_nothing_is_fetched_unasked(tmp_path: Path, cache: Path, monkeypatch: py
 
 @pytest.mark.parametrize("given", [True, False])
 def test_a_download_is_found_again_without_asking(
-    given: bool, tmp_path: Path, toy: Toy, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    given: bool,
+    tmp_path: Path,
+    toy: Toy,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     downloads = Downloads(monkeypatch, lambda root: cifar_tree(root, toy, monkeypatch))
     root, steps = (tmp_path / "data" if given else None), Steps()
@@ -459,13 +572,20 @@ def test_a_download_is_found_again_without_asking(
     assert downloads.count == 1
 
 
-def test_a_source_that_exists_is_not_downloaded(tmp_path: Path, toy: Toy, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_exists_is_not_downloaded(
+    tmp_path: Path, toy: Toy, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     downloads = Downloads(monkeypatch, lambda _: None)
-    assert "parquet" in load("cifar10", Places(parquet_tree(tmp_path, toy), cache, download=True)).source
+    assert (
+        "parquet"
+        in load("cifar10", Places(parquet_tree(tmp_path, toy), cache, download=True)).source
+    )
     assert downloads.count == 0
 
 
-def test_an_unfinished_download_is_completed(tmp_path: Path, toy: Toy, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unfinished_download_is_completed(
+    tmp_path: Path, toy: Toy, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = cifar_tree(tmp_path / "data", toy, monkeypatch)
     batch = root / "cifar-10-batches-py" / "test_batch"
     whole = batch.read_bytes()
@@ -475,16 +595,29 @@ def test_an_unfinished_download_is_completed(tmp_path: Path, toy: Toy, cache: Pa
     assert downloads.count == 1
 
 
-@pytest.mark.parametrize("trouble", [urllib.error.URLError("no route"), RuntimeError("File not found or corrupted."), TimeoutError("slow")])
-def test_a_failed_download_is_one_line(trouble: Exception, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        urllib.error.URLError("no route"),
+        RuntimeError("File not found or corrupted."),
+        TimeoutError("slow"),
+    ],
+)
+def test_a_failed_download_is_one_line(
+    trouble: Exception, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(_: Path) -> None:
         raise trouble
 
     Downloads(monkeypatch, fail)
-    assert "the download of cifar10" in refused("cifar10", Places(tmp_path / "data", cache, download=True))
+    assert "the download of cifar10" in refused(
+        "cifar10", Places(tmp_path / "data", cache, download=True)
+    )
 
 
-def test_a_download_that_cannot_be_written_is_a_storage_error(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_that_cannot_be_written_is_a_storage_error(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(root: Path) -> None:
         raise OSError(28, "No space left on device", str(root))
 
@@ -493,17 +626,25 @@ def test_a_download_that_cannot_be_written_is_a_storage_error(tmp_path: Path, ca
     assert "No space left on device" in message
 
 
-# --------------------------------------------------------------------------------------------------------- what is broken in it
+# ---------------------------------------------------------------------------------------------------------
+# what is broken in it
 
 
 def bomb() -> bytes:
     """A PNG of a few bytes whose header claims 100,000 x 100,000 pixels."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     header = struct.pack(">2I5B", 100_000, 100_000, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        + chunk(b"IEND", b"")
+    )
 
 
 def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
@@ -527,7 +668,9 @@ BAD_IMAGES = {
 
 
 @pytest.mark.parametrize("fault", BAD_IMAGES)
-def test_a_bad_file_of_an_image_folder_is_named(fault: str, tmp_path: Path, toy: Toy, cache: Path) -> None:
+def test_a_bad_file_of_an_image_folder_is_named(
+    fault: str, tmp_path: Path, toy: Toy, cache: Path
+) -> None:
     content, reason = BAD_IMAGES[fault]
     path = folder_tree(tmp_path / "data", toy) / "cifar10" / "train" / "deer" / "0013.png"
     path.write_bytes(content)
@@ -537,7 +680,9 @@ def test_a_bad_file_of_an_image_folder_is_named(fault: str, tmp_path: Path, toy:
 
 
 @pytest.mark.parametrize("fault", BAD_IMAGES)
-def test_a_bad_row_of_a_parquet_file_is_named(fault: str, tmp_path: Path, toy: Toy, cache: Path) -> None:
+def test_a_bad_row_of_a_parquet_file_is_named(
+    fault: str, tmp_path: Path, toy: Toy, cache: Path
+) -> None:
     content, reason = BAD_IMAGES[fault]
     parquet_tree(tmp_path / "data", toy)
     path = tmp_path / "data" / "cifar10" / "plain_text" / "test-00000-of-00001.parquet"
@@ -561,27 +706,52 @@ def test_a_folder_among_images_is_not_passed_over(tmp_path: Path, toy: Toy, cach
 
 
 @pytest.mark.parametrize("label", [-1, 10, None])
-def test_a_label_out_of_range_is_an_error(label: int | None, tmp_path: Path, toy: Toy, cache: Path) -> None:
-    path = parquet_tree(tmp_path / "data", toy) / "cifar10" / "plain_text" / "test-00000-of-00001.parquet"
+def test_a_label_out_of_range_is_an_error(
+    label: int | None, tmp_path: Path, toy: Toy, cache: Path
+) -> None:
+    path = (
+        parquet_tree(tmp_path / "data", toy)
+        / "cifar10"
+        / "plain_text"
+        / "test-00000-of-00001.parquet"
+    )
     save_parquet(path, [png(toy.test[0])] * 2, [0, label])
-    assert f"{path}, row 1 has label {label}; cifar10 has 0 to 9" in refused("cifar10", Places(tmp_path / "data", cache))
+    assert f"{path}, row 1 has label {label}; cifar10 has 0 to 9" in refused(
+        "cifar10", Places(tmp_path / "data", cache)
+    )
 
 
 @pytest.mark.parametrize(
     ("columns", "reason"),
     [
-        ({"picture": [{"bytes": b"x", "path": ""}], "label": [0]}, "has the columns picture, label; wanted img or image"),
-        ({"img": [{"bytes": b"x", "path": ""}], "class": [0]}, "has the columns img, class; wanted label"),
+        (
+            {"picture": [{"bytes": b"x", "path": ""}], "label": [0]},
+            "has the columns picture, label; wanted img or image",
+        ),
+        (
+            {"img": [{"bytes": b"x", "path": ""}], "class": [0]},
+            "has the columns img, class; wanted label",
+        ),
         ({"img": ["a.png"], "label": [0]}, "wanted a struct of bytes and path"),
         ({"img": [{"url": "a.png"}], "label": [0]}, "wanted a struct of bytes and path"),
         ({"img": [{"bytes": b"x", "path": ""}], "label": ["cat"]}, "wanted integers"),
         ({"img": [{"bytes": None, "path": "a.png"}], "label": [0]}, "row 0 holds no image bytes"),
-        ({"img": pa.array([None], pa.struct({"bytes": pa.binary()})), "label": [0]}, "row 0 holds no image bytes"),
+        (
+            {"img": pa.array([None], pa.struct({"bytes": pa.binary()})), "label": [0]},
+            "row 0 holds no image bytes",
+        ),
         ({"img": [{"bytes": "text", "path": ""}], "label": [0]}, "row 0 holds no image bytes"),
     ],
 )
-def test_parquet_of_another_shape_is_an_error(columns: dict[str, Any], reason: str, tmp_path: Path, toy: Toy, cache: Path) -> None:
-    path = parquet_tree(tmp_path / "data", toy) / "cifar10" / "plain_text" / "train-00000-of-00001.parquet"
+def test_parquet_of_another_shape_is_an_error(
+    columns: dict[str, Any], reason: str, tmp_path: Path, toy: Toy, cache: Path
+) -> None:
+    path = (
+        parquet_tree(tmp_path / "data", toy)
+        / "cifar10"
+        / "plain_text"
+        / "train-00000-of-00001.parquet"
+    )
     pq.write_table(pa.table(columns), path)
     message = refused("cifar10", Places(tmp_path / "data", cache))
     assert str(path) in message
@@ -589,22 +759,44 @@ def test_parquet_of_another_shape_is_an_error(columns: dict[str, Any], reason: s
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda data: data[: len(data) // 2], lambda _: b"", lambda data: data[:2000] + bytes(4000) + data[6000:]]
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda _: b"",
+        lambda data: data[:2000] + bytes(4000) + data[6000:],
+    ],
 )
-def test_a_damaged_parquet_file_is_named(damage: Callable[[bytes], bytes], tmp_path: Path, toy: Toy, cache: Path) -> None:
-    path = parquet_tree(tmp_path / "data", toy) / "cifar10" / "plain_text" / "train-00000-of-00001.parquet"
+def test_a_damaged_parquet_file_is_named(
+    damage: Callable[[bytes], bytes], tmp_path: Path, toy: Toy, cache: Path
+) -> None:
+    path = (
+        parquet_tree(tmp_path / "data", toy)
+        / "cifar10"
+        / "plain_text"
+        / "train-00000-of-00001.parquet"
+    )
     path.write_bytes(damage(path.read_bytes()))
     assert str(path) in refused("cifar10", Places(tmp_path / "data", cache))
 
 
 def test_a_parquet_file_without_rows_is_an_error(tmp_path: Path, toy: Toy, cache: Path) -> None:
-    path = parquet_tree(tmp_path / "data", toy) / "cifar10" / "plain_text" / "test-00000-of-00001.parquet"
-    table = pa.table({"img": pa.array([], pa.struct({"bytes": pa.binary()})), "label": pa.array([], pa.int64())})
+    path = (
+        parquet_tree(tmp_path / "data", toy)
+        / "cifar10"
+        / "plain_text"
+        / "test-00000-of-00001.parquet"
+    )
+    table = pa.table(
+        {"img": pa.array([], pa.struct({"bytes": pa.binary()})), "label": pa.array([], pa.int64())}
+    )
     pq.write_table(table, path)
-    assert "the test split of cifar10 holds no images" in refused("cifar10", Places(tmp_path / "data", cache))
+    assert "the test split of cifar10 holds no images" in refused(
+        "cifar10", Places(tmp_path / "data", cache)
+    )
 
 
-# ----------------------------------------------------------------------------------------------------------------- the cache
+# -----------------------------------------------------------------------------------------------------------------
+# the cache
 
 
 def test_images_are_decoded_once(tmp_path: Path, toy: Toy, cache: Path) -> None:
@@ -621,8 +813,12 @@ FILES = ("train-images.npy", "train-labels.npy", "test-images.npy", "test-labels
 
 
 @pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("damage", ["a flipped bit", "a flipped bit of the header", "truncated", "gone"])
-def test_a_damaged_cache_is_rebuilt(file: str, damage: str, tmp_path: Path, toy: Toy, cache: Path) -> None:
+@pytest.mark.parametrize(
+    "damage", ["a flipped bit", "a flipped bit of the header", "truncated", "gone"]
+)
+def test_a_damaged_cache_is_rebuilt(
+    file: str, damage: str, tmp_path: Path, toy: Toy, cache: Path
+) -> None:
     where = Places(parquet_tree(tmp_path / "data", toy), cache)
     revision = load("cifar10", where).spec.revision
     (path,) = cache.glob(f"datasets/*/{file}")
@@ -651,13 +847,19 @@ def test_changed_files_are_decoded_anew(tmp_path: Path, toy: Toy, cache: Path) -
     assert after.spec.revision != before.spec.revision
 
 
-def test_one_pixel_or_label_or_class_name_makes_another_revision(tmp_path: Path, toy: Toy, cache: Path) -> None:
+def test_one_pixel_or_label_or_class_name_makes_another_revision(
+    tmp_path: Path, toy: Toy, cache: Path
+) -> None:
     def revision(folder: str, tree: Callable[[Path], Path]) -> str:
         return load("cifar10", Places(tree(tmp_path / folder), cache)).spec.revision
 
     def relabelled(root: Path) -> Path:
         path = parquet_tree(root, toy) / "cifar10" / "plain_text" / "test-00000-of-00001.parquet"
-        save_parquet(path, [png(image) for image in toy.test], [0, 1] + [label for label in range(1, 10) for _ in range(2)])
+        save_parquet(
+            path,
+            [png(image) for image in toy.test],
+            [0, 1] + [label for label in range(1, 10) for _ in range(2)],
+        )
         return root
 
     other = replace(toy, test=toy.test.copy())
@@ -686,7 +888,9 @@ def test_a_broken_source_leaves_no_cache(tmp_path: Path, toy: Toy, cache: Path) 
 
 def test_a_cache_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    assert str(tmp_path / "file") in refused("digits", Places(None, tmp_path / "file" / "cache"), StorageError)
+    assert str(tmp_path / "file") in refused(
+        "digits", Places(None, tmp_path / "file" / "cache"), StorageError
+    )
 
 
 def test_writing_into_loaded_images_leaves_the_cache_alone(cache: Path) -> None:
@@ -705,7 +909,12 @@ def test_a_finished_cache_is_read_while_another_process_holds_it(cache: Path) ->
         "import sys; from pathlib import Path; from dcbench.files import locked\n"
         "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
-    holder = subprocess.Popen([sys.executable, "-c", code, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
@@ -733,7 +942,12 @@ def test_two_processes_at_once_do_no_harm(tmp_path: Path, toy: Toy, cache: Path)
         "import sys; from pathlib import Path; from dcbench.datasets import Places, loading; loading.require_complete = lambda *_: None;"
         "loaded = loading.load('cifar10', Places(Path(sys.argv[1]), Path(sys.argv[2])), zca=False, holdout=10); print(loaded.spec.revision)"
     )
-    workers = [subprocess.Popen([sys.executable, "-c", code, root, cache], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, root, cache], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
     revisions = {worker.communicate()[0].strip() for worker in workers}
     assert [worker.returncode for worker in workers] == [0, 0]
     quiet = Steps()
@@ -741,7 +955,8 @@ def test_two_processes_at_once_do_no_harm(tmp_path: Path, toy: Toy, cache: Path)
     assert quiet.told == []
 
 
-# ---------------------------------------------------------------------------------------------------------------- the digits
+# ----------------------------------------------------------------------------------------------------------------
+# the digits
 
 
 def test_digits_are_scikit_learns(cache: Path) -> None:
@@ -749,7 +964,8 @@ def test_digits_are_scikit_learns(cache: Path) -> None:
 
     loaded = load("digits", Places(None, cache))
     values, labels = load_digits(return_X_y=True)
-    pixels = np.floor(values / 16 * 255 + 0.5).astype(np.uint8)  # the only tie, 127.5, is rounded up either way
+    # the only tie, 127.5, is rounded up either way
+    pixels = np.floor(values / 16 * 255 + 0.5).astype(np.uint8)
     published = sorted((row.tobytes(), label) for row, label in zip(pixels, labels, strict=True))
     ours = [
         (image.numpy().tobytes(), int(label))
@@ -765,21 +981,31 @@ def test_digits_are_scikit_learns(cache: Path) -> None:
 def test_a_fifth_of_the_digits_is_the_test_split(cache: Path) -> None:
     loaded = load("digits", Places(None, cache))
     assert (len(loaded.train), len(loaded.test)) == (1438, 359)
-    share = torch.bincount(loaded.test.labels) / (torch.bincount(loaded.test.labels) + torch.bincount(loaded.train.labels))
+    share = torch.bincount(loaded.test.labels) / (
+        torch.bincount(loaded.test.labels) + torch.bincount(loaded.train.labels)
+    )
     assert share.min() > 0.19
     assert share.max() < 0.21
-    assert loaded.spec.revision == "552d47a57c94"  # a split that moved would make old results incomparable
+    # a split that moved would make old results incomparable
+    assert loaded.spec.revision == "552d47a57c94"
 
 
-# --------------------------------------------------------------------------------------------------------------- the holdout
+# ---------------------------------------------------------------------------------------------------------------
+# the holdout
 
 
 def members(images: Tensor, labels: Tensor) -> set[bytes]:
-    return {image.numpy().tobytes() + bytes([int(label)]) for image, label in zip(images, labels, strict=True)}
+    return {
+        image.numpy().tobytes() + bytes([int(label)])
+        for image, label in zip(images, labels, strict=True)
+    }
 
 
 def test_the_holdout_is_a_stratified_disjoint_part_of_training(cache: Path) -> None:
-    whole, parted = load("digits", Places(None, cache)), load("digits", Places(None, cache), holdout=300)
+    whole, parted = (
+        load("digits", Places(None, cache)),
+        load("digits", Places(None, cache), holdout=300),
+    )
     assert whole.holdout is None
     assert parted.holdout is not None
     assert (len(parted.train), len(parted.holdout)) == (1138, 300)
@@ -790,7 +1016,10 @@ def test_the_holdout_is_a_stratified_disjoint_part_of_training(cache: Path) -> N
     assert (torch.bincount(parted.holdout.labels) - expected).abs().max() < 1
     assert torch.equal(parted.test.images, whole.test.images)
     assert parted.spec == whole.spec
-    assert (whole.train.holdout, parted.train.holdout) == ("", "300 of 1438 images, stratified, seed 0")
+    assert (whole.train.holdout, parted.train.holdout) == (
+        "",
+        "300 of 1438 images, stratified, seed 0",
+    )
 
 
 def test_the_holdout_is_the_same_every_time(tmp_path: Path) -> None:
@@ -803,13 +1032,19 @@ def test_the_holdout_is_the_same_every_time(tmp_path: Path) -> None:
     assert torch.equal(one.images, two.images)
 
 
-@pytest.mark.parametrize(("holdout", "kind"), [(-1, OutOfRangeError), (1438, DataError), (5000, DataError)])
-def test_an_impossible_holdout_is_refused(holdout: int, kind: type[DcbenchError], cache: Path) -> None:
+@pytest.mark.parametrize(
+    ("holdout", "kind"), [(-1, OutOfRangeError), (1438, DataError), (5000, DataError)]
+)
+def test_an_impossible_holdout_is_refused(
+    holdout: int, kind: type[DcbenchError], cache: Path
+) -> None:
     assert str(holdout) in refused("digits", Places(None, cache), kind, holdout=holdout)
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.floats(0, 1), st.integers(0, 5))
-def test_a_stratified_part_has_the_size_asked_and_every_class_its_share(sizes: list[int], share: float, seed: int) -> None:
+def test_a_stratified_part_has_the_size_asked_and_every_class_its_share(
+    sizes: list[int], share: float, seed: int
+) -> None:
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
     count = int(share * len(labels))
     try:
@@ -818,12 +1053,19 @@ def test_a_stratified_part_has_the_size_asked_and_every_class_its_share(sizes: l
         assert any(size * count / len(labels) > size - 1 for size in sizes)
         return
     assert chosen.sum() == count
-    assert np.abs(np.bincount(labels[chosen], minlength=len(sizes)) - np.array(sizes) * count / len(labels)).max() < 1
+    assert (
+        np.abs(
+            np.bincount(labels[chosen], minlength=len(sizes))
+            - np.array(sizes) * count / len(labels)
+        ).max()
+        < 1
+    )
     assert set(labels[~chosen]) == set(labels)
     assert np.array_equal(chosen, stratified(labels, count, seed))
 
 
-# ------------------------------------------------------------------------------------------------------------ normalisation
+# ------------------------------------------------------------------------------------------------------------
+# normalisation
 
 
 def test_cifar_has_the_literatures_constants(tmp_path: Path, cache: Path) -> None:
@@ -833,7 +1075,11 @@ def test_cifar_has_the_literatures_constants(tmp_path: Path, cache: Path) -> Non
     ):
         loaded = load(name, Places(folder_tree(tmp_path / "data", Toy.of(name)), cache))
         assert loaded.train.space == loaded.test.space
-        assert (loaded.train.space.kind, loaded.train.space.mean, loaded.train.space.std) == ("normalised", mean, std)
+        assert (loaded.train.space.kind, loaded.train.space.mean, loaded.train.space.std) == (
+            "normalised",
+            mean,
+            std,
+        )
 
 
 def test_other_data_is_normalised_by_its_own_training_images(cache: Path) -> None:
@@ -855,7 +1101,9 @@ def test_own_constants_are_fitted_once(cache: Path) -> None:
 
 
 def test_channels_are_normalised_apart_and_exactly() -> None:
-    images = torch.randint(0, 256, (4100, 3, 5, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (4100, 3, 5, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     images[:, 1] //= 3
     space = normalisation(replace(find("cifar10"), mean=(), std=(), size=5), images)
     pixels = images.double() / 255
@@ -868,7 +1116,8 @@ def test_images_of_one_colour_cannot_be_normalised() -> None:
         normalisation(find("mnist"), torch.full((5, 1, 28, 28), 9, dtype=torch.uint8))
 
 
-# ------------------------------------------------------------------------------------------------------------------- whitening
+# -------------------------------------------------------------------------------------------------------------------
+# whitening
 
 
 @pytest.fixture(scope="module")
@@ -882,7 +1131,10 @@ def patches() -> Tensor:
     found = []
     for _ in range(5000):
         photograph = photographs[random.integers(2)]
-        row, column = random.integers(photograph.shape[0] - 6), random.integers(photograph.shape[1] - 6)
+        row, column = (
+            random.integers(photograph.shape[0] - 6),
+            random.integers(photograph.shape[1] - 6),
+        )
         found.append(photograph[row : row + 6, column : column + 6].transpose(2, 0, 1))
     return torch.from_numpy(np.stack(found))
 
@@ -905,7 +1157,9 @@ def test_whitening_can_be_undone(eps: float, patches: Tensor, base: Space) -> No
     assert torch.allclose(space.leave(space.enter(pixels)), pixels, atol=1e-5)
 
 
-def transcribed_zca(x: NDArray[np.float64], eps: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def transcribed_zca(
+    x: NDArray[np.float64], eps: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """T = sum_i u_i u_i^T / sqrt(s_i + eps) over the eigenvectors of the covariance, loops and all."""
     mean = np.zeros(x.shape[1])
     for row in x:
@@ -958,13 +1212,17 @@ def test_a_whitened_data_set_is_in_one_space_fitted_on_what_is_trained_on(cache:
     space = loaded.train.space
     assert space.kind == "zca"
     assert loaded.test.space is loaded.holdout.space is space
-    fitted = whitening(loaded.train.images, load("digits", Places(None, cache), holdout=300).train.space)
+    fitted = whitening(
+        loaded.train.images, load("digits", Places(None, cache), holdout=300).train.space
+    )
     assert fitted.fingerprint == space.fingerprint
     values = loaded.train.values(torch.arange(len(loaded.train))).flatten(1).double()
     variances = torch.linalg.eigvalsh(values.T.cov())  # each s becomes s / (s + 0.1)
     assert variances.min() > -1e-9
     assert 0.9 < variances.max() < 1
-    assert torch.allclose(space.leave(loaded.test.values(slice(0, 50))), loaded.test.images[:50] / 255, atol=1e-5)
+    assert torch.allclose(
+        space.leave(loaded.test.values(slice(0, 50))), loaded.test.images[:50] / 255, atol=1e-5
+    )
 
 
 def test_pixels_are_whitened_as_mtt_does(cache: Path) -> None:
@@ -987,19 +1245,26 @@ def test_whitening_is_fitted_once_unless_the_file_is_damaged(damage: str, cache:
     content[len(content) // 2] ^= 0 if damage == "none" else 255
     path.write_bytes(content[:-4000] if damage == "truncated" else content)
     steps, after = Steps(), Steps()
-    assert load("digits", Places(None, cache), zca=True, progress=steps).train.space.fingerprint == space.fingerprint
+    assert (
+        load("digits", Places(None, cache), zca=True, progress=steps).train.space.fingerprint
+        == space.fingerprint
+    )
     assert ("fitting ZCA" in steps.texts) == (damage != "none")
     load("digits", Places(None, cache), zca=True, progress=after)
     assert after.told == []
 
 
 def test_spaces_of_different_holdouts_are_kept_apart(cache: Path) -> None:
-    spaces = [load("digits", Places(None, cache), zca=True, holdout=holdout).train.space for holdout in (0, 200, 400, 0)]
+    spaces = [
+        load("digits", Places(None, cache), zca=True, holdout=holdout).train.space
+        for holdout in (0, 200, 400, 0)
+    ]
     assert len({space.fingerprint for space in spaces}) == 3
     assert spaces[0].fingerprint == spaces[3].fingerprint
 
 
-# -------------------------------------------------------------------------------------------------------------- the real thing
+# --------------------------------------------------------------------------------------------------------------
+# the real thing
 
 
 @pytest.mark.cifar

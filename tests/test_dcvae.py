@@ -26,8 +26,12 @@ def test_instance_loss_equals_its_definition(run: Run) -> None:
 
 
 def test_divergence_equals_its_definition(run: Run) -> None:
-    mean, log_variance = (torch.randn(3, 4, generator=run.generator(name)) for name in ("mean", "variance"))
-    assert float(divergence(mean, log_variance)) == pytest.approx(slow.divergence(mean, log_variance), rel=1e-5)
+    mean, log_variance = (
+        torch.randn(3, 4, generator=run.generator(name)) for name in ("mean", "variance")
+    )
+    assert float(divergence(mean, log_variance)) == pytest.approx(
+        slow.divergence(mean, log_variance), rel=1e-5
+    )
     assert float(divergence(torch.zeros(2, 3), torch.zeros(2, 3))) == 0
 
 
@@ -46,17 +50,25 @@ def test_the_memory_keeps_the_features_of_the_latest_real_images(tiny: TrainSet,
 
 
 def test_all_three_networks_learn_to_tell_instances_apart(tiny: TrainSet, run: Run) -> None:
-    """The parts of the losses are what they are named, and the gradient of the instances' reaches everyone."""
+    """The parts of the losses are what they are named, and the gradient of the instances' reaches
+    everyone.
+    """
     contest = Contest(SMALL, tiny, run)
     total, parts = contest.discriminator_loss(run.generator("d"))
     assert float(total) == pytest.approx(float(parts["adversarial"] + parts["instance"]))
     parts["instance"].backward()
     assert all(parameter.grad is not None for parameter in contest.discriminator.early.parameters())
     total, parts = contest.autoencoder_loss(run.generator("g"))
-    assert float(total) == pytest.approx(float(parts["adversarial"] + parts["instance"] + SMALL.kl * parts["kl"]))
+    assert float(total) == pytest.approx(
+        float(parts["adversarial"] + parts["instance"] + SMALL.kl * parts["kl"])
+    )
     parts["instance"].backward()
     for network in (contest.autoencoder.encoder, contest.autoencoder.decoder):
-        assert any(float(parameter.grad.abs().max()) > 0 for parameter in network.parameters() if parameter.grad is not None)
+        assert any(
+            float(parameter.grad.abs().max()) > 0
+            for parameter in network.parameters()
+            if parameter.grad is not None
+        )
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +77,9 @@ def quick() -> DCVAE:
 
 
 @pytest.mark.long
-def test_drawn_digits_are_of_their_class_differ_and_are_no_copies(quick: DCVAE, digits: Loaded, run: Run) -> None:
+def test_drawn_digits_are_of_their_class_differ_and_are_no_copies(
+    quick: DCVAE, digits: Loaded, run: Run
+) -> None:
     drawn = quick.distill(digits.train, 30, run)
     found = judge(drawn, digits.train)
     assert found.recognised >= 0.8

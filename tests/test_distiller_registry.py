@@ -1,4 +1,6 @@
-"""The registry: names with suggestions, fields with ranges, plugins from packages and files, and broken ones that hide no other."""
+"""The registry: names with suggestions, fields with ranges, plugins from packages and files, and
+broken ones that hide no other.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,15 @@ import torch
 from annotated_types import Ge, Lt
 
 import dcbench.distiller as registry
-from dcbench.distiller import Distiller, build, find, hyper_parameters, import_failures, register, registered
+from dcbench.distiller import (
+    Distiller,
+    build,
+    find,
+    hyper_parameters,
+    import_failures,
+    register,
+    registered,
+)
 from dcbench.errors import DataError, OutOfRangeError, UnknownNameError
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
@@ -82,7 +92,9 @@ def test_unknown_names_are_refused_with_a_suggestion() -> None:
         find("datadm")
     with pytest.raises(UnknownNameError, match=r"known: .*datadam"):
         find("zzz")
-    with pytest.raises(UnknownNameError, match="unknown field of datadam 'powr'; did you mean 'power'"):
+    with pytest.raises(
+        UnknownNameError, match="unknown field of datadam 'powr'; did you mean 'power'"
+    ):
         build("datadam", "paper", {"powr": 2})
 
 
@@ -109,7 +121,9 @@ def test_unknown_names_are_refused_with_a_suggestion() -> None:
         ("toy", "free", 3, "free must be str, got 3"),
     ],
 )
-def test_values_out_of_range_are_refused_by_name(method: str, field: str, value: Any, complaint: str, toy: type[Toy]) -> None:
+def test_values_out_of_range_are_refused_by_name(
+    method: str, field: str, value: Any, complaint: str, toy: type[Toy]
+) -> None:
     with pytest.raises(OutOfRangeError, match=f"{method}: {complaint}"):
         build(method, "paper", {field: value})
 
@@ -152,7 +166,8 @@ def test_a_taken_name_is_refused(toy: type[Toy]) -> None:
     assert register("toy")(toy) is toy  # the same class again, as when its module is loaded anew
 
 
-# ----------------------------------------------------------------------------------------------------------------- plugins
+# -----------------------------------------------------------------------------------------------------------------
+# plugins
 
 
 def write_plugin(folder: Path, name: str = "mine", file: str = "mine.py") -> Path:
@@ -179,14 +194,24 @@ def test_what_is_no_name_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("annotation", "default", "complaint"),
     [
-        ("tuple[int, ...]", (1, 2), "field odd is a tuple.*; it may be a bool, int, float, str or Literal"),
+        (
+            "tuple[int, ...]",
+            (1, 2),
+            "field odd is a tuple.*; it may be a bool, int, float, str or Literal",
+        ),
         ("dict", None, "field odd is a dict; it may be"),
         ("int", dataclasses.MISSING, "field odd has no default"),
     ],
 )
-def test_fields_that_no_command_line_could_set_are_refused(annotation: str, default: Any, complaint: str) -> None:
+def test_fields_that_no_command_line_could_set_are_refused(
+    annotation: str, default: Any, complaint: str
+) -> None:
     members = {} if default is dataclasses.MISSING else {"odd": default}
-    odd = type("Odd", (Distiller,), {"__annotations__": {"odd": annotation}, "__module__": __name__, **members})
+    odd = type(
+        "Odd",
+        (Distiller,),
+        {"__annotations__": {"odd": annotation}, "__module__": __name__, **members},
+    )
     with pytest.raises(TypeError, match=complaint):
         register("odd")(dataclass(frozen=True)(odd))
 
@@ -203,10 +228,14 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"'Yours'.* Mine"):
         find(f"{path}:Yours")
     (tmp_path / "broken.py").write_text("import nothing_of_this_name", encoding="utf-8")
-    with pytest.raises(DataError, match=r"broken.py failed to import: ModuleNotFoundError: .*nothing_of_this_name"):
+    with pytest.raises(
+        DataError, match=r"broken.py failed to import: ModuleNotFoundError: .*nothing_of_this_name"
+    ):
         find(f"{tmp_path}/broken.py:Mine")
     write_plugin(tmp_path, name="datadam", file="thief.py")
-    with pytest.raises(DataError, match=r"the name 'datadam' is taken by dcbench\.methods\.datadam\.DataDAM"):
+    with pytest.raises(
+        DataError, match=r"the name 'datadam' is taken by dcbench\.methods\.datadam\.DataDAM"
+    ):
         find(f"{tmp_path}/thief.py:Mine")
 
 
@@ -219,24 +248,38 @@ def test_a_broken_plugin_hides_no_other(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(registry, "PACKAGES", (*registry.PACKAGES, "stranger_methods"))
     assert {"good", "datadam"} <= set(registered())
     assert import_failures() == {"stranger_methods.bad": "RuntimeError: of its own making"}
-    with pytest.raises(UnknownNameError, match=r"stranger_methods.bad failed to import: RuntimeError: of its own making"):
+    with pytest.raises(
+        UnknownNameError,
+        match=r"stranger_methods.bad failed to import: RuntimeError: of its own making",
+    ):
         find("bad")
 
 
-def test_installed_packages_add_methods_by_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_packages_add_methods_by_entry_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_plugin(tmp_path, name="installed", file="installed_plugin.py")
     monkeypatch.syspath_prepend(tmp_path)
     points = importlib.metadata.EntryPoints(
         importlib.metadata.EntryPoint(name, value, "dcbench.distillers")
-        for name, value in (("installed", "installed_plugin:Mine"), ("gone", "nothing_of_this_name:Gone"))
+        for name, value in (
+            ("installed", "installed_plugin:Mine"),
+            ("gone", "nothing_of_this_name:Gone"),
+        )
     )
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points.select(group=group))
+    monkeypatch.setattr(
+        importlib.metadata, "entry_points", lambda group: points.select(group=group)
+    )
     assert "installed" in registered()
     assert list(import_failures()) == ["gone (nothing_of_this_name:Gone)"]
 
 
 def test_every_method_says_what_it_is() -> None:
-    own = {name: distiller for name, distiller in registered().items() if distiller.__module__.startswith("dcbench.")}
+    own = {
+        name: distiller
+        for name, distiller in registered().items()
+        if distiller.__module__.startswith("dcbench.")
+    }
     assert "datadam" in own
     for name, distiller in own.items():
         assert distiller.name == name
@@ -248,5 +291,8 @@ def test_every_method_says_what_it_is() -> None:
 def test_a_file_of_methods_needs_a_class_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("", encoding="utf-8")
-    with pytest.raises(DataError, match=rf"{path} is a file, which may hold several methods; say which: {path}:Class"):
+    with pytest.raises(
+        DataError,
+        match=rf"{path} is a file, which may hold several methods; say which: {path}:Class",
+    ):
         find(str(path))

@@ -1,4 +1,6 @@
-"""The contract: what every registered distiller must do, whichever it is. A new method is tested by being there."""
+"""The contract: what every registered distiller must do, whichever it is. A new method is tested by
+being there.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +53,11 @@ def test_each_file_of_a_method_registers_one(module: str) -> None:
 
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", NAMES)
-def test_it_keeps_the_contract(name: str, check: str, candidate: Callable[[str], Candidate], monkeypatch: pytest.MonkeyPatch) -> None:
-    if check == "leaves all else alone":  # the checks of annotations draw samples by Python's global randomness
+def test_it_keeps_the_contract(
+    name: str, check: str, candidate: Callable[[str], Candidate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the checks of annotations draw samples by Python's global randomness
+    if check == "leaves all else alone":
         monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     found = verdict(check, candidate(name))
     if found.outcome == "skipped":
@@ -61,7 +66,9 @@ def test_it_keeps_the_contract(name: str, check: str, candidate: Callable[[str],
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if find(name).budgeted])
-def test_more_images_than_the_smallest_class_has_are_refused(name: str, sets: dict[str, TrainSet], run: Run) -> None:
+def test_more_images_than_the_smallest_class_has_are_refused(
+    name: str, sets: dict[str, TrainSet], run: Run
+) -> None:
     train = sets["colour"]
     fewer = TrainSet(train.spec, train.images[:-11], train.labels[:-11], train.space)
     with pytest.raises(DataError, match=r"ipc 2 .*'2' of colourful has 1 images"):

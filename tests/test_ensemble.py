@@ -1,4 +1,6 @@
-"""Networks trained side by side are those trained one after the other. What only a GPU would take is tried on the CPU."""
+"""Networks trained side by side are those trained one after the other. What only a GPU would take
+is tried on the CPU.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ from dcbench.training import Schedule, Trainer
 from dcbench.units import Networks
 
 COUNT = 2
-TWENTY_STEPS = Schedule(epochs=5, batch=32, lr=0.02, decay=0.1, decay_after=2, fresh_momentum=True)  # of four batches, the last one ragged
+# of four batches, the last one ragged
+TWENTY_STEPS = Schedule(epochs=5, batch=32, lr=0.02, decay=0.1, decay_after=2, fresh_momentum=True)
 
 
 def distance(ours: nn.Module, theirs: nn.Module) -> float:
@@ -54,20 +57,30 @@ def test_twenty_steps_equal_those_of_one_network_after_the_other(
 
     losses = ensemble.train(tiny.values, tiny.labels, TWENTY_STEPS, runs_of(run), augment)
     assert len(set(losses)) == COUNT
-    trainer = Trainer(ConvNet(tiny.spec.shape, 10, width=16, normalisation=normalisation), run.machine)
+    trainer = Trainer(
+        ConvNet(tiny.spec.shape, 10, width=16, normalisation=normalisation), run.machine
+    )
     for row, part in enumerate(runs_of(run)):
         initialise(trainer.network, part.generator("network"))
-        assert losses[row] == pytest.approx(trainer.train(tiny.values, tiny.labels, TWENTY_STEPS, part, augment), abs=1e-4)
-        assert distance(ensemble.show(row), trainer.network) < 1e-3 * distance(fresh(part), trainer.network)
+        assert losses[row] == pytest.approx(
+            trainer.train(tiny.values, tiny.labels, TWENTY_STEPS, part, augment), abs=1e-4
+        )
+        assert distance(ensemble.show(row), trainer.network) < 1e-3 * distance(
+            fresh(part), trainer.network
+        )
 
 
 def test_soft_labels_are_learned_side_by_side(tiny: TrainSet, run: Run) -> None:
     network = build_network("convnet", tiny.spec)
     soft = torch.eye(10)[tiny.labels] * 0.9 + 0.01
-    losses = Ensemble(network, run.machine, COUNT).train(tiny.values, soft, replace(TWENTY_STEPS, epochs=1), runs_of(run))
+    losses = Ensemble(network, run.machine, COUNT).train(
+        tiny.values, soft, replace(TWENTY_STEPS, epochs=1), runs_of(run)
+    )
     trainer, part = Trainer(network, run.machine), runs_of(run)[1]
     initialise(network, part.generator("network"))
-    assert losses[1] == pytest.approx(trainer.train(tiny.values, soft, replace(TWENTY_STEPS, epochs=1), part), abs=1e-4)
+    assert losses[1] == pytest.approx(
+        trainer.train(tiny.values, soft, replace(TWENTY_STEPS, epochs=1), part), abs=1e-4
+    )
 
 
 @pytest.fixture
@@ -86,7 +99,8 @@ def test_an_evaluation_side_by_side_gives_the_networks_asked_for(
     assert [result.network for result in together] == wanted
     for ours, theirs in zip(together, before, strict=True):
         assert ours.loss == pytest.approx(theirs.loss, abs=1e-4)
-        assert ours.accuracy == pytest.approx(theirs.accuracy, abs=0.021)  # one of fifty test images
+        # one of fifty test images
+        assert ours.accuracy == pytest.approx(theirs.accuracy, abs=0.021)
     (alone,) = evaluate(synthetic, tiny_test, protocol, [5], run)
     assert (alone.loss, alone.accuracy) == (together[3].loss, together[3].accuracy)
 
@@ -120,7 +134,12 @@ def test_a_network_that_diverges_takes_no_other_with_it(
 ) -> None:
     monkeypatch.setattr(Machine, "networks_abreast", lambda *_: 2)
     infinite = replace(synthetic, images=synthetic.images * 1e38)
-    assert [result.loss for result in evaluate(infinite, tiny_test, Protocol("brief", 1, Schedule(epochs=2)), range(2), run)] == [
+    assert [
+        result.loss
+        for result in evaluate(
+            infinite, tiny_test, Protocol("brief", 1, Schedule(epochs=2)), range(2), run
+        )
+    ] == [
         None,
         None,
     ]
@@ -130,7 +149,10 @@ def test_how_many_go_abreast_depends_on_the_device_and_the_batch(machine: Machin
     assert machine.networks_abreast(128 * 32**2, 10) == 1
     on_gpu = replace(machine, device=torch.device("cuda"))
     assert on_gpu.networks_abreast(128 * 32**2, 10) == MOST_ABREAST
-    counts = [on_gpu.networks_abreast(128 * 32**2, PROTOCOLS["paper"].schedule.batch * times) for times in (1, 2, 100)]
+    counts = [
+        on_gpu.networks_abreast(128 * 32**2, PROTOCOLS["paper"].schedule.batch * times)
+        for times in (1, 2, 100)
+    ]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > 1
     assert counts[-1] == 1

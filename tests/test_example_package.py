@@ -1,4 +1,6 @@
-"""The example of a method in a package of its own: installed into a fresh environment, checked, run, and found in the report."""
+"""The example of a method in a package of its own: installed into a fresh environment, checked,
+run, and found in the report.
+"""
 
 from __future__ import annotations
 
@@ -42,18 +44,29 @@ class Fresh:
         self.python = folder / "bin" / "python"
         here = sysconfig.get_path("purelib")
         there = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
-        (there / "parent.pth").write_text(f"import site; site.addsitedir({here!r})\n", encoding="utf-8")
+        (there / "parent.pth").write_text(
+            f"import site; site.addsitedir({here!r})\n", encoding="utf-8"
+        )
 
     def install(self, package: Path) -> None:
         """Without network: what it needs is there."""
-        words = ("install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
+        words = (
+            "install",
+            "--quiet",
+            "--no-index",
+            "--no-deps",
+            "--no-build-isolation",
+            "--disable-pip-version-check",
+        )
         self._run([sys.executable, "-m", "pip", "--python", str(self.python), *words, str(package)])
 
     def dcbench(self, *words: str | Path) -> str:
         return self._run([str(self.python), "-m", "dcbench", *map(str, words)])
 
     def _run(self, command: list[str]) -> str:
-        ran = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+        ran = subprocess.run(
+            command, env=environment(), capture_output=True, text=True, check=False
+        )
         assert ran.returncode == 0, ran.stderr
         return ran.stdout
 
@@ -70,7 +83,9 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Fresh:
     made.install(sources / "blends")
     package = sources / "broken" / "dcbench_broken"
     package.mkdir(parents=True)
-    (package / "__init__.py").write_text("raise SystemExit('of its own making')\n", encoding="utf-8")
+    (package / "__init__.py").write_text(
+        "raise SystemExit('of its own making')\n", encoding="utf-8"
+    )
     (sources / "broken" / "pyproject.toml").write_text(BROKEN, encoding="utf-8")
     made.install(sources / "broken")
     return made
@@ -80,7 +95,9 @@ def test_it_is_found_and_a_broken_one_hides_nothing(fresh: Fresh) -> None:
     found = json.loads(fresh.dcbench("list", "--json"))
     assert found["methods"]["blends"]["fields"] == {"members": 100}
     assert {"datadam", "random"} <= set(found["methods"])
-    assert found["failed_to_import"] == {"broken (dcbench_broken:Broken)": "SystemExit: of its own making"}
+    assert found["failed_to_import"] == {
+        "broken (dcbench_broken:Broken)": "SystemExit: of its own making"
+    }
 
 
 def test_it_keeps_the_contract(fresh: Fresh) -> None:
@@ -91,10 +108,32 @@ def test_it_keeps_the_contract(fresh: Fresh) -> None:
 
 
 def test_it_runs_and_stands_in_the_report(fresh: Fresh, tmp_path: Path) -> None:
-    words = ("--ipc", "1", "--preset", "quick", "--networks", "2", "--epochs", "30", "--threads", "1", "--out", tmp_path, "--json")
-    blends, _ = json.loads(fresh.dcbench("run", "--method", "blends,random", "--dataset", "digits", *words))["runs"]
+    words = (
+        "--ipc",
+        "1",
+        "--preset",
+        "quick",
+        "--networks",
+        "2",
+        "--epochs",
+        "30",
+        "--threads",
+        "1",
+        "--out",
+        tmp_path,
+        "--json",
+    )
+    blends, _ = json.loads(
+        fresh.dcbench("run", "--method", "blends,random", "--dataset", "digits", *words)
+    )["runs"]
     assert blends["method"] == "blends"
-    (row,) = [line for line in fresh.dcbench("report", "--results", tmp_path, "--format", "markdown").splitlines() if "lends" in line]
+    (row,) = [
+        line
+        for line in fresh.dcbench(
+            "report", "--results", tmp_path, "--format", "markdown"
+        ).splitlines()
+        if "lends" in line
+    ]
     assert f"{100 * blends['mean']:.1f}" in row
 
 

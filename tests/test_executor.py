@@ -1,4 +1,6 @@
-"""Jobs and their units: results are kept as they come, what fails stops nothing else, and a unit is the same wherever it is done."""
+"""Jobs and their units: results are kept as they come, what fails stops nothing else, and a unit is
+the same wherever it is done.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def jobs_of(*batches: Sequence[Unit]) -> tuple[list[Job[int]], list[list[int]]]:
     return jobs, kept
 
 
-def ended(executor: Executor, jobs: Sequence[Job[int]], site: Site | None = None) -> list[Ended[int]]:
+def ended(
+    executor: Executor, jobs: Sequence[Job[int]], site: Site | None = None
+) -> list[Ended[int]]:
     return list(executor.carry_out(jobs, site or Site()))
 
 
@@ -120,7 +124,9 @@ def test_a_unit_that_fails_stops_neither_its_neighbours_nor_other_jobs(machine: 
 
 
 def test_a_disk_that_cannot_be_written_stops_everything(machine: Machine) -> None:
-    jobs, kept = jobs_of([Count("full", machine, (1,), StorageError("full"))], [Count("other", machine, (2,))])
+    jobs, kept = jobs_of(
+        [Count("full", machine, (1,), StorageError("full"))], [Count("other", machine, (2,))]
+    )
     with pytest.raises(StorageError, match="full"):
         ended(Serial(), jobs)
     assert kept == [[1], []]
@@ -137,12 +143,18 @@ def test_asked_to_stop_what_is_done_is_kept_and_what_is_held_given_back(machine:
 
     kept: list[int] = []
     with pytest.raises(KeyboardInterrupt):
-        list(Serial().carry_out([Job("job", Path("place"), holding)], Site(stop=lambda: len(kept) == 2)))
+        list(
+            Serial().carry_out(
+                [Job("job", Path("place"), holding)], Site(stop=lambda: len(kept) == 2)
+            )
+        )
     assert (kept, given_back) == ([1, 2], ["lock"])
 
 
 def test_one_job_alone_gives_its_result_or_raises(machine: Machine) -> None:
-    jobs, _ = jobs_of([Count("unit", machine, (1, 2))], [Count("broken", machine, (), ArithmeticError("lost"))])
+    jobs, _ = jobs_of(
+        [Count("unit", machine, (1, 2))], [Count("broken", machine, (), ArithmeticError("lost"))]
+    )
     assert Serial().finish(jobs[0], Site()) == 3
     with pytest.raises(ArithmeticError, match="lost"):
         Serial().finish(jobs[1], Site())
@@ -161,7 +173,9 @@ def sent(unit: Unit) -> Unit:
     return there
 
 
-def test_a_distillation_sent_elsewhere_makes_the_same_set(digits: Loaded, machine: Machine, tmp_path: Path) -> None:
+def test_a_distillation_sent_elsewhere_makes_the_same_set(
+    digits: Loaded, machine: Machine, tmp_path: Path
+) -> None:
     cell = Cell(build("dm", "paper", {"iterations": 2, "real_batch": 8}), "paper", digits, 1, 0)
     unit = prepare(cell, Workshop(tmp_path / "here", machine))
     elsewhere = replace(unit, folder=tmp_path / "there", shared=tmp_path / "shared")
@@ -172,16 +186,29 @@ def test_a_distillation_sent_elsewhere_makes_the_same_set(digits: Loaded, machin
     assert unit.spec["iterations"] == 2
 
 
-def test_networks_sent_elsewhere_have_the_same_accuracies(digits: Loaded, machine: Machine, tmp_path: Path) -> None:
-    distilled = distil(Cell(build("random", "paper"), "paper", digits, 1, 0), Workshop(tmp_path, machine))
+def test_networks_sent_elsewhere_have_the_same_accuracies(
+    digits: Loaded, machine: Machine, tmp_path: Path
+) -> None:
+    distilled = distil(
+        Cell(build("random", "paper"), "paper", digits, 1, 0), Workshop(tmp_path, machine)
+    )
     protocol = PROTOCOLS["quick"].with_options(epochs=2)
     what = (machine, distilled.sha256, Here(distilled.synthetic), Here(digits.test), protocol, 0)
-    together = [row["accuracy"] for rows in Networks("both", *what, (0, 1)).results(Site()) for row in rows]
-    apart = [row["accuracy"] for index in (0, 1) for rows in sent(Networks("one", *what, (index,))).results(Site()) for row in rows]
+    together = [
+        row["accuracy"] for rows in Networks("both", *what, (0, 1)).results(Site()) for row in rows
+    ]
+    apart = [
+        row["accuracy"]
+        for index in (0, 1)
+        for rows in sent(Networks("one", *what, (index,))).results(Site())
+        for row in rows
+    ]
     assert together == apart
 
 
-def test_architectures_sent_elsewhere_have_the_same_accuracies(machine: Machine, tmp_path: Path) -> None:
+def test_architectures_sent_elsewhere_have_the_same_accuracies(
+    machine: Machine, tmp_path: Path
+) -> None:
     space = SPACES["convnet720"]
     held = load("digits", Places(None, tmp_path), holdout=100)
     (proxy,) = make_proxies(parse_requests(["random:1"]), {}, held, Run(0, machine))
@@ -190,6 +217,10 @@ def test_architectures_sent_elsewhere_have_the_same_accuracies(machine: Machine,
     bench = Here(Bench(space, held.spec, proxy, protocol, held.holdout, None))
     unit = Architecture("search", machine, bench, "d1-w32-relu-none-none", (0, 1), 0)
     together = [row["accuracy"] for row in unit.results(Site())]
-    apart = [row["accuracy"] for seed in (0, 1) for row in sent(replace(unit, seeds=(seed,))).results(Site())]
+    apart = [
+        row["accuracy"]
+        for seed in (0, 1)
+        for row in sent(replace(unit, seeds=(seed,))).results(Site())
+    ]
     assert together == apart
     assert all(accuracy is not None for accuracy in together)

@@ -1,4 +1,6 @@
-"""A cell's identity says what changes the images and nothing else; a workshop's folder has one process at work in it."""
+"""A cell's identity says what changes the images and nothing else; a workshop's folder has one
+process at work in it.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,12 @@ def cell(digits: Loaded) -> Cell:
     return Cell(build("random", "paper"), "paper", digits, ipc=1, seed=0)
 
 
-def test_the_folder_follows_what_changes_the_images(workshop: Workshop, cell: Cell, digits: Loaded) -> None:
-    apart = Loaded(digits.spec, replace(digits.train, holdout="100 of 1438"), digits.test, None, digits.source)
+def test_the_folder_follows_what_changes_the_images(
+    workshop: Workshop, cell: Cell, digits: Loaded
+) -> None:
+    apart = Loaded(
+        digits.spec, replace(digits.train, holdout="100 of 1438"), digits.test, None, digits.source
+    )
     herding = build("herding", "paper")
     others = [
         replace(cell, ipc=2),
@@ -119,10 +125,14 @@ def test_a_run_writes_over_no_imported_set(workshop: Workshop, cell: Cell) -> No
     before = copy.read_bytes()
     distilled = distil(cell, telling)
     assert copy.read_bytes() == before
-    assert said == [f"{copy} holds a set that was imported, and stays; the one made here is {distilled.path}"]
+    assert said == [
+        f"{copy} holds a set that was imported, and stays; the one made here is {distilled.path}"
+    ]
 
 
-def test_a_network_is_the_same_whichever_others_there_are(workshop: Workshop, cell: Cell, digits: Loaded) -> None:
+def test_a_network_is_the_same_whichever_others_there_are(
+    workshop: Workshop, cell: Cell, digits: Loaded
+) -> None:
     distilled, protocol = distil(cell, workshop), PROTOCOLS["quick"].with_options(epochs=2)
     three = score(distilled, digits.test, protocol, 0, 3, workshop)
     path = record_path(distilled, three)
@@ -134,7 +144,9 @@ def test_a_network_is_the_same_whichever_others_there_are(workshop: Workshop, ce
         score(distilled, digits.test, protocol, 0, 0, workshop)
 
 
-def test_asked_to_stop_an_evaluation_keeps_what_it_has(workshop: Workshop, cell: Cell, digits: Loaded) -> None:
+def test_asked_to_stop_an_evaluation_keeps_what_it_has(
+    workshop: Workshop, cell: Cell, digits: Loaded
+) -> None:
     distilled, protocol = distil(cell, workshop), PROTOCOLS["quick"].with_options(epochs=2)
     with pytest.raises(KeyboardInterrupt):
         score(distilled, digits.test, protocol, 0, 2, replace(workshop, stop=lambda: True))
@@ -165,7 +177,9 @@ def test_who_waits_says_so_and_can_be_stopped(workshop: Workshop, tmp_path: Path
         pass
 
 
-def test_a_job_that_waits_lets_others_go_on_and_takes_its_turn(workshop: Workshop, tmp_path: Path) -> None:
+def test_a_job_that_waits_lets_others_go_on_and_takes_its_turn(
+    workshop: Workshop, tmp_path: Path
+) -> None:
     said: list[str] = []
     telling = replace(workshop, say=said.append)
     with workshop.alone(tmp_path / "folder"):
@@ -174,7 +188,11 @@ def test_a_job_that_waits_lets_others_go_on_and_takes_its_turn(workshop: Worksho
             assert next(steps).units == ()  # nothing to do for it, and the thread is not blocked
     with pytest.raises(StopIteration) as taken:
         next(steps)
-    with taken.value.value, pytest.raises(KeyboardInterrupt), replace(workshop, stop=lambda: True).alone(tmp_path / "folder"):
+    with (
+        taken.value.value,
+        pytest.raises(KeyboardInterrupt),
+        replace(workshop, stop=lambda: True).alone(tmp_path / "folder"),
+    ):
         raise AssertionError("two at once")
     with workshop.alone(tmp_path / "folder"):
         pass
@@ -182,27 +200,42 @@ def test_a_job_that_waits_lets_others_go_on_and_takes_its_turn(workshop: Worksho
 
 
 @pytest.mark.parametrize(
-    ("name", "file"), [("dm", "dm"), ("k-center", "k-center"), ("../up", "___up"), ("", "unnamed"), ("x" * 99, "x" * 60)]
+    ("name", "file"),
+    [
+        ("dm", "dm"),
+        ("k-center", "k-center"),
+        ("../up", "___up"),
+        ("", "unnamed"),
+        ("x" * 99, "x" * 60),
+    ],
 )
 def test_names_as_files(name: str, file: str) -> None:
     assert file_name(name) == file
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0.0, "0 s"), (0.4, "0.4 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h"), (3e5, "3.5 d")]
+    ("seconds", "words"),
+    [(0.0, "0 s"), (0.4, "0.4 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h"), (3e5, "3.5 d")],
 )
 def test_times_in_words(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
 
 
 @pytest.mark.parametrize(
-    ("parts", "label"), [(("dm", 1, 0), "dm IPC 1 seed 0"), (("whole", None, 2), "whole seed 2"), ((None, None, None), "set")]
+    ("parts", "label"),
+    [
+        (("dm", 1, 0), "dm IPC 1 seed 0"),
+        (("whole", None, 2), "whole seed 2"),
+        ((None, None, None), "set"),
+    ],
 )
 def test_sets_in_words(parts: tuple[Any, Any, Any], label: str) -> None:
     assert set_label(*parts) == label
 
 
-def test_long_work_is_announced_when_it_begins(workshop: Workshop, digits: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_work_is_announced_when_it_begins(
+    workshop: Workshop, digits: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said: list[str] = []
     monkeypatch.setattr(Machine, "estimate_seconds", lambda _machine, _macs: 5400.0)
     mmd = build("mmd", "paper", {"iterations": 2})
@@ -217,8 +250,14 @@ def test_few_networks_asked_first_leave_a_faster_engine_unused_but_named(
     free = replace(workshop, machine=replace(workshop.machine, engine="auto"), say=said.append)
     distilled, protocol = distil(cell, free), PROTOCOLS["quick"].with_options(epochs=2)
     assert score(distilled, digits.test, protocol, 0, 1, free).engine == "eager"
-    monkeypatch.setattr(Machine, "decide", lambda machine, _macs: replace(machine, engine="compiled"))
-    monkeypatch.setattr(Machine, "estimate_seconds", lambda machine, _macs: 5400.0 if machine.engine == "eager" else 1800.0)
+    monkeypatch.setattr(
+        Machine, "decide", lambda machine, _macs: replace(machine, engine="compiled")
+    )
+    monkeypatch.setattr(
+        Machine,
+        "estimate_seconds",
+        lambda machine, _macs: 5400.0 if machine.engine == "eager" else 1800.0,
+    )
     assert score(distilled, digits.test, protocol, 0, 2, free).engine == "eager"
     assert said == [
         "random IPC 1 seed 0: training 1 network takes about 1.5 h here (fp32, eager like those there are; with --engine compiled"
@@ -226,9 +265,13 @@ def test_few_networks_asked_first_leave_a_faster_engine_unused_but_named(
     ]
 
 
-def test_what_the_user_names_stands_against_a_set_s_own_recipe(workshop: Workshop, cell: Cell, digits: Loaded) -> None:
+def test_what_the_user_names_stands_against_a_set_s_own_recipe(
+    workshop: Workshop, cell: Cell, digits: Loaded
+) -> None:
     plain = distil(cell, workshop)
-    distilled = replace(plain, synthetic=replace(plain.synthetic, recipe={"augment": "none"}), sha256="f" * 64)
+    distilled = replace(
+        plain, synthetic=replace(plain.synthetic, recipe={"augment": "none"}), sha256="f" * 64
+    )
     options: list[str | None] = [None, "none", "dsa"]
     protocols = [PROTOCOLS["quick"].with_options(epochs=2, augment=augment) for augment in options]
     records = [score(distilled, digits.test, protocol, 0, 1, workshop) for protocol in protocols]
@@ -236,18 +279,28 @@ def test_what_the_user_names_stands_against_a_set_s_own_recipe(workshop: Worksho
     assert len({record.protocol_hash for record in records}) == 3
     usual = score(plain, digits.test, protocols[2], 0, 1, workshop)
     assert usual.accuracies == records[2].accuracies
-    assert usual.protocol_hash == score(plain, digits.test, protocols[0], 0, 1, workshop).protocol_hash == records[0].protocol_hash
+    assert (
+        usual.protocol_hash
+        == score(plain, digits.test, protocols[0], 0, 1, workshop).protocol_hash
+        == records[0].protocol_hash
+    )
 
 
-def test_networks_of_several_numbers_of_threads_are_told(workshop: Workshop, cell: Cell, digits: Loaded) -> None:
+def test_networks_of_several_numbers_of_threads_are_told(
+    workshop: Workshop, cell: Cell, digits: Loaded
+) -> None:
     distilled, protocol = distil(cell, workshop), PROTOCOLS["quick"].with_options(epochs=2)
-    one, more = (replace(workshop, machine=replace(workshop.machine, threads=threads)) for threads in (1, 2))
+    one, more = (
+        replace(workshop, machine=replace(workshop.machine, threads=threads)) for threads in (1, 2)
+    )
     assert not score(distilled, digits.test, protocol, 0, 1, one).warnings
     (warning,) = score(distilled, digits.test, protocol, 0, 2, more).warnings
     assert warning.startswith("networks were trained with 1 and 2 threads")
 
 
-def test_a_record_says_which_fields_are_not_the_preset_s(workshop: Workshop, cell: Cell, digits: Loaded) -> None:
+def test_a_record_says_which_fields_are_not_the_preset_s(
+    workshop: Workshop, cell: Cell, digits: Loaded
+) -> None:
     protocol = PROTOCOLS["quick"].with_options(epochs=2)
 
     def recorded(settings: dict[str, str], seed: int = 0) -> EvaluationRecord:
@@ -264,16 +317,27 @@ def test_a_record_says_which_fields_are_not_the_preset_s(workshop: Workshop, cel
     assert (usual.changed, usual.content) == ({}, distil(cell, workshop).synthetic.content_hash)
 
 
-def test_a_snapshot_does_not_pass_for_the_finished_set(workshop: Workshop, cell: Cell, digits: Loaded) -> None:
+def test_a_snapshot_does_not_pass_for_the_finished_set(
+    workshop: Workshop, cell: Cell, digits: Loaded
+) -> None:
     distilled, protocol = distil(cell, workshop), PROTOCOLS["quick"].with_options(epochs=2)
-    snapshot = replace(distilled, provenance={**distilled.provenance, "step": 0}, folder=workshop.out / "evaluated", sha256="0" * 64)
-    finished, early = (score(each, digits.test, protocol, 0, 1, workshop) for each in (distilled, snapshot))
+    snapshot = replace(
+        distilled,
+        provenance={**distilled.provenance, "step": 0},
+        folder=workshop.out / "evaluated",
+        sha256="0" * 64,
+    )
+    finished, early = (
+        score(each, digits.test, protocol, 0, 1, workshop) for each in (distilled, snapshot)
+    )
     assert early.artifact_hash == f"{finished.artifact_hash}-step0"
     assert early.identity != finished.identity
     assert len(find_records(workshop.out).records) == 2
 
 
-def test_a_record_names_the_code_of_every_network(workshop: Workshop, cell: Cell, digits: Loaded) -> None:
+def test_a_record_names_the_code_of_every_network(
+    workshop: Workshop, cell: Cell, digits: Loaded
+) -> None:
     distilled, protocol = distil(cell, workshop), PROTOCOLS["quick"].with_options(epochs=2)
     first = score(distilled, digits.test, protocol, 0, 1, workshop)
     assert (first.code, first.versions.torch) == (source_hash(), torch.__version__)
@@ -285,11 +349,16 @@ def test_a_record_names_the_code_of_every_network(workshop: Workshop, cell: Cell
     lines.write_text(json.dumps(row) + "\n", encoding="utf-8")  # as older versions wrote it
     both = score(distilled, digits.test, protocol, 0, 2, workshop)
     assert both.accuracies[0] == first.accuracies[0]
-    assert (both.code, both.versions.torch) == (f"{source_hash()}/unknown", f"{torch.__version__}/unknown")
+    assert (both.code, both.versions.torch) == (
+        f"{source_hash()}/unknown",
+        f"{torch.__version__}/unknown",
+    )
 
 
 def test_data_of_a_grid_are_looked_for_first(workshop: Workshop, tmp_path: Path) -> None:
-    missing = Grid(["random"], ["digits", "cifar10"], [1], [0]).cells(Places(tmp_path / "nowhere", tmp_path / "cache"), workshop)
+    missing = Grid(["random"], ["digits", "cifar10"], [1], [0]).cells(
+        Places(tmp_path / "nowhere", tmp_path / "cache"), workshop
+    )
     with pytest.raises(Exception, match="cifar10 was not found"):
         next(missing)
 
@@ -297,7 +366,8 @@ def test_data_of_a_grid_are_looked_for_first(workshop: Workshop, tmp_path: Path)
 def test_the_source_has_one_hash_however_it_is_laid_out(tmp_path: Path) -> None:
     package = Path(dcbench.__file__).parent
     copy = tmp_path / "dcbench"
-    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))  # folders in place of links, as in a wheel
+    # folders in place of links, as in a wheel
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
     assert source_hash.__wrapped__(copy) == source_hash.__wrapped__(package)
     for part in ("nas", "methods", "baselines", "records"):
         (copy / part / "__init__.py").write_text("# changed", encoding="utf-8")

@@ -15,7 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcbench.errors import FileFormatError, StorageError
-from dcbench.files import append_line, read_json, read_lines, read_tensors, write_bytes, write_json, write_tensors
+from dcbench.files import (
+    append_line,
+    read_json,
+    read_lines,
+    read_tensors,
+    write_bytes,
+    write_json,
+    write_tensors,
+)
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -33,11 +41,16 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("fails", ["fsync", "replace", "fdopen"])
 @pytest.mark.parametrize("kind", WRITERS)
-def test_on_a_full_disk_the_old_file_stays_and_nothing_else(kind: str, fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_full_disk_the_old_file_stays_and_nothing_else(
+    kind: str, fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     monkeypatch.setattr(os, fails, full_disk)
-    with pytest.raises(StorageError, match=f"cannot write {path}: No space left on device; what stood there before is unchanged"):
+    with pytest.raises(
+        StorageError,
+        match=f"cannot write {path}: No space left on device; what stood there before is unchanged",
+    ):
         WRITERS[kind](path)
     monkeypatch.undo()
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
@@ -93,7 +106,8 @@ def test_what_is_no_json_object_is_refused_by_name(content: bytes | None, tmp_pa
         read_json(path)
 
 
-# ------------------------------------------------------------------------------------------------------------------- lines
+# -------------------------------------------------------------------------------------------------------------------
+# lines
 
 
 def test_lines_are_appended_in_order(tmp_path: Path) -> None:
@@ -103,7 +117,13 @@ def test_lines_are_appended_in_order(tmp_path: Path) -> None:
     assert read_lines(tmp_path / "missing.jsonl") == []
 
 
-rows = st.lists(st.dictionaries(st.text(max_size=5), st.one_of(st.integers(), st.text(), st.none()), max_size=3), min_size=1, max_size=4)
+rows = st.lists(
+    st.dictionaries(
+        st.text(max_size=5), st.one_of(st.integers(), st.text(), st.none()), max_size=3
+    ),
+    min_size=1,
+    max_size=4,
+)
 
 
 @given(rows, st.data())
@@ -123,7 +143,9 @@ def test_wherever_a_crash_cuts_the_last_line_the_others_are_read_and_the_next_is
     assert read_lines(path) == [*kept, {"next": 1}]
 
 
-def test_a_line_that_does_not_fit_on_the_disk_spoils_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_does_not_fit_on_the_disk_spoils_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "x.jsonl"
     append_line(path, {"index": 0})
     monkeypatch.setattr(os, "fsync", full_disk)
@@ -135,25 +157,38 @@ def test_a_line_that_does_not_fit_on_the_disk_spoils_no_other(tmp_path: Path, mo
     assert read_lines(path)[-1] == {"index": 2}
 
 
-# ----------------------------------------------------------------------------------------------------------------- tensors
+# -----------------------------------------------------------------------------------------------------------------
+# tensors
 
 
 def test_tensors_and_plain_values_survive(tmp_path: Path) -> None:
-    value = {"a": torch.arange(6).view(2, 3), "b": {"c": [1, 2.5, None, True, "x"], "d": torch.tensor(0.5)}, "e": ()}
+    value = {
+        "a": torch.arange(6).view(2, 3),
+        "b": {"c": [1, 2.5, None, True, "x"], "d": torch.tensor(0.5)},
+        "e": (),
+    }
     write_tensors(tmp_path / "x.pt", value)
     read = read_tensors(tmp_path / "x.pt")
     assert torch.equal(read["a"], value["a"])  # type: ignore[arg-type]
-    assert (read["b"]["c"], float(read["b"]["d"]), read["e"]) == ([1, 2.5, None, True, "x"], 0.5, ())
+    assert (read["b"]["c"], float(read["b"]["d"]), read["e"]) == (
+        [1, 2.5, None, True, "x"],
+        0.5,
+        (),
+    )
 
 
 def test_the_same_value_gives_the_same_bytes_whatever_the_name(tmp_path: Path) -> None:
     for name in ("short.pt", "a much longer name.bin"):
         write_tensors(tmp_path / name, {"a": torch.ones(3), "b": "x"})
-    assert (tmp_path / "short.pt").read_bytes() == (tmp_path / "a much longer name.bin").read_bytes()
+    assert (tmp_path / "short.pt").read_bytes() == (
+        tmp_path / "a much longer name.bin"
+    ).read_bytes()
 
 
 def test_equal_words_give_the_same_bytes_whether_or_not_they_are_one_object(tmp_path: Path) -> None:
-    """A pickle refers back to an object that it has seen: what is equal, but read from two places, must not differ."""
+    """A pickle refers back to an object that it has seen: what is equal, but read from two places,
+    must not differ.
+    """
     word = "".join(["dig", "its"])
     write_tensors(tmp_path / "one.pt", {"a": word, "b": {"c": word}})
     write_tensors(tmp_path / "two.pt", {"a": word, "b": {"c": "".join(["di", "gits"])}})

@@ -18,10 +18,20 @@ from tests.reference import generative as slow
 BANDWIDTHS = (0.5, 1.0, 2.0)
 
 
-@given(seed=st.integers(0, 10_000), n=st.integers(1, 5), m=st.integers(1, 5), dimensions=st.integers(1, 4))
-def test_mmd_with_a_mixture_kernel_equals_its_definition(seed: int, n: int, m: int, dimensions: int) -> None:
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(1, 5),
+    m=st.integers(1, 5),
+    dimensions=st.integers(1, 4),
+)
+def test_mmd_with_a_mixture_kernel_equals_its_definition(
+    seed: int, n: int, m: int, dimensions: int
+) -> None:
     generator = torch.Generator().manual_seed(seed)
-    x, y = torch.rand(3, n, dimensions, generator=generator), torch.rand(3, m, dimensions, generator=generator)
+    x, y = (
+        torch.rand(3, n, dimensions, generator=generator),
+        torch.rand(3, m, dimensions, generator=generator),
+    )
     expected = [slow.squared_mmd(*pair, BANDWIDTHS) for pair in zip(x, y, strict=True)]
     assert squared_mmd(x, y, BANDWIDTHS).tolist() == pytest.approx(expected, abs=1e-5)
 
@@ -43,7 +53,9 @@ def test_a_class_too_small_for_a_batch_is_told(tiny: TrainSet, run: Run) -> None
     GMMN(iterations=1, width=16, batch=smallest).distill(tiny, 1, run)
     assert not run.cost.warnings
     GMMN(iterations=1, width=16, batch=smallest + 1).distill(tiny, 1, run)
-    assert run.cost.warnings == [f"trained on {smallest} real images of each class a step, as many as the smallest has, not {smallest + 1}"]
+    assert run.cost.warnings == [
+        f"trained on {smallest} real images of each class a step, as many as the smallest has, not {smallest + 1}"
+    ]
 
 
 def test_a_mask_drops_what_the_encoder_sees(tiny: TrainSet) -> None:
@@ -57,8 +69,14 @@ def test_a_mask_drops_what_the_encoder_sees(tiny: TrainSet) -> None:
 
 @pytest.mark.parametrize("preset", ["quick", "quick with autoencoder"])
 @pytest.mark.long
-def test_drawn_digits_are_of_their_class_differ_and_are_no_copies(preset: str, digits: Loaded, run: Run) -> None:
-    changes = {"autoencoder": True, "code_iterations": 2000, "lr": 1e-3} if "autoencoder" in preset else {}
+def test_drawn_digits_are_of_their_class_differ_and_are_no_copies(
+    preset: str, digits: Loaded, run: Run
+) -> None:
+    changes = (
+        {"autoencoder": True, "code_iterations": 2000, "lr": 1e-3}
+        if "autoencoder" in preset
+        else {}
+    )
     drawn = GMMN(**{**GMMN.presets["quick"], **changes}).distill(digits.train, 30, run)
     found = judge(drawn, digits.train)
     assert found.recognised >= 0.8

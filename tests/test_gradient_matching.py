@@ -1,4 +1,6 @@
-"""DC and DSA: loss, gradient and loops against a slow transcription; interruption inside a network; and every method against Random."""
+"""DC and DSA: loss, gradient and loops against a slow transcription; interruption inside a network;
+and every method against Random.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from dcbench.selection import first_images
 from tests.reference import gradient_matching as formulas
 from tests.reference.dsa import OPERATIONS as FORMULAS
 
-FAR = 1e6  # an image rate at which one step dwarfs the images, so that the step tells the gradient to seven digits
+# an image rate at which one step dwarfs the images, so that the step tells the gradient to seven
+# digits
+FAR = 1e6
 
 
 def method(name: str, **fields: Any) -> GradientMatching:
@@ -43,15 +47,23 @@ def weights_of(distiller: GradientMatching, train: TrainSet, run: Run) -> list[T
 
 
 def augmented(images: Tensor, draw: Draw) -> Tensor:
-    return torch.stack([FORMULAS[draw.operation](image, draw.amounts[0].tolist()) for image in images])
+    return torch.stack(
+        [FORMULAS[draw.operation](image, draw.amounts[0].tolist()) for image in images]
+    )
 
 
-def seen(distiller: GradientMatching, train: TrainSet, images: Tensor, run: Run, step: int) -> tuple[list[Tensor], list[Tensor]]:
-    """The real and the synthetic images of each class as the loop draws and augments them at ``step``, in float64."""
+def seen(
+    distiller: GradientMatching, train: TrainSet, images: Tensor, run: Run, step: int
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The real and the synthetic images of each class as the loop draws and augments them at
+    ``step``, in float64.
+    """
     real: list[Tensor] = []
     synthetic: list[Tensor] = []
     for label, part in enumerate(images.split(len(images) // train.spec.classes)):
-        chosen = train.values(train.draw(label, distiller.real_batch, run.generator("real", step, label))).double()
+        chosen = train.values(
+            train.draw(label, distiller.real_batch, run.generator("real", step, label))
+        ).double()
         draw = DSA(train.spec.flips).draw(run.generator("dsa", step, label))
         for images_of, into in ((chosen, real), (part, synthetic)):
             into.append(augmented(images_of, draw) if distiller.augments else images_of)
@@ -59,12 +71,27 @@ def seen(distiller: GradientMatching, train: TrainSet, images: Tensor, run: Run,
 
 
 @pytest.mark.parametrize("shapes", [[(3, 2, 3, 3), (3,), (4, 12)], [(5, 1)], [(2, 4, 4), (7, 3)]])
-def test_the_distance_is_one_minus_the_cosine_of_every_output_node(shapes: Sequence[tuple[int, ...]]) -> None:
+def test_the_distance_is_one_minus_the_cosine_of_every_output_node(
+    shapes: Sequence[tuple[int, ...]],
+) -> None:
     generator = torch.Generator().manual_seed(1)
-    ours, theirs = ([torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes if len(shape) > 1] for _ in range(2))
-    assert float(gradient_distance(ours, theirs)) == pytest.approx(float(formulas.distance(ours, theirs)), rel=1e-12)
-    assert float(gradient_distance(ours, [3 * tensor for tensor in ours])) == pytest.approx(0, abs=1e-2)
-    assert float(gradient_distance(ours, [-tensor for tensor in ours])) == pytest.approx(2 * sum(len(tensor) for tensor in ours), abs=1e-2)
+    ours, theirs = (
+        [
+            torch.randn(shape, generator=generator, dtype=torch.float64)
+            for shape in shapes
+            if len(shape) > 1
+        ]
+        for _ in range(2)
+    )
+    assert float(gradient_distance(ours, theirs)) == pytest.approx(
+        float(formulas.distance(ours, theirs)), rel=1e-12
+    )
+    assert float(gradient_distance(ours, [3 * tensor for tensor in ours])) == pytest.approx(
+        0, abs=1e-2
+    )
+    assert float(gradient_distance(ours, [-tensor for tensor in ours])) == pytest.approx(
+        2 * sum(len(tensor) for tensor in ours), abs=1e-2
+    )
 
 
 def test_a_node_without_a_gradient_is_no_division_by_zero() -> None:
@@ -77,25 +104,33 @@ def test_a_node_without_a_gradient_is_no_division_by_zero() -> None:
 
 
 @pytest.mark.parametrize(("name", "seed"), [("dc", 0), ("dsa", 0), ("dsa", 1), ("dsa", 2)])
-def test_loss_and_gradient_equal_the_formula(name: str, seed: int, tiny: TrainSet, run: Run) -> None:
+def test_loss_and_gradient_equal_the_formula(
+    name: str, seed: int, tiny: TrainSet, run: Run
+) -> None:
     distiller, run = method(name, lr=FAR, outer=1), replace(run, seed=seed, history=[])
     start = first_images(distiller.init, tiny, 2, run)
     moved = (start - distiller.distill(tiny, 2, run).images).double() / FAR
     leaf = start.double().requires_grad_()
-    loss = formulas.matching_loss(*seen(distiller, tiny, leaf, run, 0), weights_of(distiller, tiny, run))
+    loss = formulas.matching_loss(
+        *seen(distiller, tiny, leaf, run, 0), weights_of(distiller, tiny, run)
+    )
     (wanted,) = torch.autograd.grad(loss, leaf)
     assert run.history[0]["loss"] == pytest.approx(float(loss.detach()), rel=1e-5)
     assert float((moved - wanted).norm() / wanted.norm()) < 1e-4
 
 
-def test_cutting_real_batches_changes_nothing_but_rounding(tiny: TrainSet, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cutting_real_batches_changes_nothing_but_rounding(
+    tiny: TrainSet, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     distiller = method("dsa", outer=1, real_batch=7, lr=FAR)
     whole = distiller.distill(tiny, 1, run).images
     monkeypatch.setattr("dcbench.machine.CHUNK_BYTES", {"cpu": 8 * 128 * 8 * 8})
     assert float((distiller.distill(tiny, 1, run).images - whole).norm() / whole.norm()) < 1e-4
 
 
-def test_between_two_steps_the_network_is_trained_on_the_synthetic_images(tiny: TrainSet, run: Run) -> None:
+def test_between_two_steps_the_network_is_trained_on_the_synthetic_images(
+    tiny: TrainSet, run: Run
+) -> None:
     distiller, run = method("dc", outer=2, inner=3, lr=1e-9), replace(run, history=[])
     distiller.distill(tiny, 1, run)
     start = first_images(distiller.init, tiny, 1, run).double()
@@ -105,20 +140,28 @@ def test_between_two_steps_the_network_is_trained_on_the_synthetic_images(tiny: 
     assert run.history[1]["loss"] != pytest.approx(run.history[0]["loss"], rel=1e-3)
 
 
-@pytest.mark.parametrize(("ipc", "loops"), [(1, (1, 1)), (9, (1, 1)), (10, (10, 50)), (20, (20, 25)), (50, (50, 10)), (500, (50, 10))])
+@pytest.mark.parametrize(
+    ("ipc", "loops"),
+    [(1, (1, 1)), (9, (1, 1)), (10, (10, 50)), (20, (20, 25)), (50, (50, 10)), (500, (50, 10))],
+)
 def test_loops_are_the_published_ones_of_the_budget_below(ipc: int, loops: tuple[int, int]) -> None:
     assert method("dc").loops(ipc) == loops
     assert method("dsa", outer=3, inner=7).loops(ipc) == (3, 7)
     assert method("dc", iterations=1000).image_steps(ipc) == 1000 * loops[0]
 
 
-def test_an_interruption_between_two_steps_of_one_network_changes_no_bit(tiny: TrainSet, machine: Machine, tmp_path: Path) -> None:
+def test_an_interruption_between_two_steps_of_one_network_changes_no_bit(
+    tiny: TrainSet, machine: Machine, tmp_path: Path
+) -> None:
     distiller = method("dsa", iterations=2, outer=3, inner=1)
     asked = count(1)
     with pytest.raises(KeyboardInterrupt):
         distiller.distill(tiny, 1, Run(0, machine, folder=tmp_path, stop=lambda: next(asked) == 2))
     resumed = Run(0, machine, folder=tmp_path)
-    assert torch.equal(distiller.distill(tiny, 1, resumed).images, distiller.distill(tiny, 1, Run(0, machine)).images)
+    assert torch.equal(
+        distiller.distill(tiny, 1, resumed).images,
+        distiller.distill(tiny, 1, Run(0, machine)).images,
+    )
     assert len(resumed.history) == 6
 
 
@@ -128,7 +171,10 @@ def mean_accuracy(name: str, digits: Loaded, machine: Machine, fields: dict[str,
     for seed in (0, 1):
         synthetic = build(name, "quick", fields).distill(digits.train, 1, Run(seed, machine))
         protocol = PROTOCOLS["quick"].with_options(epochs=60).with_recipe(synthetic.recipe)
-        accuracies += [result.accuracy for result in evaluate(synthetic, digits.test, protocol, range(2), Run(seed, machine))]
+        accuracies += [
+            result.accuracy
+            for result in evaluate(synthetic, digits.test, protocol, range(2), Run(seed, machine))
+        ]
     return sum(accuracies) / len(accuracies)
 
 
@@ -145,7 +191,16 @@ def random_accuracy(digits: Loaded, machine: Machine) -> float:
         ("dsa", {"iterations": 25, "real_batch": 32}),
         ("cafe", {"iterations": 4, "real_batch": 32, "query": 8, "most_outer": 5, "most_inner": 3}),
         ("kip", {"iterations": 60, "real_batch": 200, "networks": 1}),
-        ("mtt", {"iterations": 20, "experts": 2, "expert_images": 1024, "student_lr": 0.005, "lr": 10.0}),
+        (
+            "mtt",
+            {
+                "iterations": 20,
+                "experts": 2,
+                "expert_images": 1024,
+                "student_lr": 0.005,
+                "lr": 10.0,
+            },
+        ),
     ],
 )
 def test_learned_digits_beat_random_ones(

@@ -24,14 +24,26 @@ NORMALISED = Space("normalised", (0.5, 0.25, 0.75), (0.25, 0.5, 0.2))
 def whitened() -> Space:
     generator = torch.Generator().manual_seed(3)
     square = torch.randn(48, 48, generator=generator)
-    return Space("zca", NORMALISED.mean, NORMALISED.std, torch.randn(48, generator=generator), square @ square.T / 48 + torch.eye(48))
+    return Space(
+        "zca",
+        NORMALISED.mean,
+        NORMALISED.std,
+        torch.randn(48, generator=generator),
+        square @ square.T / 48 + torch.eye(48),
+    )
 
 
 SPACES = {"raw": Space(), "normalised": NORMALISED, "zca": whitened()}
 
 
 def random_bytes(count: int, seed: int = 0) -> Tensor:
-    return torch.randint(0, 256, (count, *SPEC.shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    return torch.randint(
+        0,
+        256,
+        (count, *SPEC.shape),
+        dtype=torch.uint8,
+        generator=torch.Generator().manual_seed(seed),
+    )
 
 
 def train_set(labels: list[int], space: Space = NORMALISED) -> TrainSet:
@@ -83,7 +95,13 @@ def test_a_space_survives_a_file(kind: str, tmp_path: Path) -> None:
         {"kind": "sphere", "mean": [], "std": []},
         {"kind": "zca", "mean": [0.5], "std": [0.5]},
         {"kind": "zca", "mean": [0.5], "std": [0.5], "zca_matrix": torch.eye(4)},
-        {"kind": "normalised", "mean": [0.5], "std": [0.5], "zca_mean": torch.zeros(4), "zca_matrix": torch.eye(4)},
+        {
+            "kind": "normalised",
+            "mean": [0.5],
+            "std": [0.5],
+            "zca_mean": torch.zeros(4),
+            "zca_matrix": torch.eye(4),
+        },
     ],
 )
 def test_what_is_not_a_space_is_refused(plain: Mapping[str, Any]) -> None:
@@ -111,7 +129,11 @@ def test_values_are_the_chosen_images_in_the_space(kind: str) -> None:
 
 def test_whitened_training_values_do_not_depend_on_how_many_are_asked() -> None:
     train = train_set([index % 3 for index in range(2500)], SPACES["zca"])
-    assert torch.allclose(train.values(slice(990, 1010)), SPACES["zca"].enter(train.images[990:1010].float() / 255), atol=1e-5)
+    assert torch.allclose(
+        train.values(slice(990, 1010)),
+        SPACES["zca"].enter(train.images[990:1010].float() / 255),
+        atol=1e-5,
+    )
 
 
 def test_a_draw_gives_different_images_of_the_class() -> None:
@@ -139,7 +161,9 @@ def test_a_draw_repeats_with_its_seed_only() -> None:
 def test_every_image_of_a_class_is_drawn_in_the_long_run() -> None:
     train = train_set([0] * 10 + [1, 2])
     generator = seeded(0)
-    assert {index for _ in range(40) for index in train.draw(0, 2, generator).tolist()} == set(range(10))
+    assert {index for _ in range(40) for index in train.draw(0, 2, generator).tolist()} == set(
+        range(10)
+    )
 
 
 def test_a_class_with_fewer_images_gives_all_it_has() -> None:
@@ -148,7 +172,11 @@ def test_a_class_with_fewer_images_gives_all_it_has() -> None:
 
 
 def test_members_of_a_class_are_listed_in_order() -> None:
-    assert [members.tolist() for members in train_set([2, 0, 1, 0, 2, 2]).by_class] == [[1, 3], [2], [0, 4, 5]]
+    assert [members.tolist() for members in train_set([2, 0, 1, 0, 2, 2]).by_class] == [
+        [1, 3],
+        [2],
+        [0, 4, 5],
+    ]
 
 
 def test_a_budget_above_the_smallest_class_is_refused_by_name() -> None:
@@ -160,8 +188,13 @@ def test_a_budget_above_the_smallest_class_is_refused_by_name() -> None:
 
 def test_hard_labels_of_soft_ones_are_the_largest_entries() -> None:
     soft = torch.tensor([[0.1, 0.2, 0.7], [0.9, 0.05, 0.05]])
-    assert SyntheticSet(SPEC, torch.zeros(2, *SPEC.shape), soft, Space()).hard_labels.tolist() == [2, 0]
-    assert SyntheticSet(SPEC, torch.zeros(2, *SPEC.shape), torch.tensor([1, 2]), Space()).hard_labels.tolist() == [1, 2]
+    assert SyntheticSet(SPEC, torch.zeros(2, *SPEC.shape), soft, Space()).hard_labels.tolist() == [
+        2,
+        0,
+    ]
+    assert SyntheticSet(
+        SPEC, torch.zeros(2, *SPEC.shape), torch.tensor([1, 2]), Space()
+    ).hard_labels.tolist() == [1, 2]
 
 
 def test_pixels_of_a_synthetic_set_are_clipped() -> None:
@@ -179,10 +212,16 @@ def test_a_set_that_is_where_it_is_wanted_stays_itself() -> None:
     train = train_set([0, 1, 2], SPACES["zca"])
     assert train.held_on(Machine(torch.device("cpu"), 1, "fp32")) is train
     moved = train.held_on(Machine(torch.device("meta"), 1, "fp32"))
-    assert (moved.images.device.type, train.images.device.type, moved.labels is train.labels) == ("meta", "cpu", True)
+    assert (moved.images.device.type, train.images.device.type, moved.labels is train.labels) == (
+        "meta",
+        "cpu",
+        True,
+    )
 
 
-def test_a_set_that_a_gpu_has_no_room_for_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_that_a_gpu_has_no_room_for_stays_where_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     train = train_set([0, 1, 2], SPACES["zca"])
     free = 2 * train.images.nbytes
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (free, 80 << 30))
@@ -198,7 +237,11 @@ def test_a_whitening_is_taken_to_another_device_once_and_to_no_other_process() -
     for _ in range(2):
         assert space.enter(torch.zeros(2, *SPEC.shape, device="meta")).device.type == "meta"
         space.leave(torch.zeros(2, *SPEC.shape, device="meta"))
-    assert sorted(name for name, _, _ in space._elsewhere) == ["_colouring", "zca_matrix", "zca_mean"]
+    assert sorted(name for name, _, _ in space._elsewhere) == [
+        "_colouring",
+        "zca_matrix",
+        "zca_mean",
+    ]
     again = pickle.loads(pickle.dumps(space))
     assert set(vars(again)) == {"kind", "mean", "std", "zca_mean", "zca_matrix"}
     assert again.fingerprint == space.fingerprint

@@ -30,21 +30,39 @@ LABELS = torch.tensor([0, 0, 1, 1, 2, 2])
 def whitening() -> Space:
     generator = torch.Generator().manual_seed(1)
     half = torch.randn(192, 192, generator=generator) / 192**0.5
-    return Space("zca", NORMALISED.mean, NORMALISED.std, torch.zeros(192), half @ half.T + torch.eye(192))
+    return Space(
+        "zca", NORMALISED.mean, NORMALISED.std, torch.zeros(192), half @ half.T + torch.eye(192)
+    )
 
 
-def imported(path: Path, layout: str, space: Space = NORMALISED) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-    """The pixels, labels and warnings of an import of values that live where the layout's usually do."""
-    found = import_set(path, find_layout(layout), SPEC, space, pixels=find_layout(layout).space == "pixels")
+def imported(
+    path: Path, layout: str, space: Space = NORMALISED
+) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """The pixels, labels and warnings of an import of values that live where the layout's usually
+    do.
+    """
+    found = import_set(
+        path, find_layout(layout), SPEC, space, pixels=find_layout(layout).space == "pixels"
+    )
     assert found.synthetic.space is space
-    return found.synthetic.space.leave(found.synthetic.images), found.synthetic.labels, found.warnings
+    return (
+        found.synthetic.space.leave(found.synthetic.images),
+        found.synthetic.labels,
+        found.warnings,
+    )
 
 
 @pytest.mark.parametrize("layout", ["dc", "dm", "datadam"])
 def test_experiments_of_which_the_last_counts(tmp_path: Path, layout: str) -> None:
     path = tmp_path / "res_DM_three_ConvNet_2ipc.pt"
     earlier = [NORMALISED.enter(1 - PIXELS), LABELS]
-    torch.save({"data": [earlier, [NORMALISED.enter(PIXELS), LABELS]], "accs_all_exps": {"ConvNet": [np.float64(0.5)]}}, path)
+    torch.save(
+        {
+            "data": [earlier, [NORMALISED.enter(PIXELS), LABELS]],
+            "accs_all_exps": {"ConvNet": [np.float64(0.5)]},
+        },
+        path,
+    )
     pixels, labels, warnings = imported(path, layout)
     assert torch.allclose(pixels, PIXELS, atol=1e-5)
     assert torch.equal(labels, LABELS)
@@ -53,7 +71,9 @@ def test_experiments_of_which_the_last_counts(tmp_path: Path, layout: str) -> No
     assert torch.allclose(NORMALISED.leave(first.synthetic.images), 1 - PIXELS, atol=1e-5)
     assert not first.warnings
     for wrong in (2, -1):
-        with pytest.raises(FileFormatError, match=f"holds 2 experiments, 0 to 1; got --experiment {wrong}"):
+        with pytest.raises(
+            FileFormatError, match=f"holds 2 experiments, 0 to 1; got --experiment {wrong}"
+        ):
             import_set(path, find_layout(layout), SPEC, NORMALISED, experiment=wrong)
     with pytest.raises(MismatchError, match="the layout idc holds one set in a file"):
         import_set(path, find_layout("idc"), SPEC, NORMALISED, experiment=0)
@@ -63,7 +83,11 @@ def test_experiments_of_which_the_last_counts(tmp_path: Path, layout: str) -> No
 def test_numbers_of_either_numpy_are_passed_over_unexecuted(module: bytes, tmp_path: Path) -> None:
     """NumPy 2's own name of where they are made, and NumPy 1's, which DC's and DM's files have."""
     path = tmp_path / "res_DM_three_ConvNet_2ipc.pt"
-    torch.save({"data": [[PIXELS, LABELS]], "accs_all_exps": [np.float64(0.5)]}, path, _use_new_zipfile_serialization=False)
+    torch.save(
+        {"data": [[PIXELS, LABELS]], "accs_all_exps": [np.float64(0.5)]},
+        path,
+        _use_new_zipfile_serialization=False,
+    )
     content = path.read_bytes()
     assert b"numpy._core.multiarray" in content
     path.write_bytes(content.replace(b"numpy._core.multiarray", module))
@@ -93,9 +117,15 @@ def test_datadam_bare_tensors_with_float_labels(tmp_path: Path) -> None:
 def test_a_plain_set_of_pixels(form: str, tmp_path: Path) -> None:
     path = tmp_path / ("set.npz" if form.startswith("npz") else "set.pt")
     if form.startswith("npz"):
-        np.savez(path, images=(PIXELS.permute(0, 2, 3, 1) if form.endswith("last") else PIXELS).numpy(), labels=LABELS.numpy())
+        np.savez(
+            path,
+            images=(PIXELS.permute(0, 2, 3, 1) if form.endswith("last") else PIXELS).numpy(),
+            labels=LABELS.numpy(),
+        )
     else:
-        torch.save({"images": PIXELS, "labels": LABELS} if form == "dict" else (PIXELS, LABELS), path)
+        torch.save(
+            {"images": PIXELS, "labels": LABELS} if form == "dict" else (PIXELS, LABELS), path
+        )
     pixels, labels, warnings = imported(path, "plain")
     assert torch.allclose(pixels, PIXELS, atol=1e-5)
     assert torch.equal(labels, LABELS)
@@ -106,7 +136,9 @@ def test_what_a_plain_set_lacks_is_named(tmp_path: Path) -> None:
     torch.save({"x": PIXELS, "y": LABELS}, tmp_path / "set.pt")
     with pytest.raises(FileFormatError, match="wanted a dict with images and labels, got x, y"):
         imported(tmp_path / "set.pt", "plain")
-    with pytest.raises(FileFormatError, match="wanted a dict with a list called data, got one with x, y"):
+    with pytest.raises(
+        FileFormatError, match="wanted a dict with a list called data, got one with x, y"
+    ):
         imported(tmp_path / "set.pt", "dc")
     torch.save({"images": PIXELS[:, :, :4], "labels": LABELS}, tmp_path / "set.pt")
     with pytest.raises(FileFormatError, match=r"images of \(6, 3, 4, 8\), wanted N×3×8×8"):
@@ -121,7 +153,10 @@ def test_bytes_are_pixels_and_nothing_else(tmp_path: Path) -> None:
     assert warnings == ("images are stored as whole numbers; read as bytes, 255 for white",)
     raw = import_set(path, find_layout("plain"), SPEC, Space())
     assert torch.allclose(raw.synthetic.images, stored / 255)
-    with pytest.raises(FileFormatError, match=r"images are whole numbers, which no normalised values are; .* --space pixels"):
+    with pytest.raises(
+        FileFormatError,
+        match=r"images are whole numbers, which no normalised values are; .* --space pixels",
+    ):
         import_set(path, find_layout("plain"), SPEC, NORMALISED)
     torch.save((stored.float(), LABELS), path)
     (doubt,) = imported(path, "plain")[2]
@@ -170,37 +205,56 @@ def test_datm_brings_soft_labels_and_its_rate(tmp_path: Path, kept: str, rate: s
 
 def test_kip_arrays(tmp_path: Path) -> None:
     centred = torch.eye(3)[LABELS] - 1 / 3
-    np.savez(tmp_path / "kip.npz", images=NORMALISED.enter(PIXELS).permute(0, 2, 3, 1).numpy(), labels=centred.numpy())
+    np.savez(
+        tmp_path / "kip.npz",
+        images=NORMALISED.enter(PIXELS).permute(0, 2, 3, 1).numpy(),
+        labels=centred.numpy(),
+    )
     pixels, labels, warnings = imported(tmp_path / "kip.npz", "kip")
     assert torch.allclose(pixels, PIXELS, atol=1e-5)
     assert torch.equal(labels, LABELS)
     (own,) = warnings
     assert own.startswith("KIP's code centres each image")
     learned = centred * torch.linspace(0.5, 1.5, 6)[:, None]
-    np.savez(tmp_path / "learned.npz", images=NORMALISED.enter(PIXELS).permute(0, 2, 3, 1).numpy(), labels=learned.numpy())
+    np.savez(
+        tmp_path / "learned.npz",
+        images=NORMALISED.enter(PIXELS).permute(0, 2, 3, 1).numpy(),
+        labels=learned.numpy(),
+    )
     _, labels, warnings = imported(tmp_path / "learned.npz", "kip")
     assert torch.allclose(labels, class_weights(learned))
     assert torch.equal(labels.argmax(1), LABELS)
-    assert "labels are learned; read as probabilities less 1/classes, negative ones cut off" in warnings
+    assert (
+        "labels are learned; read as probabilities less 1/classes, negative ones cut off"
+        in warnings
+    )
 
 
 @pytest.mark.parametrize(("layout", "factor"), [("idc", 2), ("idc3", 3)])
 def test_idc_is_taken_apart(tmp_path: Path, layout: str, factor: int) -> None:
-    flat = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 3, 8, 8) / 4 + 0.1  # one grey level an image: any part of it looks the same
+    # one grey level an image: any part of it looks the same
+    flat = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 3, 8, 8) / 4 + 0.1
     torch.save([flat, torch.tensor([0, 1, 2])], tmp_path / "data.pt")
     pixels, labels, _ = imported(tmp_path, layout)
     assert len(pixels) == 3 * factor**2
     assert labels.bincount().tolist() == [factor**2] * 3
     assert torch.allclose(pixels[:, 0, 0, 0], labels / 4 + 0.1)
-    write_imported(tmp_path / "set.pt", import_set(tmp_path, find_layout(layout), SPEC, NORMALISED, pixels=True), "idc")
-    assert read_artifact(tmp_path / "set.pt").provenance["ipc"] == 1  # stored, as the literature counts
+    write_imported(
+        tmp_path / "set.pt",
+        import_set(tmp_path, find_layout(layout), SPEC, NORMALISED, pixels=True),
+        "idc",
+    )
+    # stored, as the literature counts
+    assert read_artifact(tmp_path / "set.pt").provenance["ipc"] == 1
 
 
 def folders(tmp_path: Path, names: Sequence[str]) -> Path:
     for index, (image, label) in enumerate(zip(PIXELS, LABELS, strict=True)):
         folder = tmp_path / "new_class_order" / names[int(label)]
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray((image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()).save(folder / f"{index}.png")
+        Image.fromarray((image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()).save(
+            folder / f"{index}.png"
+        )
     return tmp_path / "new_class_order"
 
 
@@ -221,7 +275,10 @@ def test_folder_of_images(names: tuple[str, ...], classes: list[int], tmp_path: 
 
 def test_folders_of_which_some_are_called_as_classes(tmp_path: Path) -> None:
     """By name and by place at once, two of them could be one class."""
-    with pytest.raises(FileFormatError, match=r"folder 'x' is no class of three, though others are; wanted the names of the classes"):
+    with pytest.raises(
+        FileFormatError,
+        match=r"folder 'x' is no class of three, though others are; wanted the names of the classes",
+    ):
         imported(folders(tmp_path, (SPEC.class_names[1], "x", "y")), "folder")
 
 
@@ -244,7 +301,11 @@ def test_pixels_that_are_none_are_doubted(tmp_path: Path) -> None:
 def test_hostile_files_are_refused_unexecuted(tmp_path: Path) -> None:
     target = tmp_path / "executed"
     (tmp_path / "hostile.pt").write_bytes(pickle.dumps({"data": [Executing(target)]}))
-    np.savez(tmp_path / "hostile.npz", images=np.array([Executing(target)], dtype=object), labels=np.zeros(1))
+    np.savez(
+        tmp_path / "hostile.npz",
+        images=np.array([Executing(target)], dtype=object),
+        labels=np.zeros(1),
+    )
     for name, layout in (("hostile.pt", "dc"), ("hostile.npz", "kip")):
         with pytest.raises(FileFormatError, match=name):
             imported(tmp_path / name, layout)
@@ -287,9 +348,23 @@ def test_unknown_layout_is_suggested() -> None:
 
 def test_one_command_evaluates_a_foreign_set(tmp_path: Path, digits: Loaded) -> None:
     members = torch.cat([rows[:2] for rows in digits.train.by_class])
-    torch.save({"data": [[digits.train.values(members), digits.train.labels[members]]]}, tmp_path / "res_DM_digits_ConvNet_2ipc.pt")
-    foreign = (tmp_path / "res_DM_digits_ConvNet_2ipc.pt", "--as", "dm", "--dataset", "digits", "--out", tmp_path, "--json")
-    (evaluation,) = done("evaluate", *foreign, "--networks", "1", "--epochs", "30").json["evaluations"]
+    torch.save(
+        {"data": [[digits.train.values(members), digits.train.labels[members]]]},
+        tmp_path / "res_DM_digits_ConvNet_2ipc.pt",
+    )
+    foreign = (
+        tmp_path / "res_DM_digits_ConvNet_2ipc.pt",
+        "--as",
+        "dm",
+        "--dataset",
+        "digits",
+        "--out",
+        tmp_path,
+        "--json",
+    )
+    (evaluation,) = done("evaluate", *foreign, "--networks", "1", "--epochs", "30").json[
+        "evaluations"
+    ]
     assert (evaluation["method"], evaluation["ipc"], evaluation["seed"]) == ("dm", 2, None)
     assert evaluation["mean"] > 0.5  # real images: far above chance, so the space is right
     imported = done("import", *foreign, "--name", "theirs").json
@@ -299,17 +374,35 @@ def test_one_command_evaluates_a_foreign_set(tmp_path: Path, digits: Loaded) -> 
 
 def test_an_import_overwrites_nothing_unless_told_where(tmp_path: Path, digits: Loaded) -> None:
     members = torch.cat([rows[:1] for rows in digits.train.by_class])
-    torch.save({"data": [[digits.train.values(members), digits.train.labels[members]]]}, tmp_path / "theirs.pt")
+    torch.save(
+        {"data": [[digits.train.values(members), digits.train.labels[members]]]},
+        tmp_path / "theirs.pt",
+    )
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "dm.pt").write_bytes(b"ours")
-    foreign = ("import", tmp_path / "theirs.pt", "--as", "dm", "--dataset", "digits", "--out", tmp_path / "out")
+    foreign = (
+        "import",
+        tmp_path / "theirs.pt",
+        "--as",
+        "dm",
+        "--dataset",
+        "digits",
+        "--out",
+        tmp_path / "out",
+    )
     answer = ask(*foreign)
     assert answer.code == 1
-    assert answer.line == f"dcbench: {tmp_path}/out/dm.pt holds something else already; say where to write with --to, or another --name"
+    assert (
+        answer.line
+        == f"dcbench: {tmp_path}/out/dm.pt holds something else already; say where to write with --to, or another --name"
+    )
     assert (tmp_path / "out" / "dm.pt").read_bytes() == b"ours"
     for _ in range(2):  # the same set again is no other
         done(*foreign, "--name", "../of others/dm")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["___of_others_dm.pt", "dm.pt"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "___of_others_dm.pt",
+        "dm.pt",
+    ]
     done(*foreign, "--to", tmp_path / "out" / "dm.pt")
     assert read_artifact(tmp_path / "out" / "dm.pt").provenance["layout"] == "dm"
 

@@ -1,4 +1,6 @@
-"""KIP: the kernel and its regression against direct computations, the loss's gradient, and labels that are learned."""
+"""KIP: the kernel and its regression against direct computations, the loss's gradient, and labels
+that are learned.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +36,18 @@ def method(**fields: Any) -> KIP:
 
 
 def networks_of(distiller: KIP, train: TrainSet, run: Run) -> list[list[list[Tensor]]]:
-    """Every convolution's weights (and its normalisation's), in float64, of each network of the first step."""
+    """Every convolution's weights (and its normalisation's), in float64, of each network of the
+    first step.
+    """
     drawn = []
     for index in range(distiller.networks):
         network = build_network(distiller.network, train.spec, distiller.normalisation)
         initialise(network, run.generator("network", 0, index))
-        rows = [parameter.detach().double() for name, parameter in network.named_parameters() if name.startswith("blocks")]
+        rows = [
+            parameter.detach().double()
+            for name, parameter in network.named_parameters()
+            if name.startswith("blocks")
+        ]
         each = 2 if distiller.normalisation == "none" else 4
         drawn.append([rows[start : start + each] for start in range(0, len(rows), each)])
     return drawn
@@ -50,7 +58,9 @@ def test_the_kernel_is_the_mean_product_of_features() -> None:
     kernel = conjugate_kernel(left, right)
     for i in range(4):
         for j in range(2):
-            products = [float(left[k, i, d]) * float(right[k, j, d]) for k in range(3) for d in range(5)]
+            products = [
+                float(left[k, i, d]) * float(right[k, j, d]) for k in range(3) for d in range(5)
+            ]
             assert float(kernel[i, j]) == pytest.approx(sum(products) / len(products), rel=1e-12)
 
 
@@ -72,17 +82,26 @@ def test_a_singular_kernel_is_regularised_until_it_has_a_factor() -> None:
         ridge_prediction(-twice, -twice, y_s, 0.0)
 
 
-@pytest.mark.parametrize("fields", [{}, {"normalisation": "instance", "networks": 1}, {"ridge": 0.5}])
-def test_loss_and_gradients_equal_the_formula(fields: dict[str, Any], colourful: TrainSet, run: Run) -> None:
+@pytest.mark.parametrize(
+    "fields", [{}, {"normalisation": "instance", "networks": 1}, {"ridge": 0.5}]
+)
+def test_loss_and_gradients_equal_the_formula(
+    fields: dict[str, Any], colourful: TrainSet, run: Run
+) -> None:
     distiller = method(**fields)
     images = first_images("random", colourful, 1, run)
-    labels = centred(torch.arange(3), 3) + 0.1 * torch.randn(3, 3, generator=seeded(3), dtype=torch.float64)
+    labels = centred(torch.arange(3), 3) + 0.1 * torch.randn(
+        3, 3, generator=seeded(3), dtype=torch.float64
+    )
     ours_images, ours_labels = images.clone().requires_grad_(), labels.clone().requires_grad_()
     loss = Regression(distiller, colourful, run).accumulate_gradient(ours_images, ours_labels, 0)
     chosen = torch.randperm(len(colourful), generator=run.generator("real", 0))[:6]
     leaf, y_s = images.double().requires_grad_(), labels.clone().requires_grad_()
     networks = networks_of(distiller, colourful, run)
-    K_ts, K_ss = formulas.kernel(colourful.values(chosen).double(), leaf, networks), formulas.kernel(leaf, leaf, networks)
+    K_ts, K_ss = (
+        formulas.kernel(colourful.values(chosen).double(), leaf, networks),
+        formulas.kernel(leaf, leaf, networks),
+    )
     wanted = formulas.loss(K_ts, K_ss, centred(colourful.labels[chosen], 3), y_s, distiller.ridge)
     wanted.backward()
     assert loss == pytest.approx(float(wanted.detach()), rel=1e-4)
@@ -92,12 +111,16 @@ def test_loss_and_gradients_equal_the_formula(fields: dict[str, Any], colourful:
         assert float((ours.double() - theirs).norm() / theirs.norm()) < 1e-3
 
 
-def test_cutting_batches_changes_nothing_but_rounding(tiny: TrainSet, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cutting_batches_changes_nothing_but_rounding(
+    tiny: TrainSet, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = first_images("random", tiny, 1, run)
     labels = centred(torch.arange(10), 10)
     gradients = []
     for images_at_a_time in (1024, 3):
-        monkeypatch.setattr("dcbench.machine.CHUNK_BYTES", {"cpu": 4 * images_at_a_time * 128 * 8 * 8})
+        monkeypatch.setattr(
+            "dcbench.machine.CHUNK_BYTES", {"cpu": 4 * images_at_a_time * 128 * 8 * 8}
+        )
         leaf = images.clone().requires_grad_()
         Regression(method(real_batch=20), tiny, run).accumulate_gradient(leaf, labels, 0)
         gradients.append(leaf.grad)
@@ -107,7 +130,10 @@ def test_cutting_batches_changes_nothing_but_rounding(tiny: TrainSet, run: Run, 
 
 
 def test_a_centred_hard_label_is_the_hard_label_again() -> None:
-    assert torch.equal(class_weights(centred(torch.tensor([2, 0]), 3)), torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]))
+    assert torch.equal(
+        class_weights(centred(torch.tensor([2, 0]), 3)),
+        torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]),
+    )
 
 
 @given(st.lists(st.lists(st.floats(-3, 3), min_size=4, max_size=4), min_size=1, max_size=5))
@@ -120,7 +146,9 @@ def test_learned_labels_become_probabilities_of_the_same_class(rows: list[list[f
     assert bool((chosen >= weights.max(1).values - 1e-6).all())
 
 
-def test_learned_labels_go_into_the_artifact_and_train_networks(tiny: TrainSet, tiny_test: TestSet, run: Run, tmp_path: Path) -> None:
+def test_learned_labels_go_into_the_artifact_and_train_networks(
+    tiny: TrainSet, tiny_test: TestSet, run: Run, tmp_path: Path
+) -> None:
     from dcbench.evaluator import PROTOCOLS, evaluate
 
     fixed = method(iterations=2).distill(tiny, 1, run)

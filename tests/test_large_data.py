@@ -1,4 +1,6 @@
-"""Large and many-class data: published layouts, photographs of any size, decoding that goes on where it stopped, bounded memory."""
+"""Large and many-class data: published layouts, photographs of any size, decoding that goes on
+where it stopped, bounded memory.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def photograph(random: np.random.Generator) -> NDArray[np.uint8]:
     """A smooth picture of a size of its own."""
     height, width = random.integers(20, 60, 2)
     coarse = random.integers(0, 256, (5, 5, 3), np.uint8)
-    return np.asarray(Image.fromarray(coarse).resize((int(width), int(height)), Image.Resampling.BICUBIC))
+    return np.asarray(
+        Image.fromarray(coarse).resize((int(width), int(height)), Image.Resampling.BICUBIC)
+    )
 
 
 def wordnet_tree(folder: Path, ids: tuple[str, ...], train: int = 2, test: int = 1) -> Path:
@@ -67,13 +71,18 @@ def wordnet_tree(folder: Path, ids: tuple[str, ...], train: int = 2, test: int =
 
 
 def tiny_tree(root: Path, classes: int = 200) -> Path:
-    """Tiny ImageNet's layout, its list of classes and its class folders in other orders, some images grey."""
+    """Tiny ImageNet's layout, its list of classes and its class folders in other orders, some
+    images grey.
+    """
     random = np.random.default_rng(4)
     folder = root / "tiny-imagenet-200"
     ids = [f"n{10_000_000 + 7 * index:08}" for index in range(classes)]
     lines = []
     for index, id_ in enumerate(reversed(ids)):
-        jpeg(folder / "train" / id_ / "images" / f"{id_}_0.JPEG", np.full((64, 64, 3), classes - 1 - index, np.uint8))
+        jpeg(
+            folder / "train" / id_ / "images" / f"{id_}_0.JPEG",
+            np.full((64, 64, 3), classes - 1 - index, np.uint8),
+        )
         (folder / "train" / id_ / f"{id_}_boxes.txt").write_text(f"{id_}_0.JPEG\t0\t0\t62\t62\n")
     for index in range(classes):
         label = int(random.integers(classes))
@@ -104,14 +113,22 @@ def refused(name: str, where: Places, kind: type[DcbenchError] = DataError, **op
     return str(caught.value)
 
 
-# ---------------------------------------------------------------------------------------------------------------- the layouts
+# ----------------------------------------------------------------------------------------------------------------
+# the layouts
 
 
 def test_the_classes_are_those_of_table_1() -> None:
     text = {name: " ".join(find(name).class_names).lower() for name in SUBSETS}
-    assert text["imagenette"].startswith("tench english springer cassette player chainsaw church french horn garbage truck gas pump")
-    assert text["imagewoof"].startswith("australian terrier border terrier samoyed beagle shih-tzu english foxhound rhodesian ridgeback")
-    assert text["imagesquawk"] == "peacock flamingo macaw pelican king penguin bald eagle toucan ostrich black swan cockatoo"
+    assert text["imagenette"].startswith(
+        "tench english springer cassette player chainsaw church french horn garbage truck gas pump"
+    )
+    assert text["imagewoof"].startswith(
+        "australian terrier border terrier samoyed beagle shih-tzu english foxhound rhodesian ridgeback"
+    )
+    assert (
+        text["imagesquawk"]
+        == "peacock flamingo macaw pelican king penguin bald eagle toucan ostrich black swan cockatoo"
+    )
     ids = [id_ for name in SUBSETS for id_ in find(name).wordnet_ids]
     assert len(set(ids)) == 30
 
@@ -145,13 +162,27 @@ def annotated(old: str, new: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (annotated("val_3.JPEG", "../train/x.JPEG"), "line 4: wanted an image of val/images, once, and its class; got '../train/x.JPEG"),
+        (
+            annotated("val_3.JPEG", "../train/x.JPEG"),
+            "line 4: wanted an image of val/images, once, and its class; got '../train/x.JPEG",
+        ),
         (annotated("val_3.JPEG", "val_2.JPEG"), "line 4: wanted an image of val/images, once"),
         (annotated("\tn1", "\tn9"), "line 1: wanted an image of val/images, once, and its class"),
         (lambda folder: (folder / "val" / "images" / "val_7.JPEG").unlink(), "line 8: wanted"),
-        (lambda folder: jpeg(folder / "val" / "images" / "more.JPEG", np.zeros((64, 64), np.uint8)), "names 200 of the 201 images"),
-        (lambda folder: (folder / "val" / "val_annotations.txt").unlink(), "val_annotations.txt cannot be read"),
-        (lambda folder: next((folder / "train").iterdir()).rename(folder / "gone"), "holds 199 classes with a folder called images"),
+        (
+            lambda folder: jpeg(
+                folder / "val" / "images" / "more.JPEG", np.zeros((64, 64), np.uint8)
+            ),
+            "names 200 of the 201 images",
+        ),
+        (
+            lambda folder: (folder / "val" / "val_annotations.txt").unlink(),
+            "val_annotations.txt cannot be read",
+        ),
+        (
+            lambda folder: next((folder / "train").iterdir()).rename(folder / "gone"),
+            "holds 199 classes with a folder called images",
+        ),
     ],
 )
 def test_a_tiny_imagenet_that_is_not_whole_is_refused(
@@ -164,7 +195,9 @@ def test_a_tiny_imagenet_that_is_not_whole_is_refused(
 
 @pytest.mark.parametrize("name", SUBSETS)
 @pytest.mark.parametrize("below", ["own", "imagenet"])
-def test_subsets_from_their_own_folders_or_imagenet_s(name: str, below: str, tmp_path: Path, cache: Path) -> None:
+def test_subsets_from_their_own_folders_or_imagenet_s(
+    name: str, below: str, tmp_path: Path, cache: Path
+) -> None:
     ids = find(name).wordnet_ids
     others = ("n01440764", "n01443537", "n01484850") if below == "imagenet" else ()
     folder = find(name).folders[0] if below == "own" else "imagenet"
@@ -183,11 +216,15 @@ def middle_square(path: Path, size: int) -> torch.Tensor:
     image = Image.open(path)
     side = min(image.size)
     left, top = (image.width - side) / 2, (image.height - side) / 2
-    resized = image.resize((size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
+    resized = image.resize(
+        (size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side)
+    )
     return torch.from_numpy(np.asarray(resized).transpose(2, 0, 1).copy())
 
 
-def test_resizing_is_that_of_resizing_the_shorter_side_and_cropping_the_centre(tmp_path: Path, cache: Path) -> None:
+def test_resizing_is_that_of_resizing_the_shorter_side_and_cropping_the_centre(
+    tmp_path: Path, cache: Path
+) -> None:
     from torchvision.transforms import functional
 
     resize: Any = functional.resize  # which takes pictures too, whatever its types say
@@ -208,14 +245,23 @@ def test_a_class_that_is_missing_is_named(tmp_path: Path, cache: Path) -> None:
         path.unlink()
     (tmp_path / "imagewoof2" / "val" / ids[4]).rmdir()
     message = refused("imagewoof", Places(tmp_path, cache))
-    assert f"{tmp_path / 'imagewoof2' / 'val'} lacks {ids[4]} (1 such classes of imagewoof)" in message
+    assert (
+        f"{tmp_path / 'imagewoof2' / 'val'} lacks {ids[4]} (1 such classes of imagewoof)" in message
+    )
 
 
 @pytest.mark.parametrize(
-    ("name", "folder"), [("imagenette", "imagenette2"), ("imagewoof", "imagewoof"), ("tinyimagenet", "tiny-imagenet-200")]
+    ("name", "folder"),
+    [
+        ("imagenette", "imagenette2"),
+        ("imagewoof", "imagewoof"),
+        ("tinyimagenet", "tiny-imagenet-200"),
+    ],
 )
 @pytest.mark.parametrize(("there", "missing"), [("train", "val"), ("val", "train")])
-def test_a_split_that_is_missing_is_named(name: str, folder: str, there: str, missing: str, tmp_path: Path, cache: Path) -> None:
+def test_a_split_that_is_missing_is_named(
+    name: str, folder: str, there: str, missing: str, tmp_path: Path, cache: Path
+) -> None:
     (tmp_path / folder / there).mkdir(parents=True)
     message = refused(name, Places(tmp_path, cache))
     assert message.startswith(str(tmp_path / folder / missing))
@@ -226,13 +272,23 @@ def test_an_image_folder_is_not_taken_for_imagenet_s(tmp_path: Path, cache: Path
     """It has the data set's own name, and ``test`` where ImageNet has ``val``."""
     wordnet_tree(tmp_path / "imagewoof", find("imagewoof").wordnet_ids, test=1)
     (tmp_path / "imagewoof" / "val").rename(tmp_path / "imagewoof" / "test")
-    assert load("imagewoof", Places(tmp_path, cache)).source == f"class folders in {tmp_path / 'imagewoof'}"
+    assert (
+        load("imagewoof", Places(tmp_path, cache)).source
+        == f"class folders in {tmp_path / 'imagewoof'}"
+    )
 
 
-def test_validation_images_without_class_folders_are_refused_with_what_to_do(tmp_path: Path, cache: Path) -> None:
+def test_validation_images_without_class_folders_are_refused_with_what_to_do(
+    tmp_path: Path, cache: Path
+) -> None:
     wordnet_tree(tmp_path / "imagenet", ("n01440764",), test=0)
-    jpeg(tmp_path / "imagenet" / "val" / "ILSVRC2012_val_00000001.JPEG", np.zeros((9, 9, 3), np.uint8))
-    assert "sort its images into one folder for each class" in refused("imagenet64", Places(tmp_path, cache))
+    jpeg(
+        tmp_path / "imagenet" / "val" / "ILSVRC2012_val_00000001.JPEG",
+        np.zeros((9, 9, 3), np.uint8),
+    )
+    assert "sort its images into one folder for each class" in refused(
+        "imagenet64", Places(tmp_path, cache)
+    )
 
 
 def test_imagenet_has_a_thousand_classes(tmp_path: Path, cache: Path) -> None:
@@ -240,7 +296,9 @@ def test_imagenet_has_a_thousand_classes(tmp_path: Path, cache: Path) -> None:
     assert "holds 2 classes; imagenet64 has 1000" in refused("imagenet64", Places(tmp_path, cache))
 
 
-def test_nothing_found_says_where_and_offers_no_download_that_there_is_not(tmp_path: Path, cache: Path) -> None:
+def test_nothing_found_says_where_and_offers_no_download_that_there_is_not(
+    tmp_path: Path, cache: Path
+) -> None:
     message = refused("imagewoof", Places(tmp_path, cache))
     assert str(tmp_path / "imagewoof2" / "train") in message
     assert str(tmp_path / "imagenet" / "train") in message
@@ -251,8 +309,12 @@ def test_nothing_found_says_where_and_offers_no_download_that_there_is_not(tmp_p
         assert f"torchvision has no archive of it; put {tmp_path / folder} there" in asked
 
 
-def test_the_published_archive_is_unpacked(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An archive that is there already needs no network; torchvision compares its checksum and unpacks it."""
+def test_the_published_archive_is_unpacked(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An archive that is there already needs no network; torchvision compares its checksum and
+    unpacks it.
+    """
     from torchvision.datasets import Imagenette
 
     ids = find("imagenette").wordnet_ids
@@ -265,28 +327,40 @@ def test_the_published_archive_is_unpacked(tmp_path: Path, cache: Path, monkeypa
     url = Imagenette._ARCHIVES["320px"][0]
     monkeypatch.setitem(Imagenette._ARCHIVES, "320px", (url, md5))
     refused("imagenette", Places(tmp_path / "data", cache))
-    killed = tmp_path / "data" / "imagenette.unpacking" / "imagenette2-320"  # as it is when unpacking was killed in the last class
+    # as it is when unpacking was killed in the last class
+    killed = tmp_path / "data" / "imagenette.unpacking" / "imagenette2-320"
     shutil.copytree(tmp_path / "made" / "imagenette2-320", killed)
     next((killed / "train" / ids[-1]).iterdir()).unlink()
     loaded = load("imagenette", Places(tmp_path / "data", cache, download=True))
     assert len(loaded.train) == 20
-    assert sorted(path.name for path in (tmp_path / "data").iterdir() if path.name[0] != ".") == ["imagenette2-320", archive.name]
+    assert sorted(path.name for path in (tmp_path / "data").iterdir() if path.name[0] != ".") == [
+        "imagenette2-320",
+        archive.name,
+    ]
     assert hashlib.md5(archive.read_bytes()).hexdigest() == md5  # noqa: S324
-    assert load("imagenette", Places(tmp_path / "data", cache)).spec.revision == loaded.spec.revision
+    assert (
+        load("imagenette", Places(tmp_path / "data", cache)).spec.revision == loaded.spec.revision
+    )
 
 
-# -------------------------------------------------------------------------------------------------------------- photographs
+# --------------------------------------------------------------------------------------------------------------
+# photographs
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # Pillow's own word at this size, no error outside of tests
-def test_a_photograph_of_a_hundred_million_pixels_is_not_unpacked(tmp_path: Path, cache: Path) -> None:
+# Pillow's own word at this size, no error outside of tests
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_photograph_of_a_hundred_million_pixels_is_not_unpacked(
+    tmp_path: Path, cache: Path
+) -> None:
     ids = find("imagesquawk").wordnet_ids
     folder = wordnet_tree(tmp_path / "imagenet", ids, 1, 1)
     path = folder / "train" / ids[0] / f"{ids[0]}_0.JPEG"
     buffer = io.BytesIO()
     Image.new("1", (10_000, 10_000)).save(buffer, "PNG")
     path.write_bytes(buffer.getvalue())
-    assert f"{path} claims far more pixels than a photograph has" in refused("imagesquawk", Places(tmp_path, cache))
+    assert f"{path} claims far more pixels than a photograph has" in refused(
+        "imagesquawk", Places(tmp_path, cache)
+    )
 
 
 def test_a_broken_photograph_is_named(tmp_path: Path, cache: Path) -> None:
@@ -297,7 +371,8 @@ def test_a_broken_photograph_is_named(tmp_path: Path, cache: Path) -> None:
     assert f"{path} is truncated or not an image" in refused("imagesquawk", Places(tmp_path, cache))
 
 
-# ------------------------------------------------------------------------------------------------------- decoding in blocks
+# -------------------------------------------------------------------------------------------------------
+# decoding in blocks
 
 
 @pytest.fixture
@@ -332,7 +407,9 @@ def whole(root: Path, cache: Path) -> Loaded:
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize(("split", "images"), [("train", 12), ("test", 8)])
-def test_decoding_goes_on_where_it_was_stopped(split: str, images: int, squawk: Path, tmp_path: Path, opened: list[Path]) -> None:
+def test_decoding_goes_on_where_it_was_stopped(
+    split: str, images: int, squawk: Path, tmp_path: Path, opened: list[Path]
+) -> None:
     undisturbed = whole(squawk, tmp_path / "one")
     assert len(opened) == 30
     opened.clear()
@@ -350,17 +427,23 @@ def test_decoding_goes_on_where_it_was_stopped(split: str, images: int, squawk: 
     assert len(opened) == 30 - stopped_after  # none was decoded twice
     assert loaded.spec.revision == undisturbed.spec.revision
     assert torch.equal(loaded.train.images, undisturbed.train.images)
-    assert not [path for path in (tmp_path / "two").rglob("*") if path.suffix in (".partial", ".blocks")]
+    assert not [
+        path for path in (tmp_path / "two").rglob("*") if path.suffix in (".partial", ".blocks")
+    ]
     opened.clear()
     whole(squawk, tmp_path / "two")
     assert not opened
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_asked_to_stop_decoding_stops_after_its_block(squawk: Path, cache: Path, workshop: Workshop, opened: list[Path]) -> None:
+def test_asked_to_stop_decoding_stops_after_its_block(
+    squawk: Path, cache: Path, workshop: Workshop, opened: list[Path]
+) -> None:
     grid = Grid(["random"], ["imagesquawk"], [1], [0])
     with pytest.raises(KeyboardInterrupt):
-        grid.load("imagesquawk", Places(squawk, cache), replace(workshop, stop=lambda: len(opened) >= 8))
+        grid.load(
+            "imagesquawk", Places(squawk, cache), replace(workshop, stop=lambda: len(opened) >= 8)
+        )
     assert len(opened) == 8
     grid.load("imagesquawk", Places(squawk, cache), workshop)
     assert len(opened) == 30  # none twice
@@ -387,10 +470,20 @@ def garble_journal(_partial: Path, journal: Path) -> None:
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize(
     ("damage", "again"),
-    [(flip_in_second_block, 26), (truncate_partial, 26), (cut_last_line, 22), (garble_journal, 30), (lambda p, _j: p.unlink(), 30)],
+    [
+        (flip_in_second_block, 26),
+        (truncate_partial, 26),
+        (cut_last_line, 22),
+        (garble_journal, 30),
+        (lambda p, _j: p.unlink(), 30),
+    ],
 )
 def test_what_was_damaged_meanwhile_is_decoded_again(
-    damage: Callable[[Path, Path], None], again: int, squawk: Path, tmp_path: Path, opened: list[Path]
+    damage: Callable[[Path, Path], None],
+    again: int,
+    squawk: Path,
+    tmp_path: Path,
+    opened: list[Path],
 ) -> None:
     undisturbed = whole(squawk, tmp_path / "one")
 
@@ -408,12 +501,17 @@ def test_what_was_damaged_meanwhile_is_decoded_again(
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_a_full_disk_in_the_middle_of_decoding(squawk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: list[Path]) -> None:
+def test_a_full_disk_in_the_middle_of_decoding(
+    squawk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: list[Path]
+) -> None:
     sync, calls = os.fsync, []
 
     def full(descriptor: int) -> None:
         calls.append(descriptor)
-        if Path(f"/proc/self/fd/{descriptor}").readlink().name.endswith(".partial") and len(opened) > 8:
+        if (
+            Path(f"/proc/self/fd/{descriptor}").readlink().name.endswith(".partial")
+            and len(opened) > 8
+        ):
             raise OSError(28, "No space left on device")
         sync(descriptor)
 
@@ -436,7 +534,8 @@ def test_images_are_mapped_and_not_read(squawk: Path, cache: Path) -> None:
     assert images.shape == (20, 3, 128, 128)
 
 
-# --------------------------------------------------------------------------------------------- networks, λ, whitening, groups
+# ---------------------------------------------------------------------------------------------
+# networks, λ, whitening, groups
 
 
 def test_convnets_have_as_many_blocks_as_the_resolution_asks() -> None:
@@ -462,13 +561,21 @@ def workshop(tmp_path: Path, machine: Machine) -> Workshop:
     ],
 )
 def test_lambda_is_larger_at_high_resolution_unless_said(
-    preset: str, settings: dict[str, str], balance: float, squawk: Path, cache: Path, workshop: Workshop
+    preset: str,
+    settings: dict[str, str],
+    balance: float,
+    squawk: Path,
+    cache: Path,
+    workshop: Workshop,
 ) -> None:
-    grid = Grid(["datadam", "random"], ["imagesquawk", "digits"], [1], [0], preset=preset, settings=settings)
+    grid = Grid(
+        ["datadam", "random"], ["imagesquawk", "digits"], [1], [0], preset=preset, settings=settings
+    )
     large, _, small, _ = grid.cells(Places(squawk, cache), workshop)
     assert large.identity(workshop.machine)["fields"]["balance"] == balance
     assert small.identity(workshop.machine)["fields"]["balance"] == 0.01
-    assert small.distiller == grid.distillers()["datadam"]  # the hashes of what was measured stay as they are
+    # the hashes of what was measured stay as they are
+    assert small.distiller == grid.distillers()["datadam"]
 
 
 def test_lambda_at_64_pixels_is_the_low_one() -> None:
@@ -479,11 +586,16 @@ def test_lambda_at_64_pixels_is_the_low_one() -> None:
 
 def test_whitening_photographs_is_refused_with_the_reason(squawk: Path, cache: Path) -> None:
     message = refused("imagesquawk", Places(squawk, cache), MismatchError, zca=True)
-    assert "imagesquawk is 128x128 and would need a matrix of 49152 x 49152 (18 GiB); use --zca off" in message
+    assert (
+        "imagesquawk is 128x128 and would need a matrix of 49152 x 49152 (18 GiB); use --zca off"
+        in message
+    )
     require_zca(find("imagenet64"))
 
 
-def test_whitened_values_too_many_to_keep_are_whitened_when_asked_for(digits: Loaded, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whitened_values_too_many_to_keep_are_whitened_when_asked_for(
+    digits: Loaded, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loaded = load("digits", Places(None, cache), zca=True)
     kept = loaded.train.values(torch.arange(40))
     monkeypatch.setattr("dcbench.images.MOST_WHITENED_BYTES", 1000)
@@ -506,7 +618,8 @@ def test_classes_are_grouped_so_that_large_images_fit(run: Run) -> None:
     assert groups(128, 4) == 1
 
 
-# ------------------------------------------------------------------------------------------------------- a thousand classes
+# -------------------------------------------------------------------------------------------------------
+# a thousand classes
 
 
 MOST_BYTES = 6 << 30
@@ -522,16 +635,34 @@ def thousand_classes(folder: Path) -> Iterator[str]:
         for split, count in (("train", PER_CLASS), ("val", 1)):
             for number in range(count):
                 noisy = base ^ random.integers(0, 64, base.shape, np.uint8)
-                jpeg(folder / split / id_ / f"{number}.JPEG", np.asarray(Image.fromarray(noisy).resize((72, 66))))
+                jpeg(
+                    folder / split / id_ / f"{number}.JPEG",
+                    np.asarray(Image.fromarray(noisy).resize((72, 66))),
+                )
         yield id_
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("method", ["datadam", "dm"])
 def test_one_step_on_a_thousand_classes_of_64_pixels(method: str, tmp_path: Path) -> None:
-    """One step with all 24 images of each class, one network of one epoch: in less than 6 GB, data and imports included."""
+    """One step with all 24 images of each class, one network of one epoch: in less than 6 GB, data
+    and imports included.
+    """
     assert len(list(thousand_classes(tmp_path / "data" / "imagenet"))) == 1000
-    words = ["--method", method, "--dataset", "imagenet64", "--set", "iterations=1", "--networks", "1", "--epochs", "1", "--threads", "1"]
+    words = [
+        "--method",
+        method,
+        "--dataset",
+        "imagenet64",
+        "--set",
+        "iterations=1",
+        "--networks",
+        "1",
+        "--epochs",
+        "1",
+        "--threads",
+        "1",
+    ]
     places = ["--data-root", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--json"]
     code = (
         "import resource, subprocess, sys\n"
@@ -539,16 +670,34 @@ def test_one_step_on_a_thousand_classes_of_64_pixels(method: str, tmp_path: Path
         "sys.stdout.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024))"
     )
     own = environment(DCBENCH_CACHE=str(tmp_path / "cache"))
-    ran = subprocess.run([sys.executable, "-c", code, *words, *places], cwd=ROOT, env=own, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *words, *places],
+        cwd=ROOT,
+        env=own,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ran.returncode == 0, ran.stderr
     peak = int(ran.stdout)
-    LOG.info("%s: peak %.2f GiB", method, peak / 2**30)  # the figure that docs/reliability.md states
+    # the figure that docs/reliability.md states
+    LOG.info("%s: peak %.2f GiB", method, peak / 2**30)
     assert peak < MOST_BYTES
     (record,) = (tmp_path / "out").rglob("record.json")
     assert json.loads(record.read_text())["budget_images"] == 1000
 
 
 def test_a_data_set_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    answer = ask("run", "--method", "random", "--dataset", "tinyimagenet", "--data-root", tmp_path, "--out", tmp_path / "out")
+    answer = ask(
+        "run",
+        "--method",
+        "random",
+        "--dataset",
+        "tinyimagenet",
+        "--data-root",
+        tmp_path,
+        "--out",
+        tmp_path / "out",
+    )
     assert answer.code == 1
     assert "tinyimagenet was not found: looked for Tiny ImageNet's folders in" in answer.line

@@ -1,4 +1,6 @@
-"""What a machine says of memory: of the work that is being done, not of what the process did before."""
+"""What a machine says of memory: of the work that is being done, not of what the process did
+before.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,13 @@ from dcbench.records import EvaluationRecord, read_record
 from tests.commandline import RANDOM, done, environment
 
 SPENT = 512 << 20  # bytes
-forgets = pytest.mark.skipif(not memory.MARKS.exists(), reason="only Linux forgets how much a process has held")
-keeps = pytest.mark.skipif(memory.gnu_library() is None, reason="only GNU's C library keeps freed memory when it is told to")
+forgets = pytest.mark.skipif(
+    not memory.MARKS.exists(), reason="only Linux forgets how much a process has held"
+)
+keeps = pytest.mark.skipif(
+    memory.gnu_library() is None,
+    reason="only GNU's C library keeps freed memory when it is told to",
+)
 
 
 def spend() -> None:
@@ -29,7 +36,10 @@ def spend() -> None:
 
 def held() -> int:
     """What this process holds now, in bytes."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+    return (
+        int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        * resource.getpagesize()
+    )
 
 
 @forgets
@@ -57,7 +67,9 @@ def test_a_record_tells_the_memory_of_its_own_work(machine: Machine, tmp_path: P
 
 
 def faults_of_rounds() -> list[int]:
-    """How many pages the system cleared in each of twenty rounds: two tensors of 48 MiB, what a layer sees in a hundred images."""
+    """How many pages the system cleared in each of twenty rounds: two tensors of 48 MiB, what a
+    layer sees in a hundred images.
+    """
     resolve("cpu")
     cleared = []
     for _ in range(20):
@@ -86,29 +98,48 @@ def test_kept_memory_is_given_back_where_room_is_needed(machine: Machine) -> Non
 
 
 @pytest.mark.parametrize(
-    ("flags", "precision", "wanted"), [("amx_bf16 avx512_bf16", "bf16", 5), ("avx512_bf16", "bf16", 8.75), ("", "fp32", 50 / 3)]
+    ("flags", "precision", "wanted"),
+    [("amx_bf16 avx512_bf16", "bf16", 5), ("avx512_bf16", "bf16", 8.75), ("", "fp32", 50 / 3)],
 )
-def test_an_estimate_knows_what_multiplies_bf16(flags: str, precision: Precision, wanted: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_estimate_knows_what_multiplies_bf16(
+    flags: str, precision: Precision, wanted: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dcbench.machine._cpu_line", lambda _key: flags)
     machine = Machine(torch.device("cpu"), 1, precision, "compiled")
     assert machine.estimate_seconds(7e11) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(
-    ("flags", "wanted"), [("avx2 amx_bf16", "bf16"), ("avx512f avx512_bf16", "bf16"), ("avx512f avx2", "fp32"), ("", "fp32")]
+    ("flags", "wanted"),
+    [
+        ("avx2 amx_bf16", "bf16"),
+        ("avx512f avx512_bf16", "bf16"),
+        ("avx512f avx2", "fp32"),
+        ("", "fp32"),
+    ],
 )
-def test_auto_is_bf16_where_the_processor_multiplies_it(flags: str, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_bf16_where_the_processor_multiplies_it(
+    flags: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dcbench.machine._cpu_line", lambda _key: flags)
     assert resolve("cpu").precision == wanted
-    assert [resolve("cpu", precision=precision).precision for precision in ("fp32", "bf16")] == ["fp32", "bf16"]
+    assert [resolve("cpu", precision=precision).precision for precision in ("fp32", "bf16")] == [
+        "fp32",
+        "bf16",
+    ]
 
 
-@pytest.mark.parametrize(("capability", "wanted"), [((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "fp32")])
-def test_auto_is_bf16_where_the_gpu_multiplies_it(capability: tuple[int, int], wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("capability", "wanted"), [((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "fp32")]
+)
+def test_auto_is_bf16_where_the_gpu_multiplies_it(
+    capability: tuple[int, int], wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
     assert resolve("cuda:0").precision == wanted
-    assert resolve("cuda:1", here=False).precision == "fp32"  # not on this machine: nothing is known of it
+    # not on this machine: nothing is known of it
+    assert resolve("cuda:1", here=False).precision == "fp32"
 
 
 def test_fp32_on_a_gpu_has_no_tf32_and_torch_can_still_be_asked() -> None:
@@ -130,7 +161,13 @@ assert config.deterministic is True
 with cudnn.flags(enabled=True):
     raise SystemExit(73)  # got as far as here: torch's own code has read both
 """
-    ran = subprocess.run([sys.executable, "-c", words], env=environment(), capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", words],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ran.returncode == 73, ran.stderr
 
 
@@ -146,9 +183,16 @@ with cudnn.flags(enabled=True):
     ],
 )
 def test_work_is_compiled_for_a_gpu_only_where_it_can_be(
-    compilers: set[str], capability: tuple[int, int], triton: bool, count: int, engine: str, monkeypatch: pytest.MonkeyPatch
+    compilers: set[str],
+    capability: tuple[int, int],
+    triton: bool,
+    count: int,
+    engine: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("dcbench.machine.shutil.which", lambda name: name if name in compilers else None)
+    monkeypatch.setattr(
+        "dcbench.machine.shutil.which", lambda name: name if name in compilers else None
+    )
     monkeypatch.setattr("dcbench.machine.find_spec", lambda _name: object() if triton else None)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
@@ -158,7 +202,9 @@ def test_work_is_compiled_for_a_gpu_only_where_it_can_be(
 def test_a_gpu_is_woken_before_its_memory_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(torch.cuda, "init", lambda: asked.append("init"))
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: asked.append(str(device)))
+    monkeypatch.setattr(
+        torch.cuda, "reset_peak_memory_stats", lambda device: asked.append(str(device))
+    )
     Machine(torch.device("cuda:1"), 1, "fp32").forget_peak_memory()
     assert asked == ["init", "cuda:1"]
 
@@ -168,7 +214,9 @@ def test_a_chunk_s_activations_fit_the_cache(precision: Precision, images: int) 
     assert Machine(torch.device("cpu"), 1, precision).chunk(128 * 32 * 32) == images
 
 
-def test_where_nothing_is_forgotten_the_mark_is_the_process_s(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_is_forgotten_the_mark_is_the_process_s(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("STATUS", "MARKS"):
         monkeypatch.setattr(memory, name, tmp_path / "nowhere" / name)
     machine.forget_peak_memory()

@@ -1,4 +1,6 @@
-"""The project's own measurements: what the README says of them is what the records hold, and the orderings are real."""
+"""The project's own measurements: what the README says of them is what the records hold, and the
+orderings are real.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,11 @@ QUICK = [
 
 def means(method: str, ipc: int) -> dict[object, float]:
     """Mean accuracy of each set of a method, by seed."""
-    own = [stored.record for stored in QUICK if (stored.record.method, stored.record.ipc) == (method, ipc)]
+    own = [
+        stored.record
+        for stored in QUICK
+        if (stored.record.method, stored.record.ipc) == (method, ipc)
+    ]
     return {record.seed: sum(record.accuracies) / len(record.accuracies) for record in own}
 
 
@@ -61,7 +67,10 @@ def test_the_quick_protocol_starves_nobody(ipc: int, least: float, most: float) 
     assert least <= sum(sets.values()) / len(sets) <= most
 
 
-@pytest.mark.parametrize(("method", "ipc", "margin"), [("datadam", 1, 0.05), ("datadam", 10, 0.10), ("dm", 1, 0.05), ("dm", 10, 0.10)])
+@pytest.mark.parametrize(
+    ("method", "ipc", "margin"),
+    [("datadam", 1, 0.05), ("datadam", 10, 0.10), ("dm", 1, 0.05), ("dm", 10, 0.10)],
+)
 def test_learned_sets_beat_random_ones(method: str, ipc: int, margin: float) -> None:
     difference = compare(means(method, ipc), means("random", ipc))
     assert difference.difference >= margin
@@ -79,26 +88,42 @@ def test_records_are_whole(stored: StoredRecord) -> None:
 
 def said(row: Mapping[Any, Any]) -> str:
     """A mean with its interval, where there is more than one network, as the page has it."""
-    mean, low, high = (None if pd.isna(row[name]) else f"{100 * row[name]:.1f}" for name in ("mean", "ci95_low", "ci95_high"))
+    mean, low, high = (
+        None if pd.isna(row[name]) else f"{100 * row[name]:.1f}"
+        for name in ("mean", "ci95_low", "ci95_high")
+    )
     return f"{mean} [{low}, {high}]" if low else f"{mean}"
 
 
 def figures_of_the_studies() -> Iterator[tuple[str, str]]:
-    """Each accuracy that the report draws of the studies, as (what was varied, its row on the page)."""
+    """Each accuracy that the report draws of the studies, as (what was varied, its row on the
+    page).
+    """
     found = find_records(STUDIES)
     for drawing in ablation_drawings(found.records):
         if "-network-" not in drawing.name:  # stands in the table over networks
-            yield from ((drawing.name, f"| {row['value']} | {said(row)} |") for row in drawing.data.to_dict("records"))
+            yield from (
+                (drawing.name, f"| {row['value']} | {said(row)} |")
+                for row in drawing.data.to_dict("records")
+            )
     for drawing in condition_drawings(found.records):
         if drawing.name.startswith("augmentations"):
-            yield from ((drawing.name, f"| {row['condition']} | {said(row)} |") for row in drawing.data.to_dict("records"))
+            yield from (
+                (drawing.name, f"| {row['condition']} | {said(row)} |")
+                for row in drawing.data.to_dict("records")
+            )
         else:
             for series, rows in drawing.data.groupby("series"):
-                accuracies = " | ".join(f"{100 * mean:.1f}" for mean in rows.sort_values("x")["mean"])
+                accuracies = " | ".join(
+                    f"{100 * mean:.1f}" for mean in rows.sort_values("x")["mean"]
+                )
                 yield drawing.name, f"| {series} | {accuracies} |"
     for drawing in trace_drawings(found.traces, STUDIES):
         if drawing.name.startswith("trace"):
-            yield from ((drawing.name, f"| {row['x']} | {said(row)} |") for row in drawing.data.to_dict("records"))
+            yield from (
+                (drawing.name, f"| {row['x']} | {said(row)} |")
+                for row in drawing.data.to_dict("records")
+            )
 
 
 def test_the_page_of_the_studies_shows_what_the_records_hold() -> None:
@@ -110,7 +135,10 @@ def test_the_page_of_the_studies_shows_what_the_records_hold() -> None:
 
 def test_the_page_of_protocols_shows_what_whitening_came_to() -> None:
     page = (ROOT / "docs" / "protocols.md").read_text(encoding="utf-8")
-    records = [stored.record for stored in find_records(ROOT / "results" / "measured" / "whitening").records]
+    records = [
+        stored.record
+        for stored in find_records(ROOT / "results" / "measured" / "whitening").records
+    ]
     spaces = {"zca": "of normalised values", "zca-pixels": "of pixels"}
     assert {record.space for record in records} == set(spaces)
     for record in records:
@@ -118,17 +146,28 @@ def test_the_page_of_protocols_shows_what_whitening_came_to() -> None:
         steps = record.changed.get("stopped_after", record.fields["iterations"])
         assert figures.std_networks is not None
         accuracy = f"{100 * figures.mean:.1f} ± {100 * figures.std_networks:.1f}"
-        assert f"| {spaces[record.space]} | {steps:,} | {record.protocol['name']} | {accuracy} |" in page
+        assert (
+            f"| {spaces[record.space]} | {steps:,} | {record.protocol['name']} | {accuracy} |"
+            in page
+        )
 
 
 def test_the_page_of_searches_shows_what_the_records_hold() -> None:
     page = (ROOT / "docs" / "search.md").read_text(encoding="utf-8").splitlines()
-    tables = [table for table in search_tables(MEASURED.searches) if table.columns[0].title == "figure"]
+    tables = [
+        table for table in search_tables(MEASURED.searches) if table.columns[0].title == "figure"
+    ]
     names, held = set(), set()
     for table in tables:
-        places = [place for place, column in enumerate(table.columns) if column.full_title.endswith("measured")]
+        places = [
+            place
+            for place, column in enumerate(table.columns)
+            if column.full_title.endswith("measured")
+        ]
         for name, *cells in table.rows:
-            shown = " | ".join(f"{cells[place - 1].text} {cells[place - 1].detail}".strip() for place in places)
+            shown = " | ".join(
+                f"{cells[place - 1].text} {cells[place - 1].detail}".strip() for place in places
+            )
             names.add(f"| {name.text} |")
             held.add(f"| {name.text} | {shown} |")
     on_page = [line for line in page if any(line.startswith(name) for name in names)]

@@ -1,4 +1,6 @@
-"""MTT: the student against a transcription and finite differences, its two ways of unrolling, and the experts' recordings."""
+"""MTT: the student against a transcription and finite differences, its two ways of unrolling, and
+the experts' recordings.
+"""
 
 from __future__ import annotations
 
@@ -30,34 +32,54 @@ Ends = tuple[Tensor, Tensor]
 
 
 def method(**fields: Any) -> MTT:
-    small = {"iterations": 2, "experts": 2, "expert_epochs": 1, "expert_images": 20, "max_start_epoch": 1, "student_steps": 3}
+    small = {
+        "iterations": 2,
+        "experts": 2,
+        "expert_epochs": 1,
+        "expert_images": 20,
+        "max_start_epoch": 1,
+        "student_steps": 3,
+    }
     return MTT(**{**small, "lr": 10.0, "rate_lr": 1e-3, "student_lr": 0.05, **fields})
 
 
-def in_float64(distiller: MTT, train: TrainSet, ipc: int, run: Run) -> tuple[Student, Tensor, Tensor, Ends]:
-    """A student with images, rate and ends of an expert's path, all in float64 so that differences can be told."""
+def in_float64(
+    distiller: MTT, train: TrainSet, ipc: int, run: Run
+) -> tuple[Student, Tensor, Tensor, Ends]:
+    """A student with images, rate and ends of an expert's path, all in float64 so that differences
+    can be told.
+    """
     student = Student(distiller, train, ipc, run)
     initialise(student.network, run.generator("start"))
     start = flat_weights(student.network).double()
-    target = start + 0.01 * torch.randn(start.shape, generator=run.generator("target"), dtype=torch.float64)
+    target = start + 0.01 * torch.randn(
+        start.shape, generator=run.generator("target"), dtype=torch.float64
+    )
     student.network.double()
     images = first_images("random", train, ipc, run).double()
     return student, images, torch.tensor(0.05, dtype=torch.float64), (start, target)
 
 
-def batches(distiller: MTT, train: TrainSet, images: Tensor, run: Run, step: int) -> Iterator[tuple[Tensor, list[int]]]:
+def batches(
+    distiller: MTT, train: TrainSet, images: Tensor, run: Run, step: int
+) -> Iterator[tuple[Tensor, list[int]]]:
     """What a student sees at each of its steps, pixel by pixel."""
     ipc = len(images) // train.spec.classes
     queue: list[Tensor] = []
     for turn in range(distiller.setting(ipc).student_steps):
         if not queue:
             queue = list(
-                torch.randperm(len(images), generator=run.generator("order", step, turn)).split(distiller.student_batch or len(images))
+                torch.randperm(len(images), generator=run.generator("order", step, turn)).split(
+                    distiller.student_batch or len(images)
+                )
             )
         chosen = queue.pop()
         draw = DSA(train.spec.flips).draw(run.generator("dsa", step, turn), len(chosen))
         operation = FORMULAS[draw.operation]
-        augmented = [operation(images[index], u) for index, u in zip(chosen.tolist(), draw.amounts.tolist(), strict=True)]
+        augmented = [
+            operation(images[index], u)
+            for index, u in zip(chosen.tolist(), draw.amounts.tolist(), strict=True)
+        ]
         yield torch.stack(augmented), [int(index) // ipc for index in chosen]
 
 
@@ -67,16 +89,21 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
 
 @pytest.mark.parametrize("unroll", [True, False])
 @pytest.mark.parametrize("batch", [None, 4])
-def test_loss_and_gradients_equal_the_formula(unroll: bool, batch: int | None, tiny: TrainSet, run: Run) -> None:
+def test_loss_and_gradients_equal_the_formula(
+    unroll: bool, batch: int | None, tiny: TrainSet, run: Run
+) -> None:
     distiller = method(unroll=unroll, student_batch=batch)
     student, images, rate, ends = in_float64(distiller, tiny, 1, run)
     loss, into_images, into_rate = student.loss_and_gradients(images, rate, ends, 5)
     X, alpha = images.clone().requires_grad_(), rate.clone().requires_grad_()
     start, target = (formulas.cut(row, list(student.network.parameters())) for row in ends)
-    wanted = formulas.loss(formulas.arrival(start, list(batches(distiller, tiny, X, run, 5)), alpha), start, target)
+    wanted = formulas.loss(
+        formulas.arrival(start, list(batches(distiller, tiny, X, run, 5)), alpha), start, target
+    )
     wanted_images, wanted_rate = torch.autograd.grad(wanted, (X, alpha))
     assert loss == pytest.approx(float(wanted.detach()), rel=1e-6)
-    assert relative(into_images, wanted_images) < 1e-4  # DSA's scaling and rotation are float32 inside
+    # DSA's scaling and rotation are float32 inside
+    assert relative(into_images, wanted_images) < 1e-4
     assert float(into_rate) == pytest.approx(float(wanted_rate), rel=1e-4)
 
 
@@ -86,7 +113,8 @@ def test_gradients_are_what_finite_differences_say(unroll: bool, tiny: TrainSet,
     _, into_images, into_rate = student.loss_and_gradients(images, rate, ends, 0)
     direction = torch.randn(images.shape, generator=run.generator("direction"), dtype=torch.float64)
 
-    def slope(loss_at: Callable[[float], float], width: float = 1e-8) -> float:  # so small that no ReLU changes its mind
+    # so small that no ReLU changes its mind
+    def slope(loss_at: Callable[[float], float], width: float = 1e-8) -> float:
         return (loss_at(width) - loss_at(-width)) / (2 * width)
 
     along = slope(lambda h: student.loss_and_gradients(images + h * direction, rate, ends, 0)[0])
@@ -99,10 +127,13 @@ def test_gradients_are_what_finite_differences_say(unroll: bool, tiny: TrainSet,
 def test_going_there_and_back_gives_the_gradient_of_the_unrolled_student(
     batch: int | None, tiny: TrainSet, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dcbench.machine.CHUNK_BYTES", {"cpu": 16 * 128 * 8 * 8})  # and cutting its batches changes nothing
+    # and cutting its batches changes nothing
+    monkeypatch.setattr("dcbench.machine.CHUNK_BYTES", {"cpu": 16 * 128 * 8 * 8})
     answers = []
     for unroll in (True, False):
-        student, images, rate, ends = in_float64(method(unroll=unroll, student_batch=batch, student_steps=4), tiny, 2, run)
+        student, images, rate, ends = in_float64(
+            method(unroll=unroll, student_batch=batch, student_steps=4), tiny, 2, run
+        )
         answers.append(student.loss_and_gradients(images, rate, ends, 3))
     (loss, into_images, into_rate), (other_loss, other_images, other_rate) = answers
     assert other_loss == pytest.approx(loss, rel=1e-9)
@@ -134,14 +165,20 @@ def test_there_and_back_the_graph_does_not_grow_with_the_steps(tiny: TrainSet, r
     held: dict[tuple[bool, int], int] = {}
     for unroll in (True, False):
         for steps in (2, 6):
-            student, images, rate, ends = in_float64(method(unroll=unroll, student_steps=steps), tiny, 1, run)
-            held[unroll, steps] = held_bytes(lambda of=student, a=images, b=rate, c=ends: of.loss_and_gradients(a, b, c, 0))  # type: ignore[misc]
+            student, images, rate, ends = in_float64(
+                method(unroll=unroll, student_steps=steps), tiny, 1, run
+            )
+            held[unroll, steps] = held_bytes(
+                lambda of=student, a=images, b=rate, c=ends: of.loss_and_gradients(a, b, c, 0)  # type: ignore[misc]
+            )
     assert held[True, 6] > 2 * held[True, 2]
     assert held[False, 6] < 1.1 * held[False, 2]
     assert held[False, 6] < held[True, 6] / 3
 
 
-def test_the_learned_rate_goes_into_the_recipe_and_trains_the_networks(tiny: TrainSet, run: Run) -> None:
+def test_the_learned_rate_goes_into_the_recipe_and_trains_the_networks(
+    tiny: TrainSet, run: Run
+) -> None:
     run = replace(run, history=[])
     synthetic = method(rate_lr=0.01).distill(tiny, 1, run)
     rate = synthetic.recipe["lr"]
@@ -162,14 +199,23 @@ def test_experts_are_recorded_once_and_serve_every_budget(
     distiller.distill(tiny, 1, first)
     recorded = [read_tensors(path) for path in sorted(tmp_path.glob("*/result.pt"))]
     assert len(recorded) == 2
-    assert sum(expert["weights"].numel() * 4 for expert in recorded) == Experts(distiller, tiny, 1, first).size
+    assert (
+        sum(expert["weights"].numel() * 4 for expert in recorded)
+        == Experts(distiller, tiny, 1, first).size
+    )
     assert not torch.equal(recorded[0]["weights"], recorded[1]["weights"])
     monkeypatch.delattr(Trainer, "train")
     again = Run(0, machine, shared=tmp_path)
     assert len(distiller.distill(tiny, 2, again)) == 20
     assert again.cost.seconds > sum(expert["seconds"] for expert in recorded) > 0
-    assert distiller.shared_macs(tiny, 1) == distiller.shared_macs(tiny, 2)  # which is what an estimate counts once
-    assert 0 < sum(distiller.shared_macs(tiny, 1).values()) < distiller.cost_macs(tiny, 1) < distiller.cost_macs(tiny, 2)
+    # which is what an estimate counts once
+    assert distiller.shared_macs(tiny, 1) == distiller.shared_macs(tiny, 2)
+    assert (
+        0
+        < sum(distiller.shared_macs(tiny, 1).values())
+        < distiller.cost_macs(tiny, 1)
+        < distiller.cost_macs(tiny, 2)
+    )
 
 
 def test_budgets_whose_experts_have_other_lengths_count_their_own(tiny: TrainSet) -> None:
@@ -186,7 +232,9 @@ def test_experts_that_memory_cannot_hold_are_read_from_disk(
     assert torch.equal(method().distill(tiny, 1, Run(0, machine, shared=tmp_path)).images, wanted)
 
 
-def test_an_interrupted_expert_goes_on_to_the_same_bits(tiny: TrainSet, machine: Machine, tmp_path: Path) -> None:
+def test_an_interrupted_expert_goes_on_to_the_same_bits(
+    tiny: TrainSet, machine: Machine, tmp_path: Path
+) -> None:
     asked = count(1)
     with pytest.raises(KeyboardInterrupt):
         method().distill(tiny, 1, Run(0, machine, shared=tmp_path, stop=lambda: next(asked) == 1))
@@ -209,8 +257,13 @@ def test_experts_learn_from_real_images(tiny: TrainSet, machine: Machine, tmp_pa
     assert losses[1] < 0.7 * losses[0]
 
 
-@pytest.mark.parametrize(("ipc", "steps", "start", "lr"), [(1, 50, 2, 1e2), (9, 50, 2, 1e2), (10, 30, 20, 1e2), (50, 30, 40, 1e3)])
-def test_settings_are_those_of_the_budget_below(ipc: int, steps: int, start: int, lr: float) -> None:
+@pytest.mark.parametrize(
+    ("ipc", "steps", "start", "lr"),
+    [(1, 50, 2, 1e2), (9, 50, 2, 1e2), (10, 30, 20, 1e2), (50, 30, 40, 1e3)],
+)
+def test_settings_are_those_of_the_budget_below(
+    ipc: int, steps: int, start: int, lr: float
+) -> None:
     setting = MTT().setting(ipc)
     assert (setting.student_steps, setting.max_start_epoch, setting.lr) == (steps, start, lr)
     assert MTT(student_steps=4, lr=0.5).setting(ipc)[:3] == (4, start, 0.5)
@@ -219,12 +272,16 @@ def test_settings_are_those_of_the_budget_below(ipc: int, steps: int, start: int
 def test_a_rate_that_falls_to_nothing_is_told(tiny: TrainSet, run: Run) -> None:
     synthetic = method(rate_lr=1e6).distill(tiny, 1, run)
     assert synthetic.recipe["lr"] > 0
-    assert run.cost.warnings == ["the student's rate fell below 1e-06 and was put back to it; try a smaller rate_lr"]
+    assert run.cost.warnings == [
+        "the student's rate fell below 1e-06 and was put back to it; try a smaller rate_lr"
+    ]
 
 
 def test_one_class_is_refused(tiny: TrainSet) -> None:
     spec = replace(tiny.spec, class_names=("0",))
-    alone = replace(tiny, spec=spec, images=tiny.images[tiny.by_class[0]], labels=tiny.labels[tiny.by_class[0]])
+    alone = replace(
+        tiny, spec=spec, images=tiny.images[tiny.by_class[0]], labels=tiny.labels[tiny.by_class[0]]
+    )
     assert "single class" in MTT().refuses(alone, 1)
     assert not MTT().refuses(tiny, 1)
 
@@ -236,21 +293,36 @@ def test_an_expert_s_engine_does_not_depend_on_how_many_others_are_asked_for(
     monkeypatch.setattr(Experts, "_record", lambda *_: {"weights": torch.zeros(3, 1)})
     for number in (1, 2, 10):
         distiller = method(experts=number)
-        monkeypatch.setattr(MTT, "shared_macs", lambda *_, all_work=number * work: {"experts": all_work})
-        experts = Experts(distiller, tiny, 1, replace(run, machine=replace(run.machine, engine="auto")))
+        monkeypatch.setattr(
+            MTT, "shared_macs", lambda *_, all_work=number * work: {"experts": all_work}
+        )
+        experts = Experts(
+            distiller, tiny, 1, replace(run, machine=replace(run.machine, engine="auto"))
+        )
         assert experts.run.machine.engine == engine
 
 
-def test_another_version_has_experts_of_its_own(tiny: TrainSet, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_has_experts_of_its_own(
+    tiny: TrainSet, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And the first version finds those that were recorded before versions were kept."""
     monkeypatch.setattr(MTT, "version", 1)
     shared = replace(run, shared=tmp_path)
-    spec = {"epochs": 2, "lr": 0.01, "images": 20, "network": "convnet", "normalisation": "instance"}
+    spec = {
+        "epochs": 2,
+        "lr": 0.01,
+        "images": 20,
+        "network": "convnet",
+        "normalisation": "instance",
+    }
     identities = [
-        {"name": name, "spec": spec, "seed": run.seed, "precision": run.machine.precision} for name in ("mtt-expert-0", "mtt-expert-1")
+        {"name": name, "spec": spec, "seed": run.seed, "precision": run.machine.precision}
+        for name in ("mtt-expert-0", "mtt-expert-1")
     ]
     method().distill(tiny, 1, shared)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{each['name']}-{fingerprint(each)}" for each in identities]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{each['name']}-{fingerprint(each)}" for each in identities
+    ]
     monkeypatch.setattr(MTT, "version", 2)
     method().distill(tiny, 1, shared)
     assert len(list(tmp_path.iterdir())) == 4

@@ -54,7 +54,9 @@ def test_the_grid_has_exactly_720_members_each_with_its_own_name() -> None:
     assert "d3-w128-relu-instance-average" in names
 
 
-@pytest.mark.parametrize(("spec", "every"), [(CIFAR, 1), (GREY, 7)], ids=["32x32 colour", "28x28 grey"])
+@pytest.mark.parametrize(
+    ("spec", "every"), [(CIFAR, 1), (GREY, 7)], ids=["32x32 colour", "28x28 grey"]
+)
 def test_all_720_take_images(spec: ImageSpec, every: int) -> None:
     space = SPACES["convnet720"]
     assert not any(space.refuses(name, spec) for name in space.identifiers())
@@ -72,16 +74,26 @@ def test_a_spread_of_them_takes_a_step_of_training(spec: ImageSpec, machine: Mac
         network = SPACES["convnet720"].build(name, spec)
         initialise(network, generator)
         before = [parameter.detach().clone() for parameter in network.parameters()]
-        loss = Trainer(network, machine).train(images.__getitem__, labels, Schedule(epochs=1), Run(0, machine))
+        loss = Trainer(network, machine).train(
+            images.__getitem__, labels, Schedule(epochs=1), Run(0, machine)
+        )
         assert 0 < loss < 20
-        assert any(not torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
+        assert any(
+            not torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True)
+        )
 
 
-# Convolutions (9·in + 1)·w each; norm 2w (batch, instance, group) or 2·w·s·s (layer); linear (w·s·s + 1)·10.
+# Convolutions (9·in + 1)·w each; norm 2w (batch, instance, group) or 2·w·s·s (layer); linear (w·s·s
+# + 1)·10.
 HAND_COUNTED = {
-    "d3-w128-relu-instance-average": (28 * 128 + 256) + 2 * (1153 * 128 + 256) + (128 * 16 + 1) * 10,  # the published 320,010
+    # the published 320,010
+    "d3-w128-relu-instance-average": (28 * 128 + 256)
+    + 2 * (1153 * 128 + 256)
+    + (128 * 16 + 1) * 10,
     "d1-w32-sigmoid-none-none": 28 * 32 + (32 * 1024 + 1) * 10,
-    "d2-w64-leaky-relu-layer-max": (28 * 64 + 2 * 64 * 1024) + (577 * 64 + 2 * 64 * 256) + (64 * 64 + 1) * 10,
+    "d2-w64-leaky-relu-layer-max": (28 * 64 + 2 * 64 * 1024)
+    + (577 * 64 + 2 * 64 * 256)
+    + (64 * 64 + 1) * 10,
     "d4-w256-relu-batch-max": (28 * 256 + 512) + 3 * (2305 * 256 + 512) + (256 * 4 + 1) * 10,
     "d4-w32-sigmoid-group-none": (28 * 32 + 64) + 3 * (289 * 32 + 64) + (32 * 1024 + 1) * 10,
 }
@@ -97,18 +109,29 @@ def test_what_makes_a_twin_changes_no_operation_counted() -> None:
         for name in space.identifiers()[:: len(space.identifiers()) // 4]:
             with torch.device("meta"):
                 network = space.build(name, SMALL) if not space.refuses(name, SMALL) else None
-            assert space.macs(name, SMALL) == (0.0 if network is None else macs(network, SMALL.shape))
+            assert space.macs(name, SMALL) == (
+                0.0 if network is None else macs(network, SMALL.shape)
+            )
 
 
 def test_four_poolings_are_impossible_at_8_pixels() -> None:
     space = SPACES["convnet720"]
     impossible = {name for name in space.identifiers() if space.refuses(name, SMALL)}
-    assert impossible == {name for name in space.identifiers() if name.startswith("d4") and not name.endswith("-none")}
+    assert impossible == {
+        name for name in space.identifiers() if name.startswith("d4") and not name.endswith("-none")
+    }
     assert len(impossible) == 120
 
 
 @pytest.mark.parametrize(
-    "text", ["", "d5-w32-relu-none-none", "d3-w128-relu-instance", "d3-w128-relu-instance-average\n", "d3-w100-relu-none-max"]
+    "text",
+    [
+        "",
+        "d5-w32-relu-none-none",
+        "d3-w128-relu-instance",
+        "d3-w128-relu-instance-average\n",
+        "d3-w100-relu-none-max",
+    ],
 )
 def test_a_malformed_convnet_is_named(text: str) -> None:
     with pytest.raises(OutOfRangeError, match="no such architecture of convnet720"):
@@ -133,7 +156,9 @@ def test_isomorphs_are_recognised() -> None:
     # The same convolution, reached by skipping along another way.
     first = cell("nor_conv_3x3", "none", "skip_connect", "none", "none", "skip_connect")
     second = cell("skip_connect", "none", "nor_conv_3x3", "none", "none", "skip_connect")
-    assert unique_string(first) != unique_string(cell("nor_conv_1x1", "none", "skip_connect", "none", "none", "skip_connect"))
+    assert unique_string(first) != unique_string(
+        cell("nor_conv_1x1", "none", "skip_connect", "none", "none", "skip_connect")
+    )
     assert unique_string(first) == unique_string(second)
 
 
@@ -144,7 +169,10 @@ def test_isomorphs_are_recognised() -> None:
         ("|none~0|+|none~0|none~1|", "malformed"),
         ("|none~1|+|none~0|none~1|+|none~0|none~1|none~2|", "malformed"),
         ("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|x", "malformed"),
-        ("|nor_conv_5x5~0|+|none~0|none~1|+|none~0|none~1|none~2|", "unknown operation 'nor_conv_5x5'"),
+        (
+            "|nor_conv_5x5~0|+|none~0|none~1|+|none~0|none~1|none~2|",
+            "unknown operation 'nor_conv_5x5'",
+        ),
     ],
 )
 def test_a_malformed_cell_is_named(text: str, complaint: str) -> None:
@@ -159,30 +187,50 @@ def test_any_text_is_a_cell_or_refused(text: str) -> None:
 
 
 def slow_count(operations: tuple[str, ...], per_stage: int, channels: int) -> tuple[int, int]:
-    """Parameters and multiply-accumulates of the published skeleton at 32×32 in 10 classes, layer by layer, with no network built."""
+    """Parameters and multiply-accumulates of the published skeleton at 32×32 in 10 classes, layer
+    by layer, with no network built.
+    """
     kernels = [int(operation[-1]) for operation in operations if operation.startswith("nor_conv")]
-    layers = [(3, channels, 3, 32)]  # inputs, outputs, kernel, pixels per side of the output: the stem
+    # inputs, outputs, kernel, pixels per side of the output: the stem
+    layers = [(3, channels, 3, 32)]
     for width, size in ((channels, 32), (2 * channels, 16), (4 * channels, 8)):
         layers += [(width, width, kernel, size) for kernel in kernels] * per_stage
     shortcuts = []
-    for width, size in ((2 * channels, 16), (4 * channels, 8)):  # between the stages: stride 2, and a shortcut after average pooling
+    # between the stages: stride 2, and a shortcut after average pooling
+    for width, size in ((2 * channels, 16), (4 * channels, 8)):
         layers += [(width // 2, width, 3, size), (width, width, 3, size)]
         shortcuts += [(width // 2, width, 1, size)]
     weights = sum(inputs * outputs * kernel**2 for inputs, outputs, kernel, _ in layers + shortcuts)
-    multiplications = sum(inputs * outputs * kernel**2 * size**2 for inputs, outputs, kernel, size in layers + shortcuts)
-    norms = 2 * sum(outputs for _, outputs, _, _ in layers) + 2 * 4 * channels  # scale and shift; shortcuts have none, the end has one
+    multiplications = sum(
+        inputs * outputs * kernel**2 * size**2
+        for inputs, outputs, kernel, size in layers + shortcuts
+    )
+    # scale and shift; shortcuts have none, the end has one
+    norms = 2 * sum(outputs for _, outputs, _, _ in layers) + 2 * 4 * channels
     return weights + norms + (4 * channels + 1) * 10, multiplications + 4 * channels * 10
 
 
-COUNTED = [nasbench201.cells()[place] for place in range(0, 15_625, 1420)] + [nasbench201.Cell(("nor_conv_3x3",) * 6)]
+COUNTED = [nasbench201.cells()[place] for place in range(0, 15_625, 1420)] + [
+    nasbench201.Cell(("nor_conv_3x3",) * 6)
+]
 
 
-@pytest.mark.parametrize(("per_stage", "channels", "counted"), [(5, 16, COUNTED), (1, 8, COUNTED[-3:])], ids=["published", "small"])
-def test_parameters_and_operations_of_cells_are_what_a_hand_counts(per_stage: int, channels: int, counted: list[nasbench201.Cell]) -> None:
+@pytest.mark.parametrize(
+    ("per_stage", "channels", "counted"),
+    [(5, 16, COUNTED), (1, 8, COUNTED[-3:])],
+    ids=["published", "small"],
+)
+def test_parameters_and_operations_of_cells_are_what_a_hand_counts(
+    per_stage: int, channels: int, counted: list[nasbench201.Cell]
+) -> None:
     for cell in counted:
         with torch.device("meta"):
-            network = nasbench201.CellNetwork(cell, (3, 32, 32), 10, per_stage=per_stage, channels=channels)
-        assert (parameters(network), macs(network, (3, 32, 32))) == slow_count(cell.operations, per_stage, channels), str(cell)
+            network = nasbench201.CellNetwork(
+                cell, (3, 32, 32), 10, per_stage=per_stage, channels=channels
+            )
+        assert (parameters(network), macs(network, (3, 32, 32))) == slow_count(
+            cell.operations, per_stage, channels
+        ), str(cell)
     assert len(COUNTED) >= 10
 
 
@@ -193,7 +241,9 @@ def test_the_largest_cell_has_the_published_size() -> None:
 
 def test_a_cell_computes_what_its_string_says(machine: Machine) -> None:
     """Node by node, with the network's own modules, written out."""
-    cell = nasbench201.parse("|nor_conv_3x3~0|+|avg_pool_3x3~0|skip_connect~1|+|none~0|nor_conv_1x1~1|skip_connect~2|")
+    cell = nasbench201.parse(
+        "|nor_conv_3x3~0|+|avg_pool_3x3~0|skip_connect~1|+|none~0|nor_conv_1x1~1|skip_connect~2|"
+    )
     network = nasbench201.CellNetwork(cell, (3, 8, 8), 10, per_stage=1, channels=4)
     network.eval()
     images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -212,7 +262,12 @@ def test_a_cell_computes_what_its_string_says(machine: Machine) -> None:
 def test_cells_without_any_operation_still_train(machine: Machine) -> None:
     network = SPACES["nasbench201"].build(SPACES["nasbench201"].identifiers()[0], SMALL)
     images = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert Trainer(network, machine).train(images.__getitem__, torch.arange(4), Schedule(epochs=1), Run(0, machine)) > 0
+    assert (
+        Trainer(network, machine).train(
+            images.__getitem__, torch.arange(4), Schedule(epochs=1), Run(0, machine)
+        )
+        > 0
+    )
 
 
 def test_widths_of_a_stage_double() -> None:

@@ -1,4 +1,6 @@
-"""AlexNet, VGG-11 and ResNet-18: sizes counted by hand and published, slow transcriptions, what they tell of themselves."""
+"""AlexNet, VGG-11 and ResNet-18: sizes counted by hand and published, slow transcriptions, what
+they tell of themselves.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,18 @@ from dcbench.networks.convnet import Normalisation
 from tests.reference.networks import normalised
 
 SPEC = ImageSpec("toy", "0" * 12, channels=3, size=32, class_names=tuple("0123456789"))
-ALEXNET = [(3, 128, 5), (128, 192, 5), (192, 256, 3), (256, 192, 3), (192, 192, 3)]  # channels, width, kernel
-VGG11 = [(3, 64, 3), (64, 128, 3), (128, 256, 3), (256, 256, 3), (256, 512, 3), (512, 512, 3), (512, 512, 3), (512, 512, 3)]
+# channels, width, kernel
+ALEXNET = [(3, 128, 5), (128, 192, 5), (192, 256, 3), (256, 192, 3), (192, 192, 3)]
+VGG11 = [
+    (3, 64, 3),
+    (64, 128, 3),
+    (128, 256, 3),
+    (256, 256, 3),
+    (256, 512, 3),
+    (512, 512, 3),
+    (512, 512, 3),
+    (512, 512, 3),
+]
 NORMS: list[Normalisation] = ["instance", "batch"]
 
 
@@ -42,16 +54,25 @@ def stack_parameters(layers: list[tuple[int, int, int]], features: int, norms: b
     ],
 )
 def test_numbers_of_parameters(name: str, normalisation: Normalisation, by_hand: int) -> None:
-    assert sum(parameter.numel() for parameter in build_network(name, SPEC, normalisation).parameters()) == by_hand
+    assert (
+        sum(
+            parameter.numel() for parameter in build_network(name, SPEC, normalisation).parameters()
+        )
+        == by_hand
+    )
 
 
 def test_multiply_accumulates_counted_by_hand() -> None:
     sides = {"alexnet": [32, 16, 8, 8, 8], "vgg11": [32, 16, 8, 8, 4, 4, 2, 2]}
     for name, layers, features in (("alexnet", ALEXNET, 3072), ("vgg11", VGG11, 512)):
         pairs = zip(sides[name], layers, strict=True)
-        by_hand = sum(side**2 * channels * width * kernel**2 for side, (channels, width, kernel) in pairs) + features * 10
+        by_hand = (
+            sum(side**2 * channels * width * kernel**2 for side, (channels, width, kernel) in pairs)
+            + features * 10
+        )
         assert macs(build_network(name, SPEC), SPEC.shape) == by_hand
-    assert macs(build_network("resnet18", SPEC), SPEC.shape) == pytest.approx(0.556e9, rel=0.01)  # published: 0.56 G
+    # published: 0.56 G
+    assert macs(build_network("resnet18", SPEC), SPEC.shape) == pytest.approx(0.556e9, rel=0.01)
 
 
 def fresh(name: str, normalisation: Normalisation) -> tuple[nn.Module, Tensor]:
@@ -62,18 +83,23 @@ def fresh(name: str, normalisation: Normalisation) -> tuple[nn.Module, Tensor]:
 
 
 def normalise(values: Tensor, normalisation: Normalisation) -> Tensor:
-    return normalised(values, (0, 2, 3) if normalisation == "batch" else (2, 3))  # scale 1 and shift 0, as they begin
+    # scale 1 and shift 0, as they begin
+    return normalised(values, (0, 2, 3) if normalisation == "batch" else (2, 3))
 
 
 @pytest.mark.parametrize("normalisation", NORMS)
 @pytest.mark.parametrize(("name", "pooled"), [("alexnet", (0, 1, 4)), ("vgg11", (0, 1, 3, 5, 7))])
-def test_a_stack_is_its_transcription(name: str, pooled: tuple[int, ...], normalisation: Normalisation) -> None:
+def test_a_stack_is_its_transcription(
+    name: str, pooled: tuple[int, ...], normalisation: Normalisation
+) -> None:
     network, images = fresh(name, normalisation)
     seen = network.observe(images)  # type: ignore[operator]
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     values, taps = images, []
     for index, convolution in enumerate(convolutions):
-        raw = F.conv2d(values, convolution.weight, convolution.bias, padding=convolution.kernel_size[0] // 2)
+        raw = F.conv2d(
+            values, convolution.weight, convolution.bias, padding=convolution.kernel_size[0] // 2
+        )
         values = normalise(raw, normalisation).clamp(min=0)
         taps.append(values)
         values = F.max_pool2d(values, 2) if index in pooled else values
@@ -90,7 +116,9 @@ def test_resnet_is_its_transcription(normalisation: Normalisation) -> None:
     weights = iter([module.weight for module in network.modules() if isinstance(module, nn.Conv2d)])
 
     def convolved(values: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
-        return normalise(F.conv2d(values, weight, stride=stride, padding=weight.shape[-1] // 2), normalisation)
+        return normalise(
+            F.conv2d(values, weight, stride=stride, padding=weight.shape[-1] // 2), normalisation
+        )
 
     values = convolved(images, next(weights)).relu()
     taps = [values]
@@ -106,7 +134,11 @@ def test_resnet_is_its_transcription(normalisation: Normalisation) -> None:
     for ours, theirs in zip(seen.taps, taps, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-3)
     assert torch.allclose(seen.features, values.mean((2, 3)), atol=1e-3)
-    assert torch.allclose(seen.logits, F.linear(seen.features, network.classifier.weight, network.classifier.bias), atol=1e-4)  # type: ignore[union-attr, arg-type]
+    assert torch.allclose(
+        seen.logits,
+        F.linear(seen.features, network.classifier.weight, network.classifier.bias),  # type: ignore[union-attr, arg-type]
+        atol=1e-4,
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -137,8 +169,16 @@ def test_images_that_a_network_pools_away_are_refused() -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_weight_takes_part(name: str) -> None:
-    network, images = build_network(name, SPEC), torch.randn(4, *SPEC.shape, generator=torch.Generator().manual_seed(0))
+    network, images = (
+        build_network(name, SPEC),
+        torch.randn(4, *SPEC.shape, generator=torch.Generator().manual_seed(0)),
+    )
     F.cross_entropy(network(images), torch.arange(4)).backward()
-    idle = [key for key, weight in network.named_parameters() if weight.grad is None or not bool(weight.grad.any())]
-    # A bias before instance normalisation is taken away by it: its gradient is nothing but rounding.
+    idle = [
+        key
+        for key, weight in network.named_parameters()
+        if weight.grad is None or not bool(weight.grad.any())
+    ]
+    # A bias before instance normalisation is taken away by it: its gradient is nothing but
+    # rounding.
     assert idle == []

@@ -1,4 +1,6 @@
-"""The page in a real browser: it opens without a complaint, sorts, filters, shows its images; by keyboard, and on a phone."""
+"""The page in a real browser: it opens without a complaint, sorts, filters, shows its images; by
+keyboard, and on a phone.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="no playwright: pip install playwright"
+    )
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         pytest.skip("no Chromium on the path: apt-get install chromium")
@@ -36,12 +40,18 @@ def browser() -> Iterator[Browser]:
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A page of two data sets and two budgets, with one set's images and curve."""
     root = tmp_path_factory.mktemp("results")
-    records = [*fixed(), *sets("dm", [(0.2, 0.22), (0.21, 0.2)], ipc=1), *sets("random", SETS["random"], dataset="digits")]
+    records = [
+        *fixed(),
+        *sets("dm", [(0.2, 0.22), (0.21, 0.2)], ipc=1),
+        *sets("random", SETS["random"], dataset="digits"),
+    ]
     for number, stored in enumerate(records):
         write_record(root / f"set{number}" / "record.json", stored.record)
         if stored.record.method == "datadam":
             Image.new("RGB", (344, 344), "teal").save(root / f"set{number}" / "images.png")
-            (root / f"set{number}" / "history.csv").write_text("step,loss\n1,9\n2,4\n3,2\n", encoding="utf-8")
+            (root / f"set{number}" / "history.csv").write_text(
+                "step,loss\n1,9\n2,4\n3,2\n", encoding="utf-8"
+            )
     return write_page(find_records(root), root, root / "page").as_uri()
 
 
@@ -52,7 +62,12 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     opened = browser.new_page(viewport={"width": 1280, "height": 900})
     opened.on("console", lambda message: complaints.append(message.text))
     opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("request", lambda request: complaints.append(request.url) if request.url[:5] not in ("file:", "data:") else None)
+    opened.on(
+        "request",
+        lambda request: (
+            complaints.append(request.url) if request.url[:5] not in ("file:", "data:") else None
+        ),
+    )
     opened.goto(address)
     yield opened
     opened.close()
@@ -63,7 +78,10 @@ def rows(page: Page) -> list[str]:
     """Method and budget of each row that is seen, from the top."""
     seen = page.locator(".board-table > tbody:visible")
     names = seen.locator("th.method").all_inner_texts()
-    return [f"{name} {ipc}" for name, ipc in zip(names, seen.locator("td.ipc").all_inner_texts(), strict=True)]
+    return [
+        f"{name} {ipc}"
+        for name, ipc in zip(names, seen.locator("td.ipc").all_inner_texts(), strict=True)
+    ]
 
 
 WRITTEN = ["DM 1", "DataDAM 10", "DM 10", "Random 10", "Random 10"]
@@ -109,7 +127,9 @@ def test_it_shows_images_curves_and_provenance(page: Page) -> None:
     page.get_by_text("3 sets in detail").first.click()
     image = page.locator("img:visible").first
     image.scroll_into_view_if_needed()
-    page.wait_for_function("image => image.complete && image.naturalWidth === 344", arg=image.element_handle())
+    page.wait_for_function(
+        "image => image.complete && image.naturalWidth === 344", arg=image.element_handle()
+    )
     assert page.locator("svg.curve:visible").count() == 3
     page.get_by_text("Provenance").locator("visible=true").first.click()
     assert page.get_by_text("datadam, version 1").first.is_visible()
@@ -135,12 +155,19 @@ def test_it_is_used_by_keyboard_alone(page: Page) -> None:
 def test_it_is_readable_at_the_width_of_a_phone(page: Page, scheme: str) -> None:
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     page.set_viewport_size({"width": 375, "height": 800})
-    page.locator(".more > td > details").evaluate_all("all => all.forEach(each => { each.open = true })")
+    page.locator(".more > td > details").evaluate_all(
+        "all => all.forEach(each => { each.open = true })"
+    )
     assert page.evaluate("document.documentElement.scrollWidth") == 375
     wider = "all => all.filter(each => each.getBoundingClientRect().right > 375).length"
     assert page.locator("body *:visible").evaluate_all(wider) == 0
     small = "all => all.filter(each => parseFloat(getComputedStyle(each).fontSize) < 12).length"
-    assert page.locator("td:visible, th:visible, p:visible, dd:visible, li:visible").evaluate_all(small) == 0
+    assert (
+        page.locator("td:visible, th:visible, p:visible, dd:visible, li:visible").evaluate_all(
+            small
+        )
+        == 0
+    )
     page.get_by_label("Sort by").select_option("accuracy")
     assert rows(page)[0] == "DataDAM 10"
     assert contrast(page) >= 4.5
@@ -148,11 +175,15 @@ def test_it_is_readable_at_the_width_of_a_phone(page: Page, scheme: str) -> None
 
 def contrast(page: Page) -> float:
     """Of text and its background, as WCAG 2 defines it."""
-    colours = page.evaluate("['color', 'backgroundColor'].map(name => getComputedStyle(document.querySelector('.board'))[name])")
+    colours = page.evaluate(
+        "['color', 'backgroundColor'].map(name => getComputedStyle(document.querySelector('.board'))[name])"
+    )
 
     def luminance(colour: str) -> float:
         parts = [int(part) / 255 for part in colour[4:-1].split(",")]
-        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        linear = [
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        ]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
     lighter, darker = sorted(map(luminance, colours), reverse=True)

@@ -1,4 +1,6 @@
-"""What bf16 changes: differences are paired by network, and only of the same work in both precisions."""
+"""What bf16 changes: differences are paired by network, and only of the same work in both
+precisions.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from tests.fixed_records import record
 FP32, BF16 = (0.30, 0.32, 0.34), (0.301, 0.322, 0.340)
 
 
-def judged(precision: str, accuracies: tuple[float, ...], made: str = "fp32", artifact: str = "aaaa") -> EvaluationRecord:
+def judged(
+    precision: str, accuracies: tuple[float, ...], made: str = "fp32", artifact: str = "aaaa"
+) -> EvaluationRecord:
     found = record("dm", accuracies, precision=precision, artifact_hash=artifact).record
     assert found.distillation is not None
     return replace(found, distillation=replace(found.distillation, precision=made))
@@ -37,7 +41,11 @@ def test_an_interval_that_leaves_the_margin_is_said_to() -> None:
 
 
 def test_distilling_is_compared_between_sets_that_are_judged_in_bf16() -> None:
-    sets = [judged("bf16", FP32, "fp32", "aaaa"), judged("bf16", BF16, "bf16", "bbbb"), judged("fp32", FP32, "bf16", "cccc")]
+    sets = [
+        judged("bf16", FP32, "fp32", "aaaa"),
+        judged("bf16", BF16, "bf16", "bbbb"),
+        judged("fp32", FP32, "bf16", "cccc"),
+    ]
     assert [row.what for row in rows(sets)] == ["distilling dm, seed 0"]
 
 

@@ -1,4 +1,6 @@
-"""Records: what is written is read back; what is wrong is refused by name; a folder of them is read as far as it can be."""
+"""Records: what is written is read back; what is wrong is refused by name; a folder of them is read
+as far as it can be.
+"""
 
 from __future__ import annotations
 
@@ -44,13 +46,23 @@ seconds = st.floats(0, 1e9)
 plain = st.dictionaries(
     texts,
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | texts,
         lambda values: st.lists(values, max_size=3) | st.dictionaries(texts, values, max_size=3),
         max_leaves=5,
     ),
     max_size=3,
 )
-scores = st.builds(NetworkScore, whole, st.floats(0, 1), st.none() | st.floats(allow_nan=False, allow_infinity=False), seconds)
+scores = st.builds(
+    NetworkScore,
+    whole,
+    st.floats(0, 1),
+    st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    seconds,
+)
 distillations = st.builds(
     Distillation,
     distill_seconds=seconds,
@@ -68,19 +80,32 @@ distillations = st.builds(
 )
 
 
-several_scores = st.lists(scores, min_size=1, max_size=4, unique_by=lambda score: score.network).map(tuple)
-file_names = st.text(st.characters(min_codepoint=32, exclude_characters="/\\:", codec="utf-8"), min_size=1, max_size=20)
+several_scores = st.lists(
+    scores, min_size=1, max_size=4, unique_by=lambda score: score.network
+).map(tuple)
+file_names = st.text(
+    st.characters(min_codepoint=32, exclude_characters="/\\:", codec="utf-8"),
+    min_size=1,
+    max_size=20,
+)
 coordinates = st.floats(allow_nan=False, allow_infinity=False)
 finite = st.floats(0, 1e300)
 points = {
     TraceRecord: st.lists(
-        st.builds(TracePoint, whole, file_names.filter(lambda name: name not in (".", "..")), several_scores),
+        st.builds(
+            TracePoint,
+            whole,
+            file_names.filter(lambda name: name not in (".", "..")),
+            several_scores,
+        ),
         min_size=1,
         max_size=3,
         unique_by=lambda point: point.step,
     ).map(lambda points: tuple(sorted(points, key=lambda point: point.step))),
     EmbeddingRecord: st.lists(
-        st.builds(EmbeddedImage, coordinates, coordinates, st.integers(0, 1), st.booleans()), min_size=1, max_size=5
+        st.builds(EmbeddedImage, coordinates, coordinates, st.integers(0, 1), st.booleans()),
+        min_size=1,
+        max_size=5,
     ).map(tuple),
 }
 
@@ -100,13 +125,17 @@ def records(kind: type[Record]) -> st.SearchStrategy[Record]:
         **dict.fromkeys(("paper", "preset"), st.none() | names),
         **dict.fromkeys(("method_version", "seed", "peak_memory_bytes"), st.none() | whole),
         **dict.fromkeys(("epoch_seconds", "compile_seconds"), st.none() | seconds),
-        **dict.fromkeys(("dataset_note", "holdout", "artifact_sha256", "content", "device_name", "code"), texts),
+        **dict.fromkeys(
+            ("dataset_note", "holdout", "artifact_sha256", "content", "device_name", "code"), texts
+        ),
         **dict.fromkeys(("budget_images", "threads"), positive),
         "ipc": st.none() | positive,
         **dict.fromkeys(("evaluation_seed", "network_seed", "embedding_seed"), whole),
         **dict.fromkeys(("evaluate_seconds", "seconds"), seconds),
     }
-    return st.builds(kind, **{field.name: by_field.get(field.name, names) for field in dataclasses.fields(kind)})
+    return st.builds(
+        kind, **{field.name: by_field.get(field.name, names) for field in dataclasses.fields(kind)}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +170,9 @@ def test_a_record_survives_the_disk(tmp_path: Path, example: dict[str, Any]) -> 
 
 
 def test_the_example_is_a_record_of_a_run(example: dict[str, Any]) -> None:
-    (place,) = re.findall(r"^The record in `(.+)`$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    (place,) = re.findall(
+        r"^The record in `(.+)`$", README.read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert read_record(README.parent / place) == EvaluationRecord.from_json(example)
     assert example["fields"].items() >= find(example["method"]).presets[example["preset"]].items()
     assert example["protocol"] == PROTOCOLS["quick"].to_json() | {"precision": "bf16"}
@@ -149,7 +180,13 @@ def test_the_example_is_a_record_of_a_run(example: dict[str, Any]) -> None:
 
 def test_accuracies_are_in_the_networks_order(example: dict[str, Any]) -> None:
     backwards = {**example, "networks": example["networks"][::-1]}
-    assert EvaluationRecord.from_json(backwards).accuracies == (0.4519, 0.4432, 0.4468, 0.4445, 0.4413)
+    assert EvaluationRecord.from_json(backwards).accuracies == (
+        0.4519,
+        0.4432,
+        0.4468,
+        0.4445,
+        0.4413,
+    )
 
 
 def test_every_field_is_documented(example: dict[str, Any]) -> None:
@@ -171,10 +208,17 @@ def test_every_field_is_documented(example: dict[str, Any]) -> None:
 
 def test_every_field_is_wanted(example: dict[str, Any]) -> None:
     later = {"changed", "content"}  # which older files do not have
-    assert EvaluationRecord.from_json({key: value for key, value in example.items() if key not in later}).content == ""
+    assert (
+        EvaluationRecord.from_json(
+            {key: value for key, value in example.items() if key not in later}
+        ).content
+        == ""
+    )
     for name in example.keys() - later:
         with pytest.raises(FileFormatError, match=name):
-            EvaluationRecord.from_json({key: value for key, value in example.items() if key != name}, "some.json")
+            EvaluationRecord.from_json(
+                {key: value for key, value in example.items() if key != name}, "some.json"
+            )
 
 
 WRONG = [
@@ -196,11 +240,27 @@ WRONG = [
     ("fields", {"lr": {1, 2}}, "field fields.lr holds a set"),
     ("networks", [], "field networks must not be empty"),
     ("networks", {}, "field networks must be a list"),
-    ("networks", [{"network": 0, "accuracy": 45.1, "loss": 0.1, "seconds": 1.0}], r"networks\[0\].accuracy must be at most 1, got 45.1"),
-    ("networks", [{"network": 0, "accuracy": 0.4, "loss": 0.1}], r"networks\[0\].seconds is missing"),
-    ("networks", [{"network": 0, "accuracy": 0.4, "loss": 0.1, "seconds": 1.0}] * 2, "names a network twice"),
+    (
+        "networks",
+        [{"network": 0, "accuracy": 45.1, "loss": 0.1, "seconds": 1.0}],
+        r"networks\[0\].accuracy must be at most 1, got 45.1",
+    ),
+    (
+        "networks",
+        [{"network": 0, "accuracy": 0.4, "loss": 0.1}],
+        r"networks\[0\].seconds is missing",
+    ),
+    (
+        "networks",
+        [{"network": 0, "accuracy": 0.4, "loss": 0.1, "seconds": 1.0}] * 2,
+        "names a network twice",
+    ),
     ("distillation", {}, "field distillation.engine is missing"),
-    ("versions", {"dcbench": "1", "torch": "2", "python": "3", "numpy": "2"}, "unknown field 'versions.numpy'"),
+    (
+        "versions",
+        {"dcbench": "1", "torch": "2", "python": "3", "numpy": "2"},
+        "unknown field 'versions.numpy'",
+    ),
     ("created", "yesterday", "field created must be a time in ISO form"),
     ("surprise", 1, "unknown field 'surprise'"),
     ("format_version", 2, "newer than 1"),
@@ -210,7 +270,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "value", "complaint"), WRONG)
-def test_a_wrong_field_is_refused_by_name(example: dict[str, Any], name: str, value: object, complaint: str) -> None:
+def test_a_wrong_field_is_refused_by_name(
+    example: dict[str, Any], name: str, value: object, complaint: str
+) -> None:
     with pytest.raises(FileFormatError, match=rf"^some\.json: .*{complaint}"):
         EvaluationRecord.from_json({**example, name: value}, "some.json")
 
@@ -223,13 +285,17 @@ def test_nesting_without_end_is_refused(example: dict[str, Any]) -> None:
         EvaluationRecord.from_json({**example, "fields": deep})
 
 
-def test_a_record_that_could_not_be_read_is_not_written(tmp_path: Path, example: dict[str, Any]) -> None:
+def test_a_record_that_could_not_be_read_is_not_written(
+    tmp_path: Path, example: dict[str, Any]
+) -> None:
     record = EvaluationRecord.from_json(example)
     path = tmp_path / "record.json"
     write_record(path, record)
     before = path.read_bytes()
     broken = dataclasses.replace(record, networks=(NetworkScore(0, float("nan"), None, 1.0),))
-    with pytest.raises(FileFormatError, match=r"networks\[0\]\.accuracy must be a finite number, got nan"):
+    with pytest.raises(
+        FileFormatError, match=r"networks\[0\]\.accuracy must be a finite number, got nan"
+    ):
         write_record(path, broken)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["record.json"]
@@ -278,7 +344,13 @@ def test_a_strange_file_hides_no_other(tmp_path: Path, example: dict[str, Any]) 
     assert len(found.problems) == len(CONTENTS) + 4
     assert not any("\n" in problem for problem in found.problems)
     said = "; ".join(found.problems)
-    for words in ("unknown kind of record 'poem'", "format_version 2 is newer", "is a folder", "is not a file", "16777217 bytes"):
+    for words in (
+        "unknown kind of record 'poem'",
+        "format_version 2 is newer",
+        "is a folder",
+        "is not a file",
+        "16777217 bytes",
+    ):
         assert words in said
 
 
@@ -287,15 +359,28 @@ def test_records_are_found_in_order_and_labelled(tmp_path: Path, example: dict[s
     store(tmp_path / "a" / "measured" / "deep", {**example, "seed": 2})
     store(tmp_path / "a", {**example, "seed": 3})
     found = find_records(tmp_path)
-    assert [(stored.record.seed, stored.origin) for stored in found.records] == [(2, "measured"), (3, "yours"), (1, "yours")]
-    assert [stored.origin for stored in find_records(tmp_path / "a" / "measured").records] == ["measured"]
+    assert [(stored.record.seed, stored.origin) for stored in found.records] == [
+        (2, "measured"),
+        (3, "yours"),
+        (1, "yours"),
+    ]
+    assert [stored.origin for stored in find_records(tmp_path / "a" / "measured").records] == [
+        "measured"
+    ]
     assert found.problems == ()
 
 
-def test_a_record_that_says_the_same_stays_as_it_was(tmp_path: Path, example: dict[str, Any]) -> None:
+def test_a_record_that_says_the_same_stays_as_it_was(
+    tmp_path: Path, example: dict[str, Any]
+) -> None:
     path = store(tmp_path, example)
     before = path.read_bytes()
-    later = {**example, "created": "2027-02-01T00:00:00", "code": "another", "versions": {**example["versions"], "dcbench": "9"}}
+    later = {
+        **example,
+        "created": "2027-02-01T00:00:00",
+        "code": "another",
+        "versions": {**example["versions"], "dcbench": "9"},
+    }
     write_record(path, EvaluationRecord.from_json(later))
     assert path.read_bytes() == before
     other = {**later, "networks": example["networks"][:1]}
@@ -329,7 +414,9 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path, example: dict[
     file.symlink_to(outside / "record.json")
     found = find_records(inside)
     assert [stored.record.seed for stored in found.records] == [1]
-    assert found.problems == tuple(f"{link} is a link that leaves {inside}; not followed" for link in (inside / "folder", file))
+    assert found.problems == tuple(
+        f"{link} is a link that leaves {inside}; not followed" for link in (inside / "folder", file)
+    )
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
@@ -339,6 +426,16 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 
 def test_reports_need_neither_torch_nor_the_command_line() -> None:
     code = "import sys, dcbench.records, dcbench.report, dcbench.report.frames, dcbench.studies; print(*sys.modules)"
-    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert "dcbench.report" in modules
-    assert not {"torch", "click", "rich", "dcbench.images", "dcbench.distiller", "dcbench.machine", "dcbench.cli"} & set(modules)
+    assert not {
+        "torch",
+        "click",
+        "rich",
+        "dcbench.images",
+        "dcbench.distiller",
+        "dcbench.machine",
+        "dcbench.cli",
+    } & set(modules)

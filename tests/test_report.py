@@ -1,4 +1,6 @@
-"""Tables from fixed records, word for word; what must never be mixed; what a hostile name must not do."""
+"""Tables from fixed records, word for word; what must never be mixed; what a hostile name must not
+do.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,16 @@ from hypothesis import strategies as st
 from dcbench.errors import StorageError, UnknownNameError
 from dcbench.importers import LAYOUTS
 from dcbench.records import StoredRecord, write_record
-from dcbench.report import Table, build_tables, summary_rows, tidy_frame, to_csv, to_latex, to_markdown, write_tables
+from dcbench.report import (
+    Table,
+    build_tables,
+    summary_rows,
+    tidy_frame,
+    to_csv,
+    to_latex,
+    to_markdown,
+    write_tables,
+)
 from dcbench.report.escapes import latex, markdown
 from dcbench.report.published import PUBLISHED
 from dcbench.report.variants import LAYOUTS as NAMES_OF_LAYOUTS
@@ -29,7 +40,9 @@ from dcbench.studies import STUDIES
 from tests.fixed_records import EXAMPLE, FOREIGN, HOSTILE, SETS, fixed, record, sets
 
 ROOT = Path(__file__).parents[1]
-SMALL = dataclasses.replace(STUDIES["table3"], methods=("random", "mmd", "dm", "datadam"), ipcs=(1, 10))
+SMALL = dataclasses.replace(
+    STUDIES["table3"], methods=("random", "mmd", "dm", "datadam"), ipcs=(1, 10)
+)
 
 
 def only(records: Iterable[StoredRecord]) -> Table:
@@ -101,7 +114,9 @@ def test_latex_of_a_study_word_for_word() -> None:
     body, notes = f"\n\\label{body}".split("Bold:", 1)
     assert head == "\\begin{table}[htbp]\n\\centering\n\\caption{" + latex(CAPTION) + "}"
     assert body == LATEX
-    assert notes.endswith("Trained and tested in the space of the set: normalised.\\par\n\\end{minipage}\n\\end{table}\n")
+    assert notes.endswith(
+        "Trained and tested in the space of the set: normalised.\\par\n\\end{minipage}\n\\end{table}\n"
+    )
 
 
 def test_the_order_of_the_records_does_not_matter() -> None:
@@ -169,19 +184,37 @@ def test_what_cannot_be_compared_stands_apart(changes: dict[str, Any]) -> None:
     assert [len(table.rows) for table in tables] == [1, 1]
     assert not any(row[1].emphasis for table in tables for row in table.rows)
     assert tables[0].caption != tables[1].caption
-    assert len(summary_rows([*sets("dm", SETS["dm"]), *sets("dm", SETS["datadam"], **changes)])) == 2
+    assert (
+        len(summary_rows([*sets("dm", SETS["dm"]), *sets("dm", SETS["datadam"], **changes)])) == 2
+    )
 
 
 def test_who_chose_an_augmentation_makes_no_protocol() -> None:
     """A set that asks for none itself is trained alike where the user says so."""
     chosen = {**EXAMPLE["protocol"], "chosen": ["augment"]}
-    assert len(only([*sets("dm", SETS["dm"]), *sets("mtt", SETS["dm"], protocol=chosen, protocol_hash="other")]).rows) == 2
+    assert (
+        len(
+            only(
+                [
+                    *sets("dm", SETS["dm"]),
+                    *sets("mtt", SETS["dm"], protocol=chosen, protocol_hash="other"),
+                ]
+            ).rows
+        )
+        == 2
+    )
 
 
 def test_training_images_that_judge_stand_apart_and_beside_nothing_published() -> None:
     apart = {"protocol": {**EXAMPLE["protocol"], "judged_on": "holdout"}}
     tables = build_tables([*sets("dm", SETS["dm"]), *sets("dm", SETS["dm"], **apart)])
-    (own,) = [table for table in tables if table.caption.startswith("Accuracy on training images kept from distillation (%) on CIFAR-10")]
+    (own,) = [
+        table
+        for table in tables
+        if table.caption.startswith(
+            "Accuracy on training images kept from distillation (%) on CIFAR-10"
+        )
+    ]
     assert len(tables) == 2
     assert not [column for column in own.columns if "published" in column.full_title]
 
@@ -190,19 +223,32 @@ def test_a_snapshot_is_named_by_its_step_and_stands_beside_nothing_published() -
     early = {"artifact_hash": "datadam hash-step100", "changed": {"stopped_after": 100}}
     table = only([*sets("datadam", SETS["datadam"]), *sets("datadam", SETS["dm"], **early)])
     published = [column.full_title for column in table.columns].index("IPC 10, published")
-    assert {label: text != "–" for label, text in cells(table, published).items() if label.startswith("DataDAM")} == {
+    assert {
+        label: text != "–"
+        for label, text in cells(table, published).items()
+        if label.startswith("DataDAM")
+    } == {
         "DataDAM": True,
         "DataDAM (stopped after=100 steps)": False,
     }
     alone = only(sets("datadam", SETS["dm"], **early))
     assert cells(alone, published)["DataDAM"] == "–"
     assert cells(alone, published)["DataDAM (published)"].startswith("54.2")
-    assert "Made with fields other than the preset's: DataDAM (stopped_after=100)" in " ".join(alone.notes)
+    assert "Made with fields other than the preset's: DataDAM (stopped_after=100)" in " ".join(
+        alone.notes
+    )
 
 
 def test_how_many_networks_there_are_makes_no_protocol() -> None:
     protocol = {**EXAMPLE["protocol"], "networks": 100}
-    assert len(build_tables([*sets("dm", SETS["dm"]), *sets("datadam", SETS["datadam"], protocol=protocol)])) == 1
+    assert (
+        len(
+            build_tables(
+                [*sets("dm", SETS["dm"]), *sets("datadam", SETS["datadam"], protocol=protocol)]
+            )
+        )
+        == 1
+    )
 
 
 def test_one_set_is_shown_with_the_spread_of_its_networks() -> None:
@@ -221,7 +267,13 @@ def test_one_network_of_one_set_has_no_spread() -> None:
 
 
 def test_unequal_numbers_of_sets_and_networks_are_said_in_the_cell() -> None:
-    table = only([*sets("dm", SETS["dm"]), *sets("random", [(0.30, 0.31, 0.32)]), *sets("datadam", [(0.5,), (0.6, 0.6)])])
+    table = only(
+        [
+            *sets("dm", SETS["dm"]),
+            *sets("random", [(0.30, 0.31, 0.32)]),
+            *sets("datadam", [(0.5,), (0.6, 0.6)]),
+        ]
+    )
     assert cells(table) == {
         "Random": "31.0 ± 1.0* 1\N{MULTIPLICATION SIGN}3",
         "DM": "44.8 ± 0.4 [43.8, 45.7] 3\N{MULTIPLICATION SIGN}2",
@@ -233,7 +285,13 @@ def test_unequal_numbers_of_sets_and_networks_are_said_in_the_cell() -> None:
 
 
 def test_networks_of_other_evaluation_seeds_belong_to_their_set() -> None:
-    table = only([record("dm", [0.4], seed=0), record("dm", [0.5], seed=0, evaluation_seed=1), *sets("random", [(0.2, 0.2)])])
+    table = only(
+        [
+            record("dm", [0.4], seed=0),
+            record("dm", [0.5], seed=0, evaluation_seed=1),
+            *sets("random", [(0.2, 0.2)]),
+        ]
+    )
     assert cells(table)["DM"].startswith("45.0 ± 7.1")
     assert "1 set per method and budget, 2 networks per set" in table.caption
 
@@ -242,29 +300,59 @@ def test_a_tie_is_a_matter_of_testing() -> None:
     near = [(0.500,), (0.520,), (0.480,)]
     far = [(0.501,), (0.5205,), (0.4807,)]
     noisy = [(0.47,), (0.49,), (0.53,)]
-    steady = {row[0].text: row[1].emphasis for row in only([*sets("dm", near), *sets("datadam", far)]).rows}
+    steady = {
+        row[0].text: row[1].emphasis
+        for row in only([*sets("dm", near), *sets("datadam", far)]).rows
+    }
     assert steady == {"DM": "underline", "DataDAM": "bold"}
-    unsure = {row[0].text: row[1].emphasis for row in only([*sets("dm", near), *sets("datadam", noisy)]).rows}
+    unsure = {
+        row[0].text: row[1].emphasis
+        for row in only([*sets("dm", near), *sets("datadam", noisy)]).rows
+    }
     assert unsure == {"DM": "bold", "DataDAM": "bold"}
 
 
 def test_each_budget_is_marked_on_its_own() -> None:
-    table = only([*sets("dm", SETS["dm"]), *sets("dm", SETS["random"], ipc=1), *sets("random", SETS["random"])])
-    marks = {(row[0].text, column.full_title): cell.emphasis for row in table.rows for column, cell in zip(table.columns, row, strict=True)}
+    table = only(
+        [
+            *sets("dm", SETS["dm"]),
+            *sets("dm", SETS["random"], ipc=1),
+            *sets("random", SETS["random"]),
+        ]
+    )
+    marks = {
+        (row[0].text, column.full_title): cell.emphasis
+        for row in table.rows
+        for column, cell in zip(table.columns, row, strict=True)
+    }
     assert marks["DM", "IPC 1, measured"] == ""
     assert marks["DM", "IPC 10, measured"] == "bold"
 
 
 def test_settings_of_one_method_have_rows_of_their_own() -> None:
     other = {**EXAMPLE["fields"], "power": 1.0}
-    table = only([*sets("datadam", SETS["datadam"]), *sets("datadam", SETS["dm"], fields=other, artifact_hash="b")])
-    assert list(cells(table)) == ["DataDAM (published)", "DataDAM (power=1.0)", "DataDAM (power=4.0)"]
+    table = only(
+        [
+            *sets("datadam", SETS["datadam"]),
+            *sets("datadam", SETS["dm"], fields=other, artifact_hash="b"),
+        ]
+    )
+    assert list(cells(table)) == [
+        "DataDAM (published)",
+        "DataDAM (power=1.0)",
+        "DataDAM (power=4.0)",
+    ]
     assert [row[2].text for row in table.rows] == ["54.2 ± 0.8", "\N{EN DASH}", "\N{EN DASH}"]
-    assert not any("difference" in column.full_title for column in table.columns)  # to neither: whose settings were printed?
+    # to neither: whose settings were printed?
+    assert not any("difference" in column.full_title for column in table.columns)
 
 
 def test_presets_of_one_method_are_told_apart_by_name() -> None:
-    other = {"fields": {**EXAMPLE["fields"], "power": 1.0, "iterations": 8000}, "preset": "paper", "artifact_hash": "b"}
+    other = {
+        "fields": {**EXAMPLE["fields"], "power": 1.0, "iterations": 8000},
+        "preset": "paper",
+        "artifact_hash": "b",
+    }
     table = only([*sets("datadam", SETS["datadam"]), *sets("datadam", SETS["dm"], **other)])
     assert list(cells(table)) == ["DataDAM (preset=paper)", "DataDAM (preset=quick)"]
     assert [row[2].text for row in table.rows] == ["54.2 ± 0.8", "\N{EN DASH}"]
@@ -277,21 +365,38 @@ def test_a_schedule_over_budgets_is_one_setting() -> None:
 
 
 def test_artifacts_that_no_known_setting_tells_apart_are_not_pooled() -> None:
-    table = only([*sets("dm", SETS["dm"], artifact_hash="a"), *sets("dm", SETS["datadam"], artifact_hash="b")])
+    table = only(
+        [
+            *sets("dm", SETS["dm"], artifact_hash="a"),
+            *sets("dm", SETS["datadam"], artifact_hash="b"),
+        ]
+    )
     assert list(cells(table)) == ["DM (artifact=a)", "DM (artifact=b)"]
-    table = only([*sets("dm", SETS["dm"], artifact_hash="a"), *sets("dm", SETS["datadam"], artifact_hash="b", ipc=50)])
-    assert list(cells(table)) == ["DM (artifact=a)", "DM (artifact=b)"]  # of two budgets too: a method's file was changed between them
+    table = only(
+        [
+            *sets("dm", SETS["dm"], artifact_hash="a"),
+            *sets("dm", SETS["datadam"], artifact_hash="b", ipc=50),
+        ]
+    )
+    # of two budgets too: a method's file was changed between them
+    assert list(cells(table)) == ["DM (artifact=a)", "DM (artifact=b)"]
 
 
 def test_a_copied_artifact_is_no_other_setting() -> None:
     first, second = sets("dm", [(0.4,), (0.5,)])
-    copied = dataclasses.replace(second, record=dataclasses.replace(second.record, distillation=None))
+    copied = dataclasses.replace(
+        second, record=dataclasses.replace(second.record, distillation=None)
+    )
     assert list(cells(only([first, copied]))) == ["DM"]
 
 
 def foreign(method: str, accuracy: float, **changes: Any) -> StoredRecord:
     content = str(accuracy).ljust(12, "0")
-    return record(method, [accuracy], **{**FOREIGN, "artifact_sha256": content, "artifact_hash": content, **changes})
+    return record(
+        method,
+        [accuracy],
+        **{**FOREIGN, "artifact_sha256": content, "artifact_hash": content, **changes},
+    )
 
 
 def test_foreign_sets_that_were_given_one_name_are_sets_of_one_method() -> None:
@@ -305,11 +410,19 @@ def test_foreign_sets_that_were_given_one_name_are_sets_of_one_method() -> None:
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
 def test_foreign_sets_without_a_name_of_their_own_are_never_pooled(layout: str) -> None:
-    several = [foreign(layout, 0.46), foreign(layout, 0.66, recipe={"lr": 0.02}), foreign(layout, 0.56)]
+    several = [
+        foreign(layout, 0.46),
+        foreign(layout, 0.66, recipe={"lr": 0.02}),
+        foreign(layout, 0.56),
+    ]
     table = only(several)
     rows = [row for row in table.rows if row[1].text[0].isdigit()]
     assert [re.sub(r".*\(foreign, (.*)\)", r"\1", row[0].text) for row in rows] == [
-        *("recipe=none, checksum=0.460000", "recipe=none, checksum=0.560000", "recipe=lr 0.02, checksum=0.660000"),
+        *(
+            "recipe=none, checksum=0.460000",
+            "recipe=none, checksum=0.560000",
+            "recipe=lr 0.02, checksum=0.660000",
+        ),
     ]
     assert [row[1].text for row in rows] == ["46.0", "56.0", "66.0"]
     assert "the name of a layout, which several methods write" in "".join(table.notes)
@@ -318,18 +431,38 @@ def test_foreign_sets_without_a_name_of_their_own_are_never_pooled(layout: str) 
 
 
 def test_one_foreign_set_needs_no_checksum() -> None:
-    twice = [foreign("mtt", 0.46), foreign("mtt", 0.48, artifact_sha256="0.4600000000", evaluation_seed=1)]
+    twice = [
+        foreign("mtt", 0.46),
+        foreign("mtt", 0.48, artifact_sha256="0.4600000000", evaluation_seed=1),
+    ]
     assert list(cells(only(twice))) == ["MTT (foreign)"]
 
 
 def test_sets_that_ask_for_different_recipes_are_no_replicates() -> None:
-    table = only([foreign("theirs", 0.46), foreign("theirs", 0.66, recipe={"lr": 0.02}), foreign("theirs", 0.68, recipe={"lr": 0.02})])
-    assert list(cells(table)) == ["theirs (foreign, recipe=lr 0.02)", "theirs (foreign, recipe=none)"]
+    table = only(
+        [
+            foreign("theirs", 0.46),
+            foreign("theirs", 0.66, recipe={"lr": 0.02}),
+            foreign("theirs", 0.68, recipe={"lr": 0.02}),
+        ]
+    )
+    assert list(cells(table)) == [
+        "theirs (foreign, recipe=lr 0.02)",
+        "theirs (foreign, recipe=none)",
+    ]
     single = 0.019999999552965164  # as a file of float32 holds 0.02
-    table = only([foreign("theirs", 0.66, recipe={"lr": 0.02}), foreign("theirs", 0.68, recipe={"lr": single})])
+    table = only(
+        [
+            foreign("theirs", 0.66, recipe={"lr": 0.02}),
+            foreign("theirs", 0.68, recipe={"lr": single}),
+        ]
+    )
     assert list(cells(table)) == ["theirs (foreign)"]
     assert "theirs (foreign) (lr=0.02)" in "".join(table.notes)
-    learned = [record("mtt", [0.4], seed=seed, recipe={"lr": rate}) for seed, rate in enumerate((0.011, 0.012))]
+    learned = [
+        record("mtt", [0.4], seed=seed, recipe={"lr": rate})
+        for seed, rate in enumerate((0.011, 0.012))
+    ]
     assert list(cells(only(learned))) == ["MTT"]  # ours learned them, as it did its images
 
 
@@ -337,39 +470,75 @@ def test_no_interval_of_accuracies_leaves_what_they_can_be() -> None:
     table = only([*sets("random", [(0.10,), (0.14,)]), *sets("datadam", [(0.9,), (0.99,)])])
     assert [row[1].detail for row in table.rows] == ["[0.0, 37.4]", "[37.3, 100.0]"]
     assert table.rows[0][3].detail == "[\N{MINUS SIGN}26.0, +11.4]"  # less the printed 26.0
-    figures = [row for row in csv.DictReader(io.StringIO(to_csv(table))) if row["source"] == "measured"]
-    assert [(row["ci95_sets_low"][:4], row["ci95_sets_high"][:4]) for row in figures] == [("0.0", "0.37"), ("0.37", "1.0")]
+    figures = [
+        row for row in csv.DictReader(io.StringIO(to_csv(table))) if row["source"] == "measured"
+    ]
+    assert [(row["ci95_sets_low"][:4], row["ci95_sets_high"][:4]) for row in figures] == [
+        ("0.0", "0.37"),
+        ("0.37", "1.0"),
+    ]
 
 
 def test_what_has_no_budget_stands_in_a_column_of_its_own() -> None:
-    table = only([*sets("whole", [(0.8, 0.82)], ipc=None), *sets("dm", [(0.4, 0.42)], dataset_note="")])
+    table = only(
+        [*sets("whole", [(0.8, 0.82)], ipc=None), *sets("dm", [(0.4, 0.42)], dataset_note="")]
+    )
     assert [column.full_title for column in table.columns] == ["method", "IPC 10", "no budget"]
 
 
 def test_a_recipe_and_what_else_sets_a_row_apart_is_said() -> None:
-    changes = {"recipe": {"lr": 0.02}, "holdout": "10000, seed 0", "warnings": ["accuracy at chance"]}
+    changes = {
+        "recipe": {"lr": 0.02},
+        "holdout": "10000, seed 0",
+        "warnings": ["accuracy at chance"],
+    }
     distillation = {**EXAMPLE["distillation"], "resumed_elsewhere": True}
-    table = only([*sets("dm", SETS["dm"], **changes, distillation=distillation), *sets("random", SETS["random"])])
+    table = only(
+        [
+            *sets("dm", SETS["dm"], **changes, distillation=distillation),
+            *sets("random", SETS["random"]),
+        ]
+    )
     said = "\n".join(table.notes)
-    assert "Trained with what the set itself asks for, not by the protocol alone: DM (lr=0.02)." in said
+    assert (
+        "Trained with what the set itself asks for, not by the protocol alone: DM (lr=0.02)."
+        in said
+    )
     assert "Made with a part of the training data kept apart: DM (10000, seed 0)." in said
     assert "Warning (DM): accuracy at chance" in said
-    assert "Continued on another machine or setting half-way, or from shared work of one: DM (3 sets)." in said
+    assert (
+        "Continued on another machine or setting half-way, or from shared work of one: DM (3 sets)."
+        in said
+    )
 
 
 def test_fields_that_are_not_the_preset_s_are_named() -> None:
     assert not any("preset's" in note for note in only(sets("dm", SETS["dm"], ipc=1)).notes)
     short = sets("dm", SETS["dm"], changed={"momentum": 0.0, "iterations": 3})
-    assert "Made with fields other than the preset's: DM (iterations=3, momentum=0.0)." in only(short).notes
+    assert (
+        "Made with fields other than the preset's: DM (iterations=3, momentum=0.0)."
+        in only(short).notes
+    )
     other = sets("dm", SETS["dm"], ipc=1, budget_images=10, changed={"iterations": 1})
     usual = sets("dm", SETS["dm"], ipc=1, budget_images=10)
-    for others, said in ((other, "IPC 1: iterations=1; IPC 10: iterations=3, momentum=0.0"), (usual, "IPC 10: iterations=3, momentum=0.0")):
-        assert f"Made with fields other than the preset's: DM ({said})." in only([*short, *others]).notes
+    for others, said in (
+        (other, "IPC 1: iterations=1; IPC 10: iterations=3, momentum=0.0"),
+        (usual, "IPC 10: iterations=3, momentum=0.0"),
+    ):
+        assert (
+            f"Made with fields other than the preset's: DM ({said})."
+            in only([*short, *others]).notes
+        )
 
 
 def test_seeds_that_gave_the_same_images_are_named() -> None:
-    """They are a sample of what the method gives, so the figures stay; where their spread is from is said."""
-    same = [record("herding", accuracies, seed=seed, content=str(seed // 2)) for seed, accuracies in enumerate(SETS["dm"])]
+    """They are a sample of what the method gives, so the figures stay; where their spread is from
+    is said.
+    """
+    same = [
+        record("herding", accuracies, seed=seed, content=str(seed // 2))
+        for seed, accuracies in enumerate(SETS["dm"])
+    ]
     said = "Seeds that gave the very same images, so that only networks differ: Herding (2 sets)."
     assert said in only([*same, *sets("random", SETS["random"])]).notes
     assert summary_rows(same) == summary_rows(sets("herding", SETS["dm"]))
@@ -380,14 +549,26 @@ def test_the_projects_records_and_yours_are_labelled() -> None:
     theirs = sets("random", SETS["random"], origin="measured")
     assert "Measured by the project." in only(theirs).notes
     mine = sets("dm", SETS["dm"][:2])
-    assert "Your own: DM (2 sets). Measured by the project: Random (3 sets)." in only([*theirs, *mine]).notes
+    assert (
+        "Your own: DM (2 sets). Measured by the project: Random (3 sets)."
+        in only([*theirs, *mine]).notes
+    )
     assert set(tidy_frame([*theirs, *mine])["origin"]) == {"measured", "yours"}
 
 
 def test_the_summary_is_what_run_prints() -> None:
     rows = summary_rows(fixed())
     assert [row["method"] for row in rows] == ["datadam", "dm", "random"]
-    assert list(rows[0]) == ["method", "dataset", "ipc", "sets", "mean", "std_sets", "std_networks", "ci95_sets"]
+    assert list(rows[0]) == [
+        "method",
+        "dataset",
+        "ipc",
+        "sets",
+        "mean",
+        "std_sets",
+        "std_networks",
+        "ci95_sets",
+    ]
     assert rows[0]["mean"] == pytest.approx(0.452)
     assert rows[0]["std_sets"] == pytest.approx(0.002646, abs=1e-6)
     assert rows[0]["std_networks"] == pytest.approx(0.007071, abs=1e-6)
@@ -401,10 +582,28 @@ def test_rows_of_the_summary_are_told_apart_by_conditions_and_variant() -> None:
     exactly = {"protocol": protocol, "protocol_hash": "exact", "precision": "fp32"}
     other = {"fields": {**EXAMPLE["fields"], "power": 1.0}, "artifact_hash": "b"}
     foreign_ones = [foreign("mtt", 0.4), foreign("mtt", 0.5)]
-    found = [*sets("dm", SETS["dm"]), *sets("dm", SETS["dm"], **other), *sets("dm", SETS["dm"], **exactly), *foreign_ones]
-    others = [*sets("dm", SETS["dm"], network="alexnet"), *sets("dm", SETS["dm"], augment="none", preset="paper")]
+    found = [
+        *sets("dm", SETS["dm"]),
+        *sets("dm", SETS["dm"], **other),
+        *sets("dm", SETS["dm"], **exactly),
+        *foreign_ones,
+    ]
+    others = [
+        *sets("dm", SETS["dm"], network="alexnet"),
+        *sets("dm", SETS["dm"], augment="none", preset="paper"),
+    ]
     rows = summary_rows([*found, *others], told_apart=True)
-    told = [(row["method"], row["network"], row["augment"], row["precision"], row["preset"], row["variant"]) for row in rows]
+    told = [
+        (
+            row["method"],
+            row["network"],
+            row["augment"],
+            row["precision"],
+            row["preset"],
+            row["variant"],
+        )
+        for row in rows
+    ]
     assert sorted(told, key=str) == [
         ("dm", "alexnet", "dsa", "bf16", "quick", ""),
         ("dm", "convnet", "dsa", "bf16", "quick", "power=1.0"),
@@ -420,31 +619,61 @@ def test_rows_of_the_summary_are_told_apart_by_conditions_and_variant() -> None:
 
 def test_every_key_of_the_summary_is_described() -> None:
     text = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
-    assert [key for key in summary_rows(fixed(), told_apart=True)[0] if f"`{key}`" not in text] == []
+    assert [
+        key for key in summary_rows(fixed(), told_apart=True)[0] if f"`{key}`" not in text
+    ] == []
 
 
 def test_the_tidy_frame_has_a_row_for_each_network() -> None:
     found = tidy_frame([*fixed(), record("mine", [0.1], **FOREIGN)])
     assert len(found) == 19
-    assert sorted(found.loc[found["method"] == "dm", "accuracy"]) == pytest.approx([0.44, 0.441, 0.447, 0.45, 0.451, 0.457])
+    assert sorted(found.loc[found["method"] == "dm", "accuracy"]) == pytest.approx(
+        [0.44, 0.441, 0.447, 0.45, 0.451, 0.457]
+    )
     assert str(found["seed"].dtype) == "Int64"
     assert found["accuracy"].dtype == float
     assert list(found.columns) == list(tidy_frame([]).columns)
 
 
-def test_the_frame_s_example_averages_as_the_tables_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    precisely: dict[str, Any] = {"protocol": {**EXAMPLE["protocol"], "precision": "fp32"}, "protocol_hash": "fp32"}
-    distilled = {"artifact_hash": "fp32", "distillation": {**EXAMPLE["distillation"], "precision": "fp32"}}
-    theirs = [foreign(name, own, recipe=recipe) for name in ("dm", "theirs") for own, recipe in ((0.5, {}), (0.7, {}), (0.6, {"lr": 1.0}))]
-    measured = [*fixed(), *sets("dm", SETS["random"], **precisely), *sets("dm", SETS["datadam"], **precisely, **distilled), *theirs]
+def test_the_frame_s_example_averages_as_the_tables_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    precisely: dict[str, Any] = {
+        "protocol": {**EXAMPLE["protocol"], "precision": "fp32"},
+        "protocol_hash": "fp32",
+    }
+    distilled = {
+        "artifact_hash": "fp32",
+        "distillation": {**EXAMPLE["distillation"], "precision": "fp32"},
+    }
+    theirs = [
+        foreign(name, own, recipe=recipe)
+        for name in ("dm", "theirs")
+        for own, recipe in ((0.5, {}), (0.7, {}), (0.6, {"lr": 1.0}))
+    ]
+    measured = [
+        *fixed(),
+        *sets("dm", SETS["random"], **precisely),
+        *sets("dm", SETS["datadam"], **precisely, **distilled),
+        *theirs,
+    ]
     for place, stored in enumerate(measured):
         write_record(tmp_path / "results" / str(place) / "record.json", stored.record)
     monkeypatch.chdir(tmp_path)
-    code = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    code = (
+        (ROOT / "docs" / "reports.md")
+        .read_text(encoding="utf-8")
+        .split("```python\n")[1]
+        .split("```")[0]
+    )
     (tmp_path / "example.py").write_text(code, encoding="utf-8")
     found = runpy.run_path(str(tmp_path / "example.py"))["means"].reset_index().to_dict("records")
-    expected = [(row["method"], row["sets"], round(row["mean"], 9)) for row in summary_rows(measured)]
-    assert sorted((row["method"], row["count"], round(row["mean"], 9)) for row in found) == sorted(expected)
+    expected = [
+        (row["method"], row["sets"], round(row["mean"], 9)) for row in summary_rows(measured)
+    ]
+    assert sorted((row["method"], row["count"], round(row["mean"], 9)) for row in found) == sorted(
+        expected
+    )
     assert len(expected) == 10
 
 
@@ -472,10 +701,23 @@ COMMANDS = (
 def hostile_table(name: str) -> Table:
     protocol = {**EXAMPLE["protocol"], "name": name, "optimizer": name, name: name}
     changes: dict[str, Any] = {
-        **{"dataset": name, "dataset_note": name, "network": name, "augment": name, "preset": name, "space": name, "holdout": name},
+        **{
+            "dataset": name,
+            "dataset_note": name,
+            "network": name,
+            "augment": name,
+            "preset": name,
+            "space": name,
+            "holdout": name,
+        },
         **{"protocol": protocol, "warnings": [name], "recipe": {name: name}},
     }
-    return only([*sets(name, [(0.4, 0.5), (0.5, 0.5)], **changes), *sets("dm", [(0.4, 0.5), (0.5, 0.6)], **changes)])
+    return only(
+        [
+            *sets(name, [(0.4, 0.5), (0.5, 0.5)], **changes),
+            *sets("dm", [(0.4, 0.5), (0.5, 0.6)], **changes),
+        ]
+    )
 
 
 def unescaped(text: str, character: str) -> bool:
@@ -502,7 +744,10 @@ def test_a_hostile_name_stays_in_its_cell_in_markdown(name: str) -> None:
     table = hostile_table(name)
     lines = to_markdown(table).splitlines()
     start = lines.index("") + 1
-    assert all(line.startswith("| ") and len(re.findall(r"(?<!\\)\|", line)) == 3 for line in lines[start : start + 4])
+    assert all(
+        line.startswith("| ") and len(re.findall(r"(?<!\\)\|", line)) == 3
+        for line in lines[start : start + 4]
+    )
     assert len(lines) == start + 4 + 1 + len(table.notes)
     text = "\n".join(lines).replace("<ins>", "").replace("</ins>", "").replace("**", "")
     assert not any(unescaped(text, character) for character in "`*<_~")
@@ -538,16 +783,32 @@ def test_the_latex_compiles_in_an_article(tmp_path: Path) -> None:
     names = [path.name for path in write_tables(tables, "latex", tmp_path)]
     packages = r"\usepackage{booktabs,graphicx}"
     inputs = "\n".join(rf"\input{{{name}}}\clearpage" for name in names)
-    (tmp_path / "main.tex").write_text(rf"\documentclass{{article}}{packages}\begin{{document}}{inputs}\end{{document}}", encoding="utf-8")
+    (tmp_path / "main.tex").write_text(
+        rf"\documentclass{{article}}{packages}\begin{{document}}{inputs}\end{{document}}",
+        encoding="utf-8",
+    )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False
+    )
     assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_table_3_is_as_printed() -> None:
     table = PUBLISHED["table3"]
-    assert list(table.methods.values()) == ["Random", "DC-VAE", "cGAN", "BigGAN", "GMMN", "MMD", "DataDAM"]
-    printed = {row.name: [f"{100 * v.mean:.1f}±{100 * (v.std or 0):.1f}" for v in row.values.values()] for row in table.rows}
+    assert list(table.methods.values()) == [
+        "Random",
+        "DC-VAE",
+        "cGAN",
+        "BigGAN",
+        "GMMN",
+        "MMD",
+        "DataDAM",
+    ]
+    printed = {
+        row.name: [f"{100 * v.mean:.1f}±{100 * (v.std or 0):.1f}" for v in row.values.values()]
+        for row in table.rows
+    }
     assert printed == {
         "1": ["14.4±2.0", "15.7±2.1", "16.3±1.4", "15.8±1.2", "16.1±2.0", "22.7±0.6", "32.0±1.2"],
         "10": ["26.0±1.2", "29.8±1.0", "27.9±1.1", "31.0±1.4", "32.2±1.3", "34.9±0.3", "54.2±0.8"],
@@ -557,16 +818,66 @@ def test_table_3_is_as_printed() -> None:
 
 def test_tables_4_and_5_are_as_printed() -> None:
     table4, table5 = PUBLISHED["table4"], PUBLISHED["table5"]
-    assert [value.mean for value in table4.rows[0].values.values()] == [0.889, 0.872, 0.872, 0.836, 0.89, 0.889, 0.892]
-    assert [value.mean for value in table4.rows[1].values.values()] == [0.44, 0.57, 0.51, 0.36, 0.69, 0.64, 1.0]
-    assert [value.mean for value in table4.rows[2].values.values()] == [33.0, 31.2, 32.2, 30.7, 34.8, 37.1, 5168.9]
-    assert [value.mean for value in table4.rows[3].values.values()] == [500, 500, 500, 500, 500, 50_000, 50_000]
+    assert [value.mean for value in table4.rows[0].values.values()] == [
+        0.889,
+        0.872,
+        0.872,
+        0.836,
+        0.89,
+        0.889,
+        0.892,
+    ]
+    assert [value.mean for value in table4.rows[1].values.values()] == [
+        0.44,
+        0.57,
+        0.51,
+        0.36,
+        0.69,
+        0.64,
+        1.0,
+    ]
+    assert [value.mean for value in table4.rows[2].values.values()] == [
+        33.0,
+        31.2,
+        32.2,
+        30.7,
+        34.8,
+        37.1,
+        5168.9,
+    ]
+    assert [value.mean for value in table4.rows[3].values.values()] == [
+        500,
+        500,
+        500,
+        500,
+        500,
+        50_000,
+        50_000,
+    ]
     found = table4.value("correlation, all 720", "datadam")
     assert found is not None
     assert found.mean == 0.72
     assert table4.value("correlation, all 720", "random") is None
-    assert [value.mean for value in table5.rows[0].values.values()] == [-0.06, -0.19, -0.37, -0.37, -0.5, -0.09, 0.07, 0.7487]
-    assert [value.mean for value in table5.rows[1].values.values()] == [0.919, 0.8644, 0.7354, 0.9216, 0.9291, 0.7354, 0.9396, 0.935]
+    assert [value.mean for value in table5.rows[0].values.values()] == [
+        -0.06,
+        -0.19,
+        -0.37,
+        -0.37,
+        -0.5,
+        -0.09,
+        0.07,
+        0.7487,
+    ]
+    assert [value.mean for value in table5.rows[1].values.values()] == [
+        0.919,
+        0.8644,
+        0.7354,
+        0.9216,
+        0.9291,
+        0.7354,
+        0.9396,
+        0.935,
+    ]
 
 
 def test_each_study_of_printed_numbers_names_the_published_table_of_its_dataset() -> None:

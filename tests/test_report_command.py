@@ -22,7 +22,9 @@ from tests.test_figures import embedding, trace
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "measured"  # the project's own: what users have beside it is theirs
-MOST_SECONDS = 20  # of a processor that ``_pace`` takes USUAL_PACE: a shared one counts up to half more for the same work
+# of a processor that ``_pace`` takes USUAL_PACE: a shared one counts up to half more for the same
+# work
+MOST_SECONDS = 20
 USUAL_PACE = 0.28
 WITHOUT_TORCH = """
 import sys
@@ -36,7 +38,9 @@ finally:
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, float]]:
-    """The folder that each format left of the committed results, and the processor's seconds, as if at its usual pace."""
+    """The folder that each format left of the committed results, and the processor's seconds, as if
+    at its usual pace.
+    """
     found = {}
     for fmt in ("latex", "html"):
         out = tmp_path_factory.mktemp(fmt)
@@ -44,7 +48,9 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
         begun = _children_seconds()
         asked = ["report", "--results", str(RESULTS), "--format", fmt, "--out", str(out)]
         command = [sys.executable, "-W", "error", "-c", WITHOUT_TORCH, *asked]
-        ran = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+        ran = subprocess.run(
+            command, env=environment(), capture_output=True, text=True, check=False
+        )
         assert ran.returncode == 0, ran.stderr
         spent = _children_seconds() - begun
         paces.append(_pace())
@@ -70,27 +76,42 @@ def _pace() -> float:
 
 
 @pytest.mark.slow
-def test_the_committed_results_are_reported_in_time_and_without_torch(reported: dict[str, tuple[Path, float]]) -> None:
+def test_the_committed_results_are_reported_in_time_and_without_torch(
+    reported: dict[str, tuple[Path, float]],
+) -> None:
     for fmt, (out, seconds) in reported.items():
         assert any(out.iterdir())
         assert seconds < MOST_SECONDS, fmt
 
 
 @pytest.mark.slow
-def test_every_measured_set_is_on_the_page_and_has_its_figures(reported: dict[str, tuple[Path, float]]) -> None:
+def test_every_measured_set_is_on_the_page_and_has_its_figures(
+    reported: dict[str, tuple[Path, float]],
+) -> None:
     page = (reported["html"][0] / "index.html").read_text(encoding="utf-8")
     records = find_records(RESULTS).records
     assert page.count('<article class="set">') == len(records)
-    pictures = {path for stored in records if (path := stored.path.parent.parent.parent / "images.png").is_file()}
+    pictures = {
+        path
+        for stored in records
+        if (path := stored.path.parent.parent.parent / "images.png").is_file()
+    }
     assert page.count('a class in each row" ') == len(pictures)
     figures = sorted(path.name for path in (reported["latex"][0] / "figures").iterdir())
     assert len(figures) % 4 == 0
     for name in ("images-cifar10-ipc1-", "images-cifar10-ipc10-"):
         assert len([figure for figure in figures if figure.startswith(name)]) == 4
-    storage = {figure.rpartition(".")[0] for figure in figures if figure.startswith("storage-cifar10-quick-")}
+    storage = {
+        figure.rpartition(".")[0]
+        for figure in figures
+        if figure.startswith("storage-cifar10-quick-")
+    }
     sizes = defaultdict(set)  # of sets judged alike
     for stored in records:
-        if isinstance(record := stored.record, EvaluationRecord) and (record.dataset, record.protocol["name"]) == ("cifar10", "quick"):
+        if isinstance(record := stored.record, EvaluationRecord) and (
+            record.dataset,
+            record.protocol["name"],
+        ) == ("cifar10", "quick"):
             sizes[record.network, record.augment, record.precision].add(record.ipc)
     assert len(storage) == sum(len(ipcs) > 1 for ipcs in sizes.values()) > 1
 
@@ -108,19 +129,29 @@ def test_traces_and_embeddings_alone_are_worth_a_report(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fmt", ["latex", "html"])
 def test_bad_records_are_named_and_the_rest_is_reported(tmp_path: Path, fmt: str) -> None:
     results = tmp_path / "results"
-    for number, stored in enumerate([*fixed(), *sets("dm", SETS["dm"], protocol={**EXAMPLE["protocol"], "name": "paper"})]):
+    for number, stored in enumerate(
+        [*fixed(), *sets("dm", SETS["dm"], protocol={**EXAMPLE["protocol"], "name": "paper"})]
+    ):
         write_record(results / str(number) / "record.json", stored.record)
     whole = (results / "0" / "record.json").read_text(encoding="utf-8")
     newer = json.dumps({**json.loads(whole), "format_version": 99})
     for name, content in (("cut", whole[:200]), ("newer", newer), ("other", '{"kind": "poem"}')):
         (results / name).mkdir()
         (results / name / "record.json").write_text(content, encoding="utf-8")
-    answer = done("report", "--results", results, "--format", fmt, "--out", tmp_path / "out", "--json")
+    answer = done(
+        "report", "--results", results, "--format", fmt, "--out", tmp_path / "out", "--json"
+    )
     assert len(answer.json["problems"]) == 3
-    assert "format_version 99 is newer than 1, the newest that this dcbench reads; a newer dcbench is needed" in answer.err
+    assert (
+        "format_version 99 is newer than 1, the newest that this dcbench reads; a newer dcbench is needed"
+        in answer.err
+    )
     assert re.search(r"passed over: .*cut/record.json is not a readable record", answer.err)
     assert "unknown kind of record 'poem'" in answer.err
-    assert "2 tables: other data, protocols, networks or precisions are never ranked together" in answer.err
+    assert (
+        "2 tables: other data, protocols, networks or precisions are never ranked together"
+        in answer.err
+    )
     assert len(answer.json["tables"]) == 2
     if fmt == "html":
         page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
@@ -140,18 +171,42 @@ def test_options_of_every_command_change_nothing_and_are_checked(tmp_path: Path)
     write_record(tmp_path / "record.json", fixed()[0].record)
     asked = ("report", "--results", tmp_path, "--format", "csv", "--json")
     options = (
-        *("--preset", "quick", "--protocol", "lineage", "--data-root", "nowhere", "--seed", "0,1", "--device", "cpu", "--threads", "2"),
+        *(
+            "--preset",
+            "quick",
+            "--protocol",
+            "lineage",
+            "--data-root",
+            "nowhere",
+            "--seed",
+            "0,1",
+            "--device",
+            "cpu",
+            "--threads",
+            "2",
+        ),
         *("--precision", "bf16", "--engine", "eager", "--executor", "serial", "--debug"),
     )
     plain = done(*asked)
     assert done(*asked, *options).out == plain.out
-    assert {"protocol", "protocol_hash", "network", "augment", "precision", "preset", "variant"} <= plain.json["summary"][0].keys()
+    assert {
+        "protocol",
+        "protocol_hash",
+        "network",
+        "augment",
+        "precision",
+        "preset",
+        "variant",
+    } <= plain.json["summary"][0].keys()
     for words, said in (
         (("--preset", "quik"), "unknown preset 'quik'; did you mean 'quick'?"),
         (("--precision", "bf61"), "unknown precision 'bf61'; did you mean 'bf16'?"),
         (("--engine", "eagre"), "unknown engine 'eagre'; did you mean 'eager'?"),
         (("--threads", "0"), "--threads must be at least 1, got 0"),
-        (("--seed", "one"), "--seed must be a whole number or several with commas between, got 'one'"),
+        (
+            ("--seed", "one"),
+            "--seed must be a whole number or several with commas between, got 'one'",
+        ),
     ):
         answer = ask(*asked, *words)
         assert answer.code == 2
@@ -162,6 +217,10 @@ def test_all_records_are_one_tidy_file_with_a_line_for_each_network(tmp_path: Pa
     for number, stored in enumerate(fixed()):
         write_record(tmp_path / "results" / str(number) / "record.json", stored.record)
     done("report", "--results", tmp_path / "results", "--format", "csv", "--out", tmp_path / "out")
-    rows = list(csv.DictReader((tmp_path / "out" / "records.csv").read_text(encoding="utf-8").splitlines()))
-    assert sorted(float(row["accuracy"]) for row in rows if row["method"] == "dm") == sorted(sum(SETS["dm"], ()))
+    rows = list(
+        csv.DictReader((tmp_path / "out" / "records.csv").read_text(encoding="utf-8").splitlines())
+    )
+    assert sorted(float(row["accuracy"]) for row in rows if row["method"] == "dm") == sorted(
+        sum(SETS["dm"], ())
+    )
     assert len(rows) == sum(len(networks) for method in SETS.values() for networks in method)

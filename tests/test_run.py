@@ -1,4 +1,6 @@
-"""What a run promises: randomness by name, work that goes on where it stopped, shared work done once, a history that is true."""
+"""What a run promises: randomness by name, work that goes on where it stopped, shared work done
+once, a history that is true.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,11 @@ class Work:
     def __call__(self, total: int = TOTAL) -> Tensor:
         for step in self.run.steps(total, {"value": self.value, "optimizer": self.optimizer}):
             self.optimizer.zero_grad()
-            loss = (self.value - torch.rand(3, generator=self.run.generator("noise", step))).square().sum()
+            loss = (
+                (self.value - torch.rand(3, generator=self.run.generator("noise", step)))
+                .square()
+                .sum()
+            )
             self.run.log(step, loss=float(loss.detach()))
             loss.backward()
             self.optimizer.step()
@@ -67,7 +73,8 @@ def again(run: Run, **changes: Any) -> Run:
     return replace(run, history=[], cost=Cost(), **changes)
 
 
-# ------------------------------------------------------------------------------------------------------------- randomness
+# -------------------------------------------------------------------------------------------------------------
+# randomness
 
 
 def test_randomness_depends_on_the_seed_and_the_names_alone(run: Run, kept: Run) -> None:
@@ -83,10 +90,14 @@ names = st.lists(st.one_of(st.integers(0, 99), st.text(max_size=4)), max_size=3)
 
 
 @given(names, names)
-def test_different_names_give_different_numbers(first: tuple[str | int, ...], second: tuple[str | int, ...]) -> None:
+def test_different_names_give_different_numbers(
+    first: tuple[str | int, ...], second: tuple[str | int, ...]
+) -> None:
     """Also where they look alike when run together: ("a", 12) and ("a1", 2), or 1 and "1"."""
     run = Run(0, Machine(torch.device("cpu"), 1, "fp32"))
-    assert (numbers(run, *first) == numbers(run, *second)) == (tuple(map(repr, first)) == tuple(map(repr, second)))
+    assert (numbers(run, *first) == numbers(run, *second)) == (
+        tuple(map(repr, first)) == tuple(map(repr, second))
+    )
 
 
 def test_a_part_has_randomness_history_and_cost_of_its_own(run: Run) -> None:
@@ -97,13 +108,19 @@ def test_a_part_has_randomness_history_and_cost_of_its_own(run: Run) -> None:
     assert run.history == []
 
 
-# ------------------------------------------------------------------------------------------------------- stopping, going on
+# -------------------------------------------------------------------------------------------------------
+# stopping, going on
 
 
 def test_a_second_loop_is_refused_with_what_to_do(kept: Run) -> None:
-    """It would be passed over through the first's checkpoint, or the first would be done again through the second's."""
+    """It would be passed over through the first's checkpoint, or the first would be done again
+    through the second's.
+    """
     Work(kept)()
-    with pytest.raises(MismatchError, match=r"a second loop of run.steps \('train' after 'distill'\).*put the first into run.once"):
+    with pytest.raises(
+        MismatchError,
+        match=r"a second loop of run.steps \('train' after 'distill'\).*put the first into run.once",
+    ):
         next(kept.steps(TOTAL, {}, "train"))
 
 
@@ -140,7 +157,10 @@ def test_a_watch_sees_each_state_once_before_any_checkpoint_is_past_it(run: Run,
     """What it keeps of a state is there when a later process goes on from behind it."""
 
     def watching(run: Run, seen: dict[int, Tensor]) -> Run:
-        return replace(run, watch=lambda _name, done, state: seen.update({done: state["value"].detach().clone()}))  # type: ignore[union-attr]
+        return replace(
+            run,
+            watch=lambda _name, done, state: seen.update({done: state["value"].detach().clone()}),  # type: ignore[union-attr]
+        )
 
     whole: dict[int, Tensor] = {}
     last = Work(watching(run, whole))()
@@ -178,7 +198,9 @@ def test_cost_is_that_of_both_halves(kept: Run) -> None:
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"resume": False}])
-def test_a_checkpoint_of_other_work_is_not_gone_on_with(change: dict[str, Any], run: Run, kept: Run) -> None:
+def test_a_checkpoint_of_other_work_is_not_gone_on_with(
+    change: dict[str, Any], run: Run, kept: Run
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         Work(stopping_after(kept, 4))()
     fresh = Work(again(kept, **change))
@@ -201,20 +223,28 @@ def test_a_damaged_checkpoint_costs_time_and_no_truth(damage: str, run: Run, kep
     assert kept.folder is not None
     checkpoint = kept.folder / "checkpoint.pt"
     content = checkpoint.read_bytes()
-    checkpoint.write_bytes({"truncated": content[: len(content) // 2], "garbage": b"\x80\x02garbage", "empty": b""}[damage])
+    checkpoint.write_bytes(
+        {"truncated": content[: len(content) // 2], "garbage": b"\x80\x02garbage", "empty": b""}[
+            damage
+        ]
+    )
     fresh = Work(again(kept))
     assert torch.equal(fresh(), Work(run)())
     assert fresh.did == list(range(TOTAL))
 
 
 @pytest.mark.parametrize("change", [{"precision": "bf16"}, {"threads": 77}, {"engine": "compiled"}])
-def test_a_checkpoint_of_another_machine_is_refused_unless_allowed(change: dict[str, Any], kept: Run) -> None:
+def test_a_checkpoint_of_another_machine_is_refused_unless_allowed(
+    change: dict[str, Any], kept: Run
+) -> None:
     """Going on would not give the same bits; the message names what is different and both ways out."""
     with pytest.raises(KeyboardInterrupt):
         Work(stopping_after(kept, 4))()
     other = again(kept, machine=replace(kept.machine, **change))
     ((name, value),) = change.items()
-    with pytest.raises(MismatchError, match=rf"{name} .* is now {value!r}.*--resume-elsewhere.*--no-resume"):
+    with pytest.raises(
+        MismatchError, match=rf"{name} .* is now {value!r}.*--resume-elsewhere.*--no-resume"
+    ):
         Work(other)()
     allowed = Work(again(other, elsewhere=True))
     allowed()
@@ -222,7 +252,9 @@ def test_a_checkpoint_of_another_machine_is_refused_unless_allowed(change: dict[
     assert allowed.run.cost.resumed_elsewhere
 
 
-def test_all_code_that_did_any_of_it_is_named(kept: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_code_that_did_any_of_it_is_named(
+    kept: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def of(code: str) -> Run:
         monkeypatch.setattr("dcbench.run.source_hash", lambda: code)
         return again(kept)
@@ -253,18 +285,23 @@ def test_having_gone_on_elsewhere_is_remembered_through_later_interruptions(kept
     assert rest.cost.resumed_elsewhere
 
 
-def test_without_a_folder_nothing_is_written(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_folder_nothing_is_written(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Work(replace(run, checkpoint_seconds=0.0))()
     run.finish()
     assert list(tmp_path.iterdir()) == []
 
 
-# ---------------------------------------------------------------------------------------------------------- history, finish
+# ----------------------------------------------------------------------------------------------------------
+# history, finish
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_figure_that_is_not_finite_stops_the_work_and_names_the_step(value: float, run: Run) -> None:
+def test_a_figure_that_is_not_finite_stops_the_work_and_names_the_step(
+    value: float, run: Run
+) -> None:
     with pytest.raises(DivergedError, match=f"loss became {value} at step 8"):
         run.log(7, accuracy=0.5, loss=value)
 
@@ -281,7 +318,9 @@ def test_finished_work_leaves_its_history_and_no_checkpoint(kept: Run) -> None:
     with (kept.folder / "history.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert [int(row["step"]) for row in rows] == [1, 2, 3, 4, 5, 6, 7]
-    assert [float(row["loss"]) for row in rows[:-1]] == [entry["loss"] for entry in work.run.history[:-1]]
+    assert [float(row["loss"]) for row in rows[:-1]] == [
+        entry["loss"] for entry in work.run.history[:-1]
+    ]
     assert (rows[-1]["loss"], rows[-1]["other"]) == ("", "0.1")
 
 
@@ -294,12 +333,15 @@ def test_steady_steps_and_what_compiling_cost_are_told_apart() -> None:
 
 def test_only_what_was_compiled_took_time_to_compile(run: Run) -> None:
     compiled, steps = replace(run.machine, engine="compiled"), [9.0, 2.0, 1.0, 1.0, 1.2, 0.8]
-    assert replace(run, machine=compiled, cost=Cost(steps=steps)).compile_seconds == pytest.approx(9.0)
+    assert replace(run, machine=compiled, cost=Cost(steps=steps)).compile_seconds == pytest.approx(
+        9.0
+    )
     assert replace(run, machine=compiled, cost=Cost()).compile_seconds is None
     assert replace(run, cost=Cost(steps=steps)).compile_seconds is None
 
 
-# -------------------------------------------------------------------------------------------------------------- shared work
+# --------------------------------------------------------------------------------------------------------------
+# shared work
 
 
 class Builds:
@@ -358,7 +400,11 @@ def test_shared_work_of_another_machine_is_taken_and_said(kept: Run, tmp_path: P
     assert set(made) == {"total", "note"}
     same = again(kept)
     same.once("features", {}, builds)
-    assert (kept.cost.resumed_elsewhere, same.cost.resumed_elsewhere, there.cost.resumed_elsewhere) == (False, False, True)
+    assert (
+        kept.cost.resumed_elsewhere,
+        same.cost.resumed_elsewhere,
+        there.cost.resumed_elsewhere,
+    ) == (False, False, True)
     (path,) = results(tmp_path / "shared")
     older = {key: value for key, value in read_tensors(path).items() if key != "machine"}
     write_tensors(path, older)
@@ -379,7 +425,11 @@ def test_shared_work_is_the_same_where_nothing_is_kept(run: Run, kept: Run) -> N
         lambda run: (run, "features", {"epochs": 4}),
         lambda run: (replace(run, seed=1), "features", {"epochs": 3}),
         lambda run: (replace(run, context={"revision": "b"}), "features", {"epochs": 3}),
-        lambda run: (replace(run, machine=replace(run.machine, precision="bf16")), "features", {"epochs": 3}),
+        lambda run: (
+            replace(run, machine=replace(run.machine, precision="bf16")),
+            "features",
+            {"epochs": 3},
+        ),
     ],
     ids=["name", "spec", "seed", "data", "precision"],
 )

@@ -1,4 +1,6 @@
-"""Choosing among real images: the rules against brute force, uniform draws, and the shared network that distances are measured in."""
+"""Choosing among real images: the rules against brute force, uniform draws, and the shared network
+that distances are measured in.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,13 @@ from dcbench.images import TrainSet
 from dcbench.methods.mtt import MTT
 from dcbench.networks.catalogue import build_network
 from dcbench.run import Cost, Run, fingerprint
-from dcbench.selection import FeatureNetwork, chosen_set, farthest_first, first_images, random_members
+from dcbench.selection import (
+    FeatureNetwork,
+    chosen_set,
+    farthest_first,
+    first_images,
+    random_members,
+)
 from dcbench.training import Schedule, train_network
 from dcbench.trajectories import Experts
 from tests.reference import selection as brute_force
@@ -30,7 +38,11 @@ from tests.reference import selection as brute_force
 @st.composite
 def clouds(draw: st.DrawFn) -> tuple[list[list[float]], int]:
     """Points in general position (no two candidates equally good), and how many to choose."""
-    count, dimensions, seed = draw(st.integers(1, 14)), draw(st.integers(1, 5)), draw(st.integers(0, 10_000))
+    count, dimensions, seed = (
+        draw(st.integers(1, 14)),
+        draw(st.integers(1, 5)),
+        draw(st.integers(0, 10_000)),
+    )
     points = torch.randn(count, dimensions, generator=torch.Generator().manual_seed(seed))
     return points.tolist(), draw(st.integers(1, count))
 
@@ -39,7 +51,9 @@ def clouds(draw: st.DrawFn) -> tuple[list[list[float]], int]:
 @settings(max_examples=80)
 def test_k_center_equals_brute_force(cloud: tuple[list[list[float]], int]) -> None:
     points, count = cloud
-    assert farthest_first(torch.tensor(points), count).tolist() == brute_force.k_center(points, count)
+    assert farthest_first(torch.tensor(points), count).tolist() == brute_force.k_center(
+        points, count
+    )
 
 
 @given(clouds())
@@ -52,9 +66,13 @@ def test_herding_equals_brute_force(cloud: tuple[list[list[float]], int]) -> Non
 @pytest.mark.parametrize("rule", [farthest_first, herd])
 @given(points=st.lists(st.lists(st.integers(0, 1), min_size=2, max_size=2), min_size=1, max_size=9))
 @settings(max_examples=50)
-def test_no_point_is_chosen_twice_even_among_duplicates(rule: object, points: Sequence[Sequence[int]]) -> None:
+def test_no_point_is_chosen_twice_even_among_duplicates(
+    rule: object, points: Sequence[Sequence[int]]
+) -> None:
     assert callable(rule)
-    assert sorted(rule(torch.tensor(points, dtype=torch.float32), len(points)).tolist()) == list(range(len(points)))
+    assert sorted(rule(torch.tensor(points, dtype=torch.float32), len(points)).tolist()) == list(
+        range(len(points))
+    )
 
 
 def test_k_center_goes_from_the_middle_to_the_ends() -> None:
@@ -78,7 +96,9 @@ def test_random_is_uniform_over_the_images_of_a_class(tiny: TrainSet, run: Run) 
     assert chisquare([counts[index] for index in range(len(tiny))]).pvalue > 0.001
 
 
-def test_learned_sets_start_from_the_very_images_that_random_takes(tiny: TrainSet, run: Run) -> None:
+def test_learned_sets_start_from_the_very_images_that_random_takes(
+    tiny: TrainSet, run: Run
+) -> None:
     taken = build("random", "paper").distill(tiny, 3, run)
     assert torch.equal(first_images("random", tiny, 3, run), taken.images)
 
@@ -92,26 +112,44 @@ def test_chosen_images_are_copies_of_the_real_ones(tiny: TrainSet) -> None:
     assert float(tiny.values(members).abs().max()) > 0
 
 
-def test_features_are_those_of_a_network_trained_on_the_training_set(tiny: TrainSet, run: Run) -> None:
+def test_features_are_those_of_a_network_trained_on_the_training_set(
+    tiny: TrainSet, run: Run
+) -> None:
     features = FeatureNetwork(epochs=2, lr=0.02).features(tiny, run)
     network = build_network("convnet", tiny.spec)
-    train_network(network, tiny.values, tiny.labels, Schedule(epochs=2, lr=0.02, batch=256), run.part("feature-network"))
+    train_network(
+        network,
+        tiny.values,
+        tiny.labels,
+        Schedule(epochs=2, lr=0.02, batch=256),
+        run.part("feature-network"),
+    )
     network.eval()
     assert features.shape == (120, 512)
-    assert torch.allclose(features, network.observe(tiny.values(slice(0, 120))).features.detach(), atol=1e-4)
+    assert torch.allclose(
+        features, network.observe(tiny.values(slice(0, 120))).features.detach(), atol=1e-4
+    )
 
 
-def test_k_center_and_herding_choose_per_class_in_these_features(tiny: TrainSet, run: Run, tmp_path: Path) -> None:
+def test_k_center_and_herding_choose_per_class_in_these_features(
+    tiny: TrainSet, run: Run, tmp_path: Path
+) -> None:
     run = replace(run, shared=tmp_path)
     features = FeatureNetwork(epochs=1).features(tiny, run)
     for name, rule in (("k-center", brute_force.k_center), ("herding", brute_force.herding)):
-        chosen = [int(members[index]) for members in tiny.by_class for index in rule(features[members].double().tolist(), 3)]
+        chosen = [
+            int(members[index])
+            for members in tiny.by_class
+            for index in rule(features[members].double().tolist(), 3)
+        ]
         distilled = build(name, "paper", {"feature_epochs": 1}).distill(tiny, 3, run)
         assert torch.equal(distilled.images, tiny.values(torch.tensor(chosen)))
 
 
 @pytest.mark.parametrize("name", ["k-center", "herding", "dm"])
-def test_a_set_costs_what_the_network_that_chose_its_images_cost(name: str, tiny: TrainSet, run: Run, tmp_path: Path) -> None:
+def test_a_set_costs_what_the_network_that_chose_its_images_cost(
+    name: str, tiny: TrainSet, run: Run, tmp_path: Path
+) -> None:
     """Whoever had it trained; one that was kept before its cost was is read all the same."""
     fields = {"feature_epochs": 1} if name != "dm" else {"init": "k-center", "iterations": 1}
     runs = [replace(run, shared=tmp_path, cost=Cost()) for _ in range(3)]
@@ -128,12 +166,24 @@ def test_a_set_costs_what_the_network_that_chose_its_images_cost(name: str, tiny
 
 @pytest.mark.parametrize(("name", "method"), [("k-center", KCenter), ("herding", Herding)])
 def test_another_version_of_a_method_has_another_feature_network(
-    name: str, method: type, tiny: TrainSet, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    method: type,
+    tiny: TrainSet,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And the first version finds what was trained before versions were kept."""
     shared, chooser = replace(run, shared=tmp_path), build(name, "paper", {"feature_epochs": 1})
     spec = {"epochs": 1, "lr": 0.01}
-    before = fingerprint({"name": "feature-network", "spec": spec, "seed": run.seed, "precision": run.machine.precision})
+    before = fingerprint(
+        {
+            "name": "feature-network",
+            "spec": spec,
+            "seed": run.seed,
+            "precision": run.machine.precision,
+        }
+    )
     chooser.distill(tiny, 1, shared)
     assert [path.name for path in tmp_path.iterdir()] == [f"feature-network-{before}"]
     monkeypatch.setattr(method, "version", 2)
@@ -141,19 +191,28 @@ def test_another_version_of_a_method_has_another_feature_network(
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_shared_networks_choose_their_engine_by_themselves(tiny: TrainSet, run: Run, tmp_path: Path) -> None:
+def test_shared_networks_choose_their_engine_by_themselves(
+    tiny: TrainSet, run: Run, tmp_path: Path
+) -> None:
     """Not by the cost of whatever job comes first: their bits would depend on the order."""
     long = replace(run, shared=tmp_path, machine=replace(run.machine, engine="auto").decide(1e18))
     build("k-center", "paper", {"feature_epochs": 1}).distill(tiny, 1, long)
     mtt = build("mtt", "quick", {"experts": 1, "max_start_epoch": 1, "expert_epochs": 1})
     assert isinstance(mtt, MTT)
     Experts(mtt, tiny, 1, long)
-    kept = {path.parent.name.rpartition("-")[0]: read_tensors(path)["machine"]["engine"] for path in tmp_path.glob("*/result.pt")}
+    kept = {
+        path.parent.name.rpartition("-")[0]: read_tensors(path)["machine"]["engine"]
+        for path in tmp_path.glob("*/result.pt")
+    }
     assert kept == {"feature-network": "eager", "mtt-expert-0": "eager"}
 
 
-def test_the_feature_network_is_trained_once_for_all_who_need_it(tiny: TrainSet, run: Run, tmp_path: Path) -> None:
-    """K-Center and herding at every budget share it; another seed or another number of epochs is another network."""
+def test_the_feature_network_is_trained_once_for_all_who_need_it(
+    tiny: TrainSet, run: Run, tmp_path: Path
+) -> None:
+    """K-Center and herding at every budget share it; another seed or another number of epochs is
+    another network.
+    """
     trained: list[str] = []
 
     def note(name: str, done: int, total: int) -> None:
@@ -167,7 +226,10 @@ def test_the_feature_network_is_trained_once_for_all_who_need_it(tiny: TrainSet,
         for ipc in (1, 2, 3):
             fresh[name, ipc] = distiller.distill(tiny, ipc, shared).images
     assert trained == ["train"]
-    assert torch.equal(fresh["k-center", 2], build("k-center", "paper", {"feature_epochs": 1}).distill(tiny, 2, run).images)
+    assert torch.equal(
+        fresh["k-center", 2],
+        build("k-center", "paper", {"feature_epochs": 1}).distill(tiny, 2, run).images,
+    )
     build("herding", "paper", {"feature_epochs": 1}).distill(tiny, 1, replace(shared, seed=1))
     build("herding", "paper", {"feature_epochs": 2}).distill(tiny, 1, shared)
     assert trained == ["train"] * 3

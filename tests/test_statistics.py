@@ -29,7 +29,9 @@ def by_seed(means: Sequence[float], first: int = 0) -> dict[Hashable, float]:
 def test_a_set_is_summarised_as_scipy_does(accuracies: list[float]) -> None:
     assume(len(set(accuracies)) > 1)
     summary = summarise(accuracies)
-    low, high = stats.t.interval(0.95, len(accuracies) - 1, np.mean(accuracies), stats.sem(accuracies))
+    low, high = stats.t.interval(
+        0.95, len(accuracies) - 1, np.mean(accuracies), stats.sem(accuracies)
+    )
     assert summary.networks == len(accuracies)
     assert summary.mean == pytest.approx(np.mean(accuracies))
     assert summary.std == pytest.approx(np.std(accuracies, ddof=1))
@@ -58,9 +60,15 @@ def test_the_two_sources_of_variance_are_kept_apart(sets: list[list[float]]) -> 
     assert summary.sets == len(sets)
     assert summary.mean == pytest.approx(sum(means) / len(means))
     assert summary.std_sets == pytest.approx(np.std(means, ddof=1), abs=1e-12)
-    squares = sum((accuracy - mean) ** 2 for networks, mean in zip(sets, means, strict=True) for accuracy in networks)
+    squares = sum(
+        (accuracy - mean) ** 2
+        for networks, mean in zip(sets, means, strict=True)
+        for accuracy in networks
+    )
     freedom = sum(len(networks) for networks in sets) - len(sets)
-    assert summary.std_networks == (pytest.approx(math.sqrt(squares / freedom), abs=1e-12) if freedom else None)
+    assert summary.std_networks == (
+        pytest.approx(math.sqrt(squares / freedom), abs=1e-12) if freedom else None
+    )
 
 
 def test_a_set_counts_once_however_many_networks_it_has() -> None:
@@ -100,8 +108,14 @@ def test_other_seeds_are_compared_by_welchs_test(a: list[float], b: list[float])
 
 
 @relaxed
-@given(st.lists(fractions, min_size=1, max_size=6), st.lists(fractions, min_size=1, max_size=6), st.integers(0, 1))
-def test_comparing_the_other_way_round_changes_the_sign_alone(a: list[float], b: list[float], first: int) -> None:
+@given(
+    st.lists(fractions, min_size=1, max_size=6),
+    st.lists(fractions, min_size=1, max_size=6),
+    st.integers(0, 1),
+)
+def test_comparing_the_other_way_round_changes_the_sign_alone(
+    a: list[float], b: list[float], first: int
+) -> None:
     there, back = compare(by_seed(a), by_seed(b, first)), compare(by_seed(b, first), by_seed(a))
     assert there.difference == pytest.approx(-back.difference)
     assert there.p_value == (None if back.p_value is None else pytest.approx(back.p_value))
@@ -164,11 +178,17 @@ def test_holm_decides_over_ties() -> None:
 
 
 def test_a_method_with_one_set_shares_no_rank() -> None:
-    assert ranks({"one": by_seed([0.5]), "other": by_seed([0.4999]), "many": by_seed([0.3, 0.31])}) == {"one": 1, "other": 2, "many": 3}
+    assert ranks(
+        {"one": by_seed([0.5]), "other": by_seed([0.4999]), "many": by_seed([0.3, 0.31])}
+    ) == {"one": 1, "other": 2, "many": 3}
 
 
 @relaxed
-@given(st.dictionaries(st.text(max_size=3), st.lists(fractions, min_size=1, max_size=4), min_size=1, max_size=6))
+@given(
+    st.dictionaries(
+        st.text(max_size=3), st.lists(fractions, min_size=1, max_size=4), min_size=1, max_size=6
+    )
+)
 def test_ranks_are_dense_and_follow_the_means(sets: dict[str, list[float]]) -> None:
     found = ranks({name: by_seed(means) for name, means in sets.items()})
     assert sorted(set(found.values())) == list(range(1, max(found.values()) + 1))

@@ -1,4 +1,6 @@
-"""Traces: what they hold, what they share with the set and with each other, and which sets they cannot follow."""
+"""Traces: what they hold, what they share with the set and with each other, and which sets they
+cannot follow.
+"""
 
 from __future__ import annotations
 
@@ -26,17 +28,27 @@ from tests.small_studies import FIELDS, SHORT
 
 
 def mmd(digits: Loaded, **fields: str) -> Cell:
-    return Cell(build("mmd", "quick", {**FIELDS, "iterations": "4", **fields}), "quick", digits, 1, 0)
+    return Cell(
+        build("mmd", "quick", {**FIELDS, "iterations": "4", **fields}), "quick", digits, 1, 0
+    )
 
 
-def test_the_last_step_is_the_set_itself_and_is_judged_once(tmp_path: Path, machine: Machine, digits: Loaded, made: list[str]) -> None:
+def test_the_last_step_is_the_set_itself_and_is_judged_once(
+    tmp_path: Path, machine: Machine, digits: Loaded, made: list[str]
+) -> None:
     cell, workshop = mmd(digits), Workshop(tmp_path, machine)
     record, path = traced(Trace(cell, (1, 4), SHORT, workshop), 2)
     distilled = distil(cell, workshop)
     assert len(made) == 1
     assert record.artifact_sha256 == distilled.sha256
-    assert record.points[1].accuracies == score(distilled, digits.test, SHORT, 0, 2, workshop).accuracies
-    assert [file.parents[2].name for file in sorted(tmp_path.rglob("networks.jsonl"))] == [cell.folder(workshop).name, "step-000001"]
+    assert (
+        record.points[1].accuracies
+        == score(distilled, digits.test, SHORT, 0, 2, workshop).accuracies
+    )
+    assert [file.parents[2].name for file in sorted(tmp_path.rglob("networks.jsonl"))] == [
+        cell.folder(workshop).name,
+        "step-000001",
+    ]
     assert not (path.parent / "checkpoint.pt").exists()
 
 
@@ -50,8 +62,12 @@ def test_other_protocols_and_fewer_steps_take_the_snapshots_that_are_there(
     fewer, _ = traced(Trace(cell, (2,), SHORT, workshop), 1)
     assert (len(made), beside.parent == path.parent) == (1, False)
     assert [point.accuracies for point in fewer.points] == [first.points[1].accuracies]
-    assert [point.accuracies for point in other.points] != [point.accuracies for point in first.points]
-    assert (beside.parent / "step-000002.pt").read_bytes() == (path.parent / "step-000002.pt").read_bytes()
+    assert [point.accuracies for point in other.points] != [
+        point.accuracies for point in first.points
+    ]
+    assert (beside.parent / "step-000002.pt").read_bytes() == (
+        path.parent / "step-000002.pt"
+    ).read_bytes()
     (path.parent / "step-000002.pt").write_bytes(b"nothing")
     (beside.parent / "step-000002.png").unlink()
     traced(Trace(cell, (2, 4), SHORT, workshop), 1)
@@ -60,7 +76,9 @@ def test_other_protocols_and_fewer_steps_take_the_snapshots_that_are_there(
     assert len(made) == 2  # nobody has step 3
 
 
-def test_begun_anew_and_interrupted_nothing_old_is_left(tmp_path: Path, machine: Machine, digits: Loaded) -> None:
+def test_begun_anew_and_interrupted_nothing_old_is_left(
+    tmp_path: Path, machine: Machine, digits: Loaded
+) -> None:
     cell, workshop, asked = mmd(digits), Workshop(tmp_path, machine), count()
     old = distil(cell, workshop)
     score(old, digits.test, SHORT, 0, 1, workshop)
@@ -73,7 +91,9 @@ def test_begun_anew_and_interrupted_nothing_old_is_left(tmp_path: Path, machine:
     assert (again.sha256, record.artifact_sha256) == (old.sha256, old.sha256)
 
 
-def test_a_set_of_other_bits_stays(tmp_path: Path, machine: Machine, digits: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_of_other_bits_stays(
+    tmp_path: Path, machine: Machine, digits: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said: list[str] = []
     cell, workshop = mmd(digits), Workshop(tmp_path, machine, say=said.append)
     old = distil(cell, workshop)
@@ -89,7 +109,9 @@ def test_a_set_of_other_bits_stays(tmp_path: Path, machine: Machine, digits: Loa
     assert [line for line in said if "other in its bits" in line and line.endswith("it stays")]
 
 
-def test_what_it_took_may_be_lost_and_where_it_went_on_is_told(tmp_path: Path, machine: Machine, digits: Loaded, made: list[str]) -> None:
+def test_what_it_took_may_be_lost_and_where_it_went_on_is_told(
+    tmp_path: Path, machine: Machine, digits: Loaded, made: list[str]
+) -> None:
     trace = Trace(mmd(digits), (1, 4), SHORT, Workshop(tmp_path, machine))
     _, path = traced(trace, 1)
     cost = path.parent / "distillation.json"
@@ -111,14 +133,25 @@ class Odd(Distiller):
     iterations: int = 3
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
-        images, labels = torch.zeros(train.spec.classes * ipc, *train.spec.shape), torch.arange(train.spec.classes)
-        for _ in run.steps(self.iterations, {"images": images}, "other" if self.how == "other loop" else "distill"):
+        images, labels = (
+            torch.zeros(train.spec.classes * ipc, *train.spec.shape),
+            torch.arange(train.spec.classes),
+        )
+        for _ in run.steps(
+            self.iterations, {"images": images}, "other" if self.how == "other loop" else "distill"
+        ):
             assert self.how != "other loop", "it was told before the first step"
             images += 0.01
         if self.how == "other order":
             labels = labels.flip(0)
         recipe = {"lr": 0.1} if self.how == "recipe" else {}
-        return SyntheticSet(train.spec, images + 1 if self.how == "other images" else images, labels, train.space, recipe)
+        return SyntheticSet(
+            train.spec,
+            images + 1 if self.how == "other images" else images,
+            labels,
+            train.space,
+            recipe,
+        )
 
 
 @pytest.mark.parametrize(
@@ -145,25 +178,35 @@ def test_a_set_that_becomes_another_at_the_end_is_not_traced_but_kept(
     assert bool(list(tmp_path.rglob("synthetic.pt"))) == said.endswith("kept")
 
 
-def test_a_snapshot_that_is_judged_alone_says_at_which_step_it_is(tmp_path: Path, machine: Machine, digits: Loaded) -> None:
+def test_a_snapshot_that_is_judged_alone_says_at_which_step_it_is(
+    tmp_path: Path, machine: Machine, digits: Loaded
+) -> None:
     workshop = Workshop(tmp_path, machine)
     _, path = traced(Trace(mmd(digits), (1, 4), SHORT, workshop), 1)
-    record = score(reopen(path.parent / "step-000001.pt", workshop), digits.test, SHORT, 0, 1, workshop)
+    record = score(
+        reopen(path.parent / "step-000001.pt", workshop), digits.test, SHORT, 0, 1, workshop
+    )
     assert record.changed["stopped_after"] == 1
     assert record.artifact_hash.endswith("-step1")
 
 
-def test_a_finished_trace_is_not_made_again_but_gets_more_networks(tmp_path: Path, machine: Machine, digits: Loaded) -> None:
+def test_a_finished_trace_is_not_made_again_but_gets_more_networks(
+    tmp_path: Path, machine: Machine, digits: Loaded
+) -> None:
     cell = Cell(build("mmd", "quick", {**FIELDS, "iterations": "4"}), "quick", digits, 1, 0)
     trace = Trace(cell, (0, 4), SHORT, Workshop(tmp_path, machine))
     first, path = traced(trace, 1)
     snapshot = (path.parent / "step-000004.pt").stat().st_mtime_ns
     more, _ = traced(Trace(cell, (0, 4), SHORT, Workshop(tmp_path, machine)), 2)
     fewer, _ = traced(Trace(cell, (0, 4), SHORT, Workshop(tmp_path, machine)), 1)
-    assert [len(point.networks) for point in fewer.points] == [1, 1]  # what is said does not depend on what was done before
+    # what is said does not depend on what was done before
+    assert [len(point.networks) for point in fewer.points] == [1, 1]
     assert read_record(path) == more  # and what was done is kept
     assert (path.parent / "step-000004.pt").stat().st_mtime_ns == snapshot
-    assert [point.networks[0] for point in more.points] == [point.networks[0] for point in first.points]  # seconds and all
+    # seconds and all
+    assert [point.networks[0] for point in more.points] == [
+        point.networks[0] for point in first.points
+    ]
     assert [len(point.networks) for point in more.points] == [2, 2]
 
 
@@ -173,7 +216,9 @@ def test_a_damaged_snapshot_is_made_again(tmp_path: Path, machine: Machine, digi
     before, path = traced(trace, 1)
     (path.parent / "step-000002.pt").write_bytes(b"nothing")
     after, _ = traced(trace, 1)
-    assert [point.accuracies for point in after.points] == [point.accuracies for point in before.points]
+    assert [point.accuracies for point in after.points] == [
+        point.accuracies for point in before.points
+    ]
     assert read_artifact(path.parent / "step-000002.pt").provenance["step"] == 2
 
 
@@ -194,18 +239,36 @@ def test_steps_that_a_method_does_not_take_are_refused(
     machine: Machine, tmp_path: Path, digits: Loaded, method: str, steps: tuple[int, ...], said: str
 ) -> None:
     with pytest.raises(DcbenchError, match=said):
-        Trace(Cell(build(method, "quick"), "quick", digits, 1, 0), steps, SHORT, Workshop(tmp_path, machine))
+        Trace(
+            Cell(build(method, "quick"), "quick", digits, 1, 0),
+            steps,
+            SHORT,
+            Workshop(tmp_path, machine),
+        )
 
 
 @pytest.mark.parametrize(
     ("method", "settings", "said"),
     [
-        ("kip", {"learn_labels": "true", "real_batch": "20"}, "kip cannot be traced: besides its images it learns labels"),
-        ("mtt", {"experts": "1", "expert_images": "50", "expert_epochs": "1"}, "mtt cannot be traced: besides its images it learns rate"),
+        (
+            "kip",
+            {"learn_labels": "true", "real_batch": "20"},
+            "kip cannot be traced: besides its images it learns labels",
+        ),
+        (
+            "mtt",
+            {"experts": "1", "expert_images": "50", "expert_epochs": "1"},
+            "mtt cannot be traced: besides its images it learns rate",
+        ),
     ],
 )
 def test_a_set_that_is_more_than_its_images_is_not_traced(
-    machine: Machine, tmp_path: Path, digits: Loaded, method: str, settings: dict[str, str], said: str
+    machine: Machine,
+    tmp_path: Path,
+    digits: Loaded,
+    method: str,
+    settings: dict[str, str],
+    said: str,
 ) -> None:
     cell = Cell(build(method, "quick", {**settings, "iterations": "2"}), "quick", digits, 1, 0)
     with pytest.raises(MismatchError, match=said):
@@ -213,17 +276,30 @@ def test_a_set_that_is_more_than_its_images_is_not_traced(
     assert not list(tmp_path.rglob("step-*"))
 
 
-def test_a_traced_kip_holds_the_set_that_it_makes(machine: Machine, tmp_path: Path, digits: Loaded) -> None:
+def test_a_traced_kip_holds_the_set_that_it_makes(
+    machine: Machine, tmp_path: Path, digits: Loaded
+) -> None:
     workshop = Workshop(tmp_path, machine)
-    cell = Cell(build("kip", "quick", {"real_batch": "20", "iterations": "2"}), "quick", digits, 1, 0)
+    cell = Cell(
+        build("kip", "quick", {"real_batch": "20", "iterations": "2"}), "quick", digits, 1, 0
+    )
     _, path = traced(Trace(cell, (1, 2), SHORT, workshop), 1)
-    assert read_artifact(path.parent / "step-000002.pt").synthetic.content_hash == distil(cell, workshop).synthetic.content_hash
+    assert (
+        read_artifact(path.parent / "step-000002.pt").synthetic.content_hash
+        == distil(cell, workshop).synthetic.content_hash
+    )
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_a_trace_that_sees_no_steps_ends(machine: Machine, tmp_path: Path, digits: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trace_that_sees_no_steps_ends(
+    machine: Machine, tmp_path: Path, digits: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A method that takes its steps without ``run.steps`` is not made again and again."""
-    monkeypatch.setattr(Run, "steps", lambda _run, total, _state, _name="distill": iter(range(total)))
+    monkeypatch.setattr(
+        Run, "steps", lambda _run, total, _state, _name="distill": iter(range(total))
+    )
     cell = Cell(build("mmd", "quick", {**FIELDS, "iterations": "2"}), "quick", digits, 1, 0)
-    with pytest.raises(MismatchError, match=r"mmd cannot be traced: it does not count its steps by run\.steps"):
+    with pytest.raises(
+        MismatchError, match=r"mmd cannot be traced: it does not count its steps by run\.steps"
+    ):
         traced(Trace(cell, (0, 2), SHORT, Workshop(tmp_path, machine)), 1)

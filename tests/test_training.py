@@ -1,4 +1,6 @@
-"""Training against a plain loop of torch's own parts; schedules against torch's schedulers; work in chunks against work at once."""
+"""Training against a plain loop of torch's own parts; schedules against torch's schedulers; work in
+chunks against work at once.
+"""
 
 from __future__ import annotations
 
@@ -46,17 +48,38 @@ def convnet(activation: Activation, tiny: TrainSet, run: Run) -> Network:
 Scheduler = Callable[[torch.optim.SGD], LRScheduler]
 SCHEDULES: dict[str, tuple[Schedule, Scheduler | None]] = {
     "constant": (Schedule(epochs=5, batch=32), None),
-    "steps": (Schedule(epochs=5, batch=32, lr=0.05, decay=0.5, decay_every=2), lambda sgd: StepLR(sgd, 2, 0.5)),
-    "cosine": (Schedule(epochs=5, batch=32, lr=0.05, decay=0.0), lambda sgd: CosineAnnealingLR(sgd, 5)),
-    "once": (Schedule(epochs=5, batch=32, decay=0.1, decay_after=2), lambda sgd: MultiStepLR(sgd, [3], 0.1)),
+    "steps": (
+        Schedule(epochs=5, batch=32, lr=0.05, decay=0.5, decay_every=2),
+        lambda sgd: StepLR(sgd, 2, 0.5),
+    ),
+    "cosine": (
+        Schedule(epochs=5, batch=32, lr=0.05, decay=0.0),
+        lambda sgd: CosineAnnealingLR(sgd, 5),
+    ),
+    "once": (
+        Schedule(epochs=5, batch=32, decay=0.1, decay_after=2),
+        lambda sgd: MultiStepLR(sgd, [3], 0.1),
+    ),
 }
 
 
 def plain_sgd(network: nn.Module, schedule: Schedule) -> torch.optim.SGD:
-    return torch.optim.SGD(network.parameters(), schedule.lr, schedule.momentum, weight_decay=schedule.weight_decay, fused=False)
+    return torch.optim.SGD(
+        network.parameters(),
+        schedule.lr,
+        schedule.momentum,
+        weight_decay=schedule.weight_decay,
+        fused=False,
+    )
 
 
-def plain_epochs(network: nn.Module, sgd: torch.optim.SGD, images: Tensor, labels: Tensor, orders: Iterator[Tensor]) -> Iterator[float]:
+def plain_epochs(
+    network: nn.Module,
+    sgd: torch.optim.SGD,
+    images: Tensor,
+    labels: Tensor,
+    orders: Iterator[Tensor],
+) -> Iterator[float]:
     """One epoch after another as a textbook has them; gives the mean loss of each."""
     for order in orders:
         total = 0.0
@@ -71,25 +94,42 @@ def plain_epochs(network: nn.Module, sgd: torch.optim.SGD, images: Tensor, label
 
 
 def orders(run: Run, epochs: int, count: int) -> Iterator[Tensor]:
-    return (torch.randperm(count, generator=run.generator("epoch", epoch)) for epoch in range(epochs))
+    return (
+        torch.randperm(count, generator=run.generator("epoch", epoch)) for epoch in range(epochs)
+    )
 
 
 def distance(ours: nn.Module, theirs: nn.Module) -> float:
-    squares = [float((a - b).detach().square().sum()) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True)]
+    squares = [
+        float((a - b).detach().square().sum())
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True)
+    ]
     return math.sqrt(sum(squares))
 
 
 @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
 @pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize(("activation", "near"), [("sigmoid", (1e-5, 1e-4)), ("relu", (1e-4, 2e-2))])  # loss, weights
+# loss, weights
+@pytest.mark.parametrize(
+    ("activation", "near"), [("sigmoid", (1e-5, 1e-4)), ("relu", (1e-4, 2e-2))]
+)
 def test_twenty_steps_equal_a_plain_loop(
-    name: str, soft: bool, activation: Activation, near: tuple[float, float], tiny: TrainSet, run: Run
+    name: str,
+    soft: bool,
+    activation: Activation,
+    near: tuple[float, float],
+    tiny: TrainSet,
+    run: Run,
 ) -> None:
-    """Five epochs of four batches, the last one ragged. Where ReLU bends, two ways of rounding may part by far more than rounding."""
+    """Five epochs of four batches, the last one ragged. Where ReLU bends, two ways of rounding may
+    part by far more than rounding.
+    """
     network = convnet(activation, tiny, run)
     schedule, scheduler = SCHEDULES[name]
     start, twin, images = copy.deepcopy(network), copy.deepcopy(network), tiny.values(slice(0, 120))
-    labels = torch.randn(120, 10, generator=run.generator("soft")).softmax(1) if soft else tiny.labels
+    labels = (
+        torch.randn(120, 10, generator=run.generator("soft")).softmax(1) if soft else tiny.labels
+    )
     sgd = plain_sgd(twin, schedule)
     decay = scheduler(sgd) if scheduler else None
     losses = []
@@ -104,7 +144,9 @@ def test_twenty_steps_equal_a_plain_loop(
 
 
 def test_at_the_single_decay_the_optimizer_starts_anew(tiny: TrainSet, run: Run) -> None:
-    """As in DC's code: `lr *= 0.1; optimizer = SGD(lr)` after the named epoch, so that the momentum is lost."""
+    """As in DC's code: `lr *= 0.1; optimizer = SGD(lr)` after the named epoch, so that the momentum
+    is lost.
+    """
     network = convnet("sigmoid", tiny, run)
     schedule = Schedule(epochs=6, batch=32, lr=0.02, decay=0.1, decay_after=3, fresh_momentum=True)
     start, twin, kept = (copy.deepcopy(network) for _ in range(3))
@@ -115,27 +157,47 @@ def test_at_the_single_decay_the_optimizer_starts_anew(tiny: TrainSet, run: Run)
         list(plain_epochs(twin, sgd, images, tiny.labels, iter([order])))
     Trainer(network, run.machine).train(tiny.values, tiny.labels, schedule, run)
     assert distance(network, twin) < 1e-4 * distance(start, twin)
-    Trainer(kept, run.machine).train(tiny.values, tiny.labels, replace(schedule, fresh_momentum=False), run)
+    Trainer(kept, run.machine).train(
+        tiny.values, tiny.labels, replace(schedule, fresh_momentum=False), run
+    )
     assert distance(kept, twin) > 1e-2 * distance(start, twin)
 
 
 def test_protocols_follow_the_published_schedules() -> None:
-    """Facts: StepLR ×0.5 every 15; DC ×0.1 after epoch E//2+1 of range(E+1); the released code ×0.1 after epoch 901 of 1,801."""
+    """Facts: StepLR ×0.5 every 15; DC ×0.1 after epoch E//2+1 of range(E+1); the released code ×0.1
+    after epoch 901 of 1,801.
+    """
     schedules = {name: protocol.schedule for name, protocol in PROTOCOLS.items()}
     for schedule in (schedules[name] for name in ("paper", "lineage", "released")):
         assert (schedule.lr, schedule.momentum, schedule.weight_decay) == (0.01, 0.9, 5e-4)
-    assert [schedules["paper"].rate(epoch) for epoch in (0, 14, 15, 29, 30, 149)] == [0.01, 0.01, 0.005, 0.005, 0.0025, 0.01 * 0.5**9]
-    for name, epochs, decayed in (("lineage", 1000 + 1, 1000 // 2 + 1), ("released", 1800 + 1, 1800 // 2 + 1)):
+    assert [schedules["paper"].rate(epoch) for epoch in (0, 14, 15, 29, 30, 149)] == [
+        0.01,
+        0.01,
+        0.005,
+        0.005,
+        0.0025,
+        0.01 * 0.5**9,
+    ]
+    for name, epochs, decayed in (
+        ("lineage", 1000 + 1, 1000 // 2 + 1),
+        ("released", 1800 + 1, 1800 // 2 + 1),
+    ):
         rates = [schedules[name].rate(epoch) for epoch in range(schedules[name].epochs)]
         assert len(rates) == epochs
         assert rates == pytest.approx([0.01] * (decayed + 1) + [0.001] * (epochs - decayed - 1))
         assert schedules[name].fresh_momentum
-    assert (schedules["paper"].batch, schedules["lineage"].batch, schedules["released"].batch) == (256, 256, 64)
+    assert (schedules["paper"].batch, schedules["lineage"].batch, schedules["released"].batch) == (
+        256,
+        256,
+        64,
+    )
     assert schedules["quick"].rate(0) == 0.01
     assert schedules["quick"].rate(schedules["quick"].epochs - 1) < 1e-5
 
 
-def test_images_are_augmented_anew_in_every_epoch(network: Network, tiny: TrainSet, run: Run) -> None:
+def test_images_are_augmented_anew_in_every_epoch(
+    network: Network, tiny: TrainSet, run: Run
+) -> None:
     seen: list[Tensor] = []
 
     def watched(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -149,15 +211,21 @@ def test_images_are_augmented_anew_in_every_epoch(network: Network, tiny: TrainS
     assert distance(network, plain) > 0
 
 
-def test_training_goes_on_between_epochs_in_the_same_bits(network: Network, tiny: TrainSet, run: Run, tmp_path: Path) -> None:
+def test_training_goes_on_between_epochs_in_the_same_bits(
+    network: Network, tiny: TrainSet, run: Run, tmp_path: Path
+) -> None:
     undisturbed, schedule = copy.deepcopy(network), Schedule(epochs=6, batch=32, decay=0.0)
     loss = Trainer(undisturbed, run.machine).train(tiny.values, tiny.labels, schedule, run)
     epochs = iter(range(3))
     stopping = replace(run, folder=tmp_path, stop=lambda: next(epochs, None) is None)
     with pytest.raises(KeyboardInterrupt):
-        Trainer(copy.deepcopy(network), run.machine).train(tiny.values, tiny.labels, schedule, stopping)
+        Trainer(copy.deepcopy(network), run.machine).train(
+            tiny.values, tiny.labels, schedule, stopping
+        )
     done: list[int] = []
-    going_on = replace(run, folder=tmp_path, progress=lambda _name, so_far, _total: done.append(so_far))
+    going_on = replace(
+        run, folder=tmp_path, progress=lambda _name, so_far, _total: done.append(so_far)
+    )
     assert Trainer(network, run.machine).train(tiny.values, tiny.labels, schedule, going_on) == loss
     assert done == [4, 5, 6]
     assert distance(network, undisturbed) == 0
@@ -165,7 +233,10 @@ def test_training_goes_on_between_epochs_in_the_same_bits(network: Network, tiny
 
 def test_train_network_starts_anew_whatever_the_network_was(tiny: TrainSet, run: Run) -> None:
     first, second = build_network("convnet", tiny.spec), build_network("convnet", tiny.spec)
-    losses = [train_network(network, tiny.values, tiny.labels, Schedule(epochs=2), run) for network in (first, second, second)]
+    losses = [
+        train_network(network, tiny.values, tiny.labels, Schedule(epochs=2), run)
+        for network in (first, second, second)
+    ]
     assert losses[0] == losses[1] == losses[2]
     assert distance(first, second) == 0
 
@@ -219,7 +290,16 @@ for eager, compiled in zip(*results):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="no C++ compiler, which the compiled engine needs")
+@pytest.mark.skipif(
+    not any(map(shutil.which, ("g++", "clang++", "c++"))),
+    reason="no C++ compiler, which the compiled engine needs",
+)
 def test_the_compiled_engine_computes_the_same() -> None:
-    ended = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+    ended = subprocess.run(
+        [sys.executable, "-c", COMPILED],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
     assert ended.returncode == 0, ended.stderr

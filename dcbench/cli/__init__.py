@@ -1,4 +1,6 @@
-"""The command line: one file per command. The only code that knows click and rich, and it computes nothing."""
+"""The command line: one file per command. The only code that knows click and rich, and it computes
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ COMMANDS = {
     "import": "another project's synthetic set as a self-describing artifact",
     "show": "what an artifact holds, and its images as a picture",
 }
-MODULES = {"import": "importing", "list": "listing"}  # a module called list would hide the builtin in this package
+# a module called list would hide the builtin in this package
+MODULES = {"import": "importing", "list": "listing"}
 RESUMABLE = frozenset({"run", "evaluate", "nas", "reproduce"})
 STOPPED = 130  # the exit code of a command that was interrupted
 
@@ -39,10 +42,14 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"dcbench.cli.{MODULES.get(cmd_name, cmd_name)}").command
+        command: click.Command = importlib.import_module(
+            f"dcbench.cli.{MODULES.get(cmd_name, cmd_name)}"
+        ).command
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             raise UnknownNameError("command", args[0], COMMANDS)
         return super().resolve_command(ctx, args)
@@ -94,8 +101,12 @@ def _stopped(words: Sequence[str]) -> str:
 
 
 def _not_foreseen(error: Exception) -> str:
-    """Errors of memory are told by their words, for torch has no class of them on a processor, and not every command imports it."""
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)):
+    """Errors of memory are told by their words, for torch has no class of them on a processor, and
+    not every command imports it.
+    """
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)
+    ):
         return f"out of memory ({str(error)[:200]}); what is done is kept. Try a smaller --ipc or batch, or a machine with more memory"
     return f"{type(error).__name__}: {str(error)[:500]} ({_place(error)}not foreseen; --debug shows where it came from)"
 

@@ -20,12 +20,22 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @click.argument("names", nargs=-1, required=True)
-@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="A field, where the method would otherwise take too long.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="A field, where the method would otherwise take too long.",
+)
 @hardware
 @speaking
 @unneeded("preset", "protocol", "data-root", "out", "seed", *CREW)
-def command(hardware: Hardware, as_json: bool, names: tuple[str, ...], settings: tuple[str, ...]) -> None:
-    """Try the methods NAMES (or ./file.py:Class) on tiny sets of real digits and show what of the contract they keep."""
+def command(
+    hardware: Hardware, as_json: bool, names: tuple[str, ...], settings: tuple[str, ...]
+) -> None:
+    """Try the methods NAMES (or ./file.py:Class) on tiny sets of real digits and show what of the
+    contract they keep.
+    """
     from dcbench.cli.console import Console
     from dcbench.machine import EXACT
 
@@ -37,7 +47,9 @@ def command(hardware: Hardware, as_json: bool, names: tuple[str, ...], settings:
         _show(console, name, verdicts)
     failed = any(verdict.outcome == "failed" for verdicts in found.values() for verdict in verdicts)
     checks = [
-        {"method": name, "check": each.check, "outcome": each.outcome, "why": each.why} for name, own in found.items() for each in own
+        {"method": name, "check": each.check, "outcome": each.outcome, "why": each.why}
+        for name, own in found.items()
+        for each in own
     ]
     console.result({"checks": checks, "passed": not failed})
     if failed:
@@ -58,11 +70,16 @@ def _methods(names: tuple[str, ...], settings: tuple[str, ...]) -> dict[str, Dis
         for key in words:
             if key not in fields:
                 raise UnknownNameError(f"field of {distiller.name}", key, fields)
-        found[distiller.name] = small(distiller, {key: fields[key].parse(distiller.name, value) for key, value in words.items()})
+        found[distiller.name] = small(
+            distiller,
+            {key: fields[key].parse(distiller.name, value) for key, value in words.items()},
+        )
     return found
 
 
-def _check(methods: Mapping[str, Distiller], machine: Machine, console: Console) -> dict[str, list[Verdict]]:
+def _check(
+    methods: Mapping[str, Distiller], machine: Machine, console: Console
+) -> dict[str, list[Verdict]]:
     """Each method's verdicts. With --debug, also where what it raises came from."""
     from dcbench.conformance import CHECKS, verdict
     from dcbench.datasets.loading import load
@@ -87,13 +104,20 @@ def _amounts(distiller: Distiller) -> str:
     """The fields that were made small, so that one sees which were not."""
     from dcbench.distiller import hyper_parameters
 
-    values = {name: (getattr(distiller, name), field.default) for name, field in hyper_parameters(type(distiller)).items()}
+    values = {
+        name: (getattr(distiller, name), field.default)
+        for name, field in hyper_parameters(type(distiller)).items()
+    }
     words = [f"{name}={value}" for name, (value, default) in values.items() if value != default]
-    return f"{' '.join(words)}, all else at its default" if words else "all fields at their defaults"
+    return (
+        f"{' '.join(words)}, all else at its default" if words else "all fields at their defaults"
+    )
 
 
 def _show(console: Console, name: str, verdicts: list[Verdict]) -> None:
     from dcbench.cli.console import Table
 
     rows: list[list[Any]] = [[each.check, each.outcome, each.why] for each in verdicts]
-    console.table(Table(f"{name}: does it keep the contract?", ["check", "outcome", "why"], rows, words=3))
+    console.table(
+        Table(f"{name}: does it keep the contract?", ["check", "outcome", "why"], rows, words=3)
+    )

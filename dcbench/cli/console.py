@@ -15,7 +15,14 @@ import click
 from rich import box
 from rich.console import Console as RichConsole
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table as RichTable
 
 QUIET_SECONDS = 30.0  # between two lines of progress where there is no terminal to draw a bar on
@@ -27,7 +34,9 @@ PAGE = 100  # columns of running text
 
 @dataclass(frozen=True)
 class Table:
-    """A table for people. Columns in ``optional`` are left out, the last first, where the terminal is too narrow for all."""
+    """A table for people. Columns in ``optional`` are left out, the last first, where the terminal
+    is too narrow for all.
+    """
 
     title: str
     head: Sequence[str]
@@ -38,7 +47,9 @@ class Table:
 
 @dataclass
 class _Pace:
-    """Since when and from how many steps on time is taken, and when it was last said. The first step may compile: it tells little."""
+    """Since when and from how many steps on time is taken, and when it was last said. The first
+    step may compile: it tells little.
+    """
 
     begun: float
     first: int
@@ -46,7 +57,9 @@ class _Pace:
     steady: bool = False
 
     def time_left(self, now: float, done: int, total: int) -> str:
-        """As words to put behind others; none at the end, nor where only a first step is known that is little of the whole."""
+        """As words to put behind others; none at the end, nor where only a first step is known that
+        is little of the whole.
+        """
         if done >= total or (not self.steady and (done - self.first) * FIRST_SHARE < total):
             return ""
         left = (now - self.begun) / (done - self.first) * (total - done)
@@ -61,7 +74,12 @@ class Console:
         self._errors = _console(stderr=True)
         self._output = self._errors if as_json else _console(stderr=False)
         self._bars = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=self._errors, transient=True
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self._errors,
+            transient=True,
         )
         self._tasks: dict[str, TaskID] = {}
         self._paces: dict[str, _Pace] = {}
@@ -75,7 +93,12 @@ class Console:
             self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._errors.is_terminal:
             self._bars.stop()
         for number, handler in self._before.items():
@@ -85,7 +108,9 @@ class Console:
         if self._stop.is_set():
             raise KeyboardInterrupt
         self._stop.set()
-        self.say("stopping when this step or network is done, to keep it; once more to stop at once")
+        self.say(
+            "stopping when this step or network is done, to keep it; once more to stop at once"
+        )
 
     def stopping(self) -> bool:
         """Whether the user has asked to stop."""
@@ -153,7 +178,9 @@ class Console:
         self._output.print(title, style="bold", markup=False)
 
     def _width_of(self, drawn: RichTable) -> int:
-        return Measurement.get(self._output, self._output.options.update(width=UNLIMITED), drawn).maximum
+        return Measurement.get(
+            self._output, self._output.options.update(width=UNLIMITED), drawn
+        ).maximum
 
     def result(self, value: Mapping[str, Any]) -> None:
         """The one JSON object, if that was asked for."""
@@ -173,7 +200,9 @@ def _drawn(table: Table, left_out: Sequence[str]) -> RichTable:
     kept = [index for index, name in enumerate(table.head) if name not in left_out]
     drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for index in kept:
-        drawn.add_column(table.head[index], justify="left" if index < table.words else "right", no_wrap=True)
+        drawn.add_column(
+            table.head[index], justify="left" if index < table.words else "right", no_wrap=True
+        )
     for row in table.rows:
         drawn.add_row(*(row[index] for index in kept))
     return drawn

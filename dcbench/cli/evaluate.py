@@ -22,17 +22,38 @@ if TYPE_CHECKING:
 
 @click.command("evaluate")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--as", "layout", help="Whose layout PATHS are in, if not ours: dc, dm, datadam, mtt, kip, idc, idc3, folder, plain.")
+@click.option(
+    "--as",
+    "layout",
+    help="Whose layout PATHS are in, if not ours: dc, dm, datadam, mtt, kip, idc, idc3, folder, plain.",
+)
 @click.option("--space", default="auto", show_default=True, help=SPACE_HELP)
 @experiment
 @click.option("--name", help="A foreign set's method in tables; the layout's name if not given.")
 @click.option("--dataset", help="The data set to judge on; the artifact's own if not given.")
-@click.option("--seed", type=int, help="Of the networks; that of the set's distillation if not given.")
-@click.option("--network", "networks_named", type=CommaList(), default=None, help="One or several; the protocol's if not given.")
+@click.option(
+    "--seed", type=int, help="Of the networks; that of the set's distillation if not given."
+)
+@click.option(
+    "--network",
+    "networks_named",
+    type=CommaList(),
+    default=None,
+    help="One or several; the protocol's if not given.",
+)
 @click.option("--networks", type=int, help="How many; the protocol's number if not given.")
 @click.option("--epochs", type=int, help="Of each network, if not the protocol's.")
-@click.option("--augment", type=CommaList(), default=None, help="One or several of dsa, autoaugment, randaugment, none.")
-@click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
+@click.option(
+    "--augment",
+    type=CommaList(),
+    default=None,
+    help="One or several of dsa, autoaugment, randaugment, none.",
+)
+@click.option(
+    "--download",
+    is_flag=True,
+    help="Fetch the data set if it is not there; nothing is fetched otherwise.",
+)
 @protocol()
 @common("The protocol of this name, as --protocol.")
 def command(shared: Common, **options: Any) -> None:
@@ -60,8 +81,14 @@ def _protocols(shared: Common, options: dict[str, Any]) -> list[Protocol]:
 
     if options["layout"] is not None:
         _foreign(options).check()
-    elif options["space"] != "auto" or options["name"] is not None or options["experiment"] is not None:
-        raise OutOfRangeError("--space, --experiment and --name are of another project's set; say its layout with --as, or leave them out")
+    elif (
+        options["space"] != "auto"
+        or options["name"] is not None
+        or options["experiment"] is not None
+    ):
+        raise OutOfRangeError(
+            "--space, --experiment and --name are of another project's set; say its layout with --as, or leave them out"
+        )
     elif options["dataset"] is not None:
         find(options["dataset"])
     if shared.preset not in PROTOCOLS:
@@ -75,29 +102,46 @@ def _protocols(shared: Common, options: dict[str, Any]) -> list[Protocol]:
     return protocols
 
 
-def _evaluate(protocols: list[Protocol], shared: Common, options: dict[str, Any], workshop: Workshop) -> list[Scored]:
+def _evaluate(
+    protocols: list[Protocol], shared: Common, options: dict[str, Any], workshop: Workshop
+) -> list[Scored]:
     from dcbench.datasets.loading import load
     from dcbench.distilling import reopen
     from dcbench.executor import Job
     from dcbench.scoring import Judgement, check, scoring
 
-    sets = [reopen(_own(path, shared, options, workshop), workshop) for path in dict.fromkeys(options["paths"])]
+    sets = [
+        reopen(_own(path, shared, options, workshop), workshop)
+        for path in dict.fromkeys(options["paths"])
+    ]
     names = {distilled.synthetic.spec.dataset for distilled in sets}
     for distilled in sets:
         _check_data(distilled, options["dataset"])
     places = shared.places(options["download"])
-    loaded = {name: load(name, places, progress=workshop.stoppable_progress) for name in sorted(names)}
+    loaded = {
+        name: load(name, places, progress=workshop.stoppable_progress) for name in sorted(names)
+    }
     judgements: list[Judgement] = []
     for distilled in sets:
         data = loaded[distilled.synthetic.spec.dataset]
         placed = _placed(distilled, data, workshop)
         seed = _seed(distilled, options["seed"])
         judgements += [
-            Judgement(placed, data.test, protocol, seed, options["networks"] or protocol.networks, workshop) for protocol in protocols
+            Judgement(
+                placed,
+                data.test,
+                protocol,
+                seed,
+                options["networks"] or protocol.networks,
+                workshop,
+            )
+            for protocol in protocols
         ]
     for judgement in judgements:
         check(judgement)
-    jobs = {Job(each.distilled.label, each.folder, partial(scoring, each)): each for each in judgements}
+    jobs = {
+        Job(each.distilled.label, each.folder, partial(scoring, each)): each for each in judgements
+    }
     ended = {each.job: each for each in workshop.executor.carry_out(jobs, workshop.site)}
     return [_scored(jobs[job].distilled, ended[job].result) for job in jobs]
 
@@ -118,7 +162,10 @@ def _own(path: Path, shared: Common, options: dict[str, Any], workshop: Workshop
         return path
     foreign = _foreign(options)
     imported = foreign.read(path, shared.places(options["download"]), workshop)
-    folder, stem = workshop.out / options["dataset"] / "imported", f"{foreign.layout}-{file_name(path.stem)}"
+    folder, stem = (
+        workshop.out / options["dataset"] / "imported",
+        f"{foreign.layout}-{file_name(path.stem)}",
+    )
     return keep_imported(folder, stem, imported, foreign.name or foreign.layout)
 
 
@@ -129,7 +176,9 @@ def _foreign(options: dict[str, Any]) -> Foreign:
 
 
 def _check_data(distilled: Distilled, asked: str | None) -> None:
-    """Raises MismatchError unless the set was made from a data set that is known, and from the one that was asked for."""
+    """Raises MismatchError unless the set was made from a data set that is known, and from the one
+    that was asked for.
+    """
     from dcbench.datasets.catalogue import DATASETS
     from dcbench.errors import MismatchError
 
@@ -142,7 +191,9 @@ def _check_data(distilled: Distilled, asked: str | None) -> None:
 
 
 def _placed(distilled: Distilled, data: Loaded, workshop: Workshop) -> Distilled:
-    """The set, with a folder of its own for its evaluations on another revision of its data; raises MismatchError if it does not fit."""
+    """The set, with a folder of its own for its evaluations on another revision of its data; raises
+    MismatchError if it does not fit.
+    """
     from dataclasses import replace
 
     from dcbench.evaluator import check_fit
@@ -151,7 +202,9 @@ def _placed(distilled: Distilled, data: Loaded, workshop: Workshop) -> Distilled
     made_for = distilled.synthetic.spec
     if data.spec.revision == made_for.revision:
         return distilled
-    workshop.say(f"{distilled.path} was made from another revision of {made_for.dataset} ({made_for.revision}, here {data.spec.revision})")
+    workshop.say(
+        f"{distilled.path} was made from another revision of {made_for.dataset} ({made_for.revision}, here {data.spec.revision})"
+    )
     return replace(distilled, folder=distilled.folder / f"on-{data.spec.revision}")
 
 

@@ -57,7 +57,9 @@ class Foreign:
         if self.space not in ("auto", *WHERE):
             raise UnknownNameError("space", self.space, ("auto", *WHERE))
         if self.dataset is None:
-            raise OutOfRangeError(f"a set in the layout {self.layout} does not say what its images are of: name it with --dataset")
+            raise OutOfRangeError(
+                f"a set in the layout {self.layout} does not say what its images are of: name it with --dataset"
+            )
         find(self.dataset)
 
     def read(self, path: Path, where: Places, listener: Listener) -> Imported:
@@ -72,31 +74,55 @@ class Foreign:
         whitening = {"zca": kind.startswith("zca"), "of_pixels": kind == "zca-pixels"}
         loaded = load(self.dataset, where, **whitening, progress=listener.stoppable_progress)
         space = Space() if kind == "raw" else loaded.train.space
-        imported = import_set(path, layout, loaded.spec, space, pixels=kind == "pixels", experiment=self.experiment)
+        imported = import_set(
+            path, layout, loaded.spec, space, pixels=kind == "pixels", experiment=self.experiment
+        )
         for warning in imported.warnings:
             listener.say(f"{path}: {warning}")
         return imported
 
 
-experiment = click.option("--experiment", type=int, help="Which of the sets of a file of DC, DSA or DM, from 0; its last if not given.")
+experiment = click.option(
+    "--experiment",
+    type=int,
+    help="Which of the sets of a file of DC, DSA or DM, from 0; its last if not given.",
+)
 
 
 @click.command("import")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--as", "layout", required=True, help="Whose layout: dc, dm, datadam, mtt, kip, idc, idc3, folder, plain.")
+@click.option(
+    "--as",
+    "layout",
+    required=True,
+    help="Whose layout: dc, dm, datadam, mtt, kip, idc, idc3, folder, plain.",
+)
 @click.option("--dataset", required=True, help="The data set that the images are images of.")
 @click.option("--space", default="auto", show_default=True, help=SPACE_HELP)
 @experiment
 @click.option("--name", help="The method's name in tables; the layout's if not given.")
-@click.option("--to", "target", type=click.Path(path_type=Path), help="The artifact's file; if not given OUT/NAME.pt, if free.")
-@click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path),
+    help="The artifact's file; if not given OUT/NAME.pt, if free.",
+)
+@click.option(
+    "--download",
+    is_flag=True,
+    help="Fetch the data set if it is not there; nothing is fetched otherwise.",
+)
 @data_root
 @out
 @hardware
 @speaking
 @unneeded("preset", "protocol", "seed", *CREW)
-def command(path: Path, target: Path | None, hardware: Hardware, as_json: bool, **options: Any) -> None:
-    """Read the foreign set PATH and write it as a self-describing artifact, doubting aloud what looks wrong."""
+def command(
+    path: Path, target: Path | None, hardware: Hardware, as_json: bool, **options: Any
+) -> None:
+    """Read the foreign set PATH and write it as a self-describing artifact, doubting aloud what
+    looks wrong.
+    """
     from dcbench.cli.console import Console
     from dcbench.experiment import file_name
     from dcbench.importers import write_imported

@@ -12,7 +12,9 @@ from dcbench.cli.options import speaking
 @click.command("list")
 @speaking
 def command(as_json: bool) -> None:
-    """Show methods with their fields and presets, data sets, networks, protocols, foreign layouts and studies."""
+    """Show methods with their fields and presets, data sets, networks, protocols, foreign layouts
+    and studies.
+    """
     from dcbench.cli.console import Console
     from dcbench.datasets.catalogue import DATASETS
     from dcbench.distiller import import_failures, registered
@@ -23,9 +25,15 @@ def command(as_json: bool) -> None:
 
     found = {
         "methods": {name: _method(distiller) for name, distiller in registered().items()},
-        "datasets": {name: f"{set_.channels}×{set_.size}×{set_.size}, {set_.classes} classes" for name, set_ in DATASETS.items()},
+        "datasets": {
+            name: f"{set_.channels}×{set_.size}×{set_.size}, {set_.classes} classes"
+            for name, set_ in DATASETS.items()
+        },
         "networks": sorted(NETWORKS),
-        "protocols": {name: protocol.to_json() | {"networks": protocol.networks} for name, protocol in PROTOCOLS.items()},
+        "protocols": {
+            name: protocol.to_json() | {"networks": protocol.networks}
+            for name, protocol in PROTOCOLS.items()
+        },
         "layouts": {name: layout.what for name, layout in LAYOUTS.items()},
         "studies": {name: study.title for name, study in STUDIES.items()},
         "failed_to_import": import_failures(),
@@ -45,16 +53,23 @@ def _method(distiller: Any) -> dict[str, Any]:
         "summary": summary,
         "paper": distiller.paper,
         "fields": {name: parameter.default for name, parameter in parameters.items()},
-        "domains": {name: parameter.domain for name, parameter in parameters.items() if parameter.domain},
+        "domains": {
+            name: parameter.domain for name, parameter in parameters.items() if parameter.domain
+        },
         "presets": sorted({"paper", *distiller.presets}),
-        "settings": {preset: dict(settings) for preset, settings in sorted(distiller.presets.items())},
+        "settings": {
+            preset: dict(settings) for preset, settings in sorted(distiller.presets.items())
+        },
     }
 
 
 def _show(console: Any, found: dict[str, Any]) -> None:
     from dcbench.report.words import protocol_words
 
-    console.pairs("Methods, with their presets and fields (--preset, --set field=value)", _methods(found["methods"]))
+    console.pairs(
+        "Methods, with their presets and fields (--preset, --set field=value)",
+        _methods(found["methods"]),
+    )
     console.pairs("Data sets (--dataset)", found["datasets"].items())
     protocols = {
         name: f"{entry['networks']} networks: {protocol_words(_judging(entry), entry['network'], entry['augment'])}"
@@ -73,13 +88,21 @@ def _methods(methods: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _lines(entry: dict[str, Any]) -> list[str]:
-    fields = _assigned(entry["fields"], {name: f" [{domain}]" for name, domain in entry["domains"].items()})
-    named = [f"preset {preset}: {_assigned(settings) or 'the defaults'}" for preset, settings in entry["settings"].items()]
+    fields = _assigned(
+        entry["fields"], {name: f" [{domain}]" for name, domain in entry["domains"].items()}
+    )
+    named = [
+        f"preset {preset}: {_assigned(settings) or 'the defaults'}"
+        for preset, settings in entry["settings"].items()
+    ]
     return [entry["summary"], f"fields: {fields or 'none'}", *named]
 
 
 def _assigned(values: dict[str, Any], after: dict[str, str] | None = None) -> str:
-    return " ".join(f"{key}={'none' if value is None else value}{(after or {}).get(key, '')}" for key, value in values.items())
+    return " ".join(
+        f"{key}={'none' if value is None else value}{(after or {}).get(key, '')}"
+        for key, value in values.items()
+    )
 
 
 def _judging(entry: dict[str, Any]) -> dict[str, Any]:

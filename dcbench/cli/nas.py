@@ -20,25 +20,66 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
 
 @click.command("nas")
 @click.option(
-    "--proxy", "proxies", type=CommaList(), multiple=True, required=True, help="An artifact, random[:IPC], early-stopping, whole; several."
+    "--proxy",
+    "proxies",
+    type=CommaList(),
+    multiple=True,
+    required=True,
+    help="An artifact, random[:IPC], early-stopping, whole; several.",
 )
 @click.option("--space", default="convnet720", show_default=True, help="convnet720, nasbench201.")
-@click.option("--match", type=CommaList(), help="Draw among names that fit a pattern, as '*-w32-*,*-w64-*'; several.")
+@click.option(
+    "--match",
+    type=CommaList(),
+    help="Draw among names that fit a pattern, as '*-w32-*,*-w64-*'; several.",
+)
 @click.option("--sample", type=int, help="Architectures to draw by seed; all if not given.")
-@click.option("--seeds", type=int, default=1, show_default=True, help="Networks of each architecture, of proxies and truth alike.")
+@click.option(
+    "--seeds",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Networks of each architecture, of proxies and truth alike.",
+)
 @click.option("--epochs", type=int, help="On a proxy, if not the protocol's.")
 @click.option("--truth-epochs", type=int, help="On the whole data, if not the protocol's.")
-@click.option("--top", type=float, default=0.2, show_default=True, help="The share, best by truth, that has a correlation of its own.")
-@click.option("--truth", type=click.Path(path_type=Path), help="A table of true test accuracies; trained here if not given.")
+@click.option(
+    "--top",
+    type=float,
+    default=0.2,
+    show_default=True,
+    help="The share, best by truth, that has a correlation of its own.",
+)
+@click.option(
+    "--truth",
+    type=click.Path(path_type=Path),
+    help="A table of true test accuracies; trained here if not given.",
+)
 @click.option("--truth-column", help="Its column, if not the usual one.")
-@click.option("--validation", type=int, help="Training images to rank by: 10,000, or a fifth of a smaller set, if not given.")
+@click.option(
+    "--validation",
+    type=int,
+    help="Training images to rank by: 10,000, or a fifth of a smaller set, if not given.",
+)
 @click.option("--dataset", help="The artifacts' own if not given.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the draw, of random's images and of the networks.")
-@click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of the draw, of random's images and of the networks.",
+)
+@click.option(
+    "--download",
+    is_flag=True,
+    help="Fetch the data set if it is not there; nothing is fetched otherwise.",
+)
 @protocol("search-SPACE, search-SPACE-quick")
 @common("Which protocol networks are trained by: paper, released (the same here), quick.")
 def command(shared: Common, **options: Any) -> None:
-    """Train every architecture of a search space on each proxy and compare their ranking with that of the whole data."""
+    """Train every architecture of a search space on each proxy and compare their ranking with that
+    of the whole data.
+    """
     from dcbench.cli.console import Console
     from dcbench.nas.search import carry_out
     from dcbench.report.searches import search_summary
@@ -67,10 +108,18 @@ def _search(shared: Common, options: dict[str, Any]) -> Search:
     for name, least in _COUNTS.items():
         within(f"--{name.replace('_', '-')}", options[name], least)
     space = find_space(options["space"])
-    chosen = space.protocol_named(options["protocol"], shared.preset).with_epochs(options["epochs"], options["truth_epochs"])
+    chosen = space.protocol_named(options["protocol"], shared.preset).with_epochs(
+        options["epochs"], options["truth_epochs"]
+    )
     proxies = parse_requests([word for words in options["proxies"] for word in words])
     names = ("dataset", "sample", "seeds", "seed", "validation", "top", "truth", "truth_column")
-    return Search(proxies, space, chosen, match=options["match"] or (), **{name: options[name] for name in names})
+    return Search(
+        proxies,
+        space,
+        chosen,
+        match=options["match"] or (),
+        **{name: options[name] for name in names},
+    )
 
 
 def search_table(records: Sequence[SearchRecord]) -> Table:
@@ -96,13 +145,22 @@ def search_table(records: Sequence[SearchRecord]) -> Table:
     rows = []
     for record in records:
         found = rank_figures(record)
-        interval = "–" if found.spearman.ci95 is None else "{:.2f} to {:.2f}".format(*found.spearman.ci95)
-        correlations = [_figure(found.spearman.value), interval, _figure(found.kendall.value), _figure(found.spearman_top.value)]
+        interval = (
+            "–" if found.spearman.ci95 is None else "{:.2f} to {:.2f}".format(*found.spearman.ci95)
+        )
+        correlations = [
+            _figure(found.spearman.value),
+            interval,
+            _figure(found.kendall.value),
+            _figure(found.spearman_top.value),
+        ]
         accuracies = [_figure(value, 100, 1) for value in (found.top1_accuracy, found.regret)]
         budget = "–" if record.proxy_ipc is None else str(record.proxy_ipc)
         proxy = f"{record.proxy} (foreign)" if record.foreign else record.proxy
         counts = [str(len(record.architectures)), str(record.failed)]
-        rows.append([proxy, budget, *counts, *correlations, *accuracies, f"{record.seconds / 60:.1f}"])
+        rows.append(
+            [proxy, budget, *counts, *correlations, *accuracies, f"{record.seconds / 60:.1f}"]
+        )
     where = f"{first.dataset} {first.dataset_note}".strip()
     title = f"{first.space} on {where}: ranking on the proxy against the truth, {first.validation_images} validation images"
     return Table(title, head, rows, ("minutes", "failed", "Kendall", "architectures"))

@@ -60,9 +60,13 @@ class Crew:
             raise UnknownNameError("executor", self.executor, EXECUTORS)
         for name in OF_RAY:
             if self.executor != "ray" and getattr(self, name) is not None:
-                raise OutOfRangeError(f"--{name.replace('_', '-')} {getattr(self, name)} means nothing without --executor ray")
+                raise OutOfRangeError(
+                    f"--{name.replace('_', '-')} {getattr(self, name)} means nothing without --executor ray"
+                )
         if self.executor == "ray" and ":" in hardware.device:
-            raise OutOfRangeError(f"--device {hardware.device} with --executor ray: Ray chooses which one, so wanted cuda or cpu")
+            raise OutOfRangeError(
+                f"--device {hardware.device} with --executor ray: Ray chooses which one, so wanted cuda or cpu"
+            )
 
     def hired(self, machine: Machine, console: Console) -> Executor:
         """Raises ClusterError where there is no Ray, or not the cluster that was asked for."""
@@ -72,11 +76,15 @@ class Crew:
         if self.executor == "serial":
             return Serial()
         if importlib.util.find_spec("ray") is None:
-            raise ClusterError("--executor ray needs Ray, which is not installed: pip install ray, or in a clone pip install -e '.[ray]'")
+            raise ClusterError(
+                "--executor ray needs Ray, which is not installed: pip install ray, or in a clone pip install -e '.[ray]'"
+            )
         from dcbench.cluster import Needs, Ray
 
         executor = Ray(Needs.of(machine, self.cpus_per_unit, self.gpus_per_unit), self.address)
-        console.say(f"ray: room for {executor.slots} units of work at a time, {machine.threads} threads each")
+        console.say(
+            f"ray: room for {executor.slots} units of work at a time, {machine.threads} threads each"
+        )
         return executor
 
 
@@ -95,54 +103,105 @@ class Common:
         """Where data and its cache are."""
         return places(self.data_root, download)
 
-    def workshop(self, console: Console, *, resume: bool = True, elsewhere: bool = False) -> Workshop:
-        """The machine and folder that the options ask for; raises what ``Hardware`` and ``Crew`` do."""
+    def workshop(
+        self, console: Console, *, resume: bool = True, elsewhere: bool = False
+    ) -> Workshop:
+        """The machine and folder that the options ask for; raises what ``Hardware`` and ``Crew``
+        do.
+        """
         from dcbench.experiment import Workshop
         from dcbench.files import disk_time
 
         self.crew.check(self.hardware)
         machine = self.hardware.machine(here=self.crew.address is None)
         executor = self.crew.hired(machine, console)
-        since = 0.0 if resume else disk_time(self.out)  # what this command shares among its own sets is made once all the same
+        # what this command shares among its own sets is made once all the same
+        since = 0.0 if resume else disk_time(self.out)
         heard = (console.progress, console.say, console.stopping)
-        return Workshop(self.out, machine, *heard, resume=resume, since=since, elsewhere=elsewhere, executor=executor)
+        return Workshop(
+            self.out,
+            machine,
+            *heard,
+            resume=resume,
+            since=since,
+            elsewhere=elsewhere,
+            executor=executor,
+        )
 
 
 def places(data_root: Path | None, download: bool = False) -> Places:
     """Where data and its cache are."""
     from dcbench.datasets.places import Places
 
-    home = os.environ.get("DCBENCH_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dcbench"
+    home = (
+        os.environ.get("DCBENCH_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dcbench"
+    )
     return Places(data_root, Path(home), download)
 
 
-def protocol(known: str = "paper, lineage, released, quick; whole, whole-quick for whole data") -> _Decorator:
+def protocol(
+    known: str = "paper, lineage, released, quick; whole, whole-quick for whole data",
+) -> _Decorator:
     """``--protocol`` of a command that takes the ``known``."""
     return click.option("--protocol", help=f"Evaluation protocol, if not the preset's: {known}.")
 
 
 data_root = click.option(
-    "--data-root", type=click.Path(path_type=Path), envvar="DCBENCH_DATA", default="data", help="Where data is [DCBENCH_DATA]."
+    "--data-root",
+    type=click.Path(path_type=Path),
+    envvar="DCBENCH_DATA",
+    default="data",
+    help="Where data is [DCBENCH_DATA].",
 )
-out = click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="Where results go.")
+out = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="results",
+    show_default=True,
+    help="Where results go.",
+)
 _RESUMING = (
-    click.option("--no-resume", is_flag=True, help="Start again, forgetting what an earlier run left."),
-    click.option("--resume-elsewhere", is_flag=True, help="Go on with a checkpoint of another machine; the record will say so."),
+    click.option(
+        "--no-resume", is_flag=True, help="Start again, forgetting what an earlier run left."
+    ),
+    click.option(
+        "--resume-elsewhere",
+        is_flag=True,
+        help="Go on with a checkpoint of another machine; the record will say so.",
+    ),
 )
 DEBUG = "dcbench.debug"  # where a command finds whether it was asked for
 _HARDWARE = (
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1."),
     click.option("--threads", type=int, help="Processor threads; results depend on it."),
-    click.option("--precision", default="auto", show_default=True, help="auto (bf16 where the hardware has it), fp32, bf16."),
+    click.option(
+        "--precision",
+        default="auto",
+        show_default=True,
+        help="auto (bf16 where the hardware has it), fp32, bf16.",
+    ),
     click.option("--engine", default="auto", show_default=True, help="auto, eager, compiled."),
 )
 _CREW = (
-    click.option("--executor", default="serial", show_default=True, help="Who carries out the work: serial, ray."),
-    click.option("--address", help="Of a Ray cluster, auto for the one that this machine belongs to; this machine alone if not given."),
     click.option(
-        "--cpus-per-unit", type=float, help="Processors that Ray sets apart for a unit; its threads if not given, one beside a GPU."
+        "--executor",
+        default="serial",
+        show_default=True,
+        help="Who carries out the work: serial, ray.",
     ),
-    click.option("--gpus-per-unit", type=float, help="GPUs likewise, such as 0.5; 1 on CUDA if not given."),
+    click.option(
+        "--address",
+        help="Of a Ray cluster, auto for the one that this machine belongs to; this machine alone if not given.",
+    ),
+    click.option(
+        "--cpus-per-unit",
+        type=float,
+        help="Processors that Ray sets apart for a unit; its threads if not given, one beside a GPU.",
+    ),
+    click.option(
+        "--gpus-per-unit", type=float, help="GPUs likewise, such as 0.5; 1 on CUDA if not given."
+    ),
 )
 
 
@@ -152,12 +211,20 @@ def _debugging(context: click.Context, _option: click.Parameter, value: bool) ->
 
 _SPEAKING = (
     click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
-    click.option("--debug", is_flag=True, expose_value=False, callback=_debugging, help="Show where an error came from."),
+    click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        callback=_debugging,
+        help="Show where an error came from.",
+    ),
 )
 
 
 def resuming(command: _Command) -> _Command:
-    """Add what a command that distils does with an earlier run's work; it gets ``no_resume`` and ``resume_elsewhere``."""
+    """Add what a command that distils does with an earlier run's work; it gets ``no_resume`` and
+    ``resume_elsewhere``.
+    """
     return _with(_RESUMING, command)
 
 
@@ -172,7 +239,9 @@ def speaking(command: _Command) -> _Command:
 
 
 def common(presets: str) -> _Decorator:
-    """Add the options of commands that distil or train, which get them as one ``Common``; ``presets`` says what --preset may be."""
+    """Add the options of commands that distil or train, which get them as one ``Common``;
+    ``presets`` says what --preset may be.
+    """
     preset = click.option("--preset", default="paper", show_default=True, help=presets)
 
     def add(command: _Command) -> _Command:
@@ -184,7 +253,8 @@ def common(presets: str) -> _Decorator:
 
 
 def unneeded(*names: str) -> _Decorator:
-    """Add options that every command takes, so that the same words fit all, where this one has no use for them.
+    """Add options that every command takes, so that the same words fit all, where this one has no
+    use for them.
 
     Their words are checked, and its help is silent about them.
     """
@@ -198,7 +268,9 @@ def _unneeded(name: str) -> _Decorator:
         if name == "threads":
             within("--threads", value, 1)
 
-    return click.option(f"--{name}", type=_kind(name), hidden=True, expose_value=False, callback=check)
+    return click.option(
+        f"--{name}", type=_kind(name), hidden=True, expose_value=False, callback=check
+    )
 
 
 def _kind(name: str) -> Any:
@@ -211,7 +283,13 @@ def _presets() -> Collection[str]:
     from dcbench.distiller import registered
     from dcbench.evaluator import PROTOCOLS
 
-    return sorted({"paper", *PROTOCOLS, *(preset for method in registered().values() for preset in method.presets)})
+    return sorted(
+        {
+            "paper",
+            *PROTOCOLS,
+            *(preset for method in registered().values() for preset in method.presets),
+        }
+    )
 
 
 def _protocols() -> Collection[str]:
@@ -256,17 +334,23 @@ class CommaList(click.ParamType):  # type: ignore[type-arg]
     def __init__(self, kind: type = str, least: int | None = None) -> None:
         self.kind, self.least = kind, least
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Any]:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[Any]:
         if isinstance(value, list):
             return value
         parts = [part.strip() for part in str(value).split(",")]
         label = param.opts[0] if param else "value"
         if "" in parts:
-            raise OutOfRangeError(f"{label} has an empty item, got {str(value)!r}; wanted one or several with commas between")
+            raise OutOfRangeError(
+                f"{label} has an empty item, got {str(value)!r}; wanted one or several with commas between"
+            )
         try:
             items = [self.kind(part) for part in parts]
         except ValueError:
-            raise OutOfRangeError(f"{label} must be a whole number or several with commas between, got {value!r}") from None
+            raise OutOfRangeError(
+                f"{label} must be a whole number or several with commas between, got {value!r}"
+            ) from None
         if self.least is not None:
             for item in items:
                 within(label, item, self.least)

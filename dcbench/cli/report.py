@@ -15,13 +15,27 @@ if TYPE_CHECKING:
 
 
 @click.command("report")
-@click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True, help="Read with all folders below.")
-@click.option("--format", "fmt", default="latex", show_default=True, help="latex, markdown, csv, html.")
-@click.option("--out", type=click.Path(path_type=Path), help="A folder for files; without it the tables go to standard output.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default="results",
+    show_default=True,
+    help="Read with all folders below.",
+)
+@click.option(
+    "--format", "fmt", default="latex", show_default=True, help="latex, markdown, csv, html."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="A folder for files; without it the tables go to standard output.",
+)
 @speaking
 @unneeded("preset", "protocol", "data-root", "seed", *MACHINE, *CREW)
 def command(results: Path, fmt: str, out: Path | None, as_json: bool) -> None:
-    """Show every record below RESULTS, measured beside published: a table per data set and protocol, or one page of all (html)."""
+    """Show every record below RESULTS, measured beside published: a table per data set and
+    protocol, or one page of all (html).
+    """
     from dcbench.cli.console import Console
     from dcbench.errors import DataError, UnknownNameError
     from dcbench.records import find_records
@@ -36,17 +50,23 @@ def command(results: Path, fmt: str, out: Path | None, as_json: bool) -> None:
     for problem in found.problems:
         console.say(f"passed over: {problem}")
     if not any((found.records, found.searches, found.traces, found.embeddings)):
-        raise DataError(f"no records below {results}; make some with `dcbench run`, or name another folder with --results")
+        raise DataError(
+            f"no records below {results}; make some with `dcbench run`, or name another folder with --results"
+        )
     accuracies = build_tables(found.records, STUDIES["table3"])
     if len(accuracies) > 1:
-        console.say(f"{len(accuracies)} tables: other data, protocols, networks or precisions are never ranked together")
+        console.say(
+            f"{len(accuracies)} tables: other data, protocols, networks or precisions are never ranked together"
+        )
     tables = [*accuracies, *search_tables(found.searches)]
     written = [] if out is None else _write(found, tables, fmt, results, out)
     for path in written:
         console.say(f"written: {path}")
     if out is None and not as_json:
         click.echo(_shown(found, tables, fmt, results))
-    described = [{"name": table.name, "caption": table.caption, "rows": len(table.rows)} for table in tables]
+    described = [
+        {"name": table.name, "caption": table.caption, "rows": len(table.rows)} for table in tables
+    ]
     console.result(
         {
             "tables": described,
@@ -57,7 +77,9 @@ def command(results: Path, fmt: str, out: Path | None, as_json: bool) -> None:
     )
 
 
-def _write(found: RecordsFound, tables: list[Table], fmt: str, results: Path, out: Path) -> list[Path]:
+def _write(
+    found: RecordsFound, tables: list[Table], fmt: str, results: Path, out: Path
+) -> list[Path]:
     """The files of a format."""
     from dcbench.files import write_bytes
     from dcbench.report import tidy_frame, write_tables
@@ -70,7 +92,10 @@ def _write(found: RecordsFound, tables: list[Table], fmt: str, results: Path, ou
     written = [*write_tables(tables, fmt, out), *write_figures(found, results, out / "figures")]
     if fmt == "csv":
         written.append(out / "records.csv")
-        write_bytes(written[-1], str(tidy_frame(found.records).to_csv(index=False, lineterminator="\n")).encode())
+        write_bytes(
+            written[-1],
+            str(tidy_frame(found.records).to_csv(index=False, lineterminator="\n")).encode(),
+        )
     return written
 
 

@@ -19,16 +19,38 @@ if TYPE_CHECKING:
 
 @click.command("reproduce")
 @click.argument("name", metavar="STUDY")
-@click.option("--estimate", "only_estimate", is_flag=True, help="Say what it costs here, data there or not, and do nothing.")
-@click.option("--truth", type=click.Path(path_type=Path), help="A search's table of true test accuracies; trained here if not given.")
+@click.option(
+    "--estimate",
+    "only_estimate",
+    is_flag=True,
+    help="Say what it costs here, data there or not, and do nothing.",
+)
+@click.option(
+    "--truth",
+    type=click.Path(path_type=Path),
+    help="A search's table of true test accuracies; trained here if not given.",
+)
 @click.option("--truth-column", help="Its column, if not the usual one.")
-@click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
+@click.option(
+    "--download",
+    is_flag=True,
+    help="Fetch the data set if it is not there; nothing is fetched otherwise.",
+)
 @resuming
 @click.option("--protocol", help="The study's own and no other, for its preset decides it.")
-@click.option("--seed", "seeds", type=CommaList(int, 0), help="The study's own and no others, for its preset decides them.")
-@common("Named settings of the study: paper, the published ones; quick, a part of it in minutes to tens of minutes on two cores.")
+@click.option(
+    "--seed",
+    "seeds",
+    type=CommaList(int, 0),
+    help="The study's own and no others, for its preset decides them.",
+)
+@common(
+    "Named settings of the study: paper, the published ones; quick, a part of it in minutes to tens of minutes on two cores."
+)
 def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> None:
-    """Carry out STUDY, one of the paper's tables and figures (dcbench list shows them), and show what came out."""
+    """Carry out STUDY, one of the paper's tables and figures (dcbench list shows them), and show
+    what came out.
+    """
     from dcbench.cli.console import Console
     from dcbench.reproducing import Reproduction
     from dcbench.studies import find_study
@@ -36,9 +58,18 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
     study = find_study(name)
     study.plan(shared.preset)
     with Console(shared.as_json) as console:
-        workshop = shared.workshop(console, resume=not options["no_resume"], elsewhere=options["resume_elsewhere"])
+        workshop = shared.workshop(
+            console, resume=not options["no_resume"], elsewhere=options["resume_elsewhere"]
+        )
         truth = (options["truth"], options["truth_column"])
-        reproduction = Reproduction(study, shared.preset, shared.places(options["download"]), workshop, *truth, only_estimate)
+        reproduction = Reproduction(
+            study,
+            shared.preset,
+            shared.places(options["download"]),
+            workshop,
+            *truth,
+            only_estimate,
+        )
         reproduction.refuse_other(options["protocol"], options["seeds"])
         if not only_estimate:
             reproduction.check()
@@ -58,8 +89,12 @@ def _announce(console: Console, reproduction: Reproduction, pieces: Sequence[Pie
 
     study, machine = reproduction.study, reproduction.workshop.machine
     total = in_words(sum(piece.seconds for piece in pieces))
-    console.say(f"{study.name} ({reproduction.preset}): {study.title}; on {reproduction.plan.dataset}, varies {study.varies}")
-    console.say(f"about {total} here from the beginning ({machine.precision}, {machine.threads} threads); what is done is not done again")
+    console.say(
+        f"{study.name} ({reproduction.preset}): {study.title}; on {reproduction.plan.dataset}, varies {study.varies}"
+    )
+    console.say(
+        f"about {total} here from the beginning ({machine.precision}, {machine.threads} threads); what is done is not done again"
+    )
     for piece in pieces:
         console.say(f"  {piece.label}: {in_words(piece.seconds)}")
 
@@ -86,25 +121,56 @@ def _with_fields(records: Sequence[EvaluationRecord]) -> Table:
     from dcbench.cli.results import evaluation_table
     from dcbench.distiller import find, hyper_parameters
 
-    defaults = {record.method: {name: field.default for name, field in hyper_parameters(find(record.method)).items()} for record in records}
+    defaults = {
+        record.method: {
+            name: field.default for name, field in hyper_parameters(find(record.method)).items()
+        }
+        for record in records
+    }
     fields = [{**defaults[record.method], **record.fields} for record in records]
     shared = set.intersection(*(set(own) for own in fields))
-    varied = [name for name in fields[0] if name in shared and len({str(own[name]) for own in fields}) > 1]
+    varied = [
+        name for name in fields[0] if name in shared and len({str(own[name]) for own in fields}) > 1
+    ]
     table = evaluation_table(records)
-    rows = [[row[0], *(str(own[name]) for name in varied), *row[1:]] for row, own in zip(table.rows, fields, strict=True)]
-    return replace(table, head=[table.head[0], *varied, *table.head[1:]], rows=rows, words=table.words + len(varied))
+    rows = [
+        [row[0], *(str(own[name]) for name in varied), *row[1:]]
+        for row, own in zip(table.rows, fields, strict=True)
+    ]
+    return replace(
+        table,
+        head=[table.head[0], *varied, *table.head[1:]],
+        rows=rows,
+        words=table.words + len(varied),
+    )
 
 
-def _json(reproduction: Reproduction, pieces: Sequence[Piece], outcome: Outcome | None) -> dict[str, Any]:
+def _json(
+    reproduction: Reproduction, pieces: Sequence[Piece], outcome: Outcome | None
+) -> dict[str, Any]:
     from dcbench.cli.results import Scored, run_json, trace_json
     from dcbench.report.searches import search_summary
 
-    made: dict[str, Any] = {"runs": [], "traces": [], "embeddings": [], "searches": [], "skipped": 0}
+    made: dict[str, Any] = {
+        "runs": [],
+        "traces": [],
+        "embeddings": [],
+        "searches": [],
+        "skipped": 0,
+    }
     if outcome is not None:
-        made["runs"] = [run_json(Scored(*evaluation)) | {"fields": dict(evaluation[0].fields)} for evaluation in outcome.evaluations]
+        made["runs"] = [
+            run_json(Scored(*evaluation)) | {"fields": dict(evaluation[0].fields)}
+            for evaluation in outcome.evaluations
+        ]
         made["traces"] = [trace_json(*traced) for traced in outcome.traces]
         made["embeddings"] = [
-            {"record": str(path), "method": record.method, "kl_divergence": record.kl_divergence, "images": len(record.points)}
+            {
+                "record": str(path),
+                "method": record.method,
+                "kl_divergence": record.kl_divergence,
+                "images": len(record.points),
+            }
             for record, path in outcome.embeddings
         ]
         made["searches"] = [search_summary(record, path) for record, path in outcome.searches]

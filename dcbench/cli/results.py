@@ -12,14 +12,23 @@ from dcbench.cli.console import Console, Table
 from dcbench.records import EvaluationRecord, TraceRecord
 
 _SET = ("method", "dataset", "dataset_revision", "ipc", "seed", "preset", "protocol")
-_COST = ("evaluate_seconds", "epoch_seconds", "compile_seconds", "peak_memory_bytes", "engine", "precision")
+_COST = (
+    "evaluate_seconds",
+    "epoch_seconds",
+    "compile_seconds",
+    "peak_memory_bytes",
+    "engine",
+    "precision",
+)
 NONE = "–"
 Figure = TypeVar("Figure", int, float)
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A set's record, where that is, and where the set is (the reference is nowhere); its trace and where that is, if it has one."""
+    """A set's record, where that is, and where the set is (the reference is nowhere); its trace and
+    where that is, if it has one.
+    """
 
     record: EvaluationRecord
     path: Path
@@ -51,7 +60,12 @@ def run_json(scored: Scored) -> dict[str, Any]:
 
 def trace_json(trace: TraceRecord, path: Path) -> dict[str, Any]:
     """Where the record of a trace is, and every accuracy at each step."""
-    return {"record": str(path), "points": [{"step": point.step, "accuracies": list(point.accuracies)} for point in trace.points]}
+    return {
+        "record": str(path),
+        "points": [
+            {"step": point.step, "accuracies": list(point.accuracies)} for point in trace.points
+        ],
+    }
 
 
 def _known(*figures: Figure | None) -> list[Figure]:
@@ -76,7 +90,9 @@ def _measured(scored: Scored) -> dict[str, Any]:
 
 
 def evaluation_table(records: Sequence[EvaluationRecord]) -> Table:
-    """What each set scores, in percent. What all of them share stands above the table and not in each row."""
+    """What each set scores, in percent. What all of them share stands above the table and not in
+    each row.
+    """
     shared, own = _sorted_out(
         {
             "dataset": [f"{record.dataset} {record.dataset_note}".strip() for record in records],
@@ -88,7 +104,9 @@ def evaluation_table(records: Sequence[EvaluationRecord]) -> Table:
     )
     columns = {
         "method": [record.method for record in records],
-        **{name: own[name] for name in ("dataset", "network", "augment", "protocol") if name in own},
+        **{
+            name: own[name] for name in ("dataset", "network", "augment", "protocol") if name in own
+        },
         "IPC": [_or_none(record.ipc) for record in records],
         "seed": [_or_none(record.seed) for record in records],
         **{name: own[name] for name in ("networks",) if name in own},
@@ -96,12 +114,18 @@ def evaluation_table(records: Sequence[EvaluationRecord]) -> Table:
         **_times(records),
     }
     said = [f"on {shared['dataset']}"] if "dataset" in shared else []
-    said += [f"{shared['networks']} network{'' if shared['networks'] == '1' else 's'} each"] if "networks" in shared else []
+    said += (
+        [f"{shared['networks']} network{'' if shared['networks'] == '1' else 's'} each"]
+        if "networks" in shared
+        else []
+    )
     said += [", ".join(shared[name] for name in ("network", "augment") if name in shared)]
     said += [f"protocol {shared['protocol']}"] if "protocol" in shared else []
     optional = ("protocol", "augment", "network", "networks", "distilled in", "evaluated in")
     words = 1 + sum(name in own for name in ("dataset", "network", "augment", "protocol"))
-    return Table(f"Accuracy {'; '.join(filter(None, said))}", list(columns), _rows(columns), optional, words)
+    return Table(
+        f"Accuracy {'; '.join(filter(None, said))}", list(columns), _rows(columns), optional, words
+    )
 
 
 def trace_table(trace: TraceRecord) -> Table:
@@ -112,8 +136,21 @@ def trace_table(trace: TraceRecord) -> Table:
     for point in trace.points:
         figures = summarise(point.accuracies)
         spread = "" if figures.std is None else f" ± {100 * figures.std:.1f}"
-        rows.append([str(point.step), f"{100 * figures.mean:.1f}{spread}", str(len(point.networks)), point.image])
-    return Table(f"Accuracy over the steps of {trace.label}", ["step", "accuracy %", "networks", "image"], rows, ("image", "networks"), 0)
+        rows.append(
+            [
+                str(point.step),
+                f"{100 * figures.mean:.1f}{spread}",
+                str(len(point.networks)),
+                point.image,
+            ]
+        )
+    return Table(
+        f"Accuracy over the steps of {trace.label}",
+        ["step", "accuracy %", "networks", "image"],
+        rows,
+        ("image", "networks"),
+        0,
+    )
 
 
 def summary_table(summary: Sequence[dict[str, Any]]) -> Table:
@@ -130,16 +167,28 @@ def summary_table(summary: Sequence[dict[str, Any]]) -> Table:
         "std of networks": [_percent(row["std_networks"]) for row in summary],
     }
     where = f" on {shared['dataset']}" if shared else ""
-    return Table(f"Accuracy{where}, over sets", list(columns), _rows(columns), ("std of networks",), 1 + len(own))
+    return Table(
+        f"Accuracy{where}, over sets",
+        list(columns),
+        _rows(columns),
+        ("std of networks",),
+        1 + len(own),
+    )
 
 
 def show_places(console: Console, done: Iterable[Scored], out: Path) -> None:
-    """Where things were kept: the folder once, below it the folders of the sets, one line for all seeds."""
+    """Where things were kept: the folder once, below it the folders of the sets, one line for all
+    seeds.
+    """
     folders: dict[Path, list[str]] = defaultdict(list)
     done = list(done)
     kept = "in each folder synthetic.pt, images.png, evaluations"
     if any(scored.synthetic is None for scored in done):
-        kept = "evaluations" if all(scored.synthetic is None for scored in done) else f"{kept}; of the whole data evaluations alone"
+        kept = (
+            "evaluations"
+            if all(scored.synthetic is None for scored in done)
+            else f"{kept}; of the whole data evaluations alone"
+        )
     for scored in done:
         folder = scored.path.parent.parent.parent
         if folder.name not in folders[folder.parent]:
@@ -148,7 +197,9 @@ def show_places(console: Console, done: Iterable[Scored], out: Path) -> None:
     for folder, names in folders.items():
         place = folder.relative_to(out) if folder.is_relative_to(out) else folder
         numbers = [name.removeprefix("seed") for name in names]
-        console.say(f"  {place}/{names[0] if len(names) == 1 else 'seed{' + ','.join(numbers) + '}'}")
+        console.say(
+            f"  {place}/{names[0] if len(names) == 1 else 'seed{' + ','.join(numbers) + '}'}"
+        )
 
 
 def show_warnings(console: Console, records: Iterable[EvaluationRecord]) -> None:
@@ -170,7 +221,9 @@ def _accuracies(records: Sequence[EvaluationRecord]) -> dict[str, list[str]]:
     figures = [summarise(record.accuracies) for record in records]
     spreads = ["" if each.std is None else f" ± {100 * each.std:.1f}" for each in figures]
     return {
-        "accuracy %": [f"{100 * each.mean:.1f}{spread}" for each, spread in zip(figures, spreads, strict=True)],
+        "accuracy %": [
+            f"{100 * each.mean:.1f}{spread}" for each, spread in zip(figures, spreads, strict=True)
+        ],
         "95 % interval": [_interval(each.ci95) for each in figures],
     }
 

@@ -50,28 +50,81 @@ class Judging:
 
 
 @click.command("run")
-@click.option("--method", "methods", type=CommaList(), required=True, help="One or several, or ./file.py:Class.")
-@click.option("--dataset", "datasets", type=CommaList(), default="digits", show_default=True, help="One or several of `dcbench list`.")
-@click.option("--ipc", "ipcs", type=CommaList(int, 1), default="1", show_default=True, help="Images per class, one or several.")
-@click.option("--seed", "seeds", type=CommaList(int, 0), default="0", show_default=True, help="Of the distillation, one or several.")
+@click.option(
+    "--method",
+    "methods",
+    type=CommaList(),
+    required=True,
+    help="One or several, or ./file.py:Class.",
+)
+@click.option(
+    "--dataset",
+    "datasets",
+    type=CommaList(),
+    default="digits",
+    show_default=True,
+    help="One or several of `dcbench list`.",
+)
+@click.option(
+    "--ipc",
+    "ipcs",
+    type=CommaList(int, 1),
+    default="1",
+    show_default=True,
+    help="Images per class, one or several.",
+)
+@click.option(
+    "--seed",
+    "seeds",
+    type=CommaList(int, 0),
+    default="0",
+    show_default=True,
+    help="Of the distillation, one or several.",
+)
 @click.option("--network", help="That is trained to judge a set, if not the protocol's.")
 @click.option("--networks", type=int, help="How many; the protocol's number if not given.")
 @click.option("--epochs", type=int, help="Of each network, if not the protocol's.")
 @click.option("--augment", help="dsa, autoaugment, randaugment, none; if not the protocol's.")
-@click.option("--trace", type=CommaList(int, 0), help="Steps of the distillation after which the set is kept, pictured and judged too.")
+@click.option(
+    "--trace",
+    type=CommaList(int, 0),
+    help="Steps of the distillation after which the set is kept, pictured and judged too.",
+)
 @click.option(
     "--zca",
     default="auto",
     show_default=True,
     help="Whitening: auto (on for CIFAR with preset paper), on (of normalised values), pixels (as MTT does), off.",
 )
-@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="A method's field; METHOD.FIELD=VALUE for one of several.")
-@click.option("--holdout", type=int, default=0, help="Images of the training set to keep from distillation, for --judge-on and nas.")
-@click.option("--judge-on", default="test", show_default=True, help="test, or holdout: the images of --holdout, to choose settings by.")
-@click.option("--download", is_flag=True, help="Fetch the data set if it is not there; nothing is fetched otherwise.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="A method's field; METHOD.FIELD=VALUE for one of several.",
+)
+@click.option(
+    "--holdout",
+    type=int,
+    default=0,
+    help="Images of the training set to keep from distillation, for --judge-on and nas.",
+)
+@click.option(
+    "--judge-on",
+    default="test",
+    show_default=True,
+    help="test, or holdout: the images of --holdout, to choose settings by.",
+)
+@click.option(
+    "--download",
+    is_flag=True,
+    help="Fetch the data set if it is not there; nothing is fetched otherwise.",
+)
 @resuming
 @protocol()
-@common("Named settings: paper, released, quick, two-cores (dcbench list says which method has which), or a protocol's name.")
+@common(
+    "Named settings: paper, released, quick, two-cores (dcbench list says which method has which), or a protocol's name."
+)
 def command(shared: Common, **options: Any) -> None:
     """Distil synthetic sets, train networks on them, store and show what they score."""
     from dcbench.cli.console import Console
@@ -79,10 +132,16 @@ def command(shared: Common, **options: Any) -> None:
     from dcbench.tracing import require_steps
 
     trace = tuple(sorted(options["trace"] or ()))
-    judging = Judging(**{key: options[key] for key in ("network", "networks", "epochs", "augment")}, on=options["judge_on"], trace=trace)
+    judging = Judging(
+        **{key: options[key] for key in ("network", "networks", "epochs", "augment")},
+        on=options["judge_on"],
+        trace=trace,
+    )
     judging.check()
     if trace and shared.crew.executor != "serial":
-        raise OutOfRangeError(f"--trace with --executor {shared.crew.executor}: a trace watches its distillation; leave one out")
+        raise OutOfRangeError(
+            f"--trace with --executor {shared.crew.executor}: a trace watches its distillation; leave one out"
+        )
     within("--holdout", options["holdout"], 0)
     _check_judges(options["judge_on"], options["holdout"])
     grid = Grid(
@@ -95,8 +154,12 @@ def command(shared: Common, **options: Any) -> None:
         for ipc in grid.ipcs if trace else ():
             require_steps(distiller, ipc, trace[-1])
     with Console(shared.as_json) as console:
-        workshop = shared.workshop(console, resume=not options["no_resume"], elsewhere=options["resume_elsewhere"])
-        done, skipped = _work(grid, judging, (shared.places(options["download"]), options["protocol"]), workshop)
+        workshop = shared.workshop(
+            console, resume=not options["no_resume"], elsewhere=options["resume_elsewhere"]
+        )
+        done, skipped = _work(
+            grid, judging, (shared.places(options["download"]), options["protocol"]), workshop
+        )
     _show(console, done, shared)
     if skipped:
         console.say(f"{skipped} skipped, for the reasons given above")
@@ -111,20 +174,29 @@ def _check_judges(on: str, holdout: int) -> None:
     if on not in JUDGED_ON:
         raise UnknownNameError("value of --judge-on", on, JUDGED_ON)
     if on == "holdout" and not holdout:
-        raise OutOfRangeError("--judge-on holdout needs images that are kept from distillation: say how many with --holdout")
+        raise OutOfRangeError(
+            "--judge-on holdout needs images that are kept from distillation: say how many with --holdout"
+        )
 
 
-def _work(grid: Grid, judging: Judging, asked: tuple[Places, str | None], workshop: Workshop) -> tuple[list[Scored], int]:
-    """The cells, in the grid's order. One that cannot be done is skipped with its reason, unless it is the only one."""
+def _work(
+    grid: Grid, judging: Judging, asked: tuple[Places, str | None], workshop: Workshop
+) -> tuple[list[Scored], int]:
+    """The cells, in the grid's order. One that cannot be done is skipped with its reason, unless it
+    is the only one.
+    """
     from dcbench.executor import Job
 
     places, protocol_named = asked
-    wanted: list[tuple[Path, str]] = []  # folder and method of each cell, and not its data: one data set after the other fits in memory
+    # folder and method of each cell, and not its data: one data set after the other fits in memory
+    wanted: list[tuple[Path, str]] = []
 
     def jobs() -> Iterator[Job[Scored]]:
         for cell in grid.cells(places, workshop):
             wanted.append((cell.folder(workshop), cell.distiller.name))
-            protocol = grid.protocol_of(cell.distiller, protocol_named).with_options(judging.network, judging.epochs, judging.augment)
+            protocol = grid.protocol_of(cell.distiller, protocol_named).with_options(
+                judging.network, judging.epochs, judging.augment
+            )
             protocol = replace(protocol, judged_on=judging.on)
             yield Job(cell.label, wanted[-1][0], partial(_cell, cell, protocol, judging, workshop))
 
@@ -135,10 +207,14 @@ def _work(grid: Grid, judging: Judging, asked: tuple[Places, str | None], worksh
         else:
             done[ended.job.place] = ended.result
     _publish_last(wanted, done, workshop)
-    return [done[place] for place, _ in wanted if place in done], sum(place not in done for place, _ in wanted)
+    return [done[place] for place, _ in wanted if place in done], sum(
+        place not in done for place, _ in wanted
+    )
 
 
-def _publish_last(wanted: Sequence[tuple[Path, str]], done: Mapping[Path, Scored], workshop: Workshop) -> None:
+def _publish_last(
+    wanted: Sequence[tuple[Path, str]], done: Mapping[Path, Scored], workshop: Workshop
+) -> None:
     """The set that each method ends with is the last of the grid, whichever was made last."""
     from dcbench.distilling import publish
     from dcbench.experiment import file_name
@@ -160,14 +236,31 @@ def _cell(cell: Cell, protocol: Protocol, judging: Judging, workshop: Workshop) 
     networks, trace = judging.networks or protocol.networks, None
     if judging.trace:
         trace = yield from Trace(cell, judging.trace, protocol, workshop).tracing(networks)
-        workshop = replace(workshop, resume=True)  # a trace forgets what is to be forgotten; its set and networks are not made twice
+        # a trace forgets what is to be forgotten; its set and networks are not made twice
+        workshop = replace(workshop, resume=True)
     distilled = yield from distilling(cell, workshop)
-    record = yield from scoring(Judgement(distilled, cell.loaded.judge(protocol.judged_on), protocol, cell.seed, networks, workshop))
+    record = yield from scoring(
+        Judgement(
+            distilled,
+            cell.loaded.judge(protocol.judged_on),
+            protocol,
+            cell.seed,
+            networks,
+            workshop,
+        )
+    )
     return Scored(record, record_path(distilled, record), distilled.path, trace)
 
 
 def _show(console: Console, done: Sequence[Scored], shared: Common) -> None:
-    from dcbench.cli.results import evaluation_table, run_json, show_places, show_warnings, summary_table, trace_table
+    from dcbench.cli.results import (
+        evaluation_table,
+        run_json,
+        show_places,
+        show_warnings,
+        summary_table,
+        trace_table,
+    )
     from dcbench.records import StoredRecord
     from dcbench.report import summary_rows
 

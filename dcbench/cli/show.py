@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 @click.command("show")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The picture's file; beside the artifact, ending in .png, if not given.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The picture's file; beside the artifact, ending in .png, if not given.",
+)
 @speaking
 def command(path: Path, out: Path | None, as_json: bool) -> None:
     """Describe the artifact PATH and draw its images, a row per class, whitening undone."""
@@ -24,7 +28,9 @@ def command(path: Path, out: Path | None, as_json: bool) -> None:
 
     picture = out or path.parent / f"{path.stem}.png"
     if picture.suffix.lower() != ".png" or picture == path:
-        raise OutOfRangeError(f"the picture needs a name of its own that ends in .png, got {picture}; give one with --out")
+        raise OutOfRangeError(
+            f"the picture needs a name of its own that ends in .png, got {picture}; give one with --out"
+        )
 
     from dcbench.artifact import read_artifact
     from dcbench.files import write_bytes
@@ -34,13 +40,27 @@ def command(path: Path, out: Path | None, as_json: bool) -> None:
     write_bytes(picture, as_png(grid(artifact.synthetic)))
     described = _describe(artifact) | {"picture": str(picture)}
     console = Console(as_json)
-    console.pairs(str(path), [(key.replace("_", " "), _in_words(value)) for key, value in described.items()])
+    console.pairs(
+        str(path), [(key.replace("_", " "), _in_words(value)) for key, value in described.items()]
+    )
     console.result(described)
 
 
 def _describe(artifact: Artifact) -> dict[str, Any]:
     synthetic, origin = artifact.synthetic, artifact.provenance
-    wanted = ["method", "method_version", "preset", "fields", "dataset", "revision", "ipc", "seed", "holdout", "precision", "dcbench"]
+    wanted = [
+        "method",
+        "method_version",
+        "preset",
+        "fields",
+        "dataset",
+        "revision",
+        "ipc",
+        "seed",
+        "holdout",
+        "precision",
+        "dcbench",
+    ]
     return {
         **{key: origin.get(key) for key in wanted},
         **({"stopped_after": origin["step"]} if isinstance(origin.get("step"), int) else {}),
@@ -55,8 +75,13 @@ def _describe(artifact: Artifact) -> dict[str, Any]:
 
 def _in_words(value: object) -> str:
     if isinstance(value, dict):
-        return " ".join(f"{key}={'none' if entry is None else entry}" for key, entry in value.items()) or "none"
+        return (
+            " ".join(f"{key}={'none' if entry is None else entry}" for key, entry in value.items())
+            or "none"
+        )
     if isinstance(value, list):
         whole = all(isinstance(entry, int) for entry in value)
-        return "×".join(map(str, value)) if whole else " to ".join(f"{entry:.3g}" for entry in value)
+        return (
+            "×".join(map(str, value)) if whole else " to ".join(f"{entry:.3g}" for entry in value)
+        )
     return "none" if value in (None, "") else str(value)

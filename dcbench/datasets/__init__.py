@@ -1,6 +1,7 @@
 """Real data: where it is looked for, how it is decoded, cached and normalised.
 
-This package and its catalogue import neither torch nor any decoder; the loader is in ``dcbench.datasets.loading``.
+This package and its catalogue import neither torch nor any decoder; the loader is in
+``dcbench.datasets.loading``.
 """
 
 from dcbench.datasets.catalogue import DATASETS, KNOWN_REVISIONS, find, names, revision_note

@@ -1,7 +1,8 @@
 """Decoded images are kept as plain arrays, so that no image is decoded twice.
 
-One folder per state of a source holds four ``.npy`` files and ``index.json``, which is written last and carries the checksums
-of all, itself included: what is damaged or half written does not fit them and is decoded again.
+One folder per state of a source holds four ``.npy`` files and ``index.json``, which is written last
+and carries the checksums of all, itself included: what is damaged or half written does not fit them
+and is decoded again.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Kept:
 
 
 def images(dataset: Dataset, source: Source, cache_root: Path, progress: Progress) -> Kept:
-    """The images of ``source``, from the cache where they are there and whole, else decoded and kept.
+    """The images of ``source``, from the cache where they are there and whole, else decoded and
+    kept.
 
     Raises DataError where the source is broken, StorageError where the cache cannot be written.
     """
@@ -61,25 +63,38 @@ def images(dataset: Dataset, source: Source, cache_root: Path, progress: Progres
 
 
 def _decoded(source: Source, folder: Path, dataset: Dataset, progress: Progress) -> Decoded:
-    """What a source holds: in memory, or, where it is one file for each image, mapped from the cache's own files."""
+    """What a source holds: in memory, or, where it is one file for each image, mapped from the
+    cache's own files.
+    """
     if not isinstance(source, Listed):
         return source.read(progress)
     parts = []
     for split in _SPLITS:
         listing = source.listing(split)
         if not listing:
-            raise DataError(f"{source.description}: the {split} split of {dataset.name} holds no images")
+            raise DataError(
+                f"{source.description}: the {split} split of {dataset.name} holds no images"
+            )
         labels = np.array([label for _, label in listing], dtype=np.int64)
         path = folder / f"{split}-images.npy"
-        write_images(path, [file for file, _ in listing], dataset, (progress, f"decoding {dataset.name} {split}"))
+        write_images(
+            path,
+            [file for file, _ in listing],
+            dataset,
+            (progress, f"decoding {dataset.name} {split}"),
+        )
         parts.append(Part(_array(path), labels))
     return Decoded(parts[0], parts[1], source.class_names)
 
 
 def _state(dataset: Dataset, source: Source) -> str:
-    """A hash of what decoding would start from: format, kind of source, and name, size and time of each file."""
+    """A hash of what decoding would start from: format, kind of source, and name, size and time of
+    each file.
+    """
     try:
-        stats = [(path.relative_to(source.folder).as_posix(), path.stat()) for path in source.files()]
+        stats = [
+            (path.relative_to(source.folder).as_posix(), path.stat()) for path in source.files()
+        ]
     except OSError as error:
         raise DataError(f"cannot read {source.description}: {error}") from error
     files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
@@ -99,20 +114,32 @@ def _write(folder: Path, kept: Kept, source: Source) -> None:
                 checksums[path.name] = hashlib.sha256(buffer.getvalue()).hexdigest()
             else:
                 checksums[path.name] = _file_checksum(path)
-    index = {"revision": kept.revision, "class_names": kept.decoded.class_names, "source": source.description, "sha256": checksums}
+    index = {
+        "revision": kept.revision,
+        "class_names": kept.decoded.class_names,
+        "source": source.description,
+        "sha256": checksums,
+    }
     write_json(folder / _INDEX, index | {"index_sha256": _checksum(index)})
     for split in _SPLITS:
         settled(folder / f"{split}-images.npy")
 
 
 def _read(folder: Path) -> Kept | None:
-    """What is kept in ``folder``, or None where it is missing, incomplete or damaged; no file is parsed before its checksum fits."""
+    """What is kept in ``folder``, or None where it is missing, incomplete or damaged; no file is
+    parsed before its checksum fits.
+    """
     try:
         index = read_json(folder / _INDEX)
         sound = index.pop("index_sha256", None) == _checksum(index)
-        if not sound or any(_file_checksum(folder / name) != expected for name, expected in index["sha256"].items()):
+        if not sound or any(
+            _file_checksum(folder / name) != expected for name, expected in index["sha256"].items()
+        ):
             return None
-        train, test = (Part(_array(folder / f"{split}-images.npy"), _array(folder / f"{split}-labels.npy")) for split in _SPLITS)
+        train, test = (
+            Part(_array(folder / f"{split}-images.npy"), _array(folder / f"{split}-labels.npy"))
+            for split in _SPLITS
+        )
         return Kept(Decoded(train, test, tuple(index["class_names"])), index["revision"])
     except (FileFormatError, OSError):
         return None

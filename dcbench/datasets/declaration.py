@@ -8,26 +8,35 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a data set is, and under which names others keep it. One that nobody keeps anywhere is embedded."""
+    """What a data set is, and under which names others keep it. One that nobody keeps anywhere is
+    embedded.
+    """
 
     name: str
     channels: int
     size: int  # pixels per side
-    class_names: tuple[str, ...]  # empty: its class folders name themselves, and ``class_count`` says how many there are
+    # empty: its class folders name themselves, and ``class_count`` says how many there are
+    class_names: tuple[str, ...]
     flips: bool  # whether a mirrored image keeps its class
-    mean: tuple[float, ...] = ()  # per channel, of pixels in [0, 1]; empty: the training images' own
+    # per channel, of pixels in [0, 1]; empty: the training images' own
+    mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    hub_names: tuple[str, ...] = ()  # its repositories on the Hugging Face hub, as folders under the data root
+    # its repositories on the Hugging Face hub, as folders under the data root
+    hub_names: tuple[str, ...] = ()
     hub_config: str = ""  # the folder of the repository that holds the parquet files
     label_column: str = "label"
     torchvision_class: str = ""  # its class in torchvision.datasets
-    torchvision_folder: str = ""  # the folder which that class keeps its files in, where they are not folders of images
+    # the folder which that class keeps its files in, where they are not folders of images
+    torchvision_folder: str = ""
     class_count: int = 0
-    per_class: tuple[int, int] = (0, 0)  # images of every class, to train on and to test; zeros: classes differ, or it is not said
-    wordnet_ids: tuple[str, ...] = ()  # the names of its class folders, in the order of ``class_names``
+    # images of every class, to train on and to test; zeros: classes differ, or it is not said
+    per_class: tuple[int, int] = (0, 0)
+    # the names of its class folders, in the order of ``class_names``
+    wordnet_ids: tuple[str, ...] = ()
     tree: Literal["", "tiny-imagenet", "wordnet"] = ""  # how its published folders are laid out
     folders: tuple[str, ...] = ()  # their names under the data root
-    photographs: bool = False  # its images are of any size: the middle square of each, resized, is used
+    # its images are of any size: the middle square of each, resized, is used
+    photographs: bool = False
 
     @property
     def classes(self) -> int:

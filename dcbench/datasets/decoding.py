@@ -1,4 +1,6 @@
-"""Decoded data: arrays of bytes with labels, and the checks that every image passes on its way there."""
+"""Decoded data: arrays of bytes with labels, and the checks that every image passes on its way
+there.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +47,11 @@ class Decoded:
 
     @property
     def revision(self) -> str:
-        """The first 12 digits of a sha256 over shapes, pixels, labels (in their order) and class names.
+        """The first 12 digits of a sha256 over shapes, pixels, labels (in their order) and class
+        names.
 
-        The same images in another order, or one changed pixel, are another revision. Costs a pass over all pixels.
+        The same images in another order, or one changed pixel, are another revision. Costs a pass
+        over all pixels.
         """
         parts = (self.train, self.test)
         head = {"class_names": self.class_names, "shapes": [part.images.shape for part in parts]}
@@ -61,7 +65,8 @@ class Decoded:
 def decode(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[np.uint8]:
     """One image file as uint8 (channels, size, size); raises DataError starting with ``where``.
 
-    The header is judged before a pixel is unpacked, so that a small file cannot claim a large memory.
+    The header is judged before a pixel is unpacked, so that a small file cannot claim a large
+    memory.
     """
     with bombs_refused():
         return decode_within(image, dataset, where)
@@ -69,7 +74,9 @@ def decode(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[np.uint
 
 @contextmanager
 def bombs_refused() -> Iterator[None]:
-    """Make Pillow's warning of a decompression bomb an error, in all threads: to be entered once around them, not in each."""
+    """Make Pillow's warning of a decompression bomb an error, in all threads: to be entered once
+    around them, not in each.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
@@ -78,13 +85,23 @@ def bombs_refused() -> Iterator[None]:
 def decode_within(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[np.uint8]:
     """``decode`` for callers that are within ``bombs_refused`` already."""
     try:
-        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image, formats=_FORMATS) as opened:
+        with Image.open(
+            io.BytesIO(image) if isinstance(image, bytes) else image, formats=_FORMATS
+        ) as opened:
             _judge_header(opened, dataset, where)
-            pixels = np.asarray(_fitted(opened.convert("L" if dataset.channels == 1 else "RGB"), dataset))
+            pixels = np.asarray(
+                _fitted(opened.convert("L" if dataset.channels == 1 else "RGB"), dataset)
+            )
     except UnidentifiedImageError as error:
-        raise DataError(f"{where} is truncated or not an image (readable kinds: {', '.join(_FORMATS)})") from error
+        raise DataError(
+            f"{where} is truncated or not an image (readable kinds: {', '.join(_FORMATS)})"
+        ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        most = "a photograph has" if dataset.photographs else f"the {dataset.size}x{dataset.size} of {dataset.name}"
+        most = (
+            "a photograph has"
+            if dataset.photographs
+            else f"the {dataset.size}x{dataset.size} of {dataset.name}"
+        )
         raise DataError(f"{where} claims far more pixels than {most}") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
         raise DataError(
@@ -96,7 +113,9 @@ def decode_within(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[
 def _judge_header(opened: Image.Image, dataset: Dataset, where: str) -> None:
     width, height = opened.size
     if not dataset.photographs and (width, height) != (dataset.size, dataset.size):
-        raise DataError(f"{where} is an image of {width}x{height} pixels; {dataset.name} has {dataset.size}x{dataset.size}")
+        raise DataError(
+            f"{where} is an image of {width}x{height} pixels; {dataset.name} has {dataset.size}x{dataset.size}"
+        )
     if opened.mode not in _EIGHT_BIT_MODES:
         raise DataError(f"{where} is an image of mode {opened.mode}; wanted 8 bits per channel")
 
@@ -108,8 +127,14 @@ def _fitted(image: Image.Image, dataset: Dataset) -> Image.Image:
     return ImageOps.fit(image, (dataset.size, dataset.size), Image.Resampling.BILINEAR)
 
 
-def stack(items: Iterable[tuple[NDArray[np.uint8], int]], total: int, dataset: Dataset, report: tuple[Progress, str]) -> Part:
-    """Fill one split from ``total`` pairs of image and label, telling ``report`` (a Progress and its text) now and then.
+def stack(
+    items: Iterable[tuple[NDArray[np.uint8], int]],
+    total: int,
+    dataset: Dataset,
+    report: tuple[Progress, str],
+) -> Part:
+    """Fill one split from ``total`` pairs of image and label, telling ``report`` (a Progress and
+    its text) now and then.
 
     Raises DataError where there are fewer.
     """
@@ -134,11 +159,17 @@ def judged(decoded: Decoded, dataset: Dataset, where: str) -> Decoded:
             raise DataError(f"{where}: the {split} split of {dataset.name} holds no images")
         if part.images.shape[1:] != dataset.shape or part.labels.shape != part.images.shape[:1]:
             shapes = f"images {part.images.shape} and labels {part.labels.shape}"
-            raise DataError(f"{where}: the {split} split holds {shapes}; {dataset.name} has images of {dataset.shape}, one label each")
+            raise DataError(
+                f"{where}: the {split} split holds {shapes}; {dataset.name} has images of {dataset.shape}, one label each"
+            )
         if part.labels.min() < 0 or part.labels.max() >= dataset.classes:
             found = f"{part.labels.min()} to {part.labels.max()}"
-            raise DataError(f"{where}: labels of the {split} split run from {found}; {dataset.name} has 0 to {dataset.classes - 1}")
+            raise DataError(
+                f"{where}: labels of the {split} split run from {found}; {dataset.name} has 0 to {dataset.classes - 1}"
+            )
     missing = sorted(set(range(dataset.classes)) - set(np.unique(decoded.train.labels).tolist()))
     if missing:
-        raise DataError(f"{where}: no training image of class {decoded.class_names[missing[0]]!r} ({len(missing)} such classes)")
+        raise DataError(
+            f"{where}: no training image of class {decoded.class_names[missing[0]]!r} ({len(missing)} such classes)"
+        )
     return decoded

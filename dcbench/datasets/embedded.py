@@ -19,7 +19,9 @@ _SPLIT_SEED = 0
 
 @dataclass(frozen=True)
 class DigitsSource:
-    """1,797 digits of 8x8 pixels (UCI's optical recognition of handwritten digits, its test part), split once for all."""
+    """1,797 digits of 8x8 pixels (UCI's optical recognition of handwritten digits, its test part),
+    split once for all.
+    """
 
     dataset: Dataset
 
@@ -39,7 +41,9 @@ class DigitsSource:
         return ()
 
     def read(self, progress: Progress) -> Decoded:
-        """Values 0 to 16 become round(value / 16 * 255); a fixed stratified fifth is the test split."""
+        """Values 0 to 16 become round(value / 16 * 255); a fixed stratified fifth is the test
+        split.
+        """
         from sklearn.datasets import load_digits
 
         progress(f"reading {self.dataset.name}", 0, 1)
@@ -48,4 +52,8 @@ class DigitsSource:
         labels = targets.astype(np.int64)
         test = stratified(labels, round(_TEST_SHARE * len(labels)), _SPLIT_SEED)
         progress(f"reading {self.dataset.name}", 1, 1)
-        return Decoded(Part(images[~test], labels[~test]), Part(images[test], labels[test]), self.dataset.class_names)
+        return Decoded(
+            Part(images[~test], labels[~test]),
+            Part(images[test], labels[test]),
+            self.dataset.class_names,
+        )

@@ -17,25 +17,31 @@ def places(dataset: Dataset, root: Path) -> list[Path]:
 
 
 def look(dataset: Dataset, root: Path) -> FolderSource | None:
-    """The image folder, if either split is there; raises DataError where a split or a class is missing."""
+    """The image folder, if either split is there; raises DataError where a split or a class is
+    missing.
+    """
     folders = {split: root / dataset.name / split for split in SPLITS}
     if not any(folder.is_dir() for folder in folders.values()):
         return None
     classes = {split: _class_folders(folder) for split, folder in folders.items()}
     for split, found in classes.items():
         if len(found) != dataset.classes:
-            raise DataError(f"{folders[split]} holds {len(found)} class folders; {dataset.name} has {dataset.classes} classes")
+            raise DataError(
+                f"{folders[split]} holds {len(found)} class folders; {dataset.name} has {dataset.classes} classes"
+            )
     if set(classes["train"]) != set(classes["test"]):
         odd = sorted(set(classes["train"]) ^ set(classes["test"]))[0]
-        raise DataError(f"{root / dataset.name}: train and test have different class folders ({odd!r} stands in one of them only)")
+        raise DataError(
+            f"{root / dataset.name}: train and test have different class folders ({odd!r} stands in one of them only)"
+        )
     return FolderSource(dataset, root / dataset.name, class_order(classes["train"], dataset))
 
 
 def class_order(folders: list[str], dataset: Dataset) -> tuple[tuple[str, str], ...]:
     """Pairs of folder and class name in the order of labels.
 
-    Known class names, or their WordNet ids, stand in their usual order; numbers in numeric order (0, 1, … are the labels of the
-    known classes); anything else is sorted and names itself.
+    Known class names, or their WordNet ids, stand in their usual order; numbers in numeric order
+    (0, 1, … are the labels of the known classes); anything else is sorted and names itself.
     """
     if dataset.wordnet_ids and set(folders) == set(dataset.wordnet_ids):
         return tuple(zip(dataset.wordnet_ids, dataset.class_names, strict=True))
@@ -51,7 +57,11 @@ def class_order(folders: list[str], dataset: Dataset) -> tuple[tuple[str, str], 
 def _class_folders(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise DataError(f"{folder} is missing, though its sibling is there; complete the copy")
-    return [entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    return [
+        entry.name
+        for entry in folder.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".")
+    ]
 
 
 @final

@@ -1,7 +1,8 @@
 """ImageNet-1K's relatives, as declarations: the classes of the supplement's Table 1, in its order.
 
-The resolutions are the supplement's. How images are brought to them it does not say: here the middle square of the photograph is
-resized (bilinear, antialiased), which is what resizing the shorter side and cropping the centre does. Tiny ImageNet's are 64x64 already.
+The resolutions are the supplement's. How images are brought to them it does not say: here the
+middle square of the photograph is resized (bilinear, antialiased), which is what resizing the
+shorter side and cropping the centre does. Tiny ImageNet's are 64x64 already.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ _IMAGESQUAWK = {
 }
 
 
-def _subset(name: str, classes: dict[str, str], folders: tuple[str, ...], torchvision_class: str = "") -> Dataset:
+def _subset(
+    name: str, classes: dict[str, str], folders: tuple[str, ...], torchvision_class: str = ""
+) -> Dataset:
     """Ten classes of ImageNet-1K at 128x128, from folders of their own or from those of the whole."""
     return Dataset(
         name=name,
@@ -86,7 +89,12 @@ DECLARED = (
         folders=("imagenet64", *_IMAGENET),
         photographs=True,
     ),
-    _subset("imagenette", _IMAGENETTE, ("imagenette2", "imagenette2-320", "imagenette2-160"), "Imagenette"),
+    _subset(
+        "imagenette",
+        _IMAGENETTE,
+        ("imagenette2", "imagenette2-320", "imagenette2-160"),
+        "Imagenette",
+    ),
     _subset("imagewoof", _IMAGEWOOF, ("imagewoof2", "imagewoof2-320", "imagewoof2-160")),
     _subset("imagesquawk", _IMAGESQUAWK, ()),
 )

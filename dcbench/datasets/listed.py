@@ -11,7 +11,8 @@ from dcbench.datasets.declaration import Dataset
 from dcbench.errors import DataError
 
 SPLITS = ("train", "test")
-_LITTER = frozenset({"Thumbs.db", "desktop.ini"})  # what desktops leave behind, besides names with a leading dot
+# what desktops leave behind, besides names with a leading dot
+_LITTER = frozenset({"Thumbs.db", "desktop.ini"})
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,10 @@ class Listed(ABC):
 
     def files(self) -> tuple[Path, ...]:
         """All files that it would read."""
-        return (*(self.folder / name for name in self.besides), *(path for split in SPLITS for path, _ in self.listing(split)))
+        return (
+            *(self.folder / name for name in self.besides),
+            *(path for split in SPLITS for path, _ in self.listing(split)),
+        )
 
     @property
     @abstractmethod
@@ -44,7 +48,8 @@ class Listed(ABC):
 
 
 def published(dataset: Dataset, folder: Path) -> bool:
-    """Whether ``folder`` holds ``train`` and ``val``; raises DataError where it holds one of them, and is no image folder.
+    """Whether ``folder`` holds ``train`` and ``val``; raises DataError where it holds one of them,
+    and is no image folder.
 
     An image folder has the data set's own name, and ``test`` beside ``train``.
     """
@@ -52,15 +57,25 @@ def published(dataset: Dataset, folder: Path) -> bool:
     own = folder.name == dataset.name
     if len(missing) == 1 and not (own and (folder / "test").is_dir()):
         instead = " (or test)" if own and missing == ["val"] else ""
-        raise DataError(f"{folder / missing[0]}{instead} is missing, though its sibling is there; complete the copy")
+        raise DataError(
+            f"{folder / missing[0]}{instead} is missing, though its sibling is there; complete the copy"
+        )
     return not missing
 
 
 def class_by_class(folders: list[Path]) -> list[tuple[Path, int]]:
-    """The files of each class's folder, by name, with the folder's place in the list as their label."""
+    """The files of each class's folder, by name, with the folder's place in the list as their
+    label.
+    """
     return [(path, label) for label, folder in enumerate(folders) for path in images_in(folder)]
 
 
 def images_in(folder: Path) -> list[Path]:
-    """All files of a class folder: what is not an image there is an error later, not silently left out."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name not in _LITTER)
+    """All files of a class folder: what is not an image there is an error later, not silently left
+    out.
+    """
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and path.name not in _LITTER
+    )

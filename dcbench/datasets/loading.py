@@ -35,11 +35,15 @@ class Loaded:
     source: str  # where the images came from, for people
 
     def judge(self, on: str) -> TestSet:
-        """The images that sets are judged by: ``test``, or the ``holdout``; raises MismatchError where nothing was kept apart."""
+        """The images that sets are judged by: ``test``, or the ``holdout``; raises MismatchError
+        where nothing was kept apart.
+        """
         if on == "test":
             return self.test
         if self.holdout is None:
-            raise MismatchError(f"no images of {self.spec.dataset} were kept from training to judge by; say how many with --holdout")
+            raise MismatchError(
+                f"no images of {self.spec.dataset} were kept from training to judge by; say how many with --holdout"
+            )
         return self.holdout
 
     @property
@@ -49,9 +53,16 @@ class Loaded:
 
 
 def load(
-    name: str, where: Places, *, zca: bool = False, of_pixels: bool = False, holdout: int = 0, progress: Progress | None = None
+    name: str,
+    where: Places,
+    *,
+    zca: bool = False,
+    of_pixels: bool = False,
+    holdout: int = 0,
+    progress: Progress | None = None,
 ) -> Loaded:
-    """Load the data set ``name``, decoding it and fitting its space only where the cache does not have them.
+    """Load the data set ``name``, decoding it and fitting its space only where the cache does not
+    have them.
 
     ``of_pixels``: the whitening is that of pixels, as in MTT's code, and not of normalised values, as in DataDAM's. ``holdout`` images,
     stratified and the same in every run, are kept from the training set and from the fit of the space.
@@ -69,23 +80,49 @@ def load(
     decoded = kept.decoded
     require_complete(dataset, decoded, source.description)
     apart = stratified(decoded.train.labels, holdout, _HOLDOUT_SEED)
-    used = decoded.train if not holdout else Part(decoded.train.images[~apart], decoded.train.labels[~apart])
-    spec = ImageSpec(dataset.name, kept.revision, dataset.channels, dataset.size, decoded.class_names, dataset.flips)
+    used = (
+        decoded.train
+        if not holdout
+        else Part(decoded.train.images[~apart], decoded.train.labels[~apart])
+    )
+    spec = ImageSpec(
+        dataset.name,
+        kept.revision,
+        dataset.channels,
+        dataset.size,
+        decoded.class_names,
+        dataset.flips,
+    )
     stem = where.cache_root / "spaces" / f"{name}-{spec.revision}-holdout{holdout}"
-    space = _whitened_pixels(dataset, used, stem, report) if zca and of_pixels else _space(dataset, used, stem, zca, report)
-    described = f"{holdout} of {len(apart)} images, stratified, seed {_HOLDOUT_SEED}" if holdout else ""
+    space = (
+        _whitened_pixels(dataset, used, stem, report)
+        if zca and of_pixels
+        else _space(dataset, used, stem, zca, report)
+    )
+    described = (
+        f"{holdout} of {len(apart)} images, stratified, seed {_HOLDOUT_SEED}" if holdout else ""
+    )
     return Loaded(
         spec=spec,
         train=TrainSet(spec, *_tensors(used), space, described),
         test=TestSet(spec, *_tensors(decoded.test), space),
-        holdout=TestSet(spec, *_tensors(Part(decoded.train.images[apart], decoded.train.labels[apart])), space) if holdout else None,
+        holdout=TestSet(
+            spec, *_tensors(Part(decoded.train.images[apart], decoded.train.labels[apart])), space
+        )
+        if holdout
+        else None,
         source=source.description,
     )
 
 
 def require_complete(dataset: Dataset, decoded: Decoded, source: str) -> None:
-    """Raises DataError if the catalogue says how many images there are of every class, and there are others."""
-    for part, images, count in (("training", decoded.train, dataset.per_class[0]), ("test", decoded.test, dataset.per_class[1])):
+    """Raises DataError if the catalogue says how many images there are of every class, and there
+    are others.
+    """
+    for part, images, count in (
+        ("training", decoded.train, dataset.per_class[0]),
+        ("test", decoded.test, dataset.per_class[1]),
+    ):
         found = np.bincount(images.labels, minlength=dataset.classes)
         if count and not bool((found == count).all()):
             strange = int(np.flatnonzero(found != count)[0])
@@ -96,17 +133,28 @@ def require_complete(dataset: Dataset, decoded: Decoded, source: str) -> None:
 
 
 def declared(name: str, *, holdout: int = 0) -> Loaded | None:
-    """The data set ``name`` with as many images as the catalogue says, all black and of no memory, for work that is only counted.
+    """The data set ``name`` with as many images as the catalogue says, all black and of no memory,
+    for work that is only counted.
 
     None where the catalogue does not say how many there are.
     """
     dataset = find(name)
     if not all(dataset.per_class):
         return None
-    spec = ImageSpec(name, "0" * 12, dataset.channels, dataset.size, dataset.class_names or _numbered(dataset), dataset.flips)
+    spec = ImageSpec(
+        name,
+        "0" * 12,
+        dataset.channels,
+        dataset.size,
+        dataset.class_names or _numbered(dataset),
+        dataset.flips,
+    )
     train, test = (np.repeat(np.arange(dataset.classes), count) for count in dataset.per_class)
     apart = stratified(train, holdout, _HOLDOUT_SEED)
-    parts = [(_black(spec, int(chosen.sum())), torch.from_numpy(train[chosen])) for chosen in (~apart, apart)]
+    parts = [
+        (_black(spec, int(chosen.sum())), torch.from_numpy(train[chosen]))
+        for chosen in (~apart, apart)
+    ]
     return Loaded(
         spec=spec,
         train=TrainSet(spec, *parts[0], Space()),
@@ -125,7 +173,9 @@ def _black(spec: ImageSpec, count: int) -> torch.Tensor:
 
 
 def _space(dataset: Dataset, used: Part, stem: Path, zca: bool, progress: Progress) -> Space:
-    """Published constants cost nothing; whatever is computed is kept under a name that starts with ``stem``."""
+    """Published constants cost nothing; whatever is computed is kept under a name that starts with
+    ``stem``.
+    """
     images, _ = _tensors(used)
 
     def fit_normalisation() -> Space:
@@ -144,7 +194,9 @@ def _whitened_pixels(dataset: Dataset, used: Part, stem: Path, progress: Progres
 
 def _whitened(images: torch.Tensor, base: Space, stem: Path, progress: Progress) -> Space:
     name = f"{stem.name}-zca{preprocessing.ZCA_EPSILON}-{base.fingerprint}-v{_SPACE_VERSION}.pt"
-    return preprocessing.kept(stem.with_name(name), lambda: preprocessing.whitening(images, base, progress=progress))
+    return preprocessing.kept(
+        stem.with_name(name), lambda: preprocessing.whitening(images, base, progress=progress)
+    )
 
 
 def _tensors(part: Part) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,7 +1,9 @@
-"""Images of a file each are decoded in parallel, block by block, into the arrays that the cache maps into memory.
+"""Images of a file each are decoded in parallel, block by block, into the arrays that the cache
+maps into memory.
 
-No more than one block of decoded images is held, whatever the number of images. Each block's checksum is noted when the block is on
-the disk, so that a process that was stopped has lost one block, and what is damaged is decoded again.
+No more than one block of decoded images is held, whatever the number of images. Each block's
+checksum is noted when the block is on the disk, so that a process that was stopped has lost one
+block, and what is damaged is decoded again.
 """
 
 from __future__ import annotations
@@ -29,11 +31,15 @@ BLOCK_BYTES = 16 << 20  # of decoded images that are handled together
 _MOST_THREADS = 32
 
 
-def write_images(path: Path, files: list[Path], dataset: Dataset, report: tuple[Progress, str]) -> None:
-    """Decode ``files`` into the ``.npy`` file ``path``, telling ``report`` (a Progress and its text) after each block.
+def write_images(
+    path: Path, files: list[Path], dataset: Dataset, report: tuple[Progress, str]
+) -> None:
+    """Decode ``files`` into the ``.npy`` file ``path``, telling ``report`` (a Progress and its
+    text) after each block.
 
-    Goes on where a stopped process was, also where that had finished this file and not ``settled`` it. Raises DataError naming the
-    file that is broken, StorageError where ``path`` cannot be written.
+    Goes on where a stopped process was, also where that had finished this file and not ``settled``
+    it. Raises DataError naming the file that is broken, StorageError where ``path`` cannot be
+    written.
     """
     blocks = _Blocks(path, dataset, tuple(files))
     progress, text = report
@@ -48,7 +54,9 @@ def write_images(path: Path, files: list[Path], dataset: Dataset, report: tuple[
     except StorageError:
         raise
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}; what is decoded so far is kept") from error
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}; what is decoded so far is kept"
+        ) from error
 
 
 def settled(path: Path) -> None:
@@ -92,11 +100,17 @@ class _Blocks:
     def opened(self) -> BinaryIO:
         """The file, with the header of an array of all images at its beginning."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.journal.exists() and self.path.exists() and not self.partial.exists():  # finished, and not settled
+        # finished, and not settled
+        if self.journal.exists() and self.path.exists() and not self.partial.exists():
             os.replace(self.path, self.partial)
         stream = self.partial.open("r+b" if self.partial.exists() else "w+b")
         np.lib.format.write_array_header_1_0(
-            stream, {"descr": "|u1", "fortran_order": False, "shape": (len(self.files), *self.dataset.shape)}
+            stream,
+            {
+                "descr": "|u1",
+                "fortran_order": False,
+                "shape": (len(self.files), *self.dataset.shape),
+            },
         )
         return stream
 
@@ -105,7 +119,9 @@ class _Blocks:
         begin, noted = stream.tell(), read_lines(self.journal)
         kept = []
         for number, line in enumerate(noted):
-            content = stream.read((self.images_in(number + 1) - self.images_in(number)) * self._bytes_per_image)
+            content = stream.read(
+                (self.images_in(number + 1) - self.images_in(number)) * self._bytes_per_image
+            )
             if not content or line != _note(number, content):
                 break
             kept.append(line)
@@ -115,7 +131,9 @@ class _Blocks:
         return len(kept)
 
     def decoded(self, first: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """The images of each block from ``first`` on, decoded by several threads: decoders let go of the interpreter's lock."""
+        """The images of each block from ``first`` on, decoded by several threads: decoders let go
+        of the interpreter's lock.
+        """
         with bombs_refused(), ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
             for number in itertools.count(first):
                 files = self.files[number * self.size : (number + 1) * self.size]
@@ -125,7 +143,9 @@ class _Blocks:
 
     def _decode(self, files: tuple[Path, ...], pool: Executor) -> NDArray[np.uint8]:
         images = np.empty((len(files), *self.dataset.shape), np.uint8)
-        for index, image in enumerate(pool.map(lambda file: decode_within(file, self.dataset, str(file)), files)):
+        for index, image in enumerate(
+            pool.map(lambda file: decode_within(file, self.dataset, str(file)), files)
+        ):
             images[index] = image
         return images
 

@@ -1,4 +1,6 @@
-"""The Hugging Face hub's parquet layout: ``<dataset>/<config>/{train,test}-*.parquet`` with an image and a label column."""
+"""The Hugging Face hub's parquet layout: ``<dataset>/<config>/{train,test}-*.parquet`` with an
+image and a label column.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,17 @@ _LEAST_IMAGE_BYTES = 64
 def places(dataset: Dataset, root: Path) -> list[Path]:
     """The folders in which the hub's files are looked for, in order."""
     repositories = [root / name for name in dataset.hub_names]
-    return [folder for repository in repositories for folder in (repository / dataset.hub_config, repository / "data", repository)]
+    return [
+        folder
+        for repository in repositories
+        for folder in (repository / dataset.hub_config, repository / "data", repository)
+    ]
 
 
 def look(dataset: Dataset, root: Path) -> ParquetSource | None:
-    """The first place with a parquet file of either split; raises DataError where a split or a shard of it is missing."""
+    """The first place with a parquet file of either split; raises DataError where a split or a
+    shard of it is missing.
+    """
     for folder in places(dataset, root):
         shards = {split: tuple(sorted(folder.glob(f"{split}-*.parquet"))) for split in _SPLITS}
         if any(shards.values()):
@@ -42,12 +50,20 @@ def look(dataset: Dataset, root: Path) -> ParquetSource | None:
 
 
 def _require_all(folder: Path, split: str, files: tuple[Path, ...]) -> None:
-    """Shards are named ``train-00000-of-00002.parquet``; a missing one would be a smaller data set of the same name."""
+    """Shards are named ``train-00000-of-00002.parquet``; a missing one would be a smaller data set
+    of the same name.
+    """
     if not files:
-        raise DataError(f"{folder} holds no {split}-*.parquet, though it holds parquet files; complete the copy")
+        raise DataError(
+            f"{folder} holds no {split}-*.parquet, though it holds parquet files; complete the copy"
+        )
     numbered = [match for file in files if (match := _SHARD.search(file.name))]
     counts = {int(match[2]) for match in numbered}
-    if numbered and (len(counts) > 1 or len(numbered) != len(files) or {int(match[1]) for match in numbered} != set(range(*counts))):
+    if numbered and (
+        len(counts) > 1
+        or len(numbered) != len(files)
+        or {int(match[1]) for match in numbered} != set(range(*counts))
+    ):
         raise DataError(
             f"{folder} holds {', '.join(file.name for file in files)}: not one complete set of {split} shards; complete the copy"
         )
@@ -72,7 +88,9 @@ class ParquetSource:
         return self.train + self.test
 
     def read(self, progress: Progress) -> Decoded:
-        """Decode both splits, rows in the files' order; raises DataError naming the file and the row."""
+        """Decode both splits, rows in the files' order; raises DataError naming the file and the
+        row.
+        """
         train, test = (self._read(split, progress) for split in _SPLITS)
         return Decoded(train, test, self.dataset.class_names)
 
@@ -80,7 +98,9 @@ class ParquetSource:
         shards = [_Shard.open(self.dataset, path) for path in getattr(self, split)]
         total = sum(shard.rows for shard in shards)
         pairs = (pair for shard in shards for pair in shard.pairs())
-        return stack(pairs, total, self.dataset, (progress, f"decoding {self.dataset.name} {split}"))
+        return stack(
+            pairs, total, self.dataset, (progress, f"decoding {self.dataset.name} {split}")
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +127,13 @@ class _Shard:
         label = _column(schema.names, (dataset.label_column, "label"), path)
         kind = schema.field(image).type
         if not is_struct(kind) or kind.get_field_index("bytes") < 0:
-            raise DataError(f"{path}: column {image!r} holds {kind}; wanted a struct of bytes and path")
+            raise DataError(
+                f"{path}: column {image!r} holds {kind}; wanted a struct of bytes and path"
+            )
         if not is_integer(schema.field(label).type):
-            raise DataError(f"{path}: column {label!r} holds {schema.field(label).type}; wanted integers")
+            raise DataError(
+                f"{path}: column {label!r} holds {schema.field(label).type}; wanted integers"
+            )
         return cls(dataset, path, file, image, label)
 
     @property
@@ -119,7 +143,10 @@ class _Shard:
     def pairs(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
         row = 0
         for batch in self._batches():
-            images, labels = batch.column(self.image_column).field("bytes").to_pylist(), batch.column(self.label_column).to_pylist()
+            images, labels = (
+                batch.column(self.image_column).field("bytes").to_pylist(),
+                batch.column(self.label_column).to_pylist(),
+            )
             for content, label in zip(images, labels, strict=True):
                 yield self._pair(content, label, f"{self.path}, row {row}")
                 row += 1
@@ -128,28 +155,44 @@ class _Shard:
         from pyarrow.lib import ArrowException
 
         try:
-            yield from self.file.iter_batches(batch_size=_ROWS_AT_A_TIME, columns=[self.image_column, self.label_column])
+            yield from self.file.iter_batches(
+                batch_size=_ROWS_AT_A_TIME, columns=[self.image_column, self.label_column]
+            )
         except (ArrowException, OSError) as error:
             raise DataError(f"{self.path} is damaged: its rows cannot be read") from error
 
-    def _pair(self, content: object, label: int | None, where: str) -> tuple[NDArray[np.uint8], int]:
+    def _pair(
+        self, content: object, label: int | None, where: str
+    ) -> tuple[NDArray[np.uint8], int]:
         if not isinstance(content, bytes):
             raise DataError(f"{where} holds no image bytes")
         if label is None or not 0 <= label < self.dataset.classes:
-            raise DataError(f"{where} has label {label}; {self.dataset.name} has 0 to {self.dataset.classes - 1}")
+            raise DataError(
+                f"{where} has label {label}; {self.dataset.name} has 0 to {self.dataset.classes - 1}"
+            )
         return decode(content, self.dataset, where), label
 
 
 def _require_plausible(path: Path, metadata: Any) -> None:
-    """Images are compressed already, and the smallest take some 64 bytes: rows that swell or are too many would only fill the memory."""
+    """Images are compressed already, and the smallest take some 64 bytes: rows that swell or are
+    too many would only fill the memory.
+    """
     size = path.stat().st_size
-    unpacked = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
-    if metadata.num_rows * _LEAST_IMAGE_BYTES > max(size, 1 << 20) or unpacked > max(_MOST_TIMES_PACKED * size, 1 << 26):
-        raise DataError(f"{path} has {size} bytes and claims {metadata.num_rows} rows of {unpacked} bytes; refused as a bomb")
+    unpacked = sum(
+        metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups)
+    )
+    if metadata.num_rows * _LEAST_IMAGE_BYTES > max(size, 1 << 20) or unpacked > max(
+        _MOST_TIMES_PACKED * size, 1 << 26
+    ):
+        raise DataError(
+            f"{path} has {size} bytes and claims {metadata.num_rows} rows of {unpacked} bytes; refused as a bomb"
+        )
 
 
 def _column(present: list[str], wanted: tuple[str, ...], path: Path) -> str:
     for name in wanted:
         if name in present:
             return name
-    raise DataError(f"{path} has the columns {', '.join(present)}; wanted {' or '.join(dict.fromkeys(wanted))}")
+    raise DataError(
+        f"{path} has the columns {', '.join(present)}; wanted {' or '.join(dict.fromkeys(wanted))}"
+    )

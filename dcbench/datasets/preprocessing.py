@@ -1,4 +1,6 @@
-"""The space that networks are trained in: per-channel normalisation, and ZCA whitening on top of it."""
+"""The space that networks are trained in: per-channel normalisation, and ZCA whitening on top of
+it.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +18,20 @@ from dcbench.files import locked, read_tensors, write_tensors
 from dcbench.images import Space
 from dcbench.progress import Progress, silent
 
-ZCA_EPSILON = 0.1  # of DataDAM's code, after normalising, and of MTT's, which whitens pixels as they are: 25 times as much there
+# of DataDAM's code, after normalising, and of MTT's, which whitens pixels as they are: 25 times as
+# much there
+ZCA_EPSILON = 0.1
 ZCA_LARGEST_SIZE = 64
 _CHUNK = 2000  # images in float64 at a time
 _CHUNK_BYTES = 8 << 20  # of images whose squares are summed at a time
 
 
 def normalisation(dataset: Dataset, images: UInt8[Tensor, "n channels size size"]) -> Space:
-    """The data set's published constants, or the mean and (population) std of ``images`` where it has none.
+    """The data set's published constants, or the mean and (population) std of ``images`` where it
+    has none.
 
-    Sums over bytes are exact, so the result is the same on every machine. Raises DataError where a channel is constant.
+    Sums over bytes are exact, so the result is the same on every machine. Raises DataError where a
+    channel is constant.
     """
     if dataset.mean:
         return Space("normalised", dataset.mean, dataset.std)
@@ -38,7 +44,9 @@ def normalisation(dataset: Dataset, images: UInt8[Tensor, "n channels size size"
     mean = first.double() / count
     std = (second.double() / count - mean.square()).sqrt()
     if not bool((std > 0).all()):
-        raise DataError(f"all training images of {dataset.name} are of one colour: they cannot be normalised")
+        raise DataError(
+            f"all training images of {dataset.name} are of one colour: they cannot be normalised"
+        )
     return Space("normalised", tuple((mean / 255).tolist()), tuple((std / 255).tolist()))
 
 
@@ -53,17 +61,24 @@ def require_zca(dataset: Dataset) -> None:
 
 
 def whitening(
-    images: UInt8[Tensor, "n channels size size"], base: Space, *, eps: float = ZCA_EPSILON, progress: Progress = silent
+    images: UInt8[Tensor, "n channels size size"],
+    base: Space,
+    *,
+    eps: float = ZCA_EPSILON,
+    progress: Progress = silent,
 ) -> Space:
-    """ZCA fitted on ``images`` in ``base``: (x - mean) @ T with T = U (S + eps)^(-1/2) U^T of the covariance U S U^T (ddof 1).
+    """ZCA fitted on ``images`` in ``base``: (x - mean) @ T with T = U (S + eps)^(-1/2) U^T of the
+    covariance U S U^T (ddof 1).
 
-    The same as ``kornia.enhance.zca_mean``, whose T is symmetric too; here in chunks and in float64, which takes half its
-    memory and stays accurate where eps is far below float32's share of the largest eigenvalue.
-    Raises DataError for fewer than two images.
+    The same as ``kornia.enhance.zca_mean``, whose T is symmetric too; here in chunks and in
+    float64, which takes half its memory and stays accurate where eps is far below float32's share
+    of the largest eigenvalue. Raises DataError for fewer than two images.
     """
     if len(images) < 2:
         raise DataError(f"ZCA needs at least two images, got {len(images)}")
-    mean = torch.stack([_values(chunk, base).sum(0) for chunk in torch.split(images, _CHUNK)]).sum(0) / len(images)
+    mean = torch.stack([_values(chunk, base).sum(0) for chunk in torch.split(images, _CHUNK)]).sum(
+        0
+    ) / len(images)
     covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64)
     done = 0
     for chunk in torch.split(images, _CHUNK):
@@ -76,12 +91,16 @@ def whitening(
     return replace(base, kind="zca", zca_mean=mean.float(), zca_matrix=((T + T.T) / 2).float())
 
 
-def _values(images: UInt8[Tensor, "n channels size size"], base: Space) -> Float64[Tensor, "n pixels"]:
+def _values(
+    images: UInt8[Tensor, "n channels size size"], base: Space
+) -> Float64[Tensor, "n pixels"]:
     return base.enter(images.double() / 255).flatten(1)
 
 
 def kept(path: Path, fit: Callable[[], Space]) -> Space:
-    """The space in ``path``, or a fresh one, kept there, where it is missing or damaged; raises StorageError."""
+    """The space in ``path``, or a fresh one, kept there, where it is missing or damaged; raises
+    StorageError.
+    """
     known = _read(path)
     if known is not None:
         return known

@@ -51,17 +51,23 @@ _ORDER: tuple[Callable[[Dataset, Path], Source | None], ...] = (
 
 
 def locate(dataset: Dataset, where: Places, progress: Progress) -> Source:
-    """The source to use; raises AbsentDataError where none exists, DataError where the first is incomplete.
+    """The source to use; raises AbsentDataError where none exists, DataError where the first is
+    incomplete.
 
-    With ``download`` set, torchvision's files are fetched where no source exists, and completed where they are the source.
+    With ``download`` set, torchvision's files are fetched where no source exists, and completed
+    where they are the source.
     """
     if dataset.embedded:
         return DigitsSource(dataset)
     source = _first(dataset, where.root)
     if where.download and source is None and dataset.tree:
         source = wordnet_folders.fetch(dataset, where.root, progress)
-    elif where.download and (source is None or (isinstance(source, torchvision_files.TorchvisionSource) and source.fault)):
-        return torchvision_files.fetch(dataset, where.root if source is None else source.base, progress)
+    elif where.download and (
+        source is None or (isinstance(source, torchvision_files.TorchvisionSource) and source.fault)
+    ):
+        return torchvision_files.fetch(
+            dataset, where.root if source is None else source.base, progress
+        )
     if source is None:
         raise AbsentDataError(_nothing_found(dataset, where))
     return source

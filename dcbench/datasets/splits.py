@@ -9,17 +9,21 @@ from dcbench.errors import DataError, OutOfRangeError
 
 
 def stratified(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.bool_]:
-    """A mask (n,) of ``count`` members, each class by its share (largest remainders first, then lower labels).
+    """A mask (n,) of ``count`` members, each class by its share (largest remainders first, then
+    lower labels).
 
-    NumPy's RandomState draws them, for its stream is frozen: the same labels give the same part with every version.
-    Raises OutOfRangeError for a negative count, DataError where a class would keep nothing outside the part.
+    NumPy's RandomState draws them, for its stream is frozen: the same labels give the same part
+    with every version. Raises OutOfRangeError for a negative count, DataError where a class would
+    keep nothing outside the part.
     """
     if count < 0:
         raise OutOfRangeError(f"a part of {count} images was asked, wanted 0 or more")
     classes, sizes = np.unique(labels, return_counts=True)
     quotas = _quotas(sizes, count)
     if (quotas >= sizes).any():
-        raise DataError(f"a part of {count} of {len(labels)} images leaves a class without any outside it; choose a smaller part")
+        raise DataError(
+            f"a part of {count} of {len(labels)} images leaves a class without any outside it; choose a smaller part"
+        )
     random = np.random.RandomState(seed)
     chosen = np.zeros(len(labels), dtype=np.bool_)
     for label, quota in zip(classes, quotas, strict=True):

@@ -1,7 +1,8 @@
-"""Tiny ImageNet's own layout: ``train/<WordNet id>/images/``, and ``val/images/`` with ``val/val_annotations.txt``.
+"""Tiny ImageNet's own layout: ``train/<WordNet id>/images/``, and ``val/images/`` with
+``val/val_annotations.txt``.
 
-The published test images have no labels, so the validation images are the test split, as in all of this literature. Labels are
-the WordNet ids in sorted order, the ones that readers of folders give.
+The published test images have no labels, so the validation images are the test split, as in all of
+this literature. Labels are the WordNet ids in sorted order, the ones that readers of folders give.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ def places(dataset: Dataset, root: Path) -> list[Path]:
 
 
 def look(dataset: Dataset, root: Path) -> TinyImageNetSource | None:
-    """The first folder with ``train`` and ``val``; raises DataError where one of them or a class is missing."""
+    """The first folder with ``train`` and ``val``; raises DataError where one of them or a class is
+    missing.
+    """
     for folder in (val.parent for val in places(dataset, root)):
         if published(dataset, folder):
             return TinyImageNetSource(dataset, folder, _ids(dataset, folder / "train"))
@@ -34,7 +37,9 @@ def look(dataset: Dataset, root: Path) -> TinyImageNetSource | None:
 def _ids(dataset: Dataset, train: Path) -> tuple[str, ...]:
     found = sorted(entry.name for entry in train.iterdir() if (entry / "images").is_dir())
     if len(found) != dataset.classes:
-        raise DataError(f"{train} holds {len(found)} classes with a folder called images; {dataset.name} has {dataset.classes}")
+        raise DataError(
+            f"{train} holds {len(found)} classes with a folder called images; {dataset.name} has {dataset.classes}"
+        )
     return tuple(found)
 
 
@@ -53,7 +58,9 @@ class TinyImageNetSource(Listed):
         return self.ids
 
     def listing(self, split: str) -> list[tuple[Path, int]]:
-        """Class by class, files by name; the test split in the annotations' order. Raises DataError naming the line that is wrong."""
+        """Class by class, files by name; the test split in the annotations' order. Raises DataError
+        naming the line that is wrong.
+        """
         if split == "test":
             return self._annotated()
         return class_by_class([self.folder / "train" / id_ / "images" for id_ in self.ids])
@@ -74,13 +81,19 @@ class TinyImageNetSource(Listed):
                 )
             found[name] = labels[id_]
         if len(found) != len(present):
-            raise DataError(f"{self._annotations} names {len(found)} of the {len(present)} images in val/images; complete the copy")
+            raise DataError(
+                f"{self._annotations} names {len(found)} of the {len(present)} images in val/images; complete the copy"
+            )
         return [(self.folder / "val" / "images" / name, label) for name, label in found.items()]
 
     def _lines(self) -> list[str]:
         try:
             if self._annotations.stat().st_size > _MOST_BYTES:
-                raise DataError(f"{self._annotations} has more than {_MOST_BYTES} bytes: not Tiny ImageNet's")
+                raise DataError(
+                    f"{self._annotations} has more than {_MOST_BYTES} bytes: not Tiny ImageNet's"
+                )
             return self._annotations.read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:
-            raise DataError(f"{self._annotations} cannot be read: {error}; complete the copy") from error
+            raise DataError(
+                f"{self._annotations} cannot be read: {error}; complete the copy"
+            ) from error

@@ -1,4 +1,6 @@
-"""torchvision's own files. CIFAR's are pickles: each is compared with its published checksum before it is read."""
+"""torchvision's own files. CIFAR's are pickles: each is compared with its published checksum before
+it is read.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,11 @@ _MNIST_FILES = {"train": "train", "test": "t10k"}
 
 def places(dataset: Dataset, root: Path) -> list[Path]:
     """The folders in which torchvision's files are looked for, in order."""
-    return [base / dataset.torchvision_folder for base in (root, root / dataset.name) if dataset.torchvision_folder]
+    return [
+        base / dataset.torchvision_folder
+        for base in (root, root / dataset.name)
+        if dataset.torchvision_folder
+    ]
 
 
 def look(dataset: Dataset, root: Path) -> TorchvisionSource | None:
@@ -43,7 +49,8 @@ def fetch(dataset: Dataset, base: Path, progress: Progress) -> TorchvisionSource
 
 
 def download(dataset: Dataset, base: Path, progress: Progress, **words: str) -> None:
-    """Let torchvision download what is missing into ``base`` and compare it with the published checksums.
+    """Let torchvision download what is missing into ``base`` and compare it with the published
+    checksums.
 
     ``words``: what its class is told besides. Raises DataError where that fails, StorageError where ``base`` cannot be written.
     """
@@ -52,9 +59,18 @@ def download(dataset: Dataset, base: Path, progress: Progress, **words: str) -> 
         try:
             with locked(base), contextlib.redirect_stdout(sys.stderr):
                 _published(dataset)(base, download=True, **words)
-        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, RuntimeError, EOFError) as error:
+        except (
+            urllib.error.URLError,
+            http.client.HTTPException,
+            ConnectionError,
+            TimeoutError,
+            RuntimeError,
+            EOFError,
+        ) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise DataError(f"the download of {dataset.name} to {base} failed ({reason}); try again, or fetch it elsewhere") from error
+            raise DataError(
+                f"the download of {dataset.name} to {base} failed ({reason}); try again, or fetch it elsewhere"
+            ) from error
     progress(f"downloading {dataset.name}", 1, 1)
 
 
@@ -66,7 +82,9 @@ def writing(base: Path) -> Iterator[None]:
     except StorageError:
         raise
     except OSError as error:
-        raise StorageError(f"cannot write {base}: {error.strerror or error}; choose another --data-root") from error
+        raise StorageError(
+            f"cannot write {base}: {error.strerror or error}; choose another --data-root"
+        ) from error
 
 
 def _published(dataset: Dataset) -> Any:
@@ -107,7 +125,9 @@ class TorchvisionSource:
         return ""
 
     def _checksums(self) -> list[tuple[str, str | None]]:
-        """MNIST's checksums are of the compressed files, which need not be there; its files hold numbers and no code."""
+        """MNIST's checksums are of the compressed files, which need not be there; its files hold
+        numbers and no code.
+        """
         published = _published(self.dataset)
         if self._is_mnist:
             return [(name.removesuffix(".gz"), None) for name, _ in published.resources]
@@ -119,7 +139,9 @@ class TorchvisionSource:
         return self.dataset.torchvision_class == "MNIST"
 
     def read(self, progress: Progress) -> Decoded:
-        """Read both splits; raises DataError naming the file that is missing or not the published one."""
+        """Read both splits; raises DataError naming the file that is missing or not the published
+        one.
+        """
         if fault := self.fault:
             raise DataError(f"{fault}; delete {self.folder} and use --download")
         parts = []
@@ -130,8 +152,13 @@ class TorchvisionSource:
         return Decoded(parts[0], parts[1], self.dataset.class_names)
 
     def _read_cifar(self, split: str) -> Part:
-        with warnings.catch_warnings():  # NumPy 2.4 dislikes how the published pickles spell a dtype
-            warnings.filterwarnings("ignore", message=r"dtype\(\): align", category=np.exceptions.VisibleDeprecationWarning)
+        # NumPy 2.4 dislikes how the published pickles spell a dtype
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore",
+                message=r"dtype\(\): align",
+                category=np.exceptions.VisibleDeprecationWarning,
+            )
             published = _published(self.dataset)(self.base, train=split == "train")
         images = np.ascontiguousarray(published.data.transpose(0, 3, 1, 2))
         return Part(images, np.asarray(published.targets, dtype=np.int64))
@@ -148,4 +175,6 @@ class TorchvisionSource:
         try:
             return reader(str(path)).numpy()
         except (AssertionError, ValueError, RuntimeError, KeyError, IndexError, TypeError) as error:
-            raise DataError(f"{path} is truncated or not in MNIST's format; delete {self.folder} and use --download") from error
+            raise DataError(
+                f"{path} is truncated or not in MNIST's format; delete {self.folder} and use --download"
+            ) from error

@@ -1,4 +1,6 @@
-"""What every network has in common: it tells what it saw on the way, starts anew in place, and knows its cost."""
+"""What every network has in common: it tells what it saw on the way, starts anew in place, and
+knows its cost.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ class Observation(NamedTuple):
 
     logits: Tensor  # n × classes
     features: Tensor  # n × d: the flattened input of the classifier
-    taps: tuple[Tensor, ...]  # the output of each activation before pooling, n × channels × height × width
+    # the output of each activation before pooling, n × channels × height × width
+    taps: tuple[Tensor, ...]
 
 
 class Network(nn.Module, ABC):
@@ -35,22 +38,28 @@ class Network(nn.Module, ABC):
 
     @property
     def mixes_images(self) -> bool:
-        """Whether an image's values depend on its batch (BatchNorm), so that a batch may not be cut."""
+        """Whether an image's values depend on its batch (BatchNorm), so that a batch may not be
+        cut.
+        """
         return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.modules())
 
 
 @torch.no_grad()
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Give every layer torch's default initial values, in place, drawn from ``generator`` on the CPU.
+    """Give every layer torch's default initial values, in place, drawn from ``generator`` on the
+    CPU.
 
-    Convolutions and linear layers: U(-1/√fan_in, 1/√fan_in) for weights and biases (DataDAM's Table 2: "Uniform Distribution").
+    Convolutions and linear layers: U(-1/√fan_in, 1/√fan_in) for weights and biases (DataDAM's Table
+    2: "Uniform Distribution").
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             bound = 1 / math.sqrt(module.weight[0].numel())
             for parameter in (module.weight, module.bias):
                 if parameter is not None:
-                    drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
+                    drawn = torch.empty(parameter.shape).uniform_(
+                        -bound, bound, generator=generator
+                    )
                     parameter.copy_(drawn)
         elif isinstance(module, nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm):
             module.reset_parameters()
@@ -59,7 +68,8 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
 def macs(network: nn.Module, shape: tuple[int, int, int]) -> float:
     """Multiply-accumulates of one forward pass of one image of ``shape``."""
     counter = FlopCounterMode(display=False)
-    example = torch.zeros(2, *shape, device=next(network.parameters()).device)  # two: BatchNorm refuses one at 1×1
+    # two: BatchNorm refuses one at 1×1
+    example = torch.zeros(2, *shape, device=next(network.parameters()).device)
     with counter, torch.no_grad():
         network(example)
     return counter.get_total_flops() / 2 / 2

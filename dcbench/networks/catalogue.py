@@ -14,24 +14,32 @@ from dcbench.networks.convnet import NORMALISATIONS, ConvNet, Normalisation
 from dcbench.networks.resnet import ResNet18
 from dcbench.networks.stacked import ALEXNET, VGG11, Stacked
 
-# BatchNorm is not among them: the statistics of a single synthetic image say nothing, and a batch could not be cut.
+# BatchNorm is not among them: the statistics of a single synthetic image say nothing, and a batch
+# could not be cut.
 PerImageNormalisation = Literal["instance", "none", "layer", "group"]
 
 NETWORKS: dict[str, Callable[[ImageSpec, Normalisation], Network]] = {
-    "convnet": lambda spec, normalisation: ConvNet(spec.shape, spec.classes, normalisation=normalisation),
-    "alexnet": lambda spec, normalisation: Stacked(ALEXNET, spec.shape, spec.classes, normalisation),
+    "convnet": lambda spec, normalisation: ConvNet(
+        spec.shape, spec.classes, normalisation=normalisation
+    ),
+    "alexnet": lambda spec, normalisation: Stacked(
+        ALEXNET, spec.shape, spec.classes, normalisation
+    ),
     "vgg11": lambda spec, normalisation: Stacked(VGG11, spec.shape, spec.classes, normalisation),
     "resnet18": lambda spec, normalisation: ResNet18(spec.shape, spec.classes, normalisation),
 }
 
 
 def build_network(name: str, spec: ImageSpec, normalisation: Normalisation = "instance") -> Network:
-    """The network ``name`` for images of ``spec``; raises UnknownNameError, and MismatchError where the images are too small for it."""
+    """The network ``name`` for images of ``spec``; raises UnknownNameError, and MismatchError where
+    the images are too small for it.
+    """
     if name not in NETWORKS:
         raise UnknownNameError("network", name, NETWORKS)
     if normalisation not in NORMALISATIONS:
         raise UnknownNameError("normalisation", normalisation, NORMALISATIONS)
-    with torch.random.fork_rng(devices=[]):  # layers draw first values from the global generator, which is not ours to move
+    # layers draw first values from the global generator, which is not ours to move
+    with torch.random.fork_rng(devices=[]):
         try:
             return NETWORKS[name](spec, normalisation)
         except MismatchError as error:

@@ -1,6 +1,8 @@
-"""ConvNet: blocks of convolution, normalisation, activation and pooling, then one linear layer (Gidaris & Komodakis, CVPR 2018).
+"""ConvNet: blocks of convolution, normalisation, activation and pooling, then one linear layer
+(Gidaris & Komodakis, CVPR 2018).
 
-The default is the network of the distillation literature; the options span the 720 architectures of the search space.
+The default is the network of the distillation literature; the options span the 720 architectures of
+the search space.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "leaky-relu": lambda: nn.LeakyReLU(0.01),
 }
-# "Instance" is GroupNorm with one channel a group, with learned scale and shift: the form that this literature's code uses.
+# "Instance" is GroupNorm with one channel a group, with learned scale and shift: the form that this
+# literature's code uses.
 NORMALISATIONS: dict[str, Callable[[int, int], nn.Module]] = {
     "none": lambda _channels, _size: nn.Identity(),
     "batch": lambda channels, _size: nn.BatchNorm2d(channels),
@@ -39,7 +42,8 @@ NORMALISATIONS: dict[str, Callable[[int, int], nn.Module]] = {
 class AveragePool(nn.Module):
     """The mean of each 2×2 square of an image's channel; an odd last row or column is left out.
 
-    Compiled, it is a mean over axes of two: of torch's pooling the gradient is found by dividing each place anew (docs/speed.md).
+    Compiled, it is a mean over axes of two: of torch's pooling the gradient is found by dividing
+    each place anew (docs/speed.md).
     """
 
     def forward(self, values: Tensor) -> Tensor:
@@ -86,10 +90,19 @@ class ConvNet(Network):
             padding = 3 if index == 0 and size == 28 else 1  # 28 pixels become 32
             size += 2 * padding - 2
             if pooling != "none" and size < 2:
-                raise OutOfRangeError(f"{depth} blocks with pooling need at least {2**depth} pixels per side, got {shape[1]}")
+                raise OutOfRangeError(
+                    f"{depth} blocks with pooling need at least {2**depth} pixels per side, got {shape[1]}"
+                )
             convolution = nn.Conv2d(channels, width, 3, padding=padding)
             self.blocks.append(
-                nn.ModuleList([convolution, NORMALISATIONS[normalisation](width, size), ACTIVATIONS[activation](), POOLINGS[pooling]()])
+                nn.ModuleList(
+                    [
+                        convolution,
+                        NORMALISATIONS[normalisation](width, size),
+                        ACTIVATIONS[activation](),
+                        POOLINGS[pooling](),
+                    ]
+                )
             )
             channels, size = width, size // 2 if pooling != "none" else size
         self.classifier = nn.Linear(width * size * size, classes)

@@ -1,7 +1,8 @@
-"""Instance normalisation with learned scale and shift, GroupNorm(C, C), without torch's slow kernel for it.
+"""Instance normalisation with learned scale and shift, GroupNorm(C, C), without torch's slow kernel
+for it.
 
-Of images in channels-last layout that kernel takes one value at a time where a group is a single channel: with it a training step of
-ConvNet takes more than twice as long in bf16 (docs/speed.md).
+Of images in channels-last layout that kernel takes one value at a time where a group is a single
+channel: with it a training step of ConvNet takes more than twice as long in bf16 (docs/speed.md).
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from torch import Tensor, nn
 
 @final
 class InstanceNorm(nn.GroupNorm):
-    """(x − mean) / √(variance + ε) · weight + bias, with mean and biased variance of each image's channel (Ulyanov et al. 2016).
+    """(x − mean) / √(variance + ε) · weight + bias, with mean and biased variance of each image's
+    channel (Ulyanov et al. 2016).
 
-    Images N×C×H×W of any precision, which the result has too; moments are taken in fp32 or better. Compiled, it is torch's own, which is
-    fused there.
+    Images N×C×H×W of any precision, which the result has too; moments are taken in fp32 or better.
+    Compiled, it is torch's own, which is fused there.
     """
 
     def __init__(self, channels: int) -> None:
@@ -26,7 +28,13 @@ class InstanceNorm(nn.GroupNorm):
     def forward(self, images: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
             return super().forward(images).to(images.dtype)  # CUDA's autocast makes it fp32
-        values, pixels = images.to(torch.promote_types(images.dtype, torch.float32)), images.shape[2] * images.shape[3]
-        centred = values - (values.sum((2, 3)) / pixels)[..., None, None]  # sums and products: their gradients cost least
+        values, pixels = (
+            images.to(torch.promote_types(images.dtype, torch.float32)),
+            images.shape[2] * images.shape[3],
+        )
+        # sums and products: their gradients cost least
+        centred = values - (values.sum((2, 3)) / pixels)[..., None, None]
         scale = self.weight * torch.rsqrt((centred * centred).sum((2, 3)) / pixels + self.eps)
-        return torch.addcmul(self.bias[:, None, None], centred, scale[..., None, None]).to(images.dtype)
+        return torch.addcmul(self.bias[:, None, None], centred, scale[..., None, None]).to(
+            images.dtype
+        )

@@ -21,7 +21,8 @@ def raw_weight(layer: nn.Module) -> Tensor:
 
 @final
 class DownBlock(nn.Module):
-    """Residual block of SNGAN's discriminator (Miyato et al., ICLR 2018), spectrally normalised; ``pools``: halves the map.
+    """Residual block of SNGAN's discriminator (Miyato et al., ICLR 2018), spectrally normalised;
+    ``pools``: halves the map.
 
     The first of a network does not begin with an activation, for its input is an image.
     """
@@ -31,7 +32,11 @@ class DownBlock(nn.Module):
         self.first, self.pools = first, pools
         self.before = spectral_norm(nn.Conv2d(channels, width, 3, padding=1))
         self.after = spectral_norm(nn.Conv2d(width, width, 3, padding=1))
-        self.beside = spectral_norm(nn.Conv2d(channels, width, 1)) if pools or channels != width else nn.Identity()
+        self.beside = (
+            spectral_norm(nn.Conv2d(channels, width, 1))
+            if pools or channels != width
+            else nn.Identity()
+        )
 
     def forward(self, values: Tensor) -> Tensor:
         inner = self.after(F.relu(self.before(values if self.first else F.relu(values))))
@@ -42,7 +47,9 @@ class DownBlock(nn.Module):
 
 
 def residual_trunk(channels: int, width: int) -> list[DownBlock]:
-    """The four blocks of SNGAN's discriminator for 32×32, which leave a map of a quarter of the image's side."""
+    """The four blocks of SNGAN's discriminator for 32×32, which leave a map of a quarter of the
+    image's side.
+    """
     first = DownBlock(channels, width, pools=True, first=True)
     return [first, *(DownBlock(width, width, pools=pools) for pools in (True, False, False))]
 
@@ -57,7 +64,9 @@ class Summed(nn.Module):
 
 @final
 class Projection(nn.Module):
-    """D(x, y) = ψ(h) + ⟨e(y), h⟩ for features h of the image (Miyato & Koyama, ICLR 2018), spectrally normalised."""
+    """D(x, y) = ψ(h) + ⟨e(y), h⟩ for features h of the image (Miyato & Koyama, ICLR 2018),
+    spectrally normalised.
+    """
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
@@ -65,13 +74,17 @@ class Projection(nn.Module):
         self.embedding = spectral_norm(nn.Embedding(classes, features))
 
     def forward(self, features: Float[Tensor, "n features"], labels: Tensor) -> Float[Tensor, " n"]:
-        logits: Tensor = self.linear(features).flatten() + (self.embedding(labels) * features).sum(1)
+        logits: Tensor = self.linear(features).flatten() + (self.embedding(labels) * features).sum(
+            1
+        )
         return logits
 
 
 @final
 class ConditionalNorm(nn.Module):
-    """Batch normalisation without parameters, then gain 1 + W_γ c and bias W_β c, linear in the condition c = [chunk of z, e(y)]."""
+    """Batch normalisation without parameters, then gain 1 + W_γ c and bias W_β c, linear in the
+    condition c = [chunk of z, e(y)].
+    """
 
     def __init__(self, channels: int, condition: int) -> None:
         super().__init__()
@@ -86,18 +99,24 @@ class ConditionalNorm(nn.Module):
 
 @final
 class UpBlock(nn.Module):
-    """Residual block that doubles the map, told the condition before each convolution (Brock et al., ICLR 2019, Figure 15b)."""
+    """Residual block that doubles the map, told the condition before each convolution (Brock et
+    al., ICLR 2019, Figure 15b).
+    """
 
     def __init__(self, width: int, condition: int) -> None:
         super().__init__()
         self.norms = nn.ModuleList([ConditionalNorm(width, condition) for _ in range(2)])
-        self.convolutions = nn.ModuleList([spectral_norm(nn.Conv2d(width, width, 3, padding=1)) for _ in range(2)])
+        self.convolutions = nn.ModuleList(
+            [spectral_norm(nn.Conv2d(width, width, 3, padding=1)) for _ in range(2)]
+        )
         self.beside = spectral_norm(nn.Conv2d(width, width, 1))
 
     def forward(self, values: Tensor, condition: Tensor) -> Tensor:
         inner = F.interpolate(F.relu(self.norms[0](values, condition)), scale_factor=2)
         inner = F.relu(self.norms[1](self.convolutions[0](inner), condition))
-        outer: Tensor = self.convolutions[1](inner) + self.beside(F.interpolate(values, scale_factor=2))
+        outer: Tensor = self.convolutions[1](inner) + self.beside(
+            F.interpolate(values, scale_factor=2)
+        )
         return outer
 
 
@@ -108,8 +127,13 @@ class Attention(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         inner, outer = max(1, width // 8), max(1, width // 2)
-        self.query, self.key = (spectral_norm(nn.Conv2d(width, inner, 1, bias=False)) for _ in range(2))
-        self.value, self.back = (spectral_norm(nn.Conv2d(*channels, 1, bias=False)) for channels in ((width, outer), (outer, width)))
+        self.query, self.key = (
+            spectral_norm(nn.Conv2d(width, inner, 1, bias=False)) for _ in range(2)
+        )
+        self.value, self.back = (
+            spectral_norm(nn.Conv2d(*channels, 1, bias=False))
+            for channels in ((width, outer), (outer, width))
+        )
         self.weight = nn.Parameter(torch.zeros(()))
 
     def forward(self, values: Tensor) -> Tensor:
@@ -121,7 +145,9 @@ class Attention(nn.Module):
 
 @final
 class SkippingBlock(nn.Module):
-    """AutoGAN's residual block that doubles the map; what its first convolution made goes on to all later blocks."""
+    """AutoGAN's residual block that doubles the map; what its first convolution made goes on to all
+    later blocks.
+    """
 
     def __init__(self, width: int, earlier: int) -> None:
         super().__init__()
@@ -134,7 +160,9 @@ class SkippingBlock(nn.Module):
         inner = first
         for skip, made in zip(self.skips, earlier, strict=True):
             inner = inner + skip(F.interpolate(made, size=first.shape[2:]))
-        return self.convolutions[1](F.relu(inner)) + self.beside(F.interpolate(values, scale_factor=2)), first
+        return self.convolutions[1](F.relu(inner)) + self.beside(
+            F.interpolate(values, scale_factor=2)
+        ), first
 
 
 @final

@@ -1,7 +1,8 @@
 """Records: what was measured, of what, how and where; one JSON file each, read strictly.
 
-A record holds raw figures only (an accuracy for each network); means, intervals and ranks are computed by the report.
-All accuracies are fractions. Every field is described in ``results/README.md``.
+A record holds raw figures only (an accuracy for each network); means, intervals and ranks are
+computed by the report. All accuracies are fractions. Every field is described in
+``results/README.md``.
 """
 
 from dcbench.records.embedding import EmbeddedImage, EmbeddingRecord

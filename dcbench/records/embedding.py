@@ -1,4 +1,6 @@
-"""The record of an embedding: where t-SNE puts real and synthetic images, by their features in one trained network."""
+"""The record of an embedding: where t-SNE puts real and synthetic images, by their features in one
+trained network.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from dcbench.records.values import Fraction, Name, Seconds, Whole
 
 @dataclass(frozen=True)
 class EmbeddedImage:
-    """One image's place. ``label`` is its class, for a soft label the likeliest; ``synthetic``: of the set, not of the real data."""
+    """One image's place. ``label`` is its class, for a soft label the likeliest; ``synthetic``: of
+    the set, not of the real data.
+    """
 
     x: float
     y: float
@@ -25,7 +29,9 @@ class EmbeddedImage:
 @final
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingRecord(OfASet):
-    """The places of a set's images among real ones: t-SNE of the last features of a network that was trained on the real data."""
+    """The places of a set's images among real ones: t-SNE of the last features of a network that
+    was trained on the real data.
+    """
 
     kind: ClassVar[str] = "embedding"
     format_version: ClassVar[int] = 1
@@ -43,7 +49,11 @@ class EmbeddingRecord(OfASet):
     @property
     def identity(self) -> tuple[object, ...]:
         measured = (self.network, self.network_seed, self.protocol_hash, self.embedding_seed)
-        return (*self.which_set, *measured, tuple(sorted((name, str(value)) for name, value in self.settings.items())))
+        return (
+            *self.which_set,
+            *measured,
+            tuple(sorted((name, str(value)) for name, value in self.settings.items())),
+        )
 
     @property
     def worth(self) -> int:

@@ -58,13 +58,16 @@ class Distillation(RanOn):
     peak_memory_bytes: Whole | None
     torch: Name
     resumed_elsewhere: bool
-    code: Annotated[str, MaxLen(200)] = ""  # a hash, several with a slash between them; older sets do not say it
+    # a hash, several with a slash between them; older sets do not say it
+    code: Annotated[str, MaxLen(200)] = ""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRecord(Judged):
-    """The accuracies of networks trained on one synthetic set. ``distillation`` is null where nobody here saw the set being made."""
+    """The accuracies of networks trained on one synthetic set. ``distillation`` is null where
+    nobody here saw the set being made.
+    """
 
     kind: ClassVar[str] = "evaluation"
     format_version: ClassVar[int] = 1

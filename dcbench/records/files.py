@@ -25,7 +25,9 @@ MEASURED = "measured"  # the folder of the project's own measurements
 
 Origin = Literal["measured", "yours"]
 Record = EvaluationRecord | SearchRecord | TraceRecord | EmbeddingRecord
-KINDS: Mapping[str, type[Record]] = {kind.kind: kind for kind in (EvaluationRecord, SearchRecord, TraceRecord, EmbeddingRecord)}
+KINDS: Mapping[str, type[Record]] = {
+    kind.kind: kind for kind in (EvaluationRecord, SearchRecord, TraceRecord, EmbeddingRecord)
+}
 Kind = TypeVar("Kind", bound=RecordKind)
 
 
@@ -56,9 +58,11 @@ class RecordsFound:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write ``record`` whole or not at all; raises FileFormatError if it could not be read back, StorageError if the disk refuses.
+    """Write ``record`` whole or not at all; raises FileFormatError if it could not be read back,
+    StorageError if the disk refuses.
 
-    One that is there and says the same stays: what it says of when, and by which code, is true of what was measured.
+    One that is there and says the same stays: what it says of when, and by which code, is true of
+    what was measured.
     """
     value = record.to_json()
     readable = type(record).from_json(value, f"record meant for {path}")
@@ -72,20 +76,28 @@ def _stands(path: Path, record: Record) -> bool:
         there = read_record(path)
     except FileFormatError:
         return False
-    return replace(there, created=record.created, code=record.code, versions=record.versions) == record
+    return (
+        replace(there, created=record.created, code=record.code, versions=record.versions) == record
+    )
 
 
 def read_record(path: Path) -> Record:
-    """Read a record of any known kind; raises FileFormatError naming the file and what is wrong with it."""
+    """Read a record of any known kind; raises FileFormatError naming the file and what is wrong
+    with it.
+    """
     value = _load(path)
     kind = value.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise FileFormatError(f"{path}: unknown kind of record {shown(kind)}; this dcbench reads {', '.join(KINDS)}")
+        raise FileFormatError(
+            f"{path}: unknown kind of record {shown(kind)}; this dcbench reads {', '.join(KINDS)}"
+        )
     return KINDS[kind].from_json(value, path)
 
 
 def read_distillation(path: Path) -> Distillation:
-    """Read what making a set took; raises FileFormatError naming the file and what is wrong with it."""
+    """Read what making a set took; raises FileFormatError naming the file and what is wrong with
+    it.
+    """
     try:
         return cast(Distillation, decode(Distillation, _load(path), ""))
     except RefusedError as refusal:
@@ -93,9 +105,13 @@ def read_distillation(path: Path) -> Distillation:
 
 
 def find_records(root: Path) -> RecordsFound:
-    """All records below ``root``, each measurement once (the one with most networks); raises DataError if there is no such folder."""
+    """All records below ``root``, each measurement once (the one with most networks); raises
+    DataError if there is no such folder.
+    """
     if not root.is_dir():
-        raise DataError(f"no folder {root}; wanted one with records, as `dcbench run --out` writes them")
+        raise DataError(
+            f"no folder {root}; wanted one with records, as `dcbench run --out` writes them"
+        )
     problems: list[str] = []
     found: list[Stored[Any]] = []
     for path in sorted(_record_paths(root, problems)):
@@ -119,9 +135,17 @@ def _record_paths(root: Path, problems: list[str]) -> Iterator[Path]:
     top = root.resolve()
     for folder, subfolders, files in os.walk(root, onerror=unreadable):
         subfolders.sort()
-        links = [Path(folder, name) for name in (*subfolders, RECORD_NAME) if Path(folder, name).is_symlink()]
+        links = [
+            Path(folder, name)
+            for name in (*subfolders, RECORD_NAME)
+            if Path(folder, name).is_symlink()
+        ]
         # A link that stays inside leads to what is found in its own place anyway.
-        problems.extend(f"{link} is a link that leaves {root}; not followed" for link in links if not _inside(top, link))
+        problems.extend(
+            f"{link} is a link that leaves {root}; not followed"
+            for link in links
+            if not _inside(top, link)
+        )
         if RECORD_NAME in files and Path(folder, RECORD_NAME) not in links:
             yield Path(folder, RECORD_NAME)
         elif RECORD_NAME in subfolders:
@@ -161,10 +185,14 @@ def _load(path: Path) -> dict[str, Any]:
         if not stat.S_ISREG(status.st_mode):
             raise FileFormatError(f"{path} is not a file")
         if status.st_size > MAX_BYTES:
-            raise FileFormatError(f"{path} has {status.st_size} bytes; a record has at most {MAX_BYTES}")
+            raise FileFormatError(
+                f"{path} has {status.st_size} bytes; a record has at most {MAX_BYTES}"
+            )
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path} is not a readable record: {str(error) or type(error).__name__}") from error
+        raise FileFormatError(
+            f"{path} is not a readable record: {str(error) or type(error).__name__}"
+        ) from error
     if not isinstance(value, dict):
         raise FileFormatError(f"{path} holds a JSON {type(value).__name__}, wanted an object")
     return value

@@ -1,4 +1,6 @@
-"""What every kind of record has in common: its version, its way to JSON and back, and what it says of the set it is about."""
+"""What every kind of record has in common: its version, its way to JSON and back, and what it says
+of the set it is about.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,21 @@ from typing import Annotated, Any, ClassVar, TypeVar, cast
 from annotated_types import MaxLen
 
 from dcbench.errors import FileFormatError
-from dcbench.records.values import Name, Positive, RefusedError, Text, Timestamp, Versions, Whole, decode, encode, shown
+from dcbench.records.values import (
+    Name,
+    Positive,
+    RefusedError,
+    Text,
+    Timestamp,
+    Versions,
+    Whole,
+    decode,
+    encode,
+    shown,
+)
 
-STOPPED = "stopped_after"  # among what is changed of a set that is a snapshot: the steps that were done
+# among what is changed of a set that is a snapshot: the steps that were done
+STOPPED = "stopped_after"
 
 _Kind = TypeVar("_Kind", bound="RecordKind")
 
@@ -32,11 +46,14 @@ class RanOn:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordKind(RanOn, ABC):
-    """A kind of record: a frozen dataclass, each of its fields wanted. Here: by which protocol, on what, with which code and when."""
+    """A kind of record: a frozen dataclass, each of its fields wanted. Here: by which protocol, on
+    what, with which code and when.
+    """
 
     kind: ClassVar[str]
     format_version: ClassVar[int]
-    added: ClassVar[Mapping[str, tuple[int, Any]]] = {}  # fields that came later: the version that brought each, and what it was before
+    # fields that came later: the version that brought each, and what it was before
+    added: ClassVar[Mapping[str, tuple[int, Any]]] = {}
 
     protocol: Mapping[str, Any]
     protocol_hash: Name
@@ -65,18 +82,26 @@ class RecordKind(RanOn, ABC):
         """What is wrong though each field is right, or nothing."""
 
     def to_json(self) -> dict[str, Any]:
-        """The record as plain values that JSON can hold; first what it is about, then what all kinds say."""
+        """The record as plain values that JSON can hold; first what it is about, then what all
+        kinds say.
+        """
         values = encode(self)
         common = {field.name: values.pop(field.name) for field in dataclasses.fields(RecordKind)}
         return {"kind": self.kind, "format_version": self.format_version, **values, **common}
 
     @classmethod
-    def from_json(cls: type[_Kind], value: Mapping[str, Any], source: str | Path = "record") -> _Kind:
-        """The inverse of ``to_json``; raises FileFormatError naming ``source`` and the field that is wrong."""
+    def from_json(
+        cls: type[_Kind], value: Mapping[str, Any], source: str | Path = "record"
+    ) -> _Kind:
+        """The inverse of ``to_json``; raises FileFormatError naming ``source`` and the field that
+        is wrong.
+        """
         try:
             version = _checked_version(cls.kind, cls.format_version, value)
             before = {name: meant for name, (since, meant) in cls.added.items() if version < since}
-            own = {key: entry for key, entry in value.items() if key not in ("kind", "format_version")}
+            own = {
+                key: entry for key, entry in value.items() if key not in ("kind", "format_version")
+            }
             record = cast(_Kind, decode(cls, before | own, ""))
             if record.refuse():
                 raise RefusedError(record.refuse())
@@ -104,8 +129,10 @@ class OfASet(RecordKind):
     space: Name
     artifact_hash: Name
     artifact_sha256: Annotated[str, MaxLen(200)]
-    changed: Mapping[str, Any] = field(default_factory=dict)  # fields that are not the preset's; older records do not say it
-    content: Annotated[str, MaxLen(200)] = ""  # checksum of images and labels alone; older records do not say it
+    # fields that are not the preset's; older records do not say it
+    changed: Mapping[str, Any] = field(default_factory=dict)
+    # checksum of images and labels alone; older records do not say it
+    content: Annotated[str, MaxLen(200)] = ""
 
     @property
     def foreign(self) -> bool:
@@ -118,8 +145,17 @@ class OfASet(RecordKind):
 
     @property
     def which_set(self) -> tuple[object, ...]:
-        """What two records of the same set share. The artifact's hash says neither the budget nor the seed."""
-        return (self.method, self.dataset, self.dataset_revision, self.ipc, self.artifact_hash, self.seed)
+        """What two records of the same set share. The artifact's hash says neither the budget nor
+        the seed.
+        """
+        return (
+            self.method,
+            self.dataset,
+            self.dataset_revision,
+            self.ipc,
+            self.artifact_hash,
+            self.seed,
+        )
 
 
 def set_in_words(method: str, dataset: str, ipc: int | None, seed: int | None) -> str:

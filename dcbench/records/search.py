@@ -29,7 +29,9 @@ class SearchRun:
 
 @dataclass(frozen=True)
 class ArchitectureScore:
-    """One architecture's networks. ``truth``: its test accuracy when trained on the whole data; null where that failed."""
+    """One architecture's networks. ``truth``: its test accuracy when trained on the whole data;
+    null where that failed.
+    """
 
     architecture: Name
     macs: Annotated[float, Ge(0)]  # multiply-accumulates of one image
@@ -50,7 +52,9 @@ WITHOUT_SEED = (REFERENCE, "early-stopping")  # the real data itself, which no m
 @final
 @dataclass(frozen=True, kw_only=True)
 class SearchRecord(RecordKind):
-    """What one proxy makes of a search space: accuracies of architectures trained on it, beside the truth."""
+    """What one proxy makes of a search space: accuracies of architectures trained on it, beside the
+    truth.
+    """
 
     kind: ClassVar[str] = "search"
     format_version: ClassVar[int] = 2
@@ -90,17 +94,30 @@ class SearchRecord(RecordKind):
     def ranked(self) -> Mapping[str, tuple[float, float]]:
         """Mean accuracy on the proxy, and truth, of each architecture that has both."""
         found = {score.architecture: (score.accuracy, score.truth) for score in self.architectures}
-        return {name: (accuracy, truth) for name, (accuracy, truth) in found.items() if accuracy is not None and truth is not None}
+        return {
+            name: (accuracy, truth)
+            for name, (accuracy, truth) in found.items()
+            if accuracy is not None and truth is not None
+        }
 
     @property
     def failed(self) -> int:
-        """Architectures of which a network failed, or the truth. One that diverged has an accuracy all the same, and is ranked."""
-        return sum(score.truth is None or any(run.failure for run in score.runs) for score in self.architectures)
+        """Architectures of which a network failed, or the truth. One that diverged has an accuracy
+        all the same, and is ranked.
+        """
+        return sum(
+            score.truth is None or any(run.failure for run in score.runs)
+            for score in self.architectures
+        )
 
     @property
     def foreign(self) -> bool:
-        """Whether the proxy was made by other code than this harness, which says a preset or a seed of all but its whole real data."""
-        return self.proxy_preset is None and self.proxy_seed is None and self.proxy not in WITHOUT_SEED
+        """Whether the proxy was made by other code than this harness, which says a preset or a seed
+        of all but its whole real data.
+        """
+        return (
+            self.proxy_preset is None and self.proxy_seed is None and self.proxy not in WITHOUT_SEED
+        )
 
     @property
     def label(self) -> str:
@@ -109,9 +126,26 @@ class SearchRecord(RecordKind):
     @property
     def identity(self) -> tuple[object, ...]:
         plain = encode(self)
-        names = ("space", "space_fields", "match", "sample", "search_seed", "seeds", "dataset", "dataset_revision", "validation_images")
-        searched = json.dumps([plain[name] for name in (*names, "truth", "top", "proxy", "proxy_hash")], sort_keys=True)
-        return (searched, self.protocol_hash, tuple(sorted(score.architecture for score in self.architectures)))
+        names = (
+            "space",
+            "space_fields",
+            "match",
+            "sample",
+            "search_seed",
+            "seeds",
+            "dataset",
+            "dataset_revision",
+            "validation_images",
+        )
+        searched = json.dumps(
+            [plain[name] for name in (*names, "truth", "top", "proxy", "proxy_hash")],
+            sort_keys=True,
+        )
+        return (
+            searched,
+            self.protocol_hash,
+            tuple(sorted(score.architecture for score in self.architectures)),
+        )
 
     @property
     def worth(self) -> int:

@@ -1,4 +1,6 @@
-"""The record of a trace: what one set was worth, and how it looked, at some steps of its distillation."""
+"""The record of a trace: what one set was worth, and how it looked, at some steps of its
+distillation.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from dcbench.records.values import FileName, Seconds, Whole
 
 @dataclass(frozen=True)
 class TracePoint:
-    """The set after ``step`` steps. ``image`` is its picture, beside the record; the networks are those of an evaluation."""
+    """The set after ``step`` steps. ``image`` is its picture, beside the record; the networks are
+    those of an evaluation.
+    """
 
     step: Whole
     image: FileName
@@ -28,7 +32,9 @@ class TracePoint:
 @final
 @dataclass(frozen=True, kw_only=True)
 class TraceRecord(Judged):
-    """Accuracies and pictures of a set over the steps of its distillation; step 0 is the set that it began with."""
+    """Accuracies and pictures of a set over the steps of its distillation; step 0 is the set that
+    it began with.
+    """
 
     kind: ClassVar[str] = "trace"
     format_version: ClassVar[int] = 1

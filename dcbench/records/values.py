@@ -1,4 +1,6 @@
-"""The kinds of values that records are made of, and how they are turned into JSON and read from it, strictly."""
+"""The kinds of values that records are made of, and how they are turned into JSON and read from it,
+strictly.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def _is_time(text: str) -> bool:
 
 
 def _is_file_name(text: str) -> bool:
-    return text not in (".", "..") and not any(letter in "/\\:" or ord(letter) < 32 for letter in text)
+    return text not in (".", "..") and not any(
+        letter in "/\\:" or ord(letter) < 32 for letter in text
+    )
 
 
 Name = Annotated[str, MinLen(1), MaxLen(200)]
@@ -44,7 +48,9 @@ Whole = Annotated[int, Ge(0), Le(2**63 - 1)]
 Positive = Annotated[int, Ge(1), Le(2**63 - 1)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 Seconds = Annotated[float, Ge(0)]
-FileName = Annotated[str, MinLen(1), MaxLen(200), Fulfils(_is_file_name, "be the name of a file beside the record")]
+FileName = Annotated[
+    str, MinLen(1), MaxLen(200), Fulfils(_is_file_name, "be the name of a file beside the record")
+]
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,9 @@ class RefusedError(ValueError):
 def encode(value: Any) -> Any:
     """``value`` in JSON's types, dataclasses as objects of their fields: what ``decode`` reads."""
     if dataclasses.is_dataclass(value):
-        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {
+            field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
     if isinstance(value, Mapping):
         return {key: encode(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -82,7 +90,10 @@ def decode(kind: Any, value: Any, where: str) -> Any:
         return None if value is None else decode(wanted, value, where)
     if origin is tuple:
         entries = _expect(list, value, where)
-        return tuple(decode(typing.get_args(kind)[0], entry, f"{where}[{index}]") for index, entry in enumerate(entries))
+        return tuple(
+            decode(typing.get_args(kind)[0], entry, f"{where}[{index}]")
+            for index, entry in enumerate(entries)
+        )
     if dataclasses.is_dataclass(kind):
         return _decode_fields(typing.cast(type, kind), _expect(dict, value, where), where)
     return _SCALARS[origin or kind](value, where)
@@ -94,15 +105,24 @@ def _decode_fields(kind: type, value: Mapping[str, Any], where: str) -> Any:
     for name in value:
         if name not in hints:
             raise RefusedError(f"unknown field {shown(prefix + name)}")
-    unsaid = {field.name for field in dataclasses.fields(kind) if _has_default(field)}  # in older files
+    # in older files
+    unsaid = {field.name for field in dataclasses.fields(kind) if _has_default(field)}
     for name in hints:
         if name not in value and name not in unsaid:
             raise RefusedError(f"field {prefix}{name} is missing")
-    return kind(**{name: decode(hint, value[name], prefix + name) for name, hint in hints.items() if name in value})
+    return kind(
+        **{
+            name: decode(hint, value[name], prefix + name)
+            for name, hint in hints.items()
+            if name in value
+        }
+    )
 
 
 def _has_default(field: dataclasses.Field[Any]) -> bool:
-    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+    return (
+        field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+    )
 
 
 @cache
@@ -165,7 +185,10 @@ def _plain(value: Any, where: str, depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
         raise RefusedError(f"field {where} is nested deeper than {MAX_DEPTH}")
     if isinstance(value, dict):
-        return {_text(key, where): _plain(entry, f"{where}.{key}", depth + 1) for key, entry in value.items()}
+        return {
+            _text(key, where): _plain(entry, f"{where}.{key}", depth + 1)
+            for key, entry in value.items()
+        }
     if isinstance(value, list):
         return [_plain(entry, f"{where}[{index}]", depth + 1) for index, entry in enumerate(value)]
     if isinstance(value, str):
@@ -177,7 +200,13 @@ def _plain(value: Any, where: str, depth: int = 0) -> Any:
     raise RefusedError(f"field {where} holds a {type(value).__name__}, which JSON has not")
 
 
-_JSON_NAMES: Mapping[type, str] = {str: "text", int: "a whole number", bool: "true or false", dict: "an object", list: "a list"}
+_JSON_NAMES: Mapping[type, str] = {
+    str: "text",
+    int: "a whole number",
+    bool: "true or false",
+    dict: "an object",
+    list: "a list",
+}
 _SCALARS: Mapping[Any, Callable[[Any, str], Any]] = {
     str: _text,
     int: lambda value, where: _expect(int, value, where),
@@ -189,5 +218,9 @@ _SCALARS: Mapping[Any, Callable[[Any, str], Any]] = {
 
 def shown(value: object) -> str:
     """``value`` in at most 60 characters, for a refusal; of a list or an object only how much it holds."""
-    text = repr(value) if not isinstance(value, (list, tuple, dict)) else f"a {type(value).__name__} of {len(value)}"
+    text = (
+        repr(value)
+        if not isinstance(value, (list, tuple, dict))
+        else f"a {type(value).__name__} of {len(value)}"
+    )
     return text if len(text) <= 60 else f"{text[:57]}..."

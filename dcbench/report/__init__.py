@@ -1,4 +1,6 @@
-"""Reports: statistics and tables from records. Never imports torch; loads SciPy and pandas, so import it where it is needed."""
+"""Reports: statistics and tables from records. Never imports torch; loads SciPy and pandas, so
+import it where it is needed.
+"""
 
 from dcbench.report.boards import summary_rows
 from dcbench.report.frames import tidy_frame

@@ -19,7 +19,8 @@ Point = tuple[float, float]  # step and loss
 
 
 def find_beside(record: Path, name: str, root: Path) -> Path | None:
-    """The file ``name`` of the set that ``record`` is of: in its folder, or in that of the set above ``evaluations``.
+    """The file ``name`` of the set that ``record`` is of: in its folder, or in that of the set
+    above ``evaluations``.
 
     A file outside ``root`` is not taken.
     """
@@ -77,7 +78,11 @@ def _points(content: str) -> Iterator[Point]:
     for row in csv.DictReader(io.StringIO(content)):
         try:
             point = float(row["step"]), float(row["loss"])
-        except (KeyError, TypeError, ValueError):  # a line that a crash cut short, or a history of something else
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+        ):  # a line that a crash cut short, or a history of something else
             continue
         if all(map(math.isfinite, point)):
             yield point

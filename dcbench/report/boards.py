@@ -21,7 +21,9 @@ _WHO_CHOSE = ("chosen",)  # network and augmentation, which stand in a record th
 
 @dataclass(frozen=True)
 class Entry:
-    """One row: one method with one setting of its fields. ``variant`` names what tells it from the method's other rows."""
+    """One row: one method with one setting of its fields. ``variant`` names what tells it from the
+    method's other rows.
+    """
 
     method: str
     foreign: bool
@@ -58,7 +60,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Board:
-    """Everything that may be compared: the same data, the same protocol, the same network and augmentation."""
+    """Everything that may be compared: the same data, the same protocol, the same network and
+    augmentation.
+    """
 
     key: str  # a short hash of what they share
     dataset: str
@@ -81,19 +85,29 @@ def in_order(ipcs: Iterable[int | None]) -> list[int | None]:
 
 
 def boards(records: Iterable[StoredRecord], order: Sequence[str] = ()) -> list[Board]:
-    """The records in groups that may be compared; methods in ``order`` first, then by name. Different protocols never meet."""
+    """The records in groups that may be compared; methods in ``order`` first, then by name.
+    Different protocols never meet.
+    """
     groups: dict[str, list[StoredRecord]] = defaultdict(list)
     for stored in records:
         groups[_shared(stored.record)].append(stored)
-    return sorted((_board(shared, members, order) for shared, members in groups.items()), key=_board_order)
+    return sorted(
+        (_board(shared, members, order) for shared, members in groups.items()), key=_board_order
+    )
 
 
 def summary_rows(records: Iterable[StoredRecord], told_apart: bool = False) -> list[dict[str, Any]]:
-    """One row per method, its settings, conditions and budget over all sets (the ``summary`` of JSON); accuracies are fractions.
+    """One row per method, its settings, conditions and budget over all sets (the ``summary`` of
+    JSON); accuracies are fractions.
 
     ``told_apart``: with the conditions and the variant, which differ where records are not of one command.
     """
-    cells = [(board, entry, ipc) for board in boards(records) for entry in board.entries for ipc in in_order(entry.ipcs)]
+    cells = [
+        (board, entry, ipc)
+        for board in boards(records)
+        for entry in board.entries
+        for ipc in in_order(entry.ipcs)
+    ]
     return [_summary_row(*cell) | (_conditions(*cell) if told_apart else {}) for cell in cells]
 
 
@@ -132,28 +146,54 @@ def _common(values: Collection[str]) -> str | None:
 
 def compared_protocol(protocol: Mapping[str, Any], without: Sequence[str] = ()) -> dict[str, Any]:
     """What records that are compared share of their protocols, but for the settings in ``without``."""
-    return {key: value for key, value in protocol.items() if key not in (*_HOW_OFTEN, *_WHO_CHOSE, *without)}
+    return {
+        key: value
+        for key, value in protocol.items()
+        if key not in (*_HOW_OFTEN, *_WHO_CHOSE, *without)
+    }
 
 
 def _shared(record: EvaluationRecord) -> str:
     protocol = compared_protocol(record.protocol)
-    return canonical([record.dataset, record.dataset_revision, protocol, record.network, record.augment])
+    return canonical(
+        [record.dataset, record.dataset_revision, protocol, record.network, record.augment]
+    )
 
 
 def _board(shared: str, members: Sequence[StoredRecord], order: Sequence[str]) -> Board:
     dataset, revision, protocol, network, augment = json.loads(shared)
     key = hashlib.sha256(shared.encode()).hexdigest()[:8]
-    return Board(key, dataset, revision, protocol, network, augment, tuple(members), tuple(entries(members, order)))
+    return Board(
+        key,
+        dataset,
+        revision,
+        protocol,
+        network,
+        augment,
+        tuple(members),
+        tuple(entries(members, order)),
+    )
 
 
 def _board_order(board: Board) -> tuple[str, ...]:
-    return board.dataset, str(board.protocol.get("name", "")), board.network, board.augment, board.revision, board.key
+    return (
+        board.dataset,
+        str(board.protocol.get("name", "")),
+        board.network,
+        board.augment,
+        board.revision,
+        board.key,
+    )
 
 
 def entries(records: Sequence[StoredRecord], order: Sequence[str] = ()) -> list[Entry]:
     """The records as rows, methods in ``order`` first, then by name."""
-    groups: dict[tuple[str, bool, tuple[tuple[str, str], ...]], list[StoredRecord]] = defaultdict(list)
-    for stored, variant in zip(records, variants_of([stored.record for stored in records]), strict=True):
+    groups: dict[tuple[str, bool, tuple[tuple[str, str], ...]], list[StoredRecord]] = defaultdict(
+        list
+    )
+    for stored, variant in zip(
+        records, variants_of([stored.record for stored in records]), strict=True
+    ):
         groups[stored.record.method, stored.record.foreign, tuple(variant.items())].append(stored)
     place = {method: index for index, method in enumerate(order)}
 
@@ -161,5 +201,8 @@ def entries(records: Sequence[StoredRecord], order: Sequence[str] = ()) -> list[
         variant = (entry.preset != "paper", bool(entry.variant), canonical(entry.variant))
         return place.get(entry.method, len(place)), entry.method, entry.foreign, *variant
 
-    found = [Entry(method, foreign, dict(variant), tuple(own)) for (method, foreign, variant), own in groups.items()]
+    found = [
+        Entry(method, foreign, dict(variant), tuple(own))
+        for (method, foreign, variant), own in groups.items()
+    ]
     return sorted(found, key=rank)

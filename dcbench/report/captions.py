@@ -9,18 +9,31 @@ from dcbench.records import EvaluationRecord
 from dcbench.report.layout import Layout, Line
 from dcbench.report.statistics import SIGNIFICANCE
 from dcbench.report.variants import recipe_words, unnamed
-from dcbench.report.words import DASH, TIMES, accuracy_words, canonical, listed, one_line, protocol_words, title
+from dcbench.report.words import (
+    DASH,
+    TIMES,
+    accuracy_words,
+    canonical,
+    listed,
+    one_line,
+    protocol_words,
+    title,
+)
 from dcbench.wording import counted
 
 _MOST_WARNINGS = 5
 
 
 def caption(layout: Layout) -> str:
-    """The data, the figures shown, the protocol in words and its version, how many sets and networks."""
+    """The data, the figures shown, the protocol in words and its version, how many sets and
+    networks.
+    """
     board = layout.board
     notes = sorted({stored.record.dataset_note for stored in board.records} - {""})
     data = ", ".join([title(board.dataset), *map(one_line, notes)])
-    name, version = (one_line(str(board.protocol.get(key, "without a name"))) for key in ("name", "version"))
+    name, version = (
+        one_line(str(board.protocol.get(key, "without a name"))) for key in ("name", "version")
+    )
     revision = one_line(board.revision[:12])
     sentences = [
         f"{accuracy_words(board.protocol).capitalize()} (%) on {data} (revision {revision}) of networks trained on the synthetic set alone:"
@@ -37,7 +50,9 @@ def notes(layout: Layout) -> tuple[str, ...]:
     """The signs used, and whatever sets single rows apart."""
     figures = (_marks, _single, _same, _sizes, _missing, _published, _differences)
     writers = (*figures, _changed, _foreign, _recipes, _spaces, _holdouts, _origins, _resumed)
-    return tuple(note for note in (*(write(layout) for write in writers), *_warnings(layout)) if note)
+    return tuple(
+        note for note in (*(write(layout) for write in writers), *_warnings(layout)) if note
+    )
 
 
 def _shown(layout: Layout) -> str:
@@ -51,7 +66,9 @@ def _shown(layout: Layout) -> str:
 def _counts(layout: Layout) -> str:
     sets = [figures.sets for figures in layout.measured.values()]
     networks = [count for counts in layout.networks.values() for count in counts]
-    return f"{_between(sets, 'set')} per method and budget, {_between(networks, 'network')} per set."
+    return (
+        f"{_between(sets, 'set')} per method and budget, {_between(networks, 'network')} per set."
+    )
 
 
 def _between(numbers: Sequence[int], noun: str) -> str:
@@ -60,7 +77,9 @@ def _between(numbers: Sequence[int], noun: str) -> str:
 
 
 def _presets(layout: Layout) -> str:
-    presets = sorted({stored.record.preset or "" for stored in layout.board.records} - {"", "paper"})
+    presets = sorted(
+        {stored.record.preset or "" for stored in layout.board.records} - {"", "paper"}
+    )
     named = listed(map(one_line, presets))
     return f"Preset {named}: not the settings of the published methods." if presets else ""
 
@@ -75,17 +94,24 @@ def _marks(layout: Layout) -> str:
         "Bold: the highest mean for its budget, and every mean that a test over sets does not tell from it"
         " (each against the highest, paired by seed where the seeds are the same, else Welch's;"
         f" level {SIGNIFICANCE} after Holm's correction)."
-        " Underlined: the same among the rest." + (" A method with one set cannot be tested and shares no mark." if untested else "")
+        " Underlined: the same among the rest."
+        + (" A method with one set cannot be tested and shares no mark." if untested else "")
     )
 
 
 def _single(layout: Layout) -> str:
     some = any(figures.sets == 1 for figures in layout.measured.values())
-    return "*: one set only; ± is over its networks, given this set." if some and not layout.single else ""
+    return (
+        "*: one set only; ± is over its networks, given this set."
+        if some and not layout.single
+        else ""
+    )
 
 
 def _same(layout: Layout) -> str:
-    """Seeds are a sample all the same, but who reads a spread over sets should know where it is that of the networks."""
+    """Seeds are a sample all the same, but who reads a spread over sets should know where it is
+    that of the networks.
+    """
     found: list[str] = []
     for label, records in _labelled(layout):
         alike: dict[str, set[str]] = defaultdict(set)
@@ -95,20 +121,37 @@ def _same(layout: Layout) -> str:
         several = sum(len(sets) for sets in alike.values() if len(sets) > 1)
         if several:
             found.append(f"{label} ({counted(several, 'set')})")
-    return f"Seeds that gave the very same images, so that only networks differ: {listed(found)}." if found else ""
+    return (
+        f"Seeds that gave the very same images, so that only networks differ: {listed(found)}."
+        if found
+        else ""
+    )
 
 
 def _changed(layout: Layout) -> str:
-    """Where a row's sets have fields other than their preset's, which ones, budget by budget if budgets differ in it."""
+    """Where a row's sets have fields other than their preset's, which ones, budget by budget if
+    budgets differ in it.
+    """
     said: dict[str, list[str]] = {}
     for label, records in _labelled(layout):
         by_fields: dict[str, set[int]] = defaultdict(set)
         for _, record in records:
-            by_fields[", ".join(f"{name}={value}" for name, value in sorted(record.changed.items()))].add(record.ipc or 0)
+            by_fields[
+                ", ".join(f"{name}={value}" for name, value in sorted(record.changed.items()))
+            ].add(record.ipc or 0)
         in_order = sorted(by_fields.items(), key=lambda item: min(item[1]))
-        budgets = {words: listed(f"IPC {ipc}" if ipc else "no budget" for ipc in sorted(ipcs)) for words, ipcs in in_order if words}
+        budgets = {
+            words: listed(f"IPC {ipc}" if ipc else "no budget" for ipc in sorted(ipcs))
+            for words, ipcs in in_order
+            if words
+        }
         if budgets:
-            said[label] = ["; ".join(f"{ipcs}: {words}" if len(by_fields) > 1 else words for words, ipcs in budgets.items())]
+            said[label] = [
+                "; ".join(
+                    f"{ipcs}: {words}" if len(by_fields) > 1 else words
+                    for words, ipcs in budgets.items()
+                )
+            ]
     return _sentence("Made with fields other than the preset's", said)
 
 
@@ -135,7 +178,11 @@ def _differences(layout: Layout) -> str:
         return ""
     return (
         "Difference: measured less published, in points"
-        + (" [95 % t interval over the measured sets, the printed value taken as exact]" if not layout.single else "")
+        + (
+            " [95 % t interval over the measured sets, the printed value taken as exact]"
+            if not layout.single
+            else ""
+        )
         + ": what is measured here, with its data and settings, against the paper's; no test of a method."
     )
 
@@ -168,7 +215,10 @@ def _spaces(layout: Layout) -> str:
 
 
 def _holdouts(layout: Layout) -> str:
-    return _sentence("Made with a part of the training data kept apart", _by_line(layout, lambda record: record.holdout))
+    return _sentence(
+        "Made with a part of the training data kept apart",
+        _by_line(layout, lambda record: record.holdout),
+    )
 
 
 def _origins(layout: Layout) -> str:
@@ -182,8 +232,17 @@ def _origins(layout: Layout) -> str:
 
 
 def _resumed(layout: Layout) -> str:
-    went_on = _by_line(layout, lambda record: _made(record) if record.distillation and record.distillation.resumed_elsewhere else "")
-    return f"Continued on another machine or setting half-way, or from shared work of one: {_sets(went_on)}." if went_on else ""
+    went_on = _by_line(
+        layout,
+        lambda record: (
+            _made(record) if record.distillation and record.distillation.resumed_elsewhere else ""
+        ),
+    )
+    return (
+        f"Continued on another machine or setting half-way, or from shared work of one: {_sets(went_on)}."
+        if went_on
+        else ""
+    )
 
 
 def _warnings(layout: Layout) -> list[str]:
@@ -193,20 +252,32 @@ def _warnings(layout: Layout) -> list[str]:
             said[text].append(label)
     lines = [f"Warning ({listed(labels)}): {text}" for text, labels in said.items()]
     more = len(lines) - _MOST_WARNINGS
-    return lines[:_MOST_WARNINGS] + ([f"Warnings left out here: {more}; the records have them."] if more > 0 else [])
+    return lines[:_MOST_WARNINGS] + (
+        [f"Warnings left out here: {more}; the records have them."] if more > 0 else []
+    )
 
 
 def _labelled(layout: Layout) -> list[tuple[str, list[tuple[str, EvaluationRecord]]]]:
     def records(line: Line) -> list[tuple[str, EvaluationRecord]]:
-        return [(stored.origin, stored.record) for stored in line.entry.records] if line.entry is not None else []
+        return (
+            [(stored.origin, stored.record) for stored in line.entry.records]
+            if line.entry is not None
+            else []
+        )
 
     return [(line.label, records(line)) for line in layout.lines]
 
 
-def _by_line(layout: Layout, says: Callable[[EvaluationRecord], str], origin: str = "") -> Mapping[str, list[str]]:
+def _by_line(
+    layout: Layout, says: Callable[[EvaluationRecord], str], origin: str = ""
+) -> Mapping[str, list[str]]:
     """What the records of each row say, where they say anything."""
     found = {
-        label: [says(record) for own_origin, record in records if origin in ("", own_origin) and says(record)]
+        label: [
+            says(record)
+            for own_origin, record in records
+            if origin in ("", own_origin) and says(record)
+        ]
         for label, records in _labelled(layout)
     }
     return {label: words for label, words in found.items() if words}
@@ -218,9 +289,13 @@ def _made(record: EvaluationRecord) -> str:
 
 
 def _sets(by_line: Mapping[str, list[str]]) -> str:
-    return listed(f"{label} ({counted(len(set(words)), 'set')})" for label, words in by_line.items())
+    return listed(
+        f"{label} ({counted(len(set(words)), 'set')})" for label, words in by_line.items()
+    )
 
 
 def _sentence(beginning: str, by_line: Mapping[str, list[str]]) -> str:
-    parts = [f"{label} ({one_line('; '.join(sorted(set(words))))})" for label, words in by_line.items()]
+    parts = [
+        f"{label} ({one_line('; '.join(sorted(set(words))))})" for label, words in by_line.items()
+    ]
     return f"{beginning}: {listed(parts)}." if parts else ""

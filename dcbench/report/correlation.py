@@ -1,7 +1,9 @@
-"""How well a proxy ranks architectures: rank correlations with the truth, and what its best architectures are worth.
+"""How well a proxy ranks architectures: rank correlations with the truth, and what its best
+architectures are worth.
 
-Intervals are bootstrap percentiles (95 %) over architectures: they say what another draw of architectures might have given, not
-what other networks of the same ones might. Everything is seeded, and proxies are compared on the same resamples.
+Intervals are bootstrap percentiles (95 %) over architectures: they say what another draw of
+architectures might have given, not what other networks of the same ones might. Everything is
+seeded, and proxies are compared on the same resamples.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ _DIGITS = 12  # what is beyond is rounding: a perfect ranking is 1, not 0.999999
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its interval; None where it does not exist (constant values, too few architectures)."""
+    """A figure and its interval; None where it does not exist (constant values, too few
+    architectures).
+    """
 
     value: float | None
     ci95: Interval | None
@@ -55,18 +59,26 @@ class RankFigures:
 
 
 def spearman(first: Figures, second: Figures) -> float | None:
-    """Spearman's rank correlation, ties sharing their mean rank; None where one side is constant or has fewer than two values."""
+    """Spearman's rank correlation, ties sharing their mean rank; None where one side is constant or
+    has fewer than two values.
+    """
     return _both_vary(first, second, lambda a, b: float(stats.spearmanr(a, b).statistic))
 
 
 def kendall(first: Figures, second: Figures) -> float | None:
     """Kendall's tau-b; None as in ``spearman``."""
-    method: Literal["auto", "asymptotic"] = "asymptotic" if len(first) > 2 else "auto"  # of a p-value that nobody asks for: the quick one
-    return _both_vary(first, second, lambda a, b: float(stats.kendalltau(a, b, method=method).statistic))
+    # of a p-value that nobody asks for: the quick one
+    method: Literal["auto", "asymptotic"] = "asymptotic" if len(first) > 2 else "auto"
+    return _both_vary(
+        first, second, lambda a, b: float(stats.kendalltau(a, b, method=method).statistic)
+    )
 
 
-def judge(proxy: Figures, truth: Figures, *, top: float = 0.2, resamples: int = RESAMPLES, seed: int = 0) -> RankFigures:
-    """All figures of one proxy; ``proxy`` and ``truth`` are accuracies of the same architectures in the same order.
+def judge(
+    proxy: Figures, truth: Figures, *, top: float = 0.2, resamples: int = RESAMPLES, seed: int = 0
+) -> RankFigures:
+    """All figures of one proxy; ``proxy`` and ``truth`` are accuracies of the same architectures in
+    the same order.
 
     ``top`` is the share that is best by truth. Raises OutOfRangeError where it is not in (0, 1] or the lengths differ.
     """
@@ -77,7 +89,9 @@ def judge(proxy: Figures, truth: Figures, *, top: float = 0.2, resamples: int = 
 
     def estimate(statistic: _Statistic, members: Sequence[int]) -> Estimate:
         a, b = np.asarray(proxy, float)[members], np.asarray(truth, float)[members]
-        return Estimate(statistic.value(a, b), _interval(statistic.resampled((a,), b, resamples, seed)[0]))
+        return Estimate(
+            statistic.value(a, b), _interval(statistic.resampled((a,), b, resamples, seed)[0])
+        )
 
     everything = range(len(truth))
     top1, top10 = _worth(proxy, truth, 1), _worth(proxy, truth, FEWEST)
@@ -96,8 +110,12 @@ def judge(proxy: Figures, truth: Figures, *, top: float = 0.2, resamples: int = 
     )
 
 
-def difference(first: Figures, second: Figures, truth: Figures, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
-    """Spearman's correlation of one proxy less that of another, paired: each resample is of the same architectures for both."""
+def difference(
+    first: Figures, second: Figures, truth: Figures, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """Spearman's correlation of one proxy less that of another, paired: each resample is of the
+    same architectures for both.
+    """
     _check(first, truth, 1.0)
     _check(second, truth, 1.0)
     values = [spearman(values, truth) for values in (first, second)]
@@ -107,7 +125,9 @@ def difference(first: Figures, second: Figures, truth: Figures, *, resamples: in
 
 
 def top_members(truth: Figures, share: float) -> list[int]:
-    """The places of the best ``share`` by truth (rounded up), in order of place; of equals, the earlier ones."""
+    """The places of the best ``share`` by truth (rounded up), in order of place; of equals, the
+    earlier ones.
+    """
     count = math.ceil(share * len(truth) - 1e-9)
     order = np.argsort(-np.asarray(truth, float), kind="stable")
     return sorted(int(place) for place in order[:count])
@@ -118,16 +138,24 @@ class _Statistic:
     """A correlation of two rows of values, and of many resamples of them."""
 
     value: Callable[[Figures, Figures], float | None]
-    of_resamples: Callable[[Values, Values, Places], Values]  # NaN where all that was drawn is alike
+    # NaN where all that was drawn is alike
+    of_resamples: Callable[[Values, Values, Places], Values]
 
-    def resampled(self, sides: tuple[Values, ...], truth: Values, resamples: int, seed: int) -> list[Values]:
-        """The statistic of each of ``sides`` with ``truth``, once for each resample of the architectures, drawn for all alike."""
+    def resampled(
+        self, sides: tuple[Values, ...], truth: Values, resamples: int, seed: int
+    ) -> list[Values]:
+        """The statistic of each of ``sides`` with ``truth``, once for each resample of the
+        architectures, drawn for all alike.
+        """
         count = len(truth)
-        random = np.random.RandomState(seed)  # its stream is frozen: the same intervals with every version of NumPy
+        # its stream is frozen: the same intervals with every version of NumPy
+        random = np.random.RandomState(seed)
         found: list[list[Values]] = [[] for _ in sides]
         rows = max(1, _CHUNK_VALUES // max(1, count))
         for start in range(0, resamples if count > 1 else 0, rows):
-            places = random.randint(0, count, size=(min(rows, resamples - start), count), dtype=np.int64)
+            places = random.randint(
+                0, count, size=(min(rows, resamples - start), count), dtype=np.int64
+            )
             for side, values in zip(found, sides, strict=True):
                 side.append(self.of_resamples(values, truth, places))
         return [np.concatenate(side) if side else np.empty(0) for side in found]
@@ -141,9 +169,11 @@ def _spearman_of_resamples(first: Values, second: Values, places: Places) -> Val
 
 
 def _kendall_of_resamples(first: Values, second: Values, places: Places) -> Values:
-    """With S the signs of all pairs' products and w how often each architecture was drawn: concordant less discordant is wᵀSw / 2.
+    """With S the signs of all pairs' products and w how often each architecture was drawn:
+    concordant less discordant is wᵀSw / 2.
 
-    The same for the pairs that are not tied on one side. Where the squares would outgrow memory, SciPy takes one row after another.
+    The same for the pairs that are not tied on one side. Where the squares would outgrow memory,
+    SciPy takes one row after another.
     """
     count = len(first)
     if count > _MOST_IN_SQUARES:
@@ -152,7 +182,9 @@ def _kendall_of_resamples(first: Values, second: Values, places: Places) -> Valu
     drawn = np.zeros((len(places), count))
     np.add.at(drawn, (np.arange(len(places))[:, None], places), 1)
     signs = [np.sign(values[:, None] - values[None, :]) for values in (first, second)]
-    product, *untied = ((drawn @ square * drawn).sum(1) for square in (signs[0] * signs[1], *map(np.abs, signs)))
+    product, *untied = (
+        (drawn @ square * drawn).sum(1) for square in (signs[0] * signs[1], *map(np.abs, signs))
+    )
     return _share(product, *untied)
 
 
@@ -166,7 +198,9 @@ _SPEARMAN = _Statistic(spearman, _spearman_of_resamples)
 _KENDALL = _Statistic(kendall, _kendall_of_resamples)
 
 
-def _both_vary(first: Figures, second: Figures, statistic: Callable[[Values, Values], float]) -> float | None:
+def _both_vary(
+    first: Figures, second: Figures, statistic: Callable[[Values, Values], float]
+) -> float | None:
     a, b = np.asarray(first, float), np.asarray(second, float)
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
@@ -183,7 +217,9 @@ def _interval(values: Values) -> Interval | None:
 
 
 def _worth(scores: Figures, truth: Figures, count: int) -> float | None:
-    """The mean truth of the ``count`` best by ``scores``; those that tie for the last places share them. None if there are fewer."""
+    """The mean truth of the ``count`` best by ``scores``; those that tie for the last places share
+    them. None if there are fewer.
+    """
     if len(truth) < count:
         return None
     values, true = np.asarray(scores, float), np.asarray(truth, float)
@@ -199,6 +235,8 @@ def _less(first: float | None, second: float | None) -> float | None:
 
 def _check(proxy: Figures, truth: Figures, top: float) -> None:
     if len(proxy) != len(truth):
-        raise OutOfRangeError(f"{len(proxy)} accuracies on the proxy, but {len(truth)} truths; wanted as many")
+        raise OutOfRangeError(
+            f"{len(proxy)} accuracies on the proxy, but {len(truth)} truths; wanted as many"
+        )
     if not 0 < top <= 1:
         raise OutOfRangeError(f"the top share must be above 0 and at most 1, got {top}")

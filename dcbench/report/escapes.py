@@ -6,7 +6,8 @@ import unicodedata
 
 from dcbench.report.words import DASH, MINUS, TIMES, one_line
 
-# Nothing here needs more than LaTeX's oldest fonts: \$ and a few others would take one that a small installation lacks.
+# Nothing here needs more than LaTeX's oldest fonts: \$ and a few others would take one that a small
+# installation lacks.
 _LATEX_ASCII = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -24,15 +25,25 @@ _LATEX_ASCII = {
     '"': "{''}",
     "`": r"\`{}",
 }
-_LATEX_SYMBOLS = {"±": r"$\pm$", DASH: r"\textendash{}", MINUS: "$-$", TIMES: r"$\times$", "÷": r"$\div$", "†": r"$\dagger$"}
+_LATEX_SYMBOLS = {
+    "±": r"$\pm$",
+    DASH: r"\textendash{}",
+    MINUS: "$-$",
+    TIMES: r"$\times$",
+    "÷": r"$\div$",
+    "†": r"$\dagger$",
+}
 
 
 def latex(text: str) -> str:
     """``text`` as LaTeX sets it in any document class: nothing in it is a command, and no glyph is missing."""
-    escaped = "".join(map(_latex_character, unicodedata.normalize("NFC", one_line(text, longest=10_000))))
+    escaped = "".join(
+        map(_latex_character, unicodedata.normalize("NFC", one_line(text, longest=10_000)))
+    )
     while "--" in escaped:
         escaped = escaped.replace("--", "-{}-")  # no ligature
-    return "{" + escaped[0] + "}" + escaped[1:] if escaped[:1] in ("[", "*") else escaped  # \\ would take them for its own
+    # \\ would take them for its own
+    return "{" + escaped[0] + "}" + escaped[1:] if escaped[:1] in ("[", "*") else escaped
 
 
 def _latex_character(character: str) -> str:
@@ -45,7 +56,10 @@ def _latex_character(character: str) -> str:
 
 def markdown(text: str) -> str:
     """``text`` as markdown shows it: no table cell ends, no link, no emphasis, no HTML begins."""
-    escaped = "".join(f"\\{character}" if character in "\\`*_|<>~$&" else character for character in one_line(text, longest=10_000))
+    escaped = "".join(
+        f"\\{character}" if character in "\\`*_|<>~$&" else character
+        for character in one_line(text, longest=10_000)
+    )
     for opening in "([:":
         escaped = escaped.replace(f"]{opening}", f"\\]{opening}")
     return escaped

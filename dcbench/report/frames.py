@@ -15,7 +15,10 @@ from dcbench.report.words import canonical
 def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
     """``rows`` as a frame in which whole numbers stay whole beside missing ones."""
     values = {column: [row.get(column) for row in rows] for column in columns}
-    return pd.DataFrame({column: pd.Series(entries, dtype=_dtype(entries)) for column, entries in values.items()}, columns=list(columns))
+    return pd.DataFrame(
+        {column: pd.Series(entries, dtype=_dtype(entries)) for column, entries in values.items()},
+        columns=list(columns),
+    )
 
 
 def _dtype(entries: Sequence[object]) -> Any:
@@ -33,12 +36,43 @@ def tidy_frame(records: Iterable[StoredRecord]) -> pd.DataFrame:
 
 
 _PLAIN_COLUMNS = (
-    *("method", "paper", "method_version", "preset", "dataset", "dataset_revision", "dataset_note", "ipc", "budget_images", "seed"),
-    *("holdout", "space", "artifact_hash", "artifact_sha256", "network", "augment", "protocol_hash", "evaluation_seed"),
+    *(
+        "method",
+        "paper",
+        "method_version",
+        "preset",
+        "dataset",
+        "dataset_revision",
+        "dataset_note",
+        "ipc",
+        "budget_images",
+        "seed",
+    ),
+    *(
+        "holdout",
+        "space",
+        "artifact_hash",
+        "artifact_sha256",
+        "network",
+        "augment",
+        "protocol_hash",
+        "evaluation_seed",
+    ),
     *("engine", "precision", "threads", "code", "created"),
 )
 _TIDY_COLUMNS = (
-    *("origin", *_PLAIN_COLUMNS, "foreign", "fields", "recipe", "made", "protocol", "protocol_version", "distill_seconds", "device"),
+    *(
+        "origin",
+        *_PLAIN_COLUMNS,
+        "foreign",
+        "fields",
+        "recipe",
+        "made",
+        "protocol",
+        "protocol_version",
+        "distill_seconds",
+        "device",
+    ),
     *("dcbench_version", "torch_version", "network_index", "accuracy", "loss", "network_seconds"),
 )
 
@@ -53,7 +87,9 @@ def _tidy_rows(stored: StoredRecord) -> Iterable[dict[str, Any]]:
         "made": made_by(record),
         "protocol": str(record.protocol.get("name", "")),
         "protocol_version": str(record.protocol.get("version", "")),
-        "distill_seconds": None if record.distillation is None else record.distillation.distill_seconds,
+        "distill_seconds": None
+        if record.distillation is None
+        else record.distillation.distill_seconds,
         "device": f"{record.device}: {record.device_name}",
         "dcbench_version": record.versions.dcbench,
         "torch_version": record.versions.torch,

@@ -40,7 +40,11 @@ class Layout:
     @cached_property
     def measured(self) -> Mapping[tuple[int, int | None], SetsSummary]:
         """The figures of each cell that has any, by the row's number and the budget."""
-        return {(row, ipc): entry.summary(ipc) for row, entry in self.entries.items() for ipc in entry.ipcs}
+        return {
+            (row, ipc): entry.summary(ipc)
+            for row, entry in self.entries.items()
+            for ipc in entry.ipcs
+        }
 
     @cached_property
     def networks(self) -> Mapping[tuple[int, int | None], tuple[int, int]]:
@@ -70,7 +74,10 @@ class Layout:
     def uniform(self) -> bool:
         """Whether every cell has as many sets, and every set as many networks, as the others."""
         sets = {figures.sets for figures in self.measured.values()}
-        return len(sets) == 1 and len({count for counts in self.networks.values() for count in counts}) == 1
+        return (
+            len(sets) == 1
+            and len({count for counts in self.networks.values() for count in counts}) == 1
+        )
 
     @property
     def single(self) -> bool:
@@ -80,8 +87,15 @@ class Layout:
     @property
     def complete(self) -> bool:
         """Whether no cell is missing."""
-        measured = all((row, ipc) in self.measured for row in range(len(self.lines)) for ipc in self.ipcs)
-        return measured and all(self.value(line, ipc) for line in self.lines for ipc in self.ipcs if self.has_published(ipc))
+        measured = all(
+            (row, ipc) in self.measured for row in range(len(self.lines)) for ipc in self.ipcs
+        )
+        return measured and all(
+            self.value(line, ipc)
+            for line in self.lines
+            for ipc in self.ipcs
+            if self.has_published(ipc)
+        )
 
     def has_published(self, ipc: int | None) -> bool:
         """Whether the budget has a column of published values."""
@@ -89,12 +103,20 @@ class Layout:
 
     def value(self, line: Line, ipc: int | None) -> PublishedValue | None:
         """The published value that stands beside a row's measured one."""
-        return self.published.value(str(ipc), line.method) if self.published is not None and line.published else None
+        return (
+            self.published.value(str(ipc), line.method)
+            if self.published is not None and line.published
+            else None
+        )
 
     def difference(self, row: int, ipc: int | None) -> tuple[float, Interval | None] | None:
         """Measured less published, with its interval over sets; nothing where either is missing."""
         measured, printed = self.measured.get((row, ipc)), self.value(self.lines[row], ipc)
-        return less_printed(measured, printed.mean) if measured is not None and printed is not None else None
+        return (
+            less_printed(measured, printed.mean)
+            if measured is not None and printed is not None
+            else None
+        )
 
     def has_difference(self, ipc: int | None) -> bool:
         """Whether the budget has a column of differences."""
@@ -107,16 +129,22 @@ class Layout:
 
 
 def lay_out(board: Board, study: Study | None) -> Layout:
-    """The rows and columns of ``board``; with a ``study`` of its dataset, all that the study declares."""
+    """The rows and columns of ``board``; with a ``study`` of its dataset, all that the study
+    declares.
+    """
     own = study if study is not None and study.dataset == board.dataset else None
     ipcs = in_order({*board.ipcs, *(own.ipcs if own else ())})
     published = _published(board, own)
-    return Layout(board, tuple(_lines(board, own.methods if own else (), published)), tuple(ipcs), published)
+    return Layout(
+        board, tuple(_lines(board, own.methods if own else (), published)), tuple(ipcs), published
+    )
 
 
 def _lines(board: Board, declared: Sequence[str], published: PublishedTable | None) -> list[Line]:
     present = {entry.method for entry in board.entries}
-    lines = [Line(method, None, True, title(method)) for method in declared if method not in present]
+    lines = [
+        Line(method, None, True, title(method)) for method in declared if method not in present
+    ]
     for method, of_the_method in groupby(board.entries, lambda entry: entry.method):
         entries = list(of_the_method)
         beside = _beside_published(entries)
@@ -124,11 +152,14 @@ def _lines(board: Board, declared: Sequence[str], published: PublishedTable | No
             lines.append(Line(method, None, True, f"{title(method)} (published)"))
         lines += [Line(method, entry, entry is beside, entry.label) for entry in entries]
     place = {method: index for index, method in enumerate(declared)}
-    return sorted(lines, key=lambda line: place.get(line.method, len(place)))  # stable: what the study does not know keeps its order
+    # stable: what the study does not know keeps its order
+    return sorted(lines, key=lambda line: place.get(line.method, len(place)))
 
 
 def _beside_published(entries: Sequence[Entry]) -> Entry | None:
-    """Where a method's published values stand: beside the only row of its own finished sets, or the one with the paper's settings."""
+    """Where a method's published values stand: beside the only row of its own finished sets, or the
+    one with the paper's settings.
+    """
     own = [entry for entry in entries if not entry.foreign and not entry.unfinished]
     papers = own if len(own) == 1 else [entry for entry in own if entry.preset == "paper"]
     return papers[0] if len(papers) == 1 else None

@@ -1,4 +1,5 @@
-"""The tables that the paper's supplement printed, as plain data: CIFAR-10, none of it measured here.
+"""The tables that the paper's supplement printed, as plain data: CIFAR-10, none of it measured
+here.
 
 Values are fractions where the paper has percent; a deviation is over networks, as the paper's is.
 """
@@ -71,7 +72,9 @@ class PublishedTable:
 
 
 def _row(name: str, unit: Unit, methods: str, printed: str) -> PublishedRow:
-    """A row as it is printed: ``mean`` or ``mean±std`` for each method, percent where the unit is a fraction."""
+    """A row as it is printed: ``mean`` or ``mean±std`` for each method, percent where the unit is a
+    fraction.
+    """
     cells = zip(methods.split(), printed.split(), strict=True)
     return PublishedRow(name, unit, {_CODE[method]: _value(text, unit) for method, text in cells})
 
@@ -100,9 +103,24 @@ PUBLISHED: Mapping[str, PublishedTable] = {
         network="convnet",
         methods=_methods(_TABLE3),
         rows=(
-            _row("1", "fraction", _TABLE3, "14.4±2.0 15.7±2.1 16.3±1.4 15.8±1.2 16.1±2.0 22.7±0.6 32.0±1.2"),
-            _row("10", "fraction", _TABLE3, "26.0±1.2 29.8±1.0 27.9±1.1 31.0±1.4 32.2±1.3 34.9±0.3 54.2±0.8"),
-            _row("50", "fraction", _TABLE3, "43.4±1.0 44.0±0.8 43.8±0.9 46.2±0.9 45.3±1.0 50.9±0.3 67.0±0.4"),
+            _row(
+                "1",
+                "fraction",
+                _TABLE3,
+                "14.4±2.0 15.7±2.1 16.3±1.4 15.8±1.2 16.1±2.0 22.7±0.6 32.0±1.2",
+            ),
+            _row(
+                "10",
+                "fraction",
+                _TABLE3,
+                "26.0±1.2 29.8±1.0 27.9±1.1 31.0±1.4 32.2±1.3 34.9±0.3 54.2±0.8",
+            ),
+            _row(
+                "50",
+                "fraction",
+                _TABLE3,
+                "43.4±1.0 44.0±0.8 43.8±0.9 46.2±0.9 45.3±1.0 50.9±0.3 67.0±0.4",
+            ),
         ),
     ),
     "table4": PublishedTable(
@@ -114,7 +132,12 @@ PUBLISHED: Mapping[str, PublishedTable] = {
         methods=_methods(_TABLE4),
         rows=(
             _row("performance", "fraction", _TABLE4, "88.9 87.2 87.2 83.6 89.0 88.9 89.2"),
-            _row("correlation, top 20 %", "correlation", _TABLE4, "0.44 0.57 0.51 0.36 0.69 0.64 1.00"),
+            _row(
+                "correlation, top 20 %",
+                "correlation",
+                _TABLE4,
+                "0.44 0.57 0.51 0.36 0.69 0.64 1.00",
+            ),
             _row("time", "minutes", _TABLE4, "33.0 31.2 32.2 30.7 34.8 37.1 5168.9"),
             _row("storage", "images", _TABLE4, "500 500 500 500 500 50000 50000"),
             _row("correlation, all 720", "correlation", "DataDAM", "0.72"),
@@ -128,7 +151,12 @@ PUBLISHED: Mapping[str, PublishedTable] = {
         network="nasbench201",
         methods=_methods(_TABLE5),
         rows=(
-            _row("spearman", "correlation", _TABLE5, "-0.06 -0.19 -0.37 -0.37 -0.50 -0.09 0.07 0.7487"),
+            _row(
+                "spearman",
+                "correlation",
+                _TABLE5,
+                "-0.06 -0.19 -0.37 -0.37 -0.50 -0.09 0.07 0.7487",
+            ),
             _row("top-1", "fraction", _TABLE5, "91.9 86.44 73.54 92.16 92.91 73.54 93.96 93.5"),
         ),
     ),

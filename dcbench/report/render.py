@@ -15,15 +15,25 @@ from dcbench.report.tables import Cell, Table
 def to_markdown(table: Table) -> str:
     """A caption, a pipe table and its notes; whatever a name holds, it stays in its cell."""
     head = [markdown(column.full_title) for column in table.columns]
-    lines = [markdown(table.caption), "", _pipes(head), _pipes(["---", *["---:"] * (len(head) - 1)])]
+    lines = [
+        markdown(table.caption),
+        "",
+        _pipes(head),
+        _pipes(["---", *["---:"] * (len(head) - 1)]),
+    ]
     lines += [_pipes([_markdown_cell(cell) for cell in row]) for row in table.rows]
     lines += ["", *(f"- {markdown(note)}" for note in table.notes)] if table.notes else []
     return "\n".join(lines) + "\n"
 
 
 def to_latex(table: Table) -> str:
-    """A fragment for ``\\input``: needs booktabs and graphicx; whatever a name holds, it is set and not executed."""
-    groups = [(group, len(list(members))) for group, members in groupby(column.group for column in table.columns)]
+    """A fragment for ``\\input``: needs booktabs and graphicx; whatever a name holds, it is set and
+    not executed.
+    """
+    groups = [
+        (group, len(list(members)))
+        for group, members in groupby(column.group for column in table.columns)
+    ]
     lines = [
         r"\begin{table}[htbp]",
         r"\centering",
@@ -57,7 +67,9 @@ FORMATS: Mapping[str, tuple[str, Callable[[Table], str]]] = {
 
 
 def write_tables(tables: Iterable[Table], fmt: str, folder: Path) -> list[Path]:
-    """One file per table in ``folder``; raises UnknownNameError for another format, StorageError if the disk refuses."""
+    """One file per table in ``folder``; raises UnknownNameError for another format, StorageError if
+    the disk refuses.
+    """
     if fmt not in FORMATS:
         raise UnknownNameError("format", fmt, FORMATS)
     ending, render = FORMATS[fmt]
@@ -84,7 +96,9 @@ def _ampersands(cells: Iterable[str]) -> str:
 
 def _latex_cell(cell: Cell) -> str:
     text = latex(cell.text)
-    emphasised = {"bold": rf"\textbf{{{text}}}", "underline": rf"\underline{{{text}}}"}.get(cell.emphasis, text)
+    emphasised = {"bold": rf"\textbf{{{text}}}", "underline": rf"\underline{{{text}}}"}.get(
+        cell.emphasis, text
+    )
     return emphasised + (rf" {{\scriptsize {latex(cell.detail)}}}" if cell.detail else "")
 
 
@@ -97,10 +111,17 @@ def _latex_groups(groups: list[tuple[str, int]]) -> list[str]:
         if group:
             rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
         first += width
-    cells = (rf"\multicolumn{{{width}}}{{c}}{{{latex(group)}}}" if group else " & ".join([""] * width) for group, width in groups)
+    cells = (
+        rf"\multicolumn{{{width}}}{{c}}{{{latex(group)}}}" if group else " & ".join([""] * width)
+        for group, width in groups
+    )
     return [_ampersands(cells), " ".join(rules)]
 
 
 def _latex_notes(notes: Iterable[str]) -> list[str]:
     lines = [rf"{latex(note)}\par" for note in notes]
-    return [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize", *lines, r"\end{minipage}"] if lines else []
+    return (
+        [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize", *lines, r"\end{minipage}"]
+        if lines
+        else []
+    )

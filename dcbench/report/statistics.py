@@ -1,6 +1,7 @@
 """Means, intervals and tests over the two sources of variance: networks given one set, and sets.
 
-All intervals and p-values come from Student's t distribution; a figure that does not exist (one value has no deviation) is None.
+All intervals and p-values come from Student's t distribution; a figure that does not exist (one
+value has no deviation) is None.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ Key = TypeVar("Key", bound=Hashable)
 
 SIGNIFICANCE = 0.05
 _CONFIDENCE = 0.95
-_NOTHING = 1e-12  # a standard error below this is rounding: accuracies are counts over at most millions of images
+# a standard error below this is rounding: accuracies are counts over at most millions of images
+_NOTHING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ class SetsSummary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The difference of two means over sets; interval and p-value are None where a method has one set only."""
+    """The difference of two means over sets; interval and p-value are None where a method has one
+    set only.
+    """
 
     difference: float
     ci95: Interval | None
@@ -65,21 +69,29 @@ class Comparison:
 
 
 def possible(interval: Interval | None) -> Interval | None:
-    """The part of an accuracy's interval within 0 and 1: of a few figures it may leave them, which says no more than that part."""
+    """The part of an accuracy's interval within 0 and 1: of a few figures it may leave them, which
+    says no more than that part.
+    """
     return None if interval is None else (max(0.0, interval[0]), min(1.0, interval[1]))
 
 
 def less_printed(measured: SetsSummary, printed: float) -> tuple[float, Interval | None]:
     """The measured mean less a printed one, with the interval of the measured mean over sets.
 
-    The printed value counts as exact: its deviation is over networks, and how many sets were behind it is not known.
+    The printed value counts as exact: its deviation is over networks, and how many sets were behind
+    it is not known.
     """
     interval = measured.shown_ci95_sets
-    return measured.mean - printed, None if interval is None else (interval[0] - printed, interval[1] - printed)
+    return measured.mean - printed, None if interval is None else (
+        interval[0] - printed,
+        interval[1] - printed,
+    )
 
 
 def summarise(accuracies: Sequence[float]) -> Summary:
-    """Mean, standard deviation (n - 1) and 95 % t interval of one set's networks; raises OutOfRangeError if there are none."""
+    """Mean, standard deviation (n - 1) and 95 % t interval of one set's networks; raises
+    OutOfRangeError if there are none.
+    """
     if not accuracies:
         raise OutOfRangeError("no accuracies to summarise; wanted at least one")
     std = _std(accuracies)
@@ -89,16 +101,22 @@ def summarise(accuracies: Sequence[float]) -> Summary:
 
 
 def summarise_sets(sets: Sequence[Sequence[float]]) -> SetsSummary:
-    """Mean of the sets' means, the deviation of each source, the 95 % t interval over sets; raises OutOfRangeError if one is empty."""
+    """Mean of the sets' means, the deviation of each source, the 95 % t interval over sets; raises
+    OutOfRangeError if one is empty.
+    """
     over_sets = summarise([summarise(networks).mean for networks in sets])
     freedom = sum(len(networks) - 1 for networks in sets)
-    squares = sum(float(np.sum((np.asarray(networks) - np.mean(networks)) ** 2)) for networks in sets)
+    squares = sum(
+        float(np.sum((np.asarray(networks) - np.mean(networks)) ** 2)) for networks in sets
+    )
     within = math.sqrt(squares / freedom) if freedom else None
     return SetsSummary(len(sets), over_sets.mean, over_sets.std, within, over_sets.ci95)
 
 
 def compare(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> Comparison:
-    """The mean of ``a`` less that of ``b``, each a set's mean by its seed: paired where the seeds are the same, else Welch's test."""
+    """The mean of ``a`` less that of ``b``, each a set's mean by its seed: paired where the seeds
+    are the same, else Welch's test.
+    """
     if not a or not b:
         raise OutOfRangeError("nothing to compare; wanted at least one set of each")
     if a.keys() == b.keys():
@@ -107,7 +125,9 @@ def compare(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> Compari
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment, in the order given (Holm, Scandinavian Journal of Statistics 6, 1979)."""
+    """Holm's step-down adjustment, in the order given (Holm, Scandinavian Journal of Statistics 6,
+    1979).
+    """
     adjusted, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
@@ -116,7 +136,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def ranks(scores: Mapping[Key, Mapping[Hashable, float]]) -> dict[Key, int]:
-    """Rank 1 for the highest mean and all that no test tells from it (Holm over the group's tests), 2 for the best of the rest, and so on.
+    """Rank 1 for the highest mean and all that no test tells from it (Holm over the group's tests),
+    2 for the best of the rest, and so on.
 
     A method with one set cannot be tested: it shares no rank.
     """
@@ -131,10 +152,16 @@ def ranks(scores: Mapping[Key, Mapping[Hashable, float]]) -> dict[Key, int]:
     return {name: found[name] for name in scores}
 
 
-def _ties(best: Key, others: Sequence[Key], scores: Mapping[Key, Mapping[Hashable, float]]) -> list[Key]:
+def _ties(
+    best: Key, others: Sequence[Key], scores: Mapping[Key, Mapping[Hashable, float]]
+) -> list[Key]:
     p_values = {name: compare(scores[best], scores[name]).p_value for name in others}
     tested = {name: p_value for name, p_value in p_values.items() if p_value is not None}
-    return [name for name, p_value in zip(tested, holm(list(tested.values())), strict=True) if p_value >= SIGNIFICANCE]
+    return [
+        name
+        for name, p_value in zip(tested, holm(list(tested.values())), strict=True)
+        if p_value >= SIGNIFICANCE
+    ]
 
 
 def _paired(differences: Sequence[float]) -> Comparison:
@@ -156,7 +183,12 @@ def _welch(a: Sequence[float], b: Sequence[float]) -> Comparison:
     else:  # Welch and Satterthwaite, with the shares of the variance so that small ones do not vanish
         share_a, share_b = variance_a / error**2, variance_b / error**2
         freedom = 1 / (share_a**2 / (len(a) - 1) + share_b**2 / (len(b) - 1))
-    return Comparison(difference, _interval(difference, error, freedom), _two_sided(difference, error, freedom), paired=False)
+    return Comparison(
+        difference,
+        _interval(difference, error, freedom),
+        _two_sided(difference, error, freedom),
+        paired=False,
+    )
 
 
 def _std(values: Sequence[float]) -> float | None:

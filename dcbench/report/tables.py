@@ -1,4 +1,6 @@
-"""Tables from records: measured and published side by side, never in one cell; ties by a test, not by eye."""
+"""Tables from records: measured and published side by side, never in one cell; ties by a test, not
+by eye.
+"""
 
 from __future__ import annotations
 
@@ -69,11 +71,15 @@ class Table:
             for column, cell in zip(self.columns[1:], row[1:], strict=True)
             if cell.figures
         ]
-        return frame(lines, list(dict.fromkeys([head, "column", *(name for line in lines for name in line)])))
+        return frame(
+            lines, list(dict.fromkeys([head, "column", *(name for line in lines for name in line)]))
+        )
 
 
 def build_tables(records: Iterable[StoredRecord], study: Study | None = None) -> list[Table]:
-    """One table for each dataset and protocol met; with a ``study``, all its methods and budgets stand there, measured or not."""
+    """One table for each dataset and protocol met; with a ``study``, all its methods and budgets
+    stand there, measured or not.
+    """
     order = (study or STUDIES["table3"]).methods
     return [_accuracy_table(lay_out(board, study)) for board in boards(records, order)]
 
@@ -82,11 +88,17 @@ def _accuracy_table(layout: Layout) -> Table:
     columns = [Column("method")]
     for ipc in layout.ipcs:
         budget = "no budget" if ipc is None else f"IPC {ipc}"
-        columns += [Column("measured", budget), Column("published", budget)] if layout.has_published(ipc) else [Column(budget)]
+        columns += (
+            [Column("measured", budget), Column("published", budget)]
+            if layout.has_published(ipc)
+            else [Column(budget)]
+        )
         columns += [Column("difference", budget)] if layout.has_difference(ipc) else []
     rows = [_row(layout, number, line) for number, line in enumerate(layout.lines)]
     board = layout.board
-    name = named(board.dataset, str(board.protocol.get("name", "")), board.network, board.augment, board.key)
+    name = named(
+        board.dataset, str(board.protocol.get("name", "")), board.network, board.augment, board.key
+    )
     return Table(name, caption(layout), tuple(columns), tuple(rows), notes(layout))
 
 
@@ -110,7 +122,11 @@ def _measured(layout: Layout, number: int, ipc: int | None) -> Cell:
     rank = layout.ranks.get(place)
     low, high = found.shown_ci95_sets or (None, None)
     interval = f"[{percent(low)}, {percent(high)}]" if low is not None and high is not None else ""
-    size = "" if layout.uniform else f"{found.sets}{TIMES}{fewest}" + (f"{DASH}{most}" if most > fewest else "")
+    size = (
+        ""
+        if layout.uniform
+        else f"{found.sets}{TIMES}{fewest}" + (f"{DASH}{most}" if most > fewest else "")
+    )
     figures = _figures(
         source="measured",
         ipc=ipc,
@@ -125,7 +141,9 @@ def _measured(layout: Layout, number: int, ipc: int | None) -> Cell:
         rank=rank,
     )
     alone = found.sets == 1
-    text = spread(found.mean, found.std_networks if alone else found.std_sets) + ("*" if alone and not layout.single else "")
+    text = spread(found.mean, found.std_networks if alone else found.std_sets) + (
+        "*" if alone and not layout.single else ""
+    )
     return Cell(text, f"{interval} {size}".strip(), _EMPHASIS.get(rank, ""), figures)
 
 
@@ -133,7 +151,10 @@ def _published(layout: Layout, line: Line, ipc: int | None) -> Cell:
     value = layout.value(line, ipc)
     if value is None:
         return Cell(DASH)
-    return Cell(spread(value.mean, value.std), figures=_figures(source="published", ipc=ipc, mean=value.mean, std_networks=value.std))
+    return Cell(
+        spread(value.mean, value.std),
+        figures=_figures(source="published", ipc=ipc, mean=value.mean, std_networks=value.std),
+    )
 
 
 def _difference(layout: Layout, number: int, ipc: int | None) -> Cell:
@@ -143,7 +164,9 @@ def _difference(layout: Layout, number: int, ipc: int | None) -> Cell:
     value, interval = found
     low, high = interval or (None, None)
     detail = f"[{signed(low)}, {signed(high)}]" if low is not None and high is not None else ""
-    figures = _figures(source="difference", ipc=ipc, mean=value, ci95_sets_low=low, ci95_sets_high=high)
+    figures = _figures(
+        source="difference", ipc=ipc, mean=value, ci95_sets_low=low, ci95_sets_high=high
+    )
     return Cell(signed(value), detail, figures=figures)
 
 

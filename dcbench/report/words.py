@@ -64,7 +64,9 @@ def title(name: str) -> str:
 
 def one_line(text: str, longest: int = _LONGEST) -> str:
     """``text`` without line breaks, control and invisible characters, cut where it is too long."""
-    visible = "".join(" " if unicodedata.category(character)[0] in "CZ" else character for character in text)
+    visible = "".join(
+        " " if unicodedata.category(character)[0] in "CZ" else character for character in text
+    )
     joined = " ".join(visible.split())
     return joined if len(joined) <= longest else f"{joined[: longest - 3]}..."
 
@@ -81,7 +83,9 @@ def plain(value: object) -> str:
 
 def named(*parts: str) -> str:
     """The parts as a file's name: small letters, figures and hyphens."""
-    return "-".join(filter(None, (re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40] for part in parts)))
+    return "-".join(
+        filter(None, (re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40] for part in parts))
+    )
 
 
 def percent(fraction: float) -> str:
@@ -117,7 +121,11 @@ def listed(words: Iterable[str]) -> str:
 
 def accuracy_words(protocol: Mapping[str, Any]) -> str:
     """Which accuracy a protocol measures."""
-    return "accuracy on training images kept from distillation" if protocol.get("judged_on") == "holdout" else "test accuracy"
+    return (
+        "accuracy on training images kept from distillation"
+        if protocol.get("judged_on") == "holdout"
+        else "test accuracy"
+    )
 
 
 def protocol_words(protocol: Mapping[str, Any], network: str, augment: str) -> str:
@@ -128,10 +136,21 @@ def protocol_words(protocol: Mapping[str, Any], network: str, augment: str) -> s
     settings |= {"network": title(network), "augment": title(augment)}
     said_of = {"lr": _decay({key: settings.get(key) for key in _DECAY})}
     stated = {key: phrase for key, phrase in _PHRASES.items() if settings.get(key) is not None}
-    phrases = [phrase.format(plain(settings[key])) + said_of.get(key, "") for key, phrase in stated.items()]
+    phrases = [
+        phrase.format(plain(settings[key])) + said_of.get(key, "") for key, phrase in stated.items()
+    ]
     said = {"name", "version", "judged_on", *_PHRASES, *_DECAY}
-    rest = {key: value for key, value in sorted(settings.items()) if value is not None and key not in said}
-    return ", ".join([*phrases, *(f"{one_line(key).replace('_', ' ')} {plain(value)}" for key, value in rest.items())])
+    rest = {
+        key: value
+        for key, value in sorted(settings.items())
+        if value is not None and key not in said
+    }
+    return ", ".join(
+        [
+            *phrases,
+            *(f"{one_line(key).replace('_', ' ')} {plain(value)}" for key, value in rest.items()),
+        ]
+    )
 
 
 def _decay(decay: Mapping[str, Any]) -> str:

@@ -1,4 +1,6 @@
-"""The command line with a checkpoint after every step, run as ``python -m tests.faults.driver``: one may be killed anywhere."""
+"""The command line with a checkpoint after every step, run as ``python -m tests.faults.driver``:
+one may be killed anywhere.
+"""
 
 from __future__ import annotations
 

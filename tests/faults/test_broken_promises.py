@@ -49,7 +49,10 @@ class Straying(Distiller):
 @pytest.mark.parametrize(
     ("how", "complaint"),
     [
-        ("short", "images of shape (9, 1, 8, 8), wanted (10, 1, 8, 8); [0, 1, 1, 1, 1, 1, 1, 1, 1, 1] images of the classes, wanted"),
+        (
+            "short",
+            "images of shape (9, 1, 8, 8), wanted (10, 1, 8, 8); [0, 1, 1, 1, 1, 1, 1, 1, 1, 1] images of the classes, wanted",
+        ),
         ("unequal", "[1, 1, 1, 1, 1, 1, 1, 1, 2, 0] images of the classes, wanted 1 of each"),
         ("beyond", "labels from 1 to 10, but there are 10 classes"),
         ("endless", "the set has images that are not finite with how=endless"),
@@ -59,10 +62,14 @@ class Straying(Distiller):
         ("recipe", "the recipe must have a positive lr"),
     ],
 )
-def test_a_set_that_is_not_what_was_promised_is_not_kept(how: str, complaint: str, tmp_path: Path) -> None:
+def test_a_set_that_is_not_what_was_promised_is_not_kept(
+    how: str, complaint: str, tmp_path: Path
+) -> None:
     method = f"{tmp_path}/straying.py:Straying"
     (tmp_path / "straying.py").write_text(STRAYING, encoding="utf-8")
-    answer = ask("run", "--method", method, "--set", f"how={how}", *QUICKLY, "--out", tmp_path / "out")
+    answer = ask(
+        "run", "--method", method, "--set", f"how={how}", *QUICKLY, "--out", tmp_path / "out"
+    )
     assert answer.code == 1
     assert answer.line.startswith("dcbench: straying IPC 1 seed 0: ")
     assert complaint in answer.line

@@ -1,4 +1,6 @@
-"""A clock that goes backwards: times of day decide nothing, so nothing is lost, and no duration is negative."""
+"""A clock that goes backwards: times of day decide nothing, so nothing is lost, and no duration is
+negative.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,17 @@ class Backwards(datetime):
         return cls.fromtimestamp(1_700_000_000 - 3600 * cls.looks, UTC)
 
 
-def test_the_time_of_day_going_backwards_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_of_day_going_backwards_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = done(*MMD, "--networks", "3", "--out", tmp_path / "usual", "--json").json["runs"][0]
     looks = iter(range(10**9, 0, -3600))
     monkeypatch.setattr(time, "time", lambda: float(next(looks)))
-    for module in [module for name, module in sys.modules.items() if name.startswith("dcbench.") and hasattr(module, "datetime")]:
+    for module in [
+        module
+        for name, module in sys.modules.items()
+        if name.startswith("dcbench.") and hasattr(module, "datetime")
+    ]:
         monkeypatch.setattr(module, "datetime", Backwards)
     out = tmp_path / "backwards"
     done(*MMD, "--networks", "2", "--out", out)

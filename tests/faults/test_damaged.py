@@ -1,4 +1,6 @@
-"""Damaged results are found, said, and made again; a timing that is lost is no reason to make a good set again."""
+"""Damaged results are found, said, and made again; a timing that is lost is no reason to make a
+good set again.
+"""
 
 from __future__ import annotations
 
@@ -67,8 +69,12 @@ def test_a_damaged_set_is_made_again(out: Path, kept: tuple[Path, Answer], damag
     assert rows(out) == trained  # the networks were trained on these very bits
 
 
-@pytest.mark.parametrize("damage", [b'"accuracy": 0.', b'"artifact": "', b'"device_name', b'"check', b"}", b""])
-def test_a_damaged_line_is_trained_again(out: Path, kept: tuple[Path, Answer], damage: bytes) -> None:
+@pytest.mark.parametrize(
+    "damage", [b'"accuracy": 0.', b'"artifact": "', b'"device_name', b'"check', b"}", b""]
+)
+def test_a_damaged_line_is_trained_again(
+    out: Path, kept: tuple[Path, Answer], damage: bytes
+) -> None:
     path = only(out, "networks.jsonl")
     before = rows(out)
     if damage:
@@ -108,6 +114,8 @@ def test_a_damaged_checkpoint_costs_its_steps(tmp_path: Path, kept: tuple[Path, 
     (tmp_path / folder / ".synthetic.pt.unfinished").write_bytes(b"half of it")
     answer = done(*MMD, "--out", tmp_path, "--json")
     assert accuracies(answer) == accuracies(kept[1])
-    assert (tmp_path / folder / "synthetic.pt").read_bytes() == only(kept[0], "synthetic.pt").read_bytes()
+    assert (tmp_path / folder / "synthetic.pt").read_bytes() == only(
+        kept[0], "synthetic.pt"
+    ).read_bytes()
     assert not (tmp_path / folder / "checkpoint.pt").exists()
     assert not (tmp_path / folder / ".synthetic.pt.unfinished").exists()

@@ -1,4 +1,6 @@
-"""A full disk, wherever it strikes: one line, the old file stays, and with room again the same command finishes."""
+"""A full disk, wherever it strikes: one line, the old file stays, and with room again the same
+command finishes.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,26 @@ def fill_up(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(os, "fsync", fails)
 
 
-FILES = ["checkpoint.pt", "history.csv", "distillation.json", "images.png", "synthetic.pt", "mmd.pt", "networks.jsonl", "record.json"]
+FILES = [
+    "checkpoint.pt",
+    "history.csv",
+    "distillation.json",
+    "images.png",
+    "synthetic.pt",
+    "mmd.pt",
+    "networks.jsonl",
+    "record.json",
+]
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_no_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     with monkeypatch.context() as full:
-        full.setattr(dcbench.experiment.Workshop, "__init__", _checkpointing(dcbench.experiment.Workshop.__init__))
+        full.setattr(
+            dcbench.experiment.Workshop,
+            "__init__",
+            _checkpointing(dcbench.experiment.Workshop.__init__),
+        )
         fill_up(full, name)
         answer = ask(*MMD, "--out", tmp_path)
         assert answer.code == 1

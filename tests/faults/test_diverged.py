@@ -1,4 +1,6 @@
-"""A loss that is no number stops a distillation and is never taken for a result; a network that diverges counts, and is told of."""
+"""A loss that is no number stops a distillation and is never taken for a result; a network that
+diverges counts, and is told of.
+"""
 
 from __future__ import annotations
 
@@ -49,11 +51,21 @@ def test_a_distillation_whose_loss_is_no_number(tmp_path: Path) -> None:
     for _ in range(2):
         answer = ask(*words)
         assert answer.code == 1
-        assert answer.line.startswith("dcbench: diverging IPC 1 seed 0: loss became nan at step 3 with iterations=5, lr=0.5, momentum=0.5")
+        assert answer.line.startswith(
+            "dcbench: diverging IPC 1 seed 0: loss became nan at step 3 with iterations=5, lr=0.5, momentum=0.5"
+        )
         assert answer.line.endswith("try a smaller lr")
         assert not list(tmp_path.rglob("*.pt"))
         assert not list(tmp_path.rglob("record.json"))
-    beside = ask("run", "--method", f"{tmp_path}/diverging.py:Diverging,random", *QUICKLY, "--out", tmp_path, "--json")
+    beside = ask(
+        "run",
+        "--method",
+        f"{tmp_path}/diverging.py:Diverging,random",
+        *QUICKLY,
+        "--out",
+        tmp_path,
+        "--json",
+    )
     assert beside.code == 1
     assert [run["method"] for run in beside.json["runs"]] == ["random"]
 
@@ -61,7 +73,9 @@ def test_a_distillation_whose_loss_is_no_number(tmp_path: Path) -> None:
 def test_a_network_that_diverges_counts(tmp_path: Path) -> None:
     done(*RANDOM, "--out", tmp_path)
     artifact = read_artifact(tmp_path / "random.pt")
-    write_artifact(tmp_path / "steep.pt", replace(artifact.synthetic, recipe={"lr": 1e30}), artifact.provenance)
+    write_artifact(
+        tmp_path / "steep.pt", replace(artifact.synthetic, recipe={"lr": 1e30}), artifact.provenance
+    )
     answer = done("evaluate", tmp_path / "steep.pt", *QUICKLY, "--out", tmp_path / "out", "--json")
     (evaluation,) = answer.json["evaluations"]
     assert [row["loss"] for row in rows(tmp_path / "out")] == [None, None]
@@ -70,4 +84,7 @@ def test_a_network_that_diverges_counts(tmp_path: Path) -> None:
     assert [score["loss"] for score in record["networks"]] == [None, None]
     assert record["warnings"][0].startswith("2 of 2 networks diverged")
     assert "2 of 2 networks diverged" in answer.err
-    assert done("evaluate", tmp_path / "steep.pt", *QUICKLY, "--out", tmp_path / "out", "--json").json == answer.json
+    assert (
+        done("evaluate", tmp_path / "steep.pt", *QUICKLY, "--out", tmp_path / "out", "--json").json
+        == answer.json
+    )

@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.victims import COMMAND, STEPS, accuracies, artifact_of, finish, lines, start, steps_done, wait_until
+from tests.faults.victims import (
+    COMMAND,
+    STEPS,
+    accuracies,
+    artifact_of,
+    finish,
+    lines,
+    start,
+    steps_done,
+    wait_until,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -24,8 +34,13 @@ def test_interrupted_twice_and_gone_on_with(tmp_path: Path) -> None:
     _, err = distilling.communicate()
     assert distilling.returncode == 130, err
     first, last = err.strip().splitlines()
-    assert first == "stopping when this step or network is done, to keep it; once more to stop at once"
-    assert last == f"dcbench: stopped; what is done is kept. The same command goes on from there: dcbench {' '.join(map(str, words))}"
+    assert (
+        first == "stopping when this step or network is done, to keep it; once more to stop at once"
+    )
+    assert (
+        last
+        == f"dcbench: stopped; what is done is kept. The same command goes on from there: dcbench {' '.join(map(str, words))}"
+    )
     assert 0 < steps_done(out) < STEPS
     assert not list(out.rglob("synthetic.pt"))
 
@@ -47,7 +62,8 @@ def test_the_second_interruption_stops_at_once(tmp_path: Path) -> None:
     endless = ("--networks", "1", "--epochs", "1000000", "--threads", "1", "--engine", "eager")
     process = start("run", "--method", "random", *endless, "--out", tmp_path)
     assert process.stderr is not None
-    assert "training 1 network takes about" in process.stderr.readline()  # before that, one interruption stops it between two units
+    # before that, one interruption stops it between two units
+    assert "training 1 network takes about" in process.stderr.readline()
     time.sleep(2)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)

@@ -9,7 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.victims import COMMAND, STEPS, accuracies, artifact_of, finish, left_over, lines, start, steps_done, wait_until
+from tests.faults.victims import (
+    COMMAND,
+    STEPS,
+    accuracies,
+    artifact_of,
+    finish,
+    left_over,
+    lines,
+    start,
+    steps_done,
+    wait_until,
+)
 
 pytestmark = pytest.mark.slow
 OFTEN = "tests.faults.driver"
@@ -49,7 +60,8 @@ def test_killed_again_and_again(tmp_path: Path, undisturbed: tuple[bytes, list[f
     said, _ = finish(start(*COMMAND, "--out", tmp_path, "--json"))
     assert artifact_of(tmp_path) == undisturbed[0]
     assert accuracies(said) == undisturbed[1]
-    assert [row["network"] for row in lines(tmp_path)] == [0, 1, 2, 3, 4, 5]  # none was trained twice
+    # none was trained twice
+    assert [row["network"] for row in lines(tmp_path)] == [0, 1, 2, 3, 4, 5]
     final = [row["seconds"] for row in lines(tmp_path)]
     assert all(final[: len(some)] == some for some in trained)
     assert left_over(tmp_path) == []

@@ -1,6 +1,8 @@
-"""kill -9 at moments drawn by seed in the middle of distilling, evaluating and searching: each time the same bits in the end.
+"""kill -9 at moments drawn by seed in the middle of distilling, evaluating and searching: each time
+the same bits in the end.
 
-By default one moment of each; the count of twenty is run with ``pytest -m long --log-cli-level=INFO tests/faults/test_killed_anywhere.py``.
+By default one moment of each; the count of twenty is run with ``pytest -m long --log-cli-level=INFO
+tests/faults/test_killed_anywhere.py``.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ COMMON = ("--threads", "1", "--device", "cpu", "--engine", "eager")
 
 @dataclass(frozen=True)
 class Job:
-    """A command, what must be the same in the end, and by what it is known that its own work has begun."""
+    """A command, what must be the same in the end, and by what it is known that its own work has
+    begun.
+    """
 
     words: tuple[str, ...]
     result: Callable[[Path], Any]
@@ -42,7 +46,10 @@ def artifact(out: Path) -> bytes:
 
 def networks(out: Path) -> Any:
     (path,) = out.rglob("record.json")
-    return [(row["network"], row["accuracy"], row["loss"]) for row in json.loads(path.read_text(encoding="utf-8"))["networks"]]
+    return [
+        (row["network"], row["accuracy"], row["loss"])
+        for row in json.loads(path.read_text(encoding="utf-8"))["networks"]
+    ]
 
 
 def architectures(out: Path) -> Any:
@@ -53,13 +60,48 @@ def architectures(out: Path) -> Any:
     ]
 
 
-SEARCH = ("--sample", "5", "--seed", "97", "--preset", "quick", "--epochs", "20", "--truth-epochs", "2", "--validation", "100")
+SEARCH = (
+    "--sample",
+    "5",
+    "--seed",
+    "97",
+    "--preset",
+    "quick",
+    "--epochs",
+    "20",
+    "--truth-epochs",
+    "2",
+    "--validation",
+    "100",
+)
 JOBS = {
     "distil": Job(
-        ("run", "--method", "mmd", "--set", "iterations=150", "--networks", "1", "--epochs", "1", *COMMON), artifact, "checkpoint.pt", OFTEN
+        (
+            "run",
+            "--method",
+            "mmd",
+            "--set",
+            "iterations=150",
+            "--networks",
+            "1",
+            "--epochs",
+            "1",
+            *COMMON,
+        ),
+        artifact,
+        "checkpoint.pt",
+        OFTEN,
     ),
-    "evaluate": Job(("run", "--method", "random", "--networks", "8", "--epochs", "60", *COMMON), networks, "networks.jsonl"),
-    "nas": Job(("nas", "--proxy", "random:1", "--dataset", "digits", *SEARCH, *COMMON), architectures, "architectures.jsonl"),
+    "evaluate": Job(
+        ("run", "--method", "random", "--networks", "8", "--epochs", "60", *COMMON),
+        networks,
+        "networks.jsonl",
+    ),
+    "nas": Job(
+        ("nas", "--proxy", "random:1", "--dataset", "digits", *SEARCH, *COMMON),
+        architectures,
+        "architectures.jsonl",
+    ),
 }
 
 
@@ -115,4 +157,10 @@ def test_killed_at_twenty_moments(name: str, count: int, tmp_path: Path) -> None
     moments = random.Random(f"twenty, {name}")
     tries = [strike(JOBS[name], whole, moments, tmp_path / str(index)) for index in range(count)]
     assert len(tries) == count
-    LOG.info("%s: %d of %d killed in the middle ended in the same bits (%d came too late to count)", name, count, count, sum(tries) - count)
+    LOG.info(
+        "%s: %d of %d killed in the middle ended in the same bits (%d came too late to count)",
+        name,
+        count,
+        count,
+        sum(tries) - count,
+    )

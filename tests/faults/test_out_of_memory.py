@@ -1,4 +1,6 @@
-"""Out of memory in a step: the run goes on with less at a time, and everybody who reads its record is told."""
+"""Out of memory in a step: the run goes on with less at a time, and everybody who reads its record
+is told.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def narrow(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     monkeypatch.setattr(mmd, "describe", limited)
 
 
-def test_it_stands_in_artifact_record_and_on_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_stands_in_artifact_record_and_on_the_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         narrow(patch, 300)  # two classes of real images
         answer = done(*MMD, "--out", tmp_path, "--json")
@@ -36,11 +40,14 @@ def test_it_stands_in_artifact_record_and_on_the_screen(tmp_path: Path, monkeypa
     record = read_record(Path(answer.json["runs"][0]["record"]))
     assert isinstance(record, EvaluationRecord)
     assert list(record.warnings) == artifact.provenance["warnings"]
-    again = done(*MMD, "--out", tmp_path, "--json")  # it is finished, and is not made again where there is room
+    # it is finished, and is not made again where there is room
+    again = done(*MMD, "--out", tmp_path, "--json")
     assert again.json == answer.json
 
 
-def test_where_nothing_can_be_cut_it_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_can_be_cut_it_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     narrow(monkeypatch, 0)
     answer = ask(*MMD, "--out", tmp_path)
     assert answer.code == 1
@@ -60,7 +67,9 @@ def test_where_nothing_can_be_cut_it_is_one_line(tmp_path: Path, monkeypatch: py
     ],
     ids=["Python's", "the processor's", "CUDA's"],
 )
-def test_anywhere_else_it_is_one_line_and_what_is_done_is_kept(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_anywhere_else_it_is_one_line_and_what_is_done_is_kept(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Any) -> None:
         raise error
 

@@ -16,13 +16,32 @@ from tests.commandline import ROOT, environment
 
 PATIENCE = 300.0  # seconds until something that should happen counts as not happening
 STEPS = 200
-COMMAND = ("run", "--method", "mmd", "--set", f"iterations={STEPS}", "--networks", "6", "--epochs", "40", "--threads", "1")
+COMMAND = (
+    "run",
+    "--method",
+    "mmd",
+    "--set",
+    f"iterations={STEPS}",
+    "--networks",
+    "6",
+    "--epochs",
+    "40",
+    "--threads",
+    "1",
+)
 
 
 def start(*words: str | Path, driver: str = "dcbench") -> subprocess.Popen[str]:
     """``dcbench words`` in a process of its own; the driver of these tests leaves a checkpoint after every step."""
     command = [sys.executable, "-m", driver, *map(str, words)]
-    return subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
@@ -39,7 +58,9 @@ def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> 
         if process.poll() is not None or time.monotonic() - begun > PATIENCE:
             process.kill()
             out, err = process.communicate()
-            raise AssertionError(f"it never happened; the process left with {process.returncode}, saying {out}{err}")
+            raise AssertionError(
+                f"it never happened; the process left with {process.returncode}, saying {out}{err}"
+            )
         time.sleep(0.005)
 
 
@@ -71,7 +92,11 @@ def lines(out: Path) -> list[dict[str, Any]]:
 
 def left_over(out: Path) -> list[Path]:
     """Unfinished files and checkpoints that nobody needs any more."""
-    return [path for path in out.rglob("*") if path.name == "checkpoint.pt" or (path.name.startswith(".") and path.name != ".lock")]
+    return [
+        path
+        for path in out.rglob("*")
+        if path.name == "checkpoint.pt" or (path.name.startswith(".") and path.name != ".lock")
+    ]
 
 
 def artifact_of(out: Path) -> bytes:

@@ -1,1 +1,3 @@
-"""Hostile: files from strangers that would execute, swell, climb out of their folder, or lie about what they hold."""
+"""Hostile: files from strangers that would execute, swell, climb out of their folder, or lie about
+what they hold.
+"""

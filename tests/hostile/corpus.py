@@ -39,14 +39,18 @@ class Executing:
 
 
 class Trusting(pickle.Unpickler):
-    """Builds whatever a pickle asks for; tensors' storages, whose numbers stand beside it in torch's archives, are left empty."""
+    """Builds whatever a pickle asks for; tensors' storages, whose numbers stand beside it in
+    torch's archives, are left empty.
+    """
 
     def persistent_load(self, pid: Any) -> Any:
         return torch.storage.TypedStorage(pid[-1], dtype=torch.float32, _internal=True)
 
 
 def read_trustingly(path: Path) -> None:
-    """What a reader that trusts does with a file that the test has just written itself: the proof that the file is hostile."""
+    """What a reader that trusts does with a file that the test has just written itself: the proof
+    that the file is hostile.
+    """
     content = path.read_bytes()
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -61,7 +65,11 @@ class Claiming(pickle.Pickler):
     numbers = 10**13
 
     def persistent_id(self, obj: Any) -> Any:
-        return ("storage", torch.FloatStorage, "0", "cpu", self.numbers, None) if obj == "the storage" else None
+        return (
+            ("storage", torch.FloatStorage, "0", "cpu", self.numbers, None)
+            if obj == "the storage"
+            else None
+        )
 
 
 class Claimed:
@@ -101,7 +109,8 @@ def data(path: Path) -> object:
     return source.read(silent)
 
 
-# ------------------------------------------------------------------------------------------------------------------ what swells
+# ------------------------------------------------------------------------------------------------------------------
+# what swells
 
 
 def compressed_archive(path: Path) -> None:
@@ -121,14 +130,20 @@ def lying_archive(path: Path) -> None:
     """A file of torch's whose directory says 2 GB of an entry of 16 bytes."""
     torch.save({"images": torch.zeros(4)}, path)
     with zipfile.ZipFile(path, "a") as archive:
-        next(entry for entry in archive.filelist if entry.filename.endswith("data/0")).file_size = 1 << 31
+        next(entry for entry in archive.filelist if entry.filename.endswith("data/0")).file_size = (
+            1 << 31
+        )
         archive.writestr("archive/more", b"")  # so that the directory is written again
 
 
 def huge_storage(path: Path) -> None:
     """torch's older format, announcing 40 TB."""
     with path.open("wb") as stream:
-        for value in (torch.serialization.MAGIC_NUMBER, torch.serialization.PROTOCOL_VERSION, {"little_endian": True}):
+        for value in (
+            torch.serialization.MAGIC_NUMBER,
+            torch.serialization.PROTOCOL_VERSION,
+            {"little_endian": True},
+        ):
             pickle.dump(value, stream, 2)
         Claiming(stream, 2).dump(Claimed())
         pickle.dump(["0"], stream, 2)
@@ -136,12 +151,20 @@ def huge_storage(path: Path) -> None:
 
 def expanded(path: Path) -> None:
     """Ten million images, all of them one number."""
-    images, labels = torch.zeros(1).expand(10_000_000, 3, 8, 8), torch.zeros(1, dtype=torch.int64).expand(10_000_000)
+    images, labels = (
+        torch.zeros(1).expand(10_000_000, 3, 8, 8),
+        torch.zeros(1, dtype=torch.int64).expand(10_000_000),
+    )
     torch.save({"data": [[images, labels]]}, path)
 
 
 def sparse(path: Path) -> None:
-    images = torch.sparse_coo_tensor(torch.zeros(4, 1, dtype=torch.int64), torch.ones(1), (10_000_000, 3, 8, 8), check_invariants=True)
+    images = torch.sparse_coo_tensor(
+        torch.zeros(4, 1, dtype=torch.int64),
+        torch.ones(1),
+        (10_000_000, 3, 8, 8),
+        check_invariants=True,
+    )
     torch.save({"data": [[images, torch.zeros(2)]]}, path)
 
 
@@ -152,7 +175,9 @@ def swelling_npz(path: Path) -> None:
 def lying_npz(path: Path) -> None:
     """An array without numbers that announces a trillion."""
     header = "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }"
-    content = b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little") + header.encode() + b"\n"
+    content = (
+        b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little") + header.encode() + b"\n"
+    )
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("images.npy", content)
         archive.writestr("labels.npy", content)
@@ -203,12 +228,26 @@ def long_number(path: Path) -> None:
 def many_classes(path: Path) -> None:
     """An artifact of a million classes."""
     names = [""] * 1_000_000
-    spec = {"dataset": "x", "revision": "y", "channels": 3, "size": 8, "class_names": names, "flips": True}
+    spec = {
+        "dataset": "x",
+        "revision": "y",
+        "channels": 3,
+        "size": 8,
+        "class_names": names,
+        "flips": True,
+    }
     torch.save(artifact() | {"provenance": {"images_of": spec}}, path)
 
 
 def artifact(**changes: Any) -> dict[str, Any]:
-    spec = {"dataset": "x", "revision": "y", "channels": 3, "size": 8, "class_names": ["a", "b"], "flips": True}
+    spec = {
+        "dataset": "x",
+        "revision": "y",
+        "channels": 3,
+        "size": 8,
+        "class_names": ["a", "b"],
+        "flips": True,
+    }
     whole = {
         "format_version": 1,
         "images": torch.zeros(2, 3, 8, 8),
@@ -230,8 +269,18 @@ SWELLING = [
     Stranger("an npz that swells", swelling_npz, foreign("kip"), ".npz"),
     Stranger("an npz that announces a trillion numbers", lying_npz, foreign("kip"), ".npz"),
     Stranger("a table of one endless line", long_table, truth, ".csv"),
-    Stranger("a parquet table of equal rows", lambda path: repeated_rows(path, {"architecture": "x"}), truth, ".parquet"),
-    Stranger("a parquet shard of equal rows", lambda path: repeated_rows(path, {"img": "x", "label": 0}), data, ".parquet"),
+    Stranger(
+        "a parquet table of equal rows",
+        lambda path: repeated_rows(path, {"architecture": "x"}),
+        truth,
+        ".parquet",
+    ),
+    Stranger(
+        "a parquet shard of equal rows",
+        lambda path: repeated_rows(path, {"img": "x", "label": 0}),
+        data,
+        ".parquet",
+    ),
     Stranger("a record of a gigabyte", large_record, read_record, ".json"),
     Stranger("a record nested a million deep", nested_record, read_record, ".json"),
     Stranger("a record with a number of a million digits", long_number, read_record, ".json"),

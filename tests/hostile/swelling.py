@@ -1,4 +1,6 @@
-"""Reads the corpus in ``sys.argv[1]`` file by file; says what each was refused with, and how far the process's memory grew."""
+"""Reads the corpus in ``sys.argv[1]`` file by file; says what each was refused with, and how far
+the process's memory grew.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Files from strangers are refused with one line: nothing is executed, memory is bounded, nothing is written elsewhere."""
+"""Files from strangers are refused with one line: nothing is executed, memory is bounded, nothing
+is written elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,8 @@ def refusal(read: Callable[[Path], object], path: Path) -> str:
     return said
 
 
-# ------------------------------------------------------------------------------------------------------------------- memory
+# -------------------------------------------------------------------------------------------------------------------
+# memory
 
 
 @pytest.fixture(scope="module")
@@ -59,21 +62,26 @@ def swollen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     for stranger in SWELLING:
         stranger.make(folder / f"{stranger.name}{stranger.suffix}")
     words = [sys.executable, "-m", "tests.hostile.swelling", str(folder)]
-    ran = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=300)
+    ran = subprocess.run(
+        words, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=300
+    )
     assert ran.returncode == 0, ran.stderr
     return {line["name"]: line for line in map(json.loads, ran.stdout.splitlines())}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [stranger.name for stranger in SWELLING])
-def test_what_swells_is_refused_before_it_does(name: str, swollen: dict[str, dict[str, Any]]) -> None:
+def test_what_swells_is_refused_before_it_does(
+    name: str, swollen: dict[str, dict[str, Any]]
+) -> None:
     answer = swollen[name]
     assert name in answer["said"]
     assert "\n" not in answer["said"]
     assert answer["grown"] < MOST_GROWTH
 
 
-# ------------------------------------------------------------------------------------------------------------------ execution
+# ------------------------------------------------------------------------------------------------------------------
+# execution
 
 
 def as_torch(path: Path, hostile: Any) -> None:
@@ -89,11 +97,15 @@ LAYOUTS = ("dc", "dm", "datadam", "mtt", "idc")
 
 @pytest.mark.parametrize("write", [as_torch, as_pickle])
 @pytest.mark.parametrize("reader", ["artifact", *LAYOUTS])
-def test_nothing_is_executed(reader: str, write: Callable[[Path, Any], None], tmp_path: Path) -> None:
+def test_nothing_is_executed(
+    reader: str, write: Callable[[Path, Any], None], tmp_path: Path
+) -> None:
     trace, path = tmp_path / "executed", tmp_path / "images_best.pt"
     torch.save(torch.zeros(2), tmp_path / "labels_best.pt")
     write(path, {"data": [[Executing(trace), torch.zeros(2)]]})
-    assert "refused unexecuted" in refusal(read_artifact if reader == "artifact" else foreign(reader), path)
+    assert "refused unexecuted" in refusal(
+        read_artifact if reader == "artifact" else foreign(reader), path
+    )
     assert not trace.exists()
     corpus.read_trustingly(path)
     assert trace.exists()  # so it would have, in a reader that trusts
@@ -106,7 +118,9 @@ def test_arrays_of_objects_are_not_unpickled(tmp_path: Path) -> None:
     assert not trace.exists()
 
 
-@pytest.mark.parametrize(("place", "value"), [(8, 1), (10, 99)], ids=["encrypted", "packed in an unknown way"])
+@pytest.mark.parametrize(
+    ("place", "value"), [(8, 1), (10, 99)], ids=["encrypted", "packed in an unknown way"]
+)
 def test_archives_that_zipfile_cannot_unpack(place: int, value: int, tmp_path: Path) -> None:
     """``place``: of the flags or the method of packing, in the head of the archive's first entry in its directory."""
     path = tmp_path / "set.npz"
@@ -117,8 +131,12 @@ def test_archives_that_zipfile_cannot_unpack(place: int, value: int, tmp_path: P
     assert "not an .npz with plain arrays" in refusal(foreign("kip"), path)
 
 
-def test_a_picture_that_is_a_program_is_not_given_to_its_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PostScript under the name of a PNG: Pillow would start Ghostscript, which need not be there for this to be seen."""
+def test_a_picture_that_is_a_program_is_not_given_to_its_interpreter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostScript under the name of a PNG: Pillow would start Ghostscript, which need not be there
+    for this to be seen.
+    """
     started: list[object] = []
 
     def interpreter(*arguments: object, **_named: object) -> None:
@@ -128,11 +146,16 @@ def test_a_picture_that_is_a_program_is_not_given_to_its_interpreter(tmp_path: P
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", interpreter)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "0.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nquit\n")
+        (tmp_path / name / "0.png").write_bytes(
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nquit\n"
+        )
     with pytest.raises(FileFormatError, match=r"0\.png is not a readable image"):
         import_set(tmp_path, find_layout("folder"), SPEC, RAW)
     assert not started
-    with Image.open(tmp_path / "a" / "0.png") as trusted, pytest.raises(OSError, match="not started here"):
+    with (
+        Image.open(tmp_path / "a" / "0.png") as trusted,
+        pytest.raises(OSError, match="not started here"),
+    ):
         trusted.load()  # so it would have been, in a reader that trusts
 
 
@@ -146,11 +169,14 @@ def test_a_picture_of_ten_billion_pixels_is_refused_by_its_head(tmp_path: Path) 
         import_set(tmp_path, find_layout("folder"), SPEC, RAW)
 
 
-# ------------------------------------------------------------------------------------------------------- pixels that are none
+# -------------------------------------------------------------------------------------------------------
+# pixels that are none
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_pixels_that_are_not_finite_are_refused_by_every_reader(value: float, tmp_path: Path) -> None:
+def test_pixels_that_are_not_finite_are_refused_by_every_reader(
+    value: float, tmp_path: Path
+) -> None:
     images = torch.zeros(2, 3, 8, 8)
     images[1, 2, 7, 7] = value
     path = tmp_path / "images_best.pt"
@@ -166,26 +192,40 @@ def test_pixels_that_are_not_finite_are_refused_by_every_reader(value: float, tm
     assert "not finite" in refusal(foreign("kip"), tmp_path / "kip.npz")
 
 
-# ------------------------------------------------------------------------------------------------------- out of the folder
+# -------------------------------------------------------------------------------------------------------
+# out of the folder
 
 
-@pytest.mark.parametrize("name", ["../../climbed", "/tmp/climbed", "..", "a/../../climbed", "con\x00trol", "x" * 5000])  # noqa: S108
+@pytest.mark.parametrize(
+    "name",
+    ["../../climbed", "/tmp/climbed", "..", "a/../../climbed", "con\x00trol", "x" * 5000],  # noqa: S108
+)
 def test_names_in_an_artifact_do_not_climb_out_of_the_folder(name: str, tmp_path: Path) -> None:
     inner = tmp_path / "one" / "two" / "three"
     done(*RANDOM, "--out", inner / "made")
     made = read_artifact(inner / "made" / "random.pt")
-    changed = {**made.provenance, "method": name, "artifact_hash": name, "seed": name, "preset": name}
+    changed = {
+        **made.provenance,
+        "method": name,
+        "artifact_hash": name,
+        "seed": name,
+        "preset": name,
+    }
     write_artifact(inner / "stranger.pt", made.synthetic, changed)
     before = {path for path in tmp_path.rglob("*") if not path.is_relative_to(inner / "out")}
     answer = ask("evaluate", inner / "stranger.pt", *QUICKLY, "--out", inner / "out")
     assert answer.code in (0, 1)
     assert "Traceback" not in answer.err
-    assert {path for path in tmp_path.rglob("*") if not path.is_relative_to(inner / "out")} == before
+    assert {
+        path for path in tmp_path.rglob("*") if not path.is_relative_to(inner / "out")
+    } == before
     assert not Path("/tmp/climbed").exists()  # noqa: S108
 
 
 def test_a_data_set_s_name_in_an_artifact_is_no_path(tmp_path: Path) -> None:
-    made = SyntheticSet(replace(SPEC, dataset="../../climbed"), torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]), RAW)
+    made = SyntheticSet(
+        replace(SPEC, dataset="../../climbed"), torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]), RAW
+    )
     write_artifact(tmp_path / "stranger.pt", made, {})
     answer = ask("evaluate", tmp_path / "stranger.pt", *QUICKLY, "--out", tmp_path / "out")
     assert answer.code == 1
@@ -193,7 +233,8 @@ def test_a_data_set_s_name_in_an_artifact_is_no_path(tmp_path: Path) -> None:
     assert not list(tmp_path.parent.rglob("climbed*"))
 
 
-# ------------------------------------------------------------------------------------------------------------------- fuzzing
+# -------------------------------------------------------------------------------------------------------------------
+# fuzzing
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +252,9 @@ def mutated(content: bytes, edits: list[tuple[float, bytes, int]]) -> bytes:
     return content
 
 
-edits = st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=12), st.integers(0, 40)), min_size=1, max_size=4)
+edits = st.lists(
+    st.tuples(st.floats(0, 1), st.binary(max_size=12), st.integers(0, 40)), min_size=1, max_size=4
+)
 fuzzing = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -222,7 +265,9 @@ def require_passed_over(folder: Path) -> None:
 
 @given(edits)
 @fuzzing
-def test_a_record_of_any_bytes_is_read_or_refused(finished: Path, tmp_path: Path, edits: list[tuple[float, bytes, int]]) -> None:
+def test_a_record_of_any_bytes_is_read_or_refused(
+    finished: Path, tmp_path: Path, edits: list[tuple[float, bytes, int]]
+) -> None:
     (original,) = finished.rglob("record.json")
     path = tmp_path / "record.json"
     path.write_bytes(mutated(original.read_bytes(), edits))
@@ -236,20 +281,32 @@ def test_a_record_of_any_bytes_is_read_or_refused(finished: Path, tmp_path: Path
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
 
 @given(st.data(), json_values)
 @fuzzing
-def test_a_record_with_any_value_anywhere_is_read_or_refused(finished: Path, tmp_path: Path, data: st.DataObject, value: Any) -> None:
+def test_a_record_with_any_value_anywhere_is_read_or_refused(
+    finished: Path, tmp_path: Path, data: st.DataObject, value: Any
+) -> None:
     (original,) = finished.rglob("record.json")
     whole = json.loads(original.read_text(encoding="utf-8"))
     holder: Any = whole
     while True:
-        key = data.draw(st.sampled_from(sorted(holder)) if isinstance(holder, dict) else st.integers(0, len(holder) - 1))
+        key = data.draw(
+            st.sampled_from(sorted(holder))
+            if isinstance(holder, dict)
+            else st.integers(0, len(holder) - 1)
+        )
         if not isinstance(holder[key], dict | list) or not holder[key] or data.draw(st.booleans()):
             break
         holder = holder[key]
@@ -266,7 +323,9 @@ def test_a_record_with_any_value_anywhere_is_read_or_refused(finished: Path, tmp
 
 @given(edits)
 @fuzzing
-def test_an_artifact_of_any_bytes_is_read_or_refused(finished: Path, tmp_path: Path, edits: list[tuple[float, bytes, int]]) -> None:
+def test_an_artifact_of_any_bytes_is_read_or_refused(
+    finished: Path, tmp_path: Path, edits: list[tuple[float, bytes, int]]
+) -> None:
     path = tmp_path / "mutated.pt"
     path.write_bytes(mutated((finished / "random.pt").read_bytes(), edits))
     try:
@@ -279,13 +338,19 @@ def test_an_artifact_of_any_bytes_is_read_or_refused(finished: Path, tmp_path: P
 
 @given(edits)
 @fuzzing
-def test_a_table_of_any_bytes_is_read_or_refused(tmp_path: Path, edits: list[tuple[float, bytes, int]]) -> None:
+def test_a_table_of_any_bytes_is_read_or_refused(
+    tmp_path: Path, edits: list[tuple[float, bytes, int]]
+) -> None:
     space = SPACES["convnet720"]
     rows = "".join(f"{name},digits,0.5,0.5\n" for name in space.identifiers()[:5])
     path = tmp_path / "truth.csv"
-    path.write_bytes(mutated(f"architecture,dataset,{space.truth_column('digits')},x\n{rows}".encode(), edits))
+    path.write_bytes(
+        mutated(f"architecture,dataset,{space.truth_column('digits')},x\n{rows}".encode(), edits)
+    )
     try:
-        assert all(0 <= accuracy <= 1 for accuracy in read_truth(path, space, "digits").accuracies.values())
+        assert all(
+            0 <= accuracy <= 1 for accuracy in read_truth(path, space, "digits").accuracies.values()
+        )
     except DcbenchError as error:
         require_one_line(error)
 
@@ -301,5 +366,7 @@ def test_the_corpus_is_refused_for_its_own_sake(tmp_path: Path) -> None:
         Image.new("RGB", (8, 8)).save(tmp_path / name / "0.png")
     assert len(import_set(tmp_path, find_layout("folder"), SPEC, RAW).synthetic) == 2
     name = SPACES["convnet720"].identifiers()[0]
-    (tmp_path / "truth.csv").write_text(f"architecture,{SPACES['convnet720'].truth_column('digits')}\n{name},0.5\n")
+    (tmp_path / "truth.csv").write_text(
+        f"architecture,{SPACES['convnet720'].truth_column('digits')}\n{name},0.5\n"
+    )
     assert truth(tmp_path / "truth.csv")

@@ -1,1 +1,3 @@
-"""Slow transcriptions of the papers' formulas, loops and all. They import nothing from dcbench, which must equal them."""
+"""Slow transcriptions of the papers' formulas, loops and all. They import nothing from dcbench,
+which must equal them.
+"""

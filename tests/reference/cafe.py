@@ -24,18 +24,27 @@ def mean(images: Tensor, blocks: Sequence[Block], layer: int) -> Tensor:
     return total / len(rows)
 
 
-def alignment(real: Sequence[Tensor], synthetic: Sequence[Tensor], blocks: Sequence[Block], early: float) -> Tensor:
+def alignment(
+    real: Sequence[Tensor], synthetic: Sequence[Tensor], blocks: Sequence[Block], early: float
+) -> Tensor:
     """L_f, layers before the last block weighing ``early``."""
     total = torch.zeros((), dtype=synthetic[0].dtype)
     for ours, theirs in zip(real, synthetic, strict=True):
         for layer in range(len(blocks) + 1):
             weight = early if layer < len(blocks) - 1 else 1.0
-            total = total + weight * (mean(ours, blocks, layer) - mean(theirs, blocks, layer)).square().sum()
+            total = (
+                total
+                + weight * (mean(ours, blocks, layer) - mean(theirs, blocks, layer)).square().sum()
+            )
     return total
 
 
-def discrimination(real: Sequence[Tensor], synthetic: Sequence[Tensor], blocks: Sequence[Block]) -> Tensor:
-    """L_d: every real image is classified by its inner products with the synthetic centres of the last features."""
+def discrimination(
+    real: Sequence[Tensor], synthetic: Sequence[Tensor], blocks: Sequence[Block]
+) -> Tensor:
+    """L_d: every real image is classified by its inner products with the synthetic centres of the
+    last features.
+    """
     centres = [mean(images, blocks, len(blocks)) for images in synthetic]
     total = torch.zeros((), dtype=synthetic[0].dtype)
     for label, images in enumerate(real):

@@ -1,4 +1,6 @@
-"""Which cells NAS-Bench-201 counts as one network, as ``to_unique_str(consider_zero=True)`` of its code writes them."""
+"""Which cells NAS-Bench-201 counts as one network, as ``to_unique_str(consider_zero=True)`` of its
+code writes them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ def unique_string(cell: Cell) -> str:
     """
     written = ["0"]
     for node in range(1, NODES):
-        terms = [_term(cell.operations[edge], written[source]) for edge, source in cell.edges_into(node)]
+        terms = [
+            _term(cell.operations[edge], written[source]) for edge, source in cell.edges_into(node)
+        ]
         written.append("+".join(sorted(terms)))
     return written[-1]
 

@@ -24,17 +24,25 @@ def squared_mmd(x: Tensor, y: Tensor, bandwidths: Sequence[float]) -> float:
 
 
 def hinge_discriminator(real: Sequence[float], fake: Sequence[float]) -> float:
-    return sum(max(0.0, 1 - value) for value in real) / len(real) + sum(max(0.0, 1 + value) for value in fake) / len(fake)
+    return sum(max(0.0, 1 - value) for value in real) / len(real) + sum(
+        max(0.0, 1 + value) for value in fake
+    ) / len(fake)
 
 
 def cross_entropy_discriminator(real: Sequence[float], fake: Sequence[float]) -> float:
-    """Mirza & Osindero 2014, Eq. 2, as a loss: -E log D(x|y) - E log(1 - D(G(z|y)|y)), D the sigmoid of the logits given."""
+    """Mirza & Osindero 2014, Eq. 2, as a loss: -E log D(x|y) - E log(1 - D(G(z|y)|y)), D the
+    sigmoid of the logits given.
+    """
     judged_real = [1 / (1 + math.exp(-logit)) for logit in real]
     judged_fake = [1 / (1 + math.exp(-logit)) for logit in fake]
-    return -sum(map(math.log, judged_real)) / len(real) - sum(math.log(1 - value) for value in judged_fake) / len(fake)
+    return -sum(map(math.log, judged_real)) / len(real) - sum(
+        math.log(1 - value) for value in judged_fake
+    ) / len(fake)
 
 
-def projection(features: Tensor, labels: Sequence[int], weight: Tensor, bias: float, embedding: Tensor) -> list[float]:
+def projection(
+    features: Tensor, labels: Sequence[int], weight: Tensor, bias: float, embedding: Tensor
+) -> list[float]:
     """Miyato & Koyama 2018: ψ(h) + ⟨e(y), h⟩, an image at a time."""
     return [
         sum(float(w) * float(h) for w, h in zip(weight, row, strict=True))
@@ -45,7 +53,9 @@ def projection(features: Tensor, labels: Sequence[int], weight: Tensor, bias: fl
 
 
 def conditional_norm(maps: Tensor, gains: Tensor, biases: Tensor, epsilon: float = 1e-5) -> Tensor:
-    """(1 + γ) (x - mean) / √(variance + ε) + β; mean and variance of a channel over the batch, γ and β of an image and channel."""
+    """(1 + γ) (x - mean) / √(variance + ε) + β; mean and variance of a channel over the batch, γ
+    and β of an image and channel.
+    """
     result = torch.empty_like(maps)
     for channel in range(maps.shape[1]):
         values = maps[:, channel].flatten().tolist()
@@ -53,21 +63,32 @@ def conditional_norm(maps: Tensor, gains: Tensor, biases: Tensor, epsilon: float
         variance = sum((value - mean) ** 2 for value in values) / len(values)
         for image in range(len(maps)):
             normalised = (maps[image, channel] - mean) / math.sqrt(variance + epsilon)
-            result[image, channel] = (1 + gains[image, channel]) * normalised + biases[image, channel]
+            result[image, channel] = (1 + gains[image, channel]) * normalised + biases[
+                image, channel
+            ]
     return result
 
 
-def attention(maps: Tensor, query: Tensor, key: Tensor, value: Tensor, back: Tensor, weight: float) -> Tensor:
-    """Zhang et al. 2019 with BigGAN's pooling of keys and values; matrices are 1×1 convolutions, one image (channels × side × side)."""
+def attention(
+    maps: Tensor, query: Tensor, key: Tensor, value: Tensor, back: Tensor, weight: float
+) -> Tensor:
+    """Zhang et al. 2019 with BigGAN's pooling of keys and values; matrices are 1×1 convolutions,
+    one image (channels × side × side).
+    """
     side = maps.shape[1]
     places = [(row, column) for row in range(side) for column in range(side)]
     pooled = [(row, column) for row in range(0, side, 2) for column in range(0, side, 2)]
 
     def largest(matrix: Tensor, row: int, column: int) -> Tensor:
-        around = [matrix @ maps[:, row + down, column + right] for down in (0, 1) for right in (0, 1)]
+        around = [
+            matrix @ maps[:, row + down, column + right] for down in (0, 1) for right in (0, 1)
+        ]
         return torch.stack(around).amax(0)
 
-    keys, values = [largest(key, *place) for place in pooled], [largest(value, *place) for place in pooled]
+    keys, values = (
+        [largest(key, *place) for place in pooled],
+        [largest(value, *place) for place in pooled],
+    )
     result = maps.clone()
     for row, column in places:
         scores = [math.exp(float((query @ maps[:, row, column]) @ k)) for k in keys]
@@ -77,7 +98,9 @@ def attention(maps: Tensor, query: Tensor, key: Tensor, value: Tensor, back: Ten
 
 
 def instance_loss(anchor: Tensor, positive: Tensor, negatives: Tensor, temperature: float) -> float:
-    """Parmar et al. 2021: a reconstruction is told for its own input among others; features of any length."""
+    """Parmar et al. 2021: a reconstruction is told for its own input among others; features of any
+    length.
+    """
 
     def similarity(a: Tensor, b: Tensor) -> float:
         return float(a @ b / (a.norm() * b.norm())) / temperature
@@ -93,14 +116,19 @@ def instance_loss(anchor: Tensor, positive: Tensor, negatives: Tensor, temperatu
 def divergence(mean: Tensor, log_variance: Tensor) -> float:
     """KL(N(μ, σ²) ‖ N(0, 1)), summed over dimensions, a mean over images."""
     per_image = [
-        sum(0.5 * (math.exp(v) + m * m - 1 - v) for m, v in zip(means.tolist(), logs.tolist(), strict=True))
+        sum(
+            0.5 * (math.exp(v) + m * m - 1 - v)
+            for m, v in zip(means.tolist(), logs.tolist(), strict=True)
+        )
         for means, logs in zip(mean, log_variance, strict=True)
     ]
     return sum(per_image) / len(per_image)
 
 
 def moving_average(values: Sequence[float], decay: float, start: int) -> float:
-    """The value itself for the first ``start`` steps, and at the first at all; then decay · average + (1 - decay) · value."""
+    """The value itself for the first ``start`` steps, and at the first at all; then decay · average
+    + (1 - decay) · value.
+    """
     average = 0.0
     for step, value in enumerate(values):
         average = value if step < max(1, start) else decay * average + (1 - decay) * value

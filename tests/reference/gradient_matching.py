@@ -9,12 +9,16 @@ from torch import Tensor
 
 from tests.reference.networks import convnet
 
-Parameters = Sequence[Tensor]  # four of each block (see ``Block``), then weight and bias of the classifier
+# four of each block (see ``Block``), then weight and bias of the classifier
+Parameters = Sequence[Tensor]
 
 
 def logits(images: Tensor, parameters: Parameters) -> Tensor:
     *rows, weight, bias = parameters
-    blocks = [(rows[index], rows[index + 1], rows[index + 2], rows[index + 3]) for index in range(0, len(rows), 4)]
+    blocks = [
+        (rows[index], rows[index + 1], rows[index + 2], rows[index + 3])
+        for index in range(0, len(rows), 4)
+    ]
     _, features = convnet(images, blocks, False)
     return torch.stack([weight @ vector + bias for vector in features])
 
@@ -29,7 +33,11 @@ def cross_entropy(images: Tensor, labels: Sequence[int], parameters: Parameters)
 
 def gradient(images: Tensor, labels: Sequence[int], parameters: Parameters) -> list[Tensor]:
     """In all parameters, differentiable."""
-    return list(torch.autograd.grad(cross_entropy(images, labels, parameters), list(parameters), create_graph=True))
+    return list(
+        torch.autograd.grad(
+            cross_entropy(images, labels, parameters), list(parameters), create_graph=True
+        )
+    )
 
 
 def distance(real: Parameters, synthetic: Parameters) -> Tensor:
@@ -44,7 +52,9 @@ def distance(real: Parameters, synthetic: Parameters) -> Tensor:
     return total
 
 
-def matching_loss(real: Sequence[Tensor], synthetic: Sequence[Tensor], parameters: Parameters) -> Tensor:
+def matching_loss(
+    real: Sequence[Tensor], synthetic: Sequence[Tensor], parameters: Parameters
+) -> Tensor:
     """Σ over classes of the distance of the gradients on their (augmented) images."""
     total = torch.zeros((), dtype=synthetic[0].dtype)
     for label, (ours, theirs) in enumerate(zip(real, synthetic, strict=True)):
@@ -53,9 +63,13 @@ def matching_loss(real: Sequence[Tensor], synthetic: Sequence[Tensor], parameter
     return total
 
 
-def descended(images: Tensor, labels: Sequence[int], parameters: Parameters, rate: float, steps: int) -> list[Tensor]:
+def descended(
+    images: Tensor, labels: Sequence[int], parameters: Parameters, rate: float, steps: int
+) -> list[Tensor]:
     """The parameters after steps of plain gradient descent on all images."""
     for _ in range(steps):
         rows = zip(parameters, gradient(images, labels, parameters), strict=True)
-        parameters = [(parameter - rate * slope).detach().requires_grad_() for parameter, slope in rows]
+        parameters = [
+            (parameter - rate * slope).detach().requires_grad_() for parameter, slope in rows
+        ]
     return list(parameters)

@@ -1,4 +1,6 @@
-"""Kernel ridge regression on the last features of random networks, pair by pair and with a plain solve."""
+"""Kernel ridge regression on the last features of random networks, pair by pair and with a plain
+solve.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,18 @@ from torch import Tensor
 
 from tests.reference.networks import convnet
 
-Convolution = tuple[Tensor, Tensor, Tensor, Tensor]  # weight and bias; scale and shift where there is a normalisation
+# weight and bias; scale and shift where there is a normalisation
+Convolution = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def features(image: Tensor, convolutions: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Last features of one image: convolution, instance normalisation if it has weights, ReLU, 2×2 average pooling."""
+    """Last features of one image: convolution, instance normalisation if it has weights, ReLU, 2×2
+    average pooling.
+    """
     if len(convolutions[0]) == 4:
-        return convnet(image[None], [(w, b, scale, shift) for w, b, scale, shift in convolutions], False)[1][0]
+        return convnet(
+            image[None], [(w, b, scale, shift) for w, b, scale, shift in convolutions], False
+        )[1][0]
     values = image[None]
     for weight, bias in convolutions:
         values = F.conv2d(values, weight, bias, padding=1).clamp(min=0)
@@ -31,7 +38,9 @@ def kernel(left: Tensor, right: Tensor, networks: Sequence[Sequence[Sequence[Ten
     for x in left:
         row = []
         for other in right:
-            products = [(features(x, network) * features(other, network)).mean() for network in networks]
+            products = [
+                (features(x, network) * features(other, network)).mean() for network in networks
+            ]
             row.append(sum(products, torch.zeros((), dtype=left.dtype)) / len(products))
         rows.append(torch.stack(row))
     return torch.stack(rows)
@@ -42,4 +51,6 @@ def loss(K_ts: Tensor, K_ss: Tensor, y_t: Tensor, y_s: Tensor, ridge: float) -> 
     n = len(K_ss)
     penalty = ridge * torch.trace(K_ss) / n
     errors = y_t - K_ts @ (torch.linalg.inv(K_ss + penalty * torch.eye(n, dtype=K_ss.dtype)) @ y_s)
-    return sum((error.square().sum() for error in errors), torch.zeros((), dtype=K_ss.dtype)) / (2 * len(errors))
+    return sum((error.square().sum() for error in errors), torch.zeros((), dtype=K_ss.dtype)) / (
+        2 * len(errors)
+    )

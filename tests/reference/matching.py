@@ -1,4 +1,6 @@
-"""The losses of DataDAM (its equations 1 to 4), DM and MMD for the images of all classes, class by class and image by image."""
+"""The losses of DataDAM (its equations 1 to 4), DM and MMD for the images of all classes, class by
+class and image by image.
+"""
 
 from __future__ import annotations
 
@@ -29,22 +31,41 @@ def mean(vectors: Sequence[Tensor]) -> Tensor:
     return total / len(vectors)
 
 
-def seen(classes: Classes, blocks: Sequence[Block], batch_norm: bool) -> list[list[tuple[list[Tensor], Tensor]]]:
-    """Taps and features of every image of every class. BatchNorm sees one batch of all; otherwise every image goes alone."""
+def seen(
+    classes: Classes, blocks: Sequence[Block], batch_norm: bool
+) -> list[list[tuple[list[Tensor], Tensor]]]:
+    """Taps and features of every image of every class. BatchNorm sees one batch of all; otherwise
+    every image goes alone.
+    """
     if not batch_norm:
         alone = [[convnet(image[None], blocks, False) for image in images] for images in classes]
-        return [[([tap[0] for tap in taps], features[0]) for taps, features in images] for images in alone]
+        return [
+            [([tap[0] for tap in taps], features[0]) for taps, features in images]
+            for images in alone
+        ]
     taps, features = convnet(torch.cat(list(classes)), blocks, True)
     rows = iter([([tap[index] for tap in taps], features[index]) for index in range(len(features))])
     return [[next(rows) for _ in images] for images in classes]
 
 
-def datadam(real: Classes, synthetic: Classes, blocks: Sequence[Block], power: float, balance: float, batch_norm: bool = False) -> Tensor:
+def datadam(
+    real: Classes,
+    synthetic: Classes,
+    blocks: Sequence[Block],
+    power: float,
+    balance: float,
+    batch_norm: bool = False,
+) -> Tensor:
     """L = L_SAM + λ L_MMD, without the factor before it."""
     loss = torch.zeros((), dtype=synthetic[0].dtype)
-    for ours, theirs in zip(seen(real, blocks, batch_norm), seen(synthetic, blocks, batch_norm), strict=True):
+    for ours, theirs in zip(
+        seen(real, blocks, batch_norm), seen(synthetic, blocks, batch_norm), strict=True
+    ):
         for layer in range(len(blocks) - 1):
-            a, b = (mean([attention(taps[layer], power) for taps, _ in images]) for images in (ours, theirs))
+            a, b = (
+                mean([attention(taps[layer], power) for taps, _ in images])
+                for images in (ours, theirs)
+            )
             loss = loss + (a - b).square().sum()
         a, b = (mean([features for _, features in images]) for images in (ours, theirs))
         loss = loss + balance * (a - b).square().sum()
@@ -53,7 +74,11 @@ def datadam(real: Classes, synthetic: Classes, blocks: Sequence[Block], power: f
 
 def size(vector: Tensor, norm: str) -> Tensor:
     """Of a map, by which it is divided."""
-    sizes = {"l1": vector.abs().sum(), "l2": vector.square().sum().sqrt(), "none": torch.ones((), dtype=vector.dtype)}
+    sizes = {
+        "l1": vector.abs().sum(),
+        "l2": vector.square().sum().sqrt(),
+        "none": torch.ones((), dtype=vector.dtype),
+    }
     return sizes[norm]
 
 
@@ -64,8 +89,12 @@ def error(a: Tensor, b: Tensor, loss: str) -> Tensor:
     return (a - b).square().sum() if loss == "mse" else (a - b).abs().sum()
 
 
-def ablated(real: Classes, synthetic: Classes, blocks: Sequence[Block], fields: Mapping[str, Any]) -> Tensor:
-    """DataDAM's loss with its error, its map's norm, its components and its layers changed, without the factor before it."""
+def ablated(
+    real: Classes, synthetic: Classes, blocks: Sequence[Block], fields: Mapping[str, Any]
+) -> Tensor:
+    """DataDAM's loss with its error, its map's norm, its components and its layers changed, without
+    the factor before it.
+    """
     total = torch.zeros((), dtype=synthetic[0].dtype)
     components, layer = fields.get("components", "both"), fields.get("layer")
     for ours, theirs in zip(seen(real, blocks, False), seen(synthetic, blocks, False), strict=True):
@@ -74,19 +103,29 @@ def ablated(real: Classes, synthetic: Classes, blocks: Sequence[Block], fields: 
             for images in (ours, theirs):
                 maps = []
                 for taps, _ in images:
-                    flat = taps[index].flatten() if components == "feature-maps" else (taps[index].abs() ** 4).sum(0).flatten()
+                    flat = (
+                        taps[index].flatten()
+                        if components == "feature-maps"
+                        else (taps[index].abs() ** 4).sum(0).flatten()
+                    )
                     maps.append(flat / size(flat, fields.get("map_norm", "l2")))
                 means.append(mean(maps))
-            total = total + (components != "mmd") * error(means[0], means[1], fields.get("loss", "mse"))
+            total = total + (components != "mmd") * error(
+                means[0], means[1], fields.get("loss", "mse")
+            )
         a, b = (mean([features for _, features in images]) for images in (ours, theirs))
         total = total + (components in ("both", "mmd")) * 0.01 * (a - b).square().sum()
     return total
 
 
-def dm(real: Classes, synthetic: Classes, blocks: Sequence[Block], batch_norm: bool = False) -> Tensor:
+def dm(
+    real: Classes, synthetic: Classes, blocks: Sequence[Block], batch_norm: bool = False
+) -> Tensor:
     """Σ_classes ‖mean f(real) - mean f(synthetic)‖²."""
     loss = torch.zeros((), dtype=synthetic[0].dtype)
-    for ours, theirs in zip(seen(real, blocks, batch_norm), seen(synthetic, blocks, batch_norm), strict=True):
+    for ours, theirs in zip(
+        seen(real, blocks, batch_norm), seen(synthetic, blocks, batch_norm), strict=True
+    ):
         a, b = (mean([features for _, features in images]) for images in (ours, theirs))
         loss = loss + (a - b).square().sum()
     return loss

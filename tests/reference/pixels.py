@@ -1,4 +1,6 @@
-"""What the artifact's documentation promises: whoever has the file and torch alone gets the pixels back."""
+"""What the artifact's documentation promises: whoever has the file and torch alone gets the pixels
+back.
+"""
 
 from __future__ import annotations
 

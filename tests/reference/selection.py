@@ -1,4 +1,6 @@
-"""K-Center's greedy rule and herding on lists of points, by looking at every candidate at every turn."""
+"""K-Center's greedy rule and herding on lists of points, by looking at every candidate at every
+turn.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,21 @@ def mean(points: Sequence[Point]) -> list[float]:
 
 
 def k_center(points: Sequence[Point], count: int) -> list[int]:
-    """The point nearest the mean; then, again and again, the one whose nearest chosen point is farthest."""
+    """The point nearest the mean; then, again and again, the one whose nearest chosen point is
+    farthest.
+    """
     centre = mean(points)
     chosen = [min(range(len(points)), key=lambda index: squared_distance(points[index], centre))]
     while len(chosen) < count:
         left = [index for index in range(len(points)) if index not in chosen]
-        chosen.append(max(left, key=lambda index: min(squared_distance(points[index], points[other]) for other in chosen)))
+        chosen.append(
+            max(
+                left,
+                key=lambda index: min(
+                    squared_distance(points[index], points[other]) for other in chosen
+                ),
+            )
+        )
     return chosen
 
 
@@ -31,5 +42,12 @@ def herding(points: Sequence[Point], count: int) -> list[int]:
     chosen: list[int] = []
     while len(chosen) < count:
         left = [index for index in range(len(points)) if index not in chosen]
-        chosen.append(min(left, key=lambda index: squared_distance(mean([points[other] for other in [*chosen, index]]), centre)))
+        chosen.append(
+            min(
+                left,
+                key=lambda index: squared_distance(
+                    mean([points[other] for other in [*chosen, index]]), centre
+                ),
+            )
+        )
     return chosen

@@ -1,4 +1,6 @@
-"""Ablations: one field of a method varied, all else the same. Found from the records by their fields, whichever field it is."""
+"""Ablations: one field of a method varied, all else the same. Found from the records by their
+fields, whichever field it is.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,15 @@ from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_points, figure
 from dcbench.report.figures.drawing import COLUMN_INCHES, Drawing, legend_below, look, panels, tidy
 from dcbench.report.frames import frame
 from dcbench.report.variants import DEFAULT, by_set, settings_of
-from dcbench.report.words import accuracy_words, canonical, named, one_line, plain, protocol_words, title
+from dcbench.report.words import (
+    accuracy_words,
+    canonical,
+    named,
+    one_line,
+    plain,
+    protocol_words,
+    title,
+)
 from dcbench.studies import comparable
 
 if TYPE_CHECKING:
@@ -29,12 +39,15 @@ _WIDE = 8  # numbers whose ends differ by this factor stand on a logarithmic axi
 
 @dataclass(frozen=True)
 class Ablation:
-    """The records of one method in which ``field`` has several values and the rest is the same, in groups of one budget and rest."""
+    """The records of one method in which ``field`` has several values and the rest is the same, in
+    groups of one budget and rest.
+    """
 
     board: Board
     method: str
     field: str
-    groups: Mapping[tuple[int | None, str], Mapping[str, tuple[EvaluationRecord, ...]]]  # budget, rest: value: records
+    # budget, rest: value: records
+    groups: Mapping[tuple[int | None, str], Mapping[str, tuple[EvaluationRecord, ...]]]
 
 
 def ablations(records: Iterable[StoredRecord]) -> list[Ablation]:
@@ -56,19 +69,33 @@ def ablation_drawings(records: Iterable[StoredRecord]) -> list[Drawing]:
     return [_drawing(ablation) for ablation in ablations(records)]
 
 
-def _groups(records: Sequence[EvaluationRecord], field: str) -> dict[tuple[int | None, str], dict[str, tuple[EvaluationRecord, ...]]]:
-    found: dict[tuple[int | None, str], dict[tuple[str, str], list[EvaluationRecord]]] = defaultdict(lambda: defaultdict(list))
+def _groups(
+    records: Sequence[EvaluationRecord], field: str
+) -> dict[tuple[int | None, str], dict[str, tuple[EvaluationRecord, ...]]]:
+    found: dict[tuple[int | None, str], dict[tuple[str, str], list[EvaluationRecord]]] = (
+        defaultdict(lambda: defaultdict(list))
+    )
     for record, rest in zip(records, _rests(records, field), strict=True):
         found[record.ipc, rest][_value(record, field), record.artifact_hash].append(record)
-    varied = {key: cases for key, cases in found.items() if len({_own(record, field) for own in cases.values() for record in own}) > 1}
+    varied = {
+        key: cases
+        for key, cases in found.items()
+        if len({_own(record, field) for own in cases.values() for record in own}) > 1
+    }
     return {key: _by_value(cases) for key, cases in varied.items()}
 
 
-def _by_value(cases: Mapping[tuple[str, str], Sequence[EvaluationRecord]]) -> dict[str, tuple[EvaluationRecord, ...]]:
-    """The cases by their values; the hash speaks where one value has several artifacts that nothing else tells apart."""
+def _by_value(
+    cases: Mapping[tuple[str, str], Sequence[EvaluationRecord]],
+) -> dict[str, tuple[EvaluationRecord, ...]]:
+    """The cases by their values; the hash speaks where one value has several artifacts that nothing
+    else tells apart.
+    """
     artifacts = Counter(value for value, _ in cases)
     return {
-        value if artifacts[value] == 1 else canonical(f"{_read(value)} (artifact {made})"): tuple(own)
+        value if artifacts[value] == 1 else canonical(f"{_read(value)} (artifact {made})"): tuple(
+            own
+        )
         for (value, made), own in cases.items()
     }
 
@@ -76,8 +103,15 @@ def _by_value(cases: Mapping[tuple[str, str], Sequence[EvaluationRecord]]) -> di
 def _rests(records: Sequence[EvaluationRecord], field: str) -> list[str]:
     """Whatever else decides each record's images, as JSON."""
     compared = [comparable(record.method, record.fields, field) for record in records]
-    others = [{name: value for name, value in fields.items() if name != field} for fields in compared]
-    return [canonical(own) for own in settings_of([replace(record, fields=rest) for record, rest in zip(records, others, strict=True)])]
+    others = [
+        {name: value for name, value in fields.items() if name != field} for fields in compared
+    ]
+    return [
+        canonical(own)
+        for own in settings_of(
+            [replace(record, fields=rest) for record, rest in zip(records, others, strict=True)]
+        )
+    ]
 
 
 def _own(record: EvaluationRecord, field: str) -> str:
@@ -85,7 +119,9 @@ def _own(record: EvaluationRecord, field: str) -> str:
 
 
 def _value(record: EvaluationRecord, field: str) -> str:
-    """The field's value as JSON; with its factor, where that counts as the default's: the same value may stand there with the default's."""
+    """The field's value as JSON; with its factor, where that counts as the default's: the same
+    value may stand there with the default's.
+    """
     if comparable(record.method, record.fields, field) is record.fields:
         return _own(record, field)
     return canonical(f"{record.fields[field]}{_SCALE}{record.fields['scale']:g})")
@@ -95,14 +131,27 @@ def ablation_data(ablation: Ablation) -> pd.DataFrame:
     """One row for each value of the field in each group; ``x`` is where it stands."""
     values = sorted({value for cases in ablation.groups.values() for value in cases}, key=_order)
     numeric = all(_number(value) is not None for value in values)
-    places = {value: _number(value) if numeric else float(place) for place, value in enumerate(values)}
+    places = {
+        value: _number(value) if numeric else float(place) for place, value in enumerate(values)
+    }
     names = _series([rest for _, rest in ablation.groups])
     rows = [
-        {"ipc": ipc, "series": names[rest], "value": _read(value), "x": places[value], **figures_of(by_set(own))}
+        {
+            "ipc": ipc,
+            "series": names[rest],
+            "value": _read(value),
+            "x": places[value],
+            **figures_of(by_set(own)),
+        }
         for (ipc, rest), cases in ablation.groups.items()
         for value, own in cases.items()
     ]
-    return frame(sorted(rows, key=lambda row: (row["ipc"] is None, row["ipc"] or 0, row["series"], row["x"])), _COLUMNS)
+    return frame(
+        sorted(
+            rows, key=lambda row: (row["ipc"] is None, row["ipc"] or 0, row["series"], row["x"])
+        ),
+        _COLUMNS,
+    )
 
 
 def _series(rests: Sequence[str]) -> dict[str, str]:
@@ -110,7 +159,10 @@ def _series(rests: Sequence[str]) -> dict[str, str]:
     read: dict[str, dict[str, str]] = {rest: json.loads(rest) for rest in rests}
     names = sorted({name for each in read.values() for name in each})
     varied = [name for name in names if len({each.get(name) for each in read.values()}) > 1]
-    return {rest: ", ".join(f"{name}={plain(each[name])}" for name in varied if name in each) for rest, each in read.items()}
+    return {
+        rest: ", ".join(f"{name}={plain(each[name])}" for name in varied if name in each)
+        for rest, each in read.items()
+    }
 
 
 def _drawing(ablation: Ablation) -> Drawing:
@@ -123,13 +175,25 @@ def _drawing(ablation: Ablation) -> Drawing:
     if any(_SCALE in value for value in data["value"]):
         caption += " Where a scale is said, the factor before the loss is one with which the first step goes as far as the default's."
     if DEFAULT in set(data["value"]):
-        caption += f" {DEFAULT.capitalize()}: the record is silent on the field, which is at its default."
-    name = named("ablation", board.dataset, ablation.method, ablation.field, str(board.protocol.get("name", "")), board.key)
+        caption += (
+            f" {DEFAULT.capitalize()}: the record is silent on the field, which is at its default."
+        )
+    name = named(
+        "ablation",
+        board.dataset,
+        ablation.method,
+        ablation.field,
+        str(board.protocol.get("name", "")),
+        board.key,
+    )
     return Drawing(name, caption, data, lambda: _draw(data, ablation.field))
 
 
 def _draw(data: pd.DataFrame, field: str) -> Figure:
-    budgets = in_order(None if ipc is None else int(ipc) for ipc in data["ipc"].astype(object).where(data["ipc"].notna(), None))
+    budgets = in_order(
+        None if ipc is None else int(ipc)
+        for ipc in data["ipc"].astype(object).where(data["ipc"].notna(), None)
+    )
     figure, axes = panels(len(budgets), 2.3, COLUMN_INCHES * (1 if len(budgets) < 3 else 2))
     series = list(dict.fromkeys(data["series"]))
     for panel, ipc in zip(axes, budgets, strict=True):
@@ -137,7 +201,13 @@ def _draw(data: pd.DataFrame, field: str) -> Figure:
         for number, name in enumerate(series):
             points = own[own["series"] == name]
             if not points.empty:
-                draw_points(panel, points, look(number, len(series)) | ({} if _is_numeric(data) else {"linestyle": "none"}), name)
+                draw_points(
+                    panel,
+                    points,
+                    look(number, len(series))
+                    | ({} if _is_numeric(data) else {"linestyle": "none"}),
+                    name,
+                )
         panel.set_title("no budget" if ipc is None else f"IPC {ipc}")
         _mark(panel, data)
         panel.set_xlabel(one_line(field))

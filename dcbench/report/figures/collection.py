@@ -16,7 +16,9 @@ from dcbench.report.figures.traces import trace_drawings
 
 
 def draw_plots(found: RecordsFound, root: Path) -> list[Drawing]:
-    """Accuracy against storage, what was varied, searches, traces and embeddings; pictures are looked for below ``root``."""
+    """Accuracy against storage, what was varied, searches, traces and embeddings; pictures are
+    looked for below ``root``.
+    """
     return [
         *storage_drawings(found.records),
         *ablation_drawings(found.records),
@@ -33,5 +35,7 @@ def draw_figures(found: RecordsFound, root: Path) -> list[Drawing]:
 
 
 def write_figures(found: RecordsFound, root: Path, folder: Path) -> list[Path]:
-    """Write each figure to ``folder``: PDF, PNG, its data, its caption; raises StorageError where the disk refuses."""
+    """Write each figure to ``folder``: PDF, PNG, its data, its caption; raises StorageError where
+    the disk refuses.
+    """
     return [path for drawing in draw_figures(found, root) for path in drawing.save(folder)]

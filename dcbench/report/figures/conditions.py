@@ -1,4 +1,6 @@
-"""The same sets under several conditions of evaluation: other augmentations, other networks. Never a ranking across them."""
+"""The same sets under several conditions of evaluation: other augmentations, other networks. Never
+a ranking across them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 
 Condition = Literal["augment", "network"]
 _COLUMNS = ("series", "condition", "x", *FIGURES)
-_TOLD_BY: dict[Condition, tuple[str, ...]] = {"augment": ("augment",), "network": ("network", "normalisation", "augment")}
+_TOLD_BY: dict[Condition, tuple[str, ...]] = {
+    "augment": ("augment",),
+    "network": ("network", "normalisation", "augment"),
+}
 _ORDER = ("none", "autoaugment", "randaugment", "dsa", "convnet", "alexnet", "vgg11", "resnet18")
 _SPREAD = 0.12  # between series at one place, so that bars do not cover each other
 
@@ -60,7 +65,9 @@ def _shared(record: EvaluationRecord, condition: Condition) -> str:
     return canonical([record.dataset, record.dataset_revision, record.ipc, protocol, other])
 
 
-def _under_several(records: Sequence[EvaluationRecord], condition: Condition) -> list[EvaluationRecord]:
+def _under_several(
+    records: Sequence[EvaluationRecord], condition: Condition
+) -> list[EvaluationRecord]:
     met: dict[tuple[object, ...], set[str]] = defaultdict(set)
     for record in records:
         met[record.which_set].add(getattr(record, condition))
@@ -69,7 +76,9 @@ def _under_several(records: Sequence[EvaluationRecord], condition: Condition) ->
 
 def comparison_data(comparison: Comparison) -> pd.DataFrame:
     """One row for each method and value of the condition."""
-    values = sorted({getattr(record, comparison.condition) for record in comparison.records}, key=_place)
+    values = sorted(
+        {getattr(record, comparison.condition) for record in comparison.records}, key=_place
+    )
     cells: dict[tuple[str, str], list[EvaluationRecord]] = defaultdict(list)
     for record, label in zip(comparison.records, labels(comparison.records), strict=True):
         cells[label, getattr(record, comparison.condition)].append(record)
@@ -103,7 +112,9 @@ def _drawing(comparison: Comparison) -> Drawing:
         f" {INTERVALS}. Methods are ranked within one {what} only."
     )
     key = hashlib.sha256(comparison.key.encode()).hexdigest()[:8]
-    name = named(f"{what}s", record.dataset, f"ipc{record.ipc}" if record.ipc else "whole", protocol, key)
+    name = named(
+        f"{what}s", record.dataset, f"ipc{record.ipc}" if record.ipc else "whole", protocol, key
+    )
     return Drawing(name, caption, data, lambda: _draw(data, what))
 
 

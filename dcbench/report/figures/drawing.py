@@ -20,15 +20,40 @@ if TYPE_CHECKING:
 
 COLUMN_INCHES, PAGE_INCHES = 3.5, 7.16  # one and two columns of a journal
 _DPI = 220
-_LETTER_INCHES, _SAMPLE_INCHES = 0.06, 0.5  # of a legend: a letter of its names; a sample with the space around it
+# of a legend: a letter of its names; a sample with the space around it
+_LETTER_INCHES, _SAMPLE_INCHES = 0.06, 0.5
 _LINE_INCHES = 0.15  # and a line
 _MARKERS = "oDs^vPX*<>"
 _DASHES = ("-", "--", "-.", ":")
 _STYLE: Mapping[str, Any] = {
-    **{"font.size": 8, "axes.labelsize": 8, "axes.titlesize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 7},
-    **{"axes.linewidth": 0.6, "grid.linewidth": 0.4, "lines.linewidth": 1.0, "lines.markersize": 4, "legend.frameon": False},
-    **{"xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.major.size": 3, "ytick.major.size": 3, "pdf.fonttype": 42},
-    **{"axes.titleweight": "normal", "font.family": ["DejaVu Sans"], "axes.unicode_minus": True, "text.parse_math": False},
+    **{
+        "font.size": 8,
+        "axes.labelsize": 8,
+        "axes.titlesize": 8,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "legend.fontsize": 7,
+    },
+    **{
+        "axes.linewidth": 0.6,
+        "grid.linewidth": 0.4,
+        "lines.linewidth": 1.0,
+        "lines.markersize": 4,
+        "legend.frameon": False,
+    },
+    **{
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.major.size": 3,
+        "ytick.major.size": 3,
+        "pdf.fonttype": 42,
+    },
+    **{
+        "axes.titleweight": "normal",
+        "font.family": ["DejaVu Sans"],
+        "axes.unicode_minus": True,
+        "text.parse_math": False,
+    },
 }
 
 
@@ -51,7 +76,9 @@ class Drawing:
         return _saved(self.figure(), "png")
 
     def save(self, folder: Path) -> list[Path]:
-        """Write PDF, PNG, CSV and a LaTeX fragment with the caption; raises StorageError where the disk refuses."""
+        """Write PDF, PNG, CSV and a LaTeX fragment with the caption; raises StorageError where the
+        disk refuses.
+        """
         with _styled():
             figure = self.draw()
             figure.draw_without_rendering()
@@ -92,7 +119,9 @@ def _styled() -> Iterator[None]:
 
 
 def panels(count: int, height: float, width: float = COLUMN_INCHES) -> tuple[Figure, list[Axes]]:
-    """A figure with ``count`` panels side by side, of the height in inches; each has an axis of its own."""
+    """A figure with ``count`` panels side by side, of the height in inches; each has an axis of its
+    own.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -108,8 +137,11 @@ def tidy(panel: Axes) -> None:
     panel.set_axisbelow(True)
 
 
-def legend_below(figure: Figure, handles: Sequence[Any], names: Sequence[str], columns: int) -> None:
-    """A legend under the panels, in as many columns as fit, ``columns`` at the most; names that are wider than the figure are broken.
+def legend_below(
+    figure: Figure, handles: Sequence[Any], names: Sequence[str], columns: int
+) -> None:
+    """A legend under the panels, in as many columns as fit, ``columns`` at the most; names that are
+    wider than the figure are broken.
 
     The figure grows by what the legend takes beyond two lines.
     """
@@ -124,14 +156,25 @@ def legend_below(figure: Figure, handles: Sequence[Any], names: Sequence[str], c
 
 
 def look(number: int, count: int) -> dict[str, Any]:
-    """Of a series: a colour, darkest first, so that grey tells them apart too; a marker and a dash of its own."""
+    """Of a series: a colour, darkest first, so that grey tells them apart too; a marker and a dash
+    of its own.
+    """
     import seaborn as sns
 
     colours = sns.color_palette("viridis", max(3, count + 1))
-    return {"color": colours[number], "marker": _MARKERS[number % len(_MARKERS)], "linestyle": _DASHES[number % len(_DASHES)]}
+    return {
+        "color": colours[number],
+        "marker": _MARKERS[number % len(_MARKERS)],
+        "linestyle": _DASHES[number % len(_DASHES)],
+    }
 
 
 def _saved(figure: Figure, ending: str) -> bytes:
     stream = io.BytesIO()
-    figure.savefig(stream, format=ending, dpi=_DPI, metadata={"CreationDate": None} if ending == "pdf" else {"Software": None})
+    figure.savefig(
+        stream,
+        format=ending,
+        dpi=_DPI,
+        metadata={"CreationDate": None} if ending == "pdf" else {"Software": None},
+    )
     return stream.getvalue()

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _IN_ROW, _MOST_INCHES = 4, 9.0  # at least, where there are as many; of height
-_FONT_SIZE, _LETTER_INCHES, _FEWEST_LETTERS, _MOST_LINES = 7, 0.06, 16, 8  # of titles; about how wide a letter is; in a line
+# of titles; about how wide a letter is; in a line
+_FONT_SIZE, _LETTER_INCHES, _FEWEST_LETTERS, _MOST_LINES = 7, 0.06, 16, 8
 _COLUMNS = ("title", "file", "sha256")
 
 
@@ -37,28 +38,40 @@ class Shown:
 
 
 def grid_drawings(records: Iterable[StoredRecord], root: Path) -> list[Drawing]:
-    """For each data set and budget the images of every method that has a picture; one set of each, that of the lowest seed."""
+    """For each data set and budget the images of every method that has a picture; one set of each,
+    that of the lowest seed.
+    """
     groups: dict[tuple[str, str, int | None], list[StoredRecord]] = defaultdict(list)
     for stored in records:
-        groups[stored.record.dataset, stored.record.dataset_revision, stored.record.ipc].append(stored)
+        groups[stored.record.dataset, stored.record.dataset_revision, stored.record.ipc].append(
+            stored
+        )
     drawn = []
     for (dataset, revision, ipc), members in sorted(
         groups.items(), key=lambda group: (*group[0][:2], group[0][2] is None, group[0][2] or 0)
     ):
-        rows = entries(members, STUDIES["table3"].methods)  # whatever judged them: the same set has the same images
+        # whatever judged them: the same set has the same images
+        rows = entries(members, STUDIES["table3"].methods)
         titles, usual = _titles(rows)
         budget = "without a budget" if ipc is None else f"at IPC {ipc}"
         how = "a class in each row, in pixel space, whitening undone; the lowest seed of each method; the same picture once"
         name = named("images", dataset, f"ipc{ipc}" if ipc else "whole", revision[:8])
-        found = [(each, _first_picture(entry.records, root)) for each, entry in zip(titles, rows, strict=True)]
+        found = [
+            (each, _first_picture(entry.records, root))
+            for each, entry in zip(titles, rows, strict=True)
+        ]
         shown = [Shown(each, path) for each, path in found if path is not None]
-        drawing = pictures_drawing(name, f"Images on {title(dataset)} {budget}: {how}.{usual}", shown, root)
+        drawing = pictures_drawing(
+            name, f"Images on {title(dataset)} {budget}: {how}.{usual}", shown, root
+        )
         drawn += [drawing] if drawing is not None else []
     return drawn
 
 
 def _titles(rows: Sequence[Entry]) -> tuple[list[str], str]:
-    """What stands above each row's picture, without what most rows of its method share; and that, for the caption."""
+    """What stands above each row's picture, without what most rows of its method share; and that,
+    for the caption.
+    """
     places: dict[tuple[str, bool], list[int]] = defaultdict(list)
     for place, entry in enumerate(rows):
         places[entry.method, entry.foreign].append(place)
@@ -73,23 +86,43 @@ def _titles(rows: Sequence[Entry]) -> tuple[list[str], str]:
 
 def _first_picture(records: Sequence[StoredRecord], root: Path) -> Path | None:
     by_seed = sorted(records, key=lambda stored: (stored.record.seed or 0, str(stored.path)))
-    return next((path for stored in by_seed if (path := find_beside(stored.path, PICTURE_NAME, root)) is not None), None)
+    return next(
+        (
+            path
+            for stored in by_seed
+            if (path := find_beside(stored.path, PICTURE_NAME, root)) is not None
+        ),
+        None,
+    )
 
 
 def pictures_drawing(name: str, caption: str, shown: Sequence[Shown], root: Path) -> Drawing | None:
-    """The pictures that can be read, in rows; nothing if there are none. The same picture stands once, below all its titles.
+    """The pictures that can be read, in rows; nothing if there are none. The same picture stands
+    once, below all its titles.
 
     The data are every picture's title, its file's name and checksum.
     """
-    read = [(each, content) for each in shown if inside(root, each.path) and isinstance(content := read_png(each.path), bytes)]
+    read = [
+        (each, content)
+        for each in shown
+        if inside(root, each.path) and isinstance(content := read_png(each.path), bytes)
+    ]
     if not read:
         return None
     titles: dict[bytes, list[str]] = defaultdict(list)
     for each, content in read:
         titles[content].append(each.title)
-    rows = [(each.title, str(each.path.relative_to(root)), hashlib.sha256(content).hexdigest()) for each, content in read]
+    rows = [
+        (each.title, str(each.path.relative_to(root)), hashlib.sha256(content).hexdigest())
+        for each, content in read
+    ]
     data = frame([dict(zip(_COLUMNS, row, strict=True)) for row in rows], _COLUMNS)
-    return Drawing(name, caption, data, lambda: _draw([(", ".join(own), content) for content, own in titles.items()]))
+    return Drawing(
+        name,
+        caption,
+        data,
+        lambda: _draw([(", ".join(own), content) for content, own in titles.items()]),
+    )
 
 
 def _draw(pictures: Sequence[tuple[str, bytes]]) -> Figure:
@@ -121,10 +154,15 @@ class _Arrangement:
 
 
 def _arranged(words: Sequence[str], tall: float) -> _Arrangement:
-    """As many in a row as make the pictures largest, as few as do; ``tall``: a picture's height by its width."""
+    """As many in a row as make the pictures largest, as few as do; ``tall``: a picture's height by
+    its width.
+    """
     fewest = min(len(words), _IN_ROW if tall <= 2 else 3 * _IN_ROW)
-    most = min(len(words), int(PAGE_INCHES / (_FEWEST_LETTERS * _LETTER_INCHES)))  # more would tear the titles' words
-    arrangements = [_in_columns(columns, words, tall) for columns in range(fewest, max(fewest, most) + 1)]
+    # more would tear the titles' words
+    most = min(len(words), int(PAGE_INCHES / (_FEWEST_LETTERS * _LETTER_INCHES)))
+    arrangements = [
+        _in_columns(columns, words, tall) for columns in range(fewest, max(fewest, most) + 1)
+    ]
     return max(arrangements, key=lambda laid: (laid.side, -laid.columns))
 
 
@@ -135,13 +173,21 @@ def _in_columns(columns: int, words: Sequence[str], tall: float) -> _Arrangement
     above = 0.13 + 0.12 * lines
     room = _MOST_INCHES / rows - above  # for a picture's height
     side = _width(columns) / columns
-    return _Arrangement(columns, rows, titles, min(side, room / tall), rows * (above + min(tall * side, room)))
+    return _Arrangement(
+        columns, rows, titles, min(side, room / tall), rows * (above + min(tall * side, room))
+    )
 
 
 def _in_lines(words: str, letters: int) -> str:
     """``words`` in lines of so many letters; a setting too long for one is broken behind its name."""
-    broken = " ".join(word if len(word) <= letters else word.replace("=", "=\0 ") for word in words.split(" "))
-    return textwrap.fill(broken, letters, max_lines=_MOST_LINES, placeholder="...").replace("\0 ", "").replace("\0", "")
+    broken = " ".join(
+        word if len(word) <= letters else word.replace("=", "=\0 ") for word in words.split(" ")
+    )
+    return (
+        textwrap.fill(broken, letters, max_lines=_MOST_LINES, placeholder="...")
+        .replace("\0 ", "")
+        .replace("\0", "")
+    )
 
 
 def _width(columns: int) -> float:

@@ -1,4 +1,6 @@
-"""Scatter plots of searches, as the paper's Figures 7 and 8: accuracy on the proxy against the truth, a panel for each proxy."""
+"""Scatter plots of searches, as the paper's Figures 7 and 8: accuracy on the proxy against the
+truth, a panel for each proxy.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ _COLUMNS = ("proxy", "architecture", "proxy_accuracy", "truth", "top")
 
 
 def search_drawings(searches: Iterable[StoredSearch]) -> list[Drawing]:
-    """For each group that may be compared two plots, over all architectures and over the top share alone."""
+    """For each group that may be compared two plots, over all architectures and over the top share
+    alone.
+    """
     drawn = []
     for board in search_boards(searches):
         points = scatter_points(board)
@@ -32,19 +36,41 @@ def search_drawings(searches: Iterable[StoredSearch]) -> list[Drawing]:
         said = search_caption(board.first, [stored.record for stored in board.searches])
         share = f"the top {100 * board.first.top:g} % by truth"
         everything = f"All architectures, {share} as diamonds. {said}"
-        drawn.append(Drawing(f"{board.name}-scatter", everything, points, partial(_draw, board, points, only_top=False)))
-        drawn.append(Drawing(f"{board.name}-scatter-top", f"Only {share}. {said}", best, partial(_draw, board, best, only_top=True)))
+        drawn.append(
+            Drawing(
+                f"{board.name}-scatter",
+                everything,
+                points,
+                partial(_draw, board, points, only_top=False),
+            )
+        )
+        drawn.append(
+            Drawing(
+                f"{board.name}-scatter-top",
+                f"Only {share}. {said}",
+                best,
+                partial(_draw, board, best, only_top=True),
+            )
+        )
     return drawn
 
 
 def scatter_points(board: SearchBoard) -> pd.DataFrame:
-    """One row per proxy and architecture that has both figures; ``top`` marks the best share by truth. Fractions."""
+    """One row per proxy and architecture that has both figures; ``top`` marks the best share by
+    truth. Fractions.
+    """
     rows = []
     for label, stored in zip(board.labels, board.searches, strict=True):
         ranked = stored.record.ranked
         names = sorted(ranked)
-        top = {names[place] for place in top_members([ranked[name][1] for name in names], stored.record.top)}
-        rows += [dict(zip(_COLUMNS, (label, name, *ranked[name], name in top), strict=True)) for name in names]
+        top = {
+            names[place]
+            for place in top_members([ranked[name][1] for name in names], stored.record.top)
+        }
+        rows += [
+            dict(zip(_COLUMNS, (label, name, *ranked[name], name in top), strict=True))
+            for name in names
+        ]
     return frame(rows, _COLUMNS)
 
 
@@ -73,9 +99,14 @@ def _draw(board: SearchBoard, points: pd.DataFrame, only_top: bool) -> Figure:
 
 def _scatter(panel: Axes, points: pd.DataFrame) -> None:
     """Grey rings, and black diamonds for the top share: told apart without colour."""
-    for name, chosen, style in (("others", ~points["top"], _RING), ("top", points["top"], _DIAMOND)):
+    for name, chosen, style in (
+        ("others", ~points["top"], _RING),
+        ("top", points["top"], _DIAMOND),
+    ):
         own = points[chosen]
-        panel.scatter(100 * own["proxy_accuracy"], 100 * own["truth"], linewidths=0.6, label=name, **style)
+        panel.scatter(
+            100 * own["proxy_accuracy"], 100 * own["truth"], linewidths=0.6, label=name, **style
+        )
     tidy(panel)
 
 

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_VALUE, _REAL_VALUE, _LABEL = 4, 1, 8  # bytes: float32 of a synthetic set, a byte of real data kept whole, int64
+# bytes: float32 of a synthetic set, a byte of real data kept whole, int64
+_VALUE, _REAL_VALUE, _LABEL = 4, 1, 8
 _FEWEST_SIZES = 2  # one size has no curve
 _COLUMNS = ("series", "ipc", "x", *FIGURES)
 
 
 def stored_bytes(record: EvaluationRecord) -> int | None:
-    """Images as the artifact holds them, with a class for each: records do not say which sets have soft labels.
+    """Images as the artifact holds them, with a class for each: records do not say which sets have
+    soft labels.
 
     Nothing for data whose size is not declared here.
     """
@@ -36,12 +38,20 @@ def stored_bytes(record: EvaluationRecord) -> int | None:
     if known is None:
         return None
     values = int(np.prod(known.shape))
-    return record.budget_images * (values * (_REAL_VALUE if record.ipc is None else _VALUE) + _LABEL)
+    return record.budget_images * (
+        values * (_REAL_VALUE if record.ipc is None else _VALUE) + _LABEL
+    )
 
 
 def storage_drawings(records: Iterable[StoredRecord]) -> list[Drawing]:
-    """For each group that may be compared and has a method of several budgets: accuracy against the bytes that the set takes."""
-    return [drawing for board in boards(records, STUDIES["table3"].methods) if (drawing := _drawing(board)) is not None]
+    """For each group that may be compared and has a method of several budgets: accuracy against the
+    bytes that the set takes.
+    """
+    return [
+        drawing
+        for board in boards(records, STUDIES["table3"].methods)
+        if (drawing := _drawing(board)) is not None
+    ]
 
 
 def _drawing(board: Board) -> Drawing | None:
@@ -54,20 +64,32 @@ def _drawing(board: Board) -> Drawing | None:
         " (images as float32 and a class for each as int64; a set without a budget, one byte for a value)"
         f" on {title(board.dataset)}, by protocol {one_line(str(board.protocol.get('name', '')))} ({conditions}); {INTERVALS}."
     )
-    name = named("storage", board.dataset, str(board.protocol.get("name", "")), board.network, board.augment, board.key)
+    name = named(
+        "storage",
+        board.dataset,
+        str(board.protocol.get("name", "")),
+        board.network,
+        board.augment,
+        board.key,
+    )
     return Drawing(name, caption, data, lambda: _draw(data))
 
 
 def _data(board: Board) -> pd.DataFrame:
     rows = []
-    for entry, name in zip(board.entries, numbered([entry.label for entry in board.entries]), strict=True):
+    for entry, name in zip(
+        board.entries, numbered([entry.label for entry in board.entries]), strict=True
+    ):
         sizes: dict[tuple[int | None, int], list[EvaluationRecord]] = defaultdict(list)
         for record in (each.record for each in entry.records):
             stored = stored_bytes(record)
             if stored is not None:
                 sizes[record.ipc, stored].append(record)
         in_order = sorted(sizes.items(), key=lambda size: size[0][1])
-        rows += [{"series": name, "ipc": ipc, "x": stored, **figures_of(by_set(own))} for (ipc, stored), own in in_order]
+        rows += [
+            {"series": name, "ipc": ipc, "x": stored, **figures_of(by_set(own))}
+            for (ipc, stored), own in in_order
+        ]
     return frame(rows, _COLUMNS)
 
 
@@ -76,8 +98,13 @@ def _draw(data: pd.DataFrame) -> Figure:
     draw_series(figure, panel, data, 3)
     panel.set_xscale("log")
     budgets = data.drop_duplicates("x").sort_values("x")
-    names = ["no budget" if ipc is None else f"IPC {ipc}" for ipc in budgets["ipc"].astype(object).where(budgets["ipc"].notna(), None)]
-    sizes = [f"{size(float(count))}\n{name}" for count, name in zip(budgets["x"], names, strict=True)]
+    names = [
+        "no budget" if ipc is None else f"IPC {ipc}"
+        for ipc in budgets["ipc"].astype(object).where(budgets["ipc"].notna(), None)
+    ]
+    sizes = [
+        f"{size(float(count))}\n{name}" for count, name in zip(budgets["x"], names, strict=True)
+    ]
     panel.set_xticks(budgets["x"].astype(float), labels=sizes)
     panel.minorticks_off()
     panel.set_xlabel("stored")

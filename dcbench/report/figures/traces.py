@@ -26,30 +26,51 @@ _MOST_PICTURES = 6
 
 
 def trace_drawings(traces: Iterable[StoredTrace], root: Path) -> list[Drawing]:
-    """For each group that may be compared the accuracy over steps; for each trace whose pictures are there, the images over steps."""
+    """For each group that may be compared the accuracy over steps; for each trace whose pictures
+    are there, the images over steps.
+    """
     groups: dict[str, list[StoredTrace]] = defaultdict(list)
     for stored in traces:
         groups[_shared(stored.record)].append(stored)
     drawn = []
     for key, members in sorted(groups.items()):
         drawn.append(_accuracy_drawing(key, [stored.record for stored in members]))
-        drawn += [drawing for stored in members if (drawing := _images_drawing(stored, root)) is not None]
+        drawn += [
+            drawing for stored in members if (drawing := _images_drawing(stored, root)) is not None
+        ]
     return drawn
 
 
 def trace_data(records: Sequence[TraceRecord]) -> pd.DataFrame:
-    """One row for each method and step, over the sets that have it; of a set that several traces judge there, the most networks."""
+    """One row for each method and step, over the sets that have it; of a set that several traces
+    judge there, the most networks.
+    """
     cells: dict[tuple[str, int], dict[Hashable, tuple[float, ...]]] = defaultdict(dict)
     for record, label in zip(records, labels(records), strict=True):
         for point in record.points:
             own = cells[label, point.step]
             own[one_set(record)] = max(own.get(one_set(record), ()), point.accuracies, key=len)
-    return frame([{"series": label, "x": step, **figures_of(sets)} for (label, step), sets in sorted(cells.items())], _COLUMNS)
+    return frame(
+        [
+            {"series": label, "x": step, **figures_of(sets)}
+            for (label, step), sets in sorted(cells.items())
+        ],
+        _COLUMNS,
+    )
 
 
 def _shared(record: TraceRecord) -> str:
     protocol = compared_protocol(record.protocol)
-    return canonical([record.dataset, record.dataset_revision, record.ipc, protocol, record.network, record.augment])
+    return canonical(
+        [
+            record.dataset,
+            record.dataset_revision,
+            record.ipc,
+            protocol,
+            record.network,
+            record.augment,
+        ]
+    )
 
 
 def _accuracy_drawing(key: str, records: Sequence[TraceRecord]) -> Drawing:
@@ -62,7 +83,13 @@ def _accuracy_drawing(key: str, records: Sequence[TraceRecord]) -> Drawing:
         f" {one_line(str(record.protocol.get('name', '')))} ({conditions}); {INTERVALS}."
     )
     checksum = hashlib.sha256(key.encode()).hexdigest()[:8]
-    name = named("trace", record.dataset, f"ipc{record.ipc}" if record.ipc else "", str(record.protocol.get("name", "")), checksum)
+    name = named(
+        "trace",
+        record.dataset,
+        f"ipc{record.ipc}" if record.ipc else "",
+        str(record.protocol.get("name", "")),
+        checksum,
+    )
     return Drawing(name, caption, data, lambda: _draw(data))
 
 
@@ -76,14 +103,21 @@ def _draw(data: pd.DataFrame) -> Figure:
 def _images_drawing(stored: StoredTrace, root: Path) -> Drawing | None:
     record = stored.record
     chosen = _spread(len(record.points))
-    shown = [Shown(f"step {record.points[place].step}", stored.path.parent / record.points[place].image) for place in chosen]
+    shown = [
+        Shown(f"step {record.points[place].step}", stored.path.parent / record.points[place].image)
+        for place in chosen
+    ]
     checksum = hashlib.sha256(canonical([*map(str, record.identity)]).encode()).hexdigest()[:8]
     name = named("images-over-steps", record.dataset, record.method, checksum)
-    return pictures_drawing(name, f"The images of {record.label} over the steps of its distillation.", shown, root)
+    return pictures_drawing(
+        name, f"The images of {record.label} over the steps of its distillation.", shown, root
+    )
 
 
 def _spread(count: int) -> list[int]:
     """At most six places, the first and the last among them."""
     if count <= _MOST_PICTURES:
         return list(range(count))
-    return sorted({round(place * (count - 1) / (_MOST_PICTURES - 1)) for place in range(_MOST_PICTURES)})
+    return sorted(
+        {round(place * (count - 1) / (_MOST_PICTURES - 1)) for place in range(_MOST_PICTURES)}
+    )

@@ -20,21 +20,39 @@ class Album:
         self._places: dict[Path, str] = {}
 
     def show(self, record: Path, label: str) -> Markup | None:
-        """The picture beside ``record``, a link to where it stands already, or why it is not shown; nothing where there is none."""
+        """The picture beside ``record``, a link to where it stands already, or why it is not shown;
+        nothing where there is none.
+        """
         path = find_beside(record, PICTURE_NAME, self.root)
         if path is None:
             return None
         if path in self._places:
-            return element("p", element("a", f"Its images are shown further up: {label}", href=f"#{self._places[path]}"), class_="quiet")
+            return element(
+                "p",
+                element(
+                    "a", f"Its images are shown further up: {label}", href=f"#{self._places[path]}"
+                ),
+                class_="quiet",
+            )
         picture = read_png(path)
         if isinstance(picture, str):
             return element("p", f"No picture: {picture}.", class_="warning")
         if len(picture) > self.left:
-            return element("p", f"No picture: those above it fill the page already; it is in {self._named(path)}.", class_="quiet")
+            return element(
+                "p",
+                f"No picture: those above it fill the page already; it is in {self._named(path)}.",
+                class_="quiet",
+            )
         self.left -= len(picture)
         self._places[path] = f"images-{len(self._places)}"
         image = embedded(picture, f"Images of {label}, a class in each row")
-        return element("figure", image, element("figcaption", "A class in each row"), id=self._places[path], class_="images")
+        return element(
+            "figure",
+            image,
+            element("figcaption", "A class in each row"),
+            id=self._places[path],
+            class_="images",
+        )
 
     def _named(self, path: Path) -> str:
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else path.name

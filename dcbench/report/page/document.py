@@ -1,4 +1,6 @@
-"""The whole page: one file that needs no network, and in which nothing but the package's own script can run."""
+"""The whole page: one file that needs no network, and in which nothing but the package's own script
+can run.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ _ALL = "all"
 
 
 def write_page(found: RecordsFound, root: Path, folder: Path) -> Path:
-    """Write the page of all records below ``root`` to ``folder``; raises StorageError if the disk refuses."""
+    """Write the page of all records below ``root`` to ``folder``; raises StorageError if the disk
+    refuses.
+    """
     path = folder / PAGE_NAME
     write_bytes(path, to_html(found, root).encode())
     return path
@@ -41,9 +45,18 @@ def to_html(found: RecordsFound, root: Path) -> str:
     body = element(
         "body",
         element("a", "Skip to the leaderboards", href="#boards", class_="skip"),
-        element("header", element("h1", "Dataset distillation, compared"), element("p", _counts(found))),
+        element(
+            "header", element("h1", "Dataset distillation, compared"), element("p", _counts(found))
+        ),
         _filters(layouts) if layouts else None,
-        element("main", *_said(found, layouts), *sections, *_searches(found), _plots(found, root), id="boards"),
+        element(
+            "main",
+            *_said(found, layouts),
+            *sections,
+            *_searches(found),
+            _plots(found, root),
+            id="boards",
+        ),
         element("script", _own("page.js")),
     )
     return f"<!doctype html>\n{element('html', _head(), body, lang='en')}\n"
@@ -84,12 +97,19 @@ def _checksum(content: str) -> str:
 def _counts(found: RecordsFound) -> str:
     networks = sum(len(stored.record.networks) for stored in found.records)
     methods = len({(stored.record.method, stored.record.foreign) for stored in found.records})
-    said = (
-        f"{counted(methods, 'method')}, {counted(len(found.records), 'evaluated set')}, {counted(networks, 'network')} trained from scratch"
-    )
-    created = [*(stored.record.created for stored in found.records), *(search.record.created for search in found.searches)]
+    sets = counted(len(found.records), "evaluated set")
+    trained = f"{counted(networks, 'network')} trained from scratch"
+    said = f"{counted(methods, 'method')}, {sets}, {trained}"
+    created = [
+        *(stored.record.created for stored in found.records),
+        *(search.record.created for search in found.searches),
+    ]
     newest = max(created, default="")
-    searches = f"; {counted(len(found.searches), 'architecture search')}".replace("searchs", "searches") if found.searches else ""
+    searches = (
+        f"; {counted(len(found.searches), 'architecture search')}".replace("searchs", "searches")
+        if found.searches
+        else ""
+    )
     return f"{said}{searches}." + (f" Newest record: {newest[:10]}." if newest else "")
 
 
@@ -102,7 +122,11 @@ def _filters(layouts: Sequence[Layout]) -> Markup:
         "form",
         _choice("dataset", "Dataset", [(_ALL, "All"), *((name, title(name)) for name in datasets)]),
         _choice("ipc", "Images per class", [(_ALL, "All"), *budgets]),
-        element("label", "Method", element("input", type="search", name="method", autocomplete="off", placeholder="any")),
+        element(
+            "label",
+            "Method",
+            element("input", type="search", name="method", autocomplete="off", placeholder="any"),
+        ),
         _choice("sort", "Sort by", [("", "IPC and rank"), *sorting]),
         element("output", role="status", aria_live="polite"),
         class_="filters",
@@ -111,7 +135,15 @@ def _filters(layouts: Sequence[Layout]) -> Markup:
 
 
 def _choice(name: str, label: str, options: Sequence[tuple[str, str]]) -> Markup:
-    return element("label", label, element("select", *(element("option", shown, value=value) for value, shown in options), name=name))
+    return element(
+        "label",
+        label,
+        element(
+            "select",
+            *(element("option", shown, value=value) for value, shown in options),
+            name=name,
+        ),
+    )
 
 
 def _said(found: RecordsFound, layouts: Sequence[Layout]) -> list[Markup]:
@@ -126,7 +158,9 @@ def _said(found: RecordsFound, layouts: Sequence[Layout]) -> list[Markup]:
         said.append(element("details", summary, problems, class_="notice warning", open=True))
     if not any((found.records, found.searches, found.traces, found.embeddings)):
         said.append(element("p", "No records.", class_="notice warning"))
-    said.append(element("p", "No row fits what you chose.", class_="notice", id="nothing", hidden=True))
+    said.append(
+        element("p", "No row fits what you chose.", class_="notice", id="nothing", hidden=True)
+    )
     return said
 
 
@@ -134,12 +168,26 @@ def _searches(found: RecordsFound) -> list[Markup]:
     if not found.searches:
         return []
     sections = [table_section(table) for table in search_tables(found.searches)]
-    return [element("section", element("h2", "Architecture search"), join(*sections), class_="searches")]
+    return [
+        element("section", element("h2", "Architecture search"), join(*sections), class_="searches")
+    ]
 
 
 def _plots(found: RecordsFound, root: Path) -> Markup | None:
     drawings = draw_plots(found, root)
     if not drawings:
         return None
-    shown = [element("figure", embedded(drawing.png(), drawing.caption), element("figcaption", drawing.caption)) for drawing in drawings]
-    return element("section", element("h2", "Figures"), element("div", *shown, class_="plots"), class_="figures-of-all")
+    shown = [
+        element(
+            "figure",
+            embedded(drawing.png(), drawing.caption),
+            element("figcaption", drawing.caption),
+        )
+        for drawing in drawings
+    ]
+    return element(
+        "section",
+        element("h2", "Figures"),
+        element("div", *shown, class_="plots"),
+        class_="figures-of-all",
+    )

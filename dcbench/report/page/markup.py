@@ -1,4 +1,6 @@
-"""HTML and SVG from parts: whatever is not markup already is escaped, so that no name from a file becomes a tag."""
+"""HTML and SVG from parts: whatever is not markup already is escaped, so that no name from a file
+becomes a tag.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ import unicodedata
 
 
 class Markup(str):
-    """Text that is HTML already: made by ``element`` and ``join`` alone, or from the package's own files."""
+    """Text that is HTML already: made by ``element`` and ``join`` alone, or from the package's own
+    files.
+    """
 
     __slots__ = ()
 
@@ -19,7 +23,9 @@ def text(value: object) -> Markup:
     """``value`` as HTML shows it; control characters, and those that turn the direction of writing, become spaces."""
     if isinstance(value, Markup):
         return value
-    visible = "".join(" " if unicodedata.category(character)[0] == "C" else character for character in str(value))
+    visible = "".join(
+        " " if unicodedata.category(character)[0] == "C" else character for character in str(value)
+    )
     return Markup(html.escape(visible, quote=True))
 
 
@@ -29,8 +35,17 @@ def join(*parts: object) -> Markup:
 
 
 def element(kind: str, /, *children: object, **attributes: object) -> Markup:
-    """One element. ``class_`` is class, ``aria_label`` is aria-label; an attribute that is None or False is left out."""
-    words = [kind, *(_attribute(key, value) for key, value in attributes.items() if value is not None and value is not False)]
+    """One element. ``class_`` is class, ``aria_label`` is aria-label; an attribute that is None or
+    False is left out.
+    """
+    words = [
+        kind,
+        *(
+            _attribute(key, value)
+            for key, value in attributes.items()
+            if value is not None and value is not False
+        ),
+    ]
     opened = f"<{' '.join(words)}>"
     return Markup(opened if kind in _VOID else f"{opened}{join(*children)}</{kind}>")
 

@@ -12,7 +12,9 @@ _STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 @dataclass(frozen=True)
 class Scale:
-    """Accuracies between ``low`` and ``high`` (fractions) on a line of ``width``, with ``margin`` at both ends."""
+    """Accuracies between ``low`` and ``high`` (fractions) on a line of ``width``, with ``margin``
+    at both ends.
+    """
 
     low: float
     high: float
@@ -23,7 +25,10 @@ class Scale:
     @property
     def ticks(self) -> list[float]:
         """Round accuracies from the lowest to the highest."""
-        return [self.low + number * self.step for number in range(round((self.high - self.low) / self.step) + 1)]
+        return [
+            self.low + number * self.step
+            for number in range(round((self.high - self.low) / self.step) + 1)
+        ]
 
     def place(self, accuracy: float) -> float:
         """Where an accuracy stands; beyond the ends, at the end."""
@@ -40,7 +45,8 @@ def scale_for(accuracies: Iterable[float], width: float, margin: float) -> Scale
     found = list(accuracies)
     least, most = min(found), max(found)
     scales = (_with_step(step, least, most, width, margin) for step in _STEPS)
-    return next(scale for scale in scales if len(scale.ticks) <= _MOST_TICKS)  # the widest step fits whatever lies between 0 and 1
+    # the widest step fits whatever lies between 0 and 1
+    return next(scale for scale in scales if len(scale.ticks) <= _MOST_TICKS)
 
 
 def _with_step(step: float, least: float, most: float, width: float, margin: float) -> Scale:

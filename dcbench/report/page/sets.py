@@ -26,10 +26,19 @@ def set_article(stored: StoredRecord, scale: Scale, album: Album) -> Markup:
     networks = [record.accuracies]
     bounds = figures.shown_ci95
     words = strip_label(networks, figures.mean, bounds)
-    interval = "" if bounds is None else f" [{percent(bounds[0])}, {percent(bounds[1])}] given this set"
-    measured = f"{spread(figures.mean, figures.std)} %{interval}, {counted(figures.networks, 'network')}"
-    warnings = [element("p", element("strong", "Warning: "), warning, class_="warning") for warning in record.warnings]
-    drawing = element("div", axis(scale), strip(networks, figures.mean, bounds, scale, words), class_="strip-box")
+    interval = (
+        "" if bounds is None else f" [{percent(bounds[0])}, {percent(bounds[1])}] given this set"
+    )
+    measured = (
+        f"{spread(figures.mean, figures.std)} %{interval}, {counted(figures.networks, 'network')}"
+    )
+    warnings = [
+        element("p", element("strong", "Warning: "), warning, class_="warning")
+        for warning in record.warnings
+    ]
+    drawing = element(
+        "div", axis(scale), strip(networks, figures.mean, bounds, scale, words), class_="strip-box"
+    )
     shown = join(album.show(stored.path, record.label), _curve(stored, album.root))
     return element(
         "article",
@@ -38,7 +47,12 @@ def set_article(stored: StoredRecord, scale: Scale, album: Album) -> Markup:
         *warnings,
         drawing,
         element("div", shown, class_="drawings") if shown else None,
-        element("details", element("summary", "Provenance"), element("dl", *_provenance(stored, album.root)), class_="provenance"),
+        element(
+            "details",
+            element("summary", "Provenance"),
+            element("dl", *_provenance(stored, album.root)),
+            class_="provenance",
+        ),
         class_="set",
     )
 
@@ -48,7 +62,11 @@ def _heading(record: EvaluationRecord) -> str:
         return f"The data itself, networks of seed {record.evaluation_seed}"
     if record.seed is None:
         return f"Set {record.artifact_sha256[:8]}"
-    return f"Seed {record.seed}" + (f", networks of seed {record.evaluation_seed}" if record.evaluation_seed != record.seed else "")
+    return f"Seed {record.seed}" + (
+        f", networks of seed {record.evaluation_seed}"
+        if record.evaluation_seed != record.seed
+        else ""
+    )
 
 
 def _curve(stored: StoredRecord, root: Path) -> Markup | None:
@@ -59,7 +77,9 @@ def _curve(stored: StoredRecord, root: Path) -> Markup | None:
     if isinstance(points, str):
         return element("p", f"No learning curve: {points}.", class_="warning")
     drawn = curve(points, f"Learning curve of {stored.record.label}")
-    return drawn and element("figure", drawn, element("figcaption", "Loss of the distillation by step"))
+    return drawn and element(
+        "figure", drawn, element("figcaption", "Loss of the distillation by step")
+    )
 
 
 def _provenance(stored: StoredRecord, root: Path) -> Iterator[Markup]:
@@ -73,12 +93,16 @@ def _provenance(stored: StoredRecord, root: Path) -> Iterator[Markup]:
         "asked for by the set": _pairs(record.recipe),
         "images": f"{record.budget_images} in space {record.space}",
         "kept apart": record.holdout,
-        "data": f"{record.dataset}, revision {record.dataset_revision}" + (f" ({record.dataset_note})" if record.dataset_note else ""),
+        "data": f"{record.dataset}, revision {record.dataset_revision}"
+        + (f" ({record.dataset_note})" if record.dataset_note else ""),
         "artifact": record.artifact_hash,
         "checksum": record.artifact_sha256,
-        "distilled": made and f"{in_words(made.distill_seconds)}, {made.engine}, {made.precision}, {made.device_name}, torch {made.torch}",
+        "distilled": made
+        and f"{in_words(made.distill_seconds)}, {made.engine}, {made.precision}, {made.device_name}, torch {made.torch}",
         "distilled by code": made and made.code,
-        "resumed": "on another machine or setting than it, or work that it shares, began with" if made and made.resumed_elsewhere else "",
+        "resumed": "on another machine or setting than it, or work that it shares, began with"
+        if made and made.resumed_elsewhere
+        else "",
         "evaluated": f"{in_words(record.evaluate_seconds)}, {record.engine}, {record.precision}, {record.device_name}",
         "protocol": record.protocol_hash,
         "versions": f"dcbench {record.versions.dcbench}, torch {record.versions.torch}, Python {record.versions.python}",
@@ -93,4 +117,8 @@ def _provenance(stored: StoredRecord, root: Path) -> Iterator[Markup]:
 
 
 def _pairs(values: object) -> str:
-    return ", ".join(f"{key}={canonical(value)}" for key, value in values.items()) if isinstance(values, dict) else ""
+    return (
+        ", ".join(f"{key}={canonical(value)}" for key, value in values.items())
+        if isinstance(values, dict)
+        else ""
+    )

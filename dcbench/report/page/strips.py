@@ -1,4 +1,6 @@
-"""Strip plots: every network's accuracy as a dot, a lane for each set, the mean and its interval below."""
+"""Strip plots: every network's accuracy as a dot, a lane for each set, the mean and its interval
+below.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,13 @@ def axis(scale: Scale) -> Markup:
     return _drawing(14.0, "strip-axis", element("g", *_figures(scale, 10.0), aria_hidden="true"))
 
 
-def strip(sets: Sequence[Sequence[float]], mean: float, interval: Interval | None, scale: Scale, label: str) -> Markup:
+def strip(
+    sets: Sequence[Sequence[float]],
+    mean: float,
+    interval: Interval | None,
+    scale: Scale,
+    label: str,
+) -> Markup:
     """The drawing, with ``label`` for those who do not see it."""
     lanes = max(1, min(len(sets), _MOST_LANES))
     foot = _TOP + (lanes - 1) * _LANE + _BELOW
@@ -36,9 +44,17 @@ def strip(sets: Sequence[Sequence[float]], mean: float, interval: Interval | Non
         for number, networks in enumerate(sets)
         for accuracy in networks
     ]
-    lines = [element("line", x1=scale.place(tick), x2=scale.place(tick), y1=0, y2=height, class_="tick") for tick in scale.ticks]
+    lines = [
+        element("line", x1=scale.place(tick), x2=scale.place(tick), y1=0, y2=height, class_="tick")
+        for tick in scale.ticks
+    ]
     own_axis = element("g", *_figures(scale, height + _AXIS - 3), class_="own-axis")
-    drawn = (element("g", *lines), element("g", *dots, class_="dots"), _mean(mean, interval, scale, foot), own_axis)
+    drawn = (
+        element("g", *lines),
+        element("g", *dots, class_="dots"),
+        _mean(mean, interval, scale, foot),
+        own_axis,
+    )
     return _drawing(height, "strip", element("title", label), *drawn, label=label)
 
 
@@ -48,7 +64,11 @@ def strip_label(sets: Sequence[Sequence[float]], mean: float, interval: Interval
     counts = f"{counted(len(networks), 'network')} of {counted(len(sets), 'set')}"
     said = f"{counts}, {percent(min(networks))} to {percent(max(networks))} %"
     over = "sets" if len(sets) > 1 else "networks"
-    bounds = "" if interval is None else f", 95 % interval over {over} {percent(interval[0])} to {percent(interval[1])}"
+    bounds = (
+        ""
+        if interval is None
+        else f", 95 % interval over {over} {percent(interval[0])} to {percent(interval[1])}"
+    )
     return f"{said}; mean {percent(mean)}{bounds}"
 
 
@@ -60,14 +80,19 @@ def _mean(mean: float, interval: Interval | None, scale: Scale, y: float) -> Mar
         return element("g", diamond, class_="mean")
     low, high = (scale.place(bound) for bound in interval)
     ends = [
-        element("line", x1=scale.place(bound), x2=scale.place(bound), y1=y - 3.5, y2=y + 3.5) for bound in interval if scale.holds(bound)
+        element("line", x1=scale.place(bound), x2=scale.place(bound), y1=y - 3.5, y2=y + 3.5)
+        for bound in interval
+        if scale.holds(bound)
     ]
     return element("g", element("line", x1=low, x2=high, y1=y, y2=y), *ends, diamond, class_="mean")
 
 
 def _figures(scale: Scale, y: float) -> list[Markup]:
     decimals = 0 if scale.step >= 0.01 else 1
-    return [element("text", f"{100 * tick:.{decimals}f}", x=scale.place(tick), y=y) for tick in scale.ticks]
+    return [
+        element("text", f"{100 * tick:.{decimals}f}", x=scale.place(tick), y=y)
+        for tick in scale.ticks
+    ]
 
 
 def _drawing(height: float, kind: str, *children: Markup, label: str | None = None) -> Markup:

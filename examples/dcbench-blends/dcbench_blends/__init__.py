@@ -24,7 +24,9 @@ class Blends(Distiller):
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)
         images = [
-            train.values(train.draw(label, self.members, run.generator("members", label, index))).mean(0)
+            train.values(
+                train.draw(label, self.members, run.generator("members", label, index))
+            ).mean(0)
             for label in range(train.spec.classes)
             for index in range(ipc)
         ]
