@@ -20,10 +20,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from dcbench.adversarial import Average, Game, Player, hinge_discriminator, hinge_generator, play
-from dcbench.augment import OPERATIONS
 from dcbench.distiller import register
-from dcbench.generative import Generative, RealImages, begin, forward_macs, stages
+from dcbench.families.adversarial import (
+    Average,
+    Game,
+    Player,
+    hinge_discriminator,
+    hinge_generator,
+    play,
+)
+from dcbench.families.generative import Generative, RealImages, begin, forward_macs, stages
 from dcbench.images import ImageSpec, TrainSet
 from dcbench.networks.residual import (
     Attention,
@@ -34,6 +40,7 @@ from dcbench.networks.residual import (
     residual_trunk,
 )
 from dcbench.run import Run
+from dcbench.training.augment import OPERATIONS
 
 STANDING_BATCHES = 16  # for the statistics of batch normalisation that are drawn with
 

@@ -22,9 +22,16 @@ from annotated_types import Ge, Gt, Lt
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dcbench.adversarial import Game, Player, play
 from dcbench.distiller import register
-from dcbench.generative import Generative, RealImages, begin, forward_macs, kept_units, stages
+from dcbench.families.adversarial import Game, Player, play
+from dcbench.families.generative import (
+    Generative,
+    RealImages,
+    begin,
+    forward_macs,
+    kept_units,
+    stages,
+)
 from dcbench.images import ImageSpec, TrainSet
 from dcbench.run import Run
 

@@ -24,9 +24,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from dcbench.adversarial import Average, Game, Player, hinge_discriminator, hinge_generator, play
 from dcbench.distiller import register
-from dcbench.generative import (
+from dcbench.families.adversarial import (
+    Average,
+    Game,
+    Player,
+    hinge_discriminator,
+    hinge_generator,
+    play,
+)
+from dcbench.families.generative import (
     PER_CLASS,
     Generative,
     RealImages,

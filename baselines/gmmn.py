@@ -20,8 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dcbench.distiller import register
-from dcbench.errors import OutOfRangeError
-from dcbench.generative import (
+from dcbench.families.generative import (
     GRIDS,
     LOGS,
     Generative,
@@ -34,7 +33,8 @@ from dcbench.generative import (
 from dcbench.images import ImageSpec, SyntheticSet, TrainSet
 from dcbench.networks.base import weights_of
 from dcbench.run import Run
-from dcbench.wording import counted
+from dcbench.system.errors import OutOfRangeError
+from dcbench.system.wording import counted
 
 Points = Float[Tensor, "classes n d"]
 ENCODER_DROPOUT = (0.2, 0.5)  # of the encoder's input and of its hidden layer

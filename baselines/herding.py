@@ -14,9 +14,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dcbench.distiller import Distiller, register
+from dcbench.families.selection import FeatureNetwork, chosen_set
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
-from dcbench.selection import FeatureNetwork, chosen_set
 
 
 def herd(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " count"]:

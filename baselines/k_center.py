@@ -9,9 +9,9 @@ from typing import Annotated, final
 from annotated_types import Ge, Gt
 
 from dcbench.distiller import Distiller, register
+from dcbench.families.selection import FeatureNetwork, chosen_set, k_center_members
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
-from dcbench.selection import FeatureNetwork, chosen_set, k_center_members
 
 
 @register("k-center", paper="sener2018active")

@@ -18,7 +18,7 @@ from typing import ClassVar, final
 from torch import Tensor
 
 from dcbench.distiller import register
-from dcbench.matching import Descriptions, FeatureMatching, Means
+from dcbench.families.feature_matching import Descriptions, FeatureMatching, Means
 from dcbench.networks.base import Network
 
 

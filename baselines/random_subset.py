@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import final
 
 from dcbench.distiller import Distiller, register
+from dcbench.families.selection import chosen_set, random_members
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
-from dcbench.selection import chosen_set, random_members
 
 
 @register("random")

@@ -8,9 +8,9 @@ from typing import ClassVar, final
 import torch
 
 from dcbench.distiller import Distiller, register
+from dcbench.families.selection import chosen_set
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
-from dcbench.selection import chosen_set
 
 
 @register("whole")

@@ -24,17 +24,17 @@ from benchmarks.generative import bench_generative
 from benchmarks.memory import bench_memory, one_peak
 from benchmarks.normalisation import bench_normalisation
 from benchmarks.timing import alternating, apart, elsewhere, serve
-from dcbench.augment import DSA
 from dcbench.distiller import build
-from dcbench.evaluator import PROTOCOLS
+from dcbench.evaluation.evaluate import PROTOCOLS
+from dcbench.families.feature_matching import FeatureMatching, MatchingStep
 from dcbench.images import ImageSpec, Space, TrainSet
-from dcbench.machine import Machine, multiplies_bf16_natively, resolve
-from dcbench.matching import FeatureMatching, MatchingStep
-from dcbench.memory import KEPT
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import build_network
 from dcbench.run import Run
-from dcbench.training import Trainer
+from dcbench.system.machine import Machine, multiplies_bf16_natively, resolve
+from dcbench.system.memory import KEPT
+from dcbench.training.augment import DSA
+from dcbench.training.trainer import Trainer
 
 SPACE = Space("normalised", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from benchmarks.timing import alternating, apart, seconds_of
-from dcbench.augment import DSA
 from dcbench.images import ImageSpec
-from dcbench.machine import Machine
 from dcbench.nas.catalogue import SPACES
 from dcbench.networks.base import initialise
 from dcbench.run import Run
-from dcbench.training import Trainer
+from dcbench.system.machine import Machine
+from dcbench.training.augment import DSA
+from dcbench.training.trainer import Trainer
 
 IMAGES, VALIDATION = 100, 2000
 CASES = (

@@ -1,7 +1,7 @@
 """``python -m benchmarks.costs``: what the paper's studies cost, unit by unit: measured where records tell, else from counted operations.
 
 Two cores: the median over the records in ``results/measured`` that were made in bf16 with two
-threads, else operations by the rate that ``dcbench.machine`` assumes. GPUs: operations by a rate
+threads, else operations by the rate that ``dcbench.system.machine`` assumes. GPUs: operations by a rate
 that is a guess, nothing of it measured.
 """
 
@@ -16,15 +16,15 @@ from pathlib import Path
 import torch
 
 from dcbench.distiller import Distiller, build
-from dcbench.evaluator import PROTOCOLS, Protocol, evaluation_macs
+from dcbench.evaluation.evaluate import PROTOCOLS, Protocol, evaluation_macs
 from dcbench.images import ImageSpec, Space, SyntheticSet, TestSet, TrainSet
-from dcbench.machine import MACS_PER_SECOND
 from dcbench.nas.catalogue import SPACES
 from dcbench.nas.study import draw
 from dcbench.networks.base import FIRST_ORDER
 from dcbench.records import EvaluationRecord, find_records
-from dcbench.studies import STUDIES, Part
-from dcbench.wording import in_words
+from dcbench.studies.declarations import STUDIES, Part
+from dcbench.system.machine import MACS_PER_SECOND
+from dcbench.system.wording import in_words
 
 MEASURED = Path(__file__).parents[1] / "results" / "measured"
 CIFAR = ImageSpec("cifar10", "0" * 12, 3, 32, tuple(map(str, range(10))))

@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from dcbench.distiller import build
-from dcbench.generative import Generative
+from dcbench.families.generative import Generative
 from dcbench.images import TrainSet
-from dcbench.machine import Machine
 from dcbench.run import Run
+from dcbench.system.machine import Machine
 
 MODELS = ("dcvae", "cgan", "biggan", "gmmn")
 PRESET = "two-cores"

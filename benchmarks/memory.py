@@ -14,8 +14,8 @@ from typing import Any
 from benchmarks.timing import apart
 from dcbench.distiller import build
 from dcbench.images import TrainSet
-from dcbench.machine import resolve
 from dcbench.run import Run
+from dcbench.system.machine import resolve
 
 IPC = 10
 SHORTENED: Mapping[str, Mapping[str, str]] = {

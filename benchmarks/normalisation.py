@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.timing import alternating
-from dcbench.machine import Machine
 from dcbench.networks.convnet import NORMALISATIONS, ConvNet
+from dcbench.system.machine import Machine
 
 CASES = ((100, (3, 32, 32)), (64, (1, 8, 8)))  # a batch of CIFAR-10's images, one of digits
 NORMS: dict[str, Callable[[int], nn.Module]] = {

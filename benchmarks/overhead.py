@@ -1,7 +1,7 @@
 """What records and checkpoints cost: their share of a run's time. ``python -m
 benchmarks.overhead``; the figures of docs/reliability.md.
 
-Everything that goes to the disk passes ``dcbench.files``; its writers are timed while a whole run
+Everything that goes to the disk passes ``dcbench.system.files``; its writers are timed while a whole run
 is done in this process. A checkpoint is written every 30 seconds, or more rarely where writing
 takes long, so its share is the time of one over the pause between two.
 """
@@ -22,8 +22,8 @@ from typing import Any
 import torch
 
 from dcbench.cli import main as dcbench_command
-from dcbench.machine import resolve
 from dcbench.run import CHECKPOINT_SHARE, Run
+from dcbench.system.machine import resolve
 
 WRITERS = ("write_bytes", "write_json", "append_line", "write_tensors")
 RUN = (
@@ -70,11 +70,11 @@ class Clock:
 
 def watch(clock: Clock) -> None:
     """Put the clock into every module that has taken a writer by name."""
-    import dcbench.distilling
-    import dcbench.scoring
+    import dcbench.experiments.distil
+    import dcbench.experiments.evaluate
 
     for name in WRITERS:
-        writer = getattr(dcbench.files, name)
+        writer = getattr(dcbench.system.files, name)
         for module in [
             module
             for key, module in sys.modules.items()

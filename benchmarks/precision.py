@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dcbench.records import EvaluationRecord, find_records
-from dcbench.report.statistics import Comparison, compare
+from dcbench.report.statistics.sets import Comparison, compare
 
 MEASURED = Path(__file__).parents[1] / "results" / "measured" / "precision"
 MARGIN = 0.5  # points

@@ -20,9 +20,9 @@ from typing import Any, ClassVar, TypeVar
 
 from annotated_types import BaseMetadata, Ge, Gt, Le, Lt
 
-from dcbench.errors import DataError, OutOfRangeError, UnknownNameError
 from dcbench.images import ImageSpec, SyntheticSet, TrainSet
 from dcbench.run import Run
+from dcbench.system.errors import DataError, OutOfRangeError, UnknownNameError
 
 PACKAGES = ("dcbench.methods", "dcbench.baselines")
 ENTRY_POINTS = "dcbench.distillers"

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from dcbench.errors import DataError, FileFormatError, brief
-from dcbench.machine import Machine
+from dcbench.system.errors import DataError, FileFormatError, brief
+from dcbench.system.machine import Machine
 
 SpaceKind = Literal["raw", "normalised", "zca"]
 MOST_STRANGE = 0.2  # of a set's pixels, so many may lie far outside their range

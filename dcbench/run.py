@@ -19,11 +19,11 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from dcbench.errors import DivergedError, FileFormatError, MismatchError
-from dcbench.files import locked, read_tensors, write_bytes, write_tensors
-from dcbench.machine import Machine
-from dcbench.progress import Progress, silent
-from dcbench.source import source_hash
+from dcbench.system.errors import DivergedError, FileFormatError, MismatchError
+from dcbench.system.files import locked, read_tensors, write_bytes, write_tensors
+from dcbench.system.machine import Machine
+from dcbench.system.progress import Progress, silent
+from dcbench.system.source import source_hash
 
 CHECKPOINT_VERSION = 1
 CHECKPOINT = "checkpoint.pt"

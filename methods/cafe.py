@@ -21,15 +21,15 @@ from annotated_types import Ge, Gt, Le
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dcbench.augment import DSA
 from dcbench.distiller import Distiller, register
+from dcbench.families.selection import Initialisation, first_images
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.networks.base import initialise, macs, widest_activation
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
-from dcbench.progress import silent
 from dcbench.run import Run
-from dcbench.selection import Initialisation, first_images
-from dcbench.training import Schedule, Trainer
+from dcbench.system.progress import silent
+from dcbench.training.augment import DSA
+from dcbench.training.trainer import Schedule, Trainer
 
 # one row per class, one tensor per layer; the last layer's are the class centres
 Means = Sequence[Float[Tensor, "classes _"]]

@@ -21,8 +21,8 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from dcbench.distiller import register
+from dcbench.families.feature_matching import Descriptions, FeatureMatching, Means
 from dcbench.images import ImageSpec, TrainSet
-from dcbench.matching import Descriptions, FeatureMatching, Means
 from dcbench.networks.base import Network
 from dcbench.networks.catalogue import build_network
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import final
 
 from dcbench.distiller import register
-from dcbench.gradient_matching import GradientMatching
-from dcbench.selection import Initialisation
+from dcbench.families.gradient_matching import GradientMatching
+from dcbench.families.selection import Initialisation
 
 
 @register("dc", paper="zhao2021dc")

@@ -9,7 +9,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from dcbench.distiller import register
-from dcbench.matching import Descriptions, FeatureMatching, Means
+from dcbench.families.feature_matching import Descriptions, FeatureMatching, Means
 from dcbench.networks.base import Network
 
 

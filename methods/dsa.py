@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from dcbench.distiller import register
-from dcbench.gradient_matching import GradientMatching
+from dcbench.families.gradient_matching import GradientMatching
 
 
 @register("dsa", paper="zhao2021dsa")

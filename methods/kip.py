@@ -22,12 +22,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dcbench.distiller import Distiller, register
-from dcbench.errors import DivergedError
+from dcbench.families.selection import Initialisation, first_images
 from dcbench.images import SyntheticSet, TrainSet, class_weights
 from dcbench.networks.base import initialise, macs, widest_activation
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.run import Run
-from dcbench.selection import Initialisation, first_images
+from dcbench.system.errors import DivergedError
 
 MOST_IMAGES = 10_000  # whose kernel, in float64, takes 800 MB
 

@@ -26,14 +26,14 @@ from jaxtyping import Int64
 from torch import Tensor
 from torch.func import functional_call
 
-from dcbench.augment import DSA, Draw
 from dcbench.distiller import Distiller, by_budget, register
+from dcbench.families.selection import Initialisation, first_images
+from dcbench.families.trajectory_matching import Experts, recorded_by, trajectory_distance
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.networks.base import FIRST_ORDER, SECOND_ORDER, macs, widest_activation
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.run import Run
-from dcbench.selection import Initialisation, first_images
-from dcbench.trajectories import Experts, recorded_by, trajectory_distance
+from dcbench.training.augment import DSA, Draw
 
 LEAST_RATE = 1e-6  # of the student: at zero or below, no network would learn from the set
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dcbench.errors import UnknownNameError
 from dcbench.nas.convnet720 import ConvNet720
 from dcbench.nas.nasbench201 import NASBench201
 from dcbench.nas.space import SearchSpace
+from dcbench.system.errors import UnknownNameError
 
 SPACES: dict[str, SearchSpace] = {space.name: space for space in (ConvNet720(), NASBench201())}
 

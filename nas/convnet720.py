@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import cast, final, get_args
 
-from dcbench.errors import OutOfRangeError
 from dcbench.images import ImageSpec
-from dcbench.machine import WORTH_COMPILING_MACS
 from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.space import SearchSpace
 from dcbench.networks.convnet import Activation, ConvNet, Normalisation, Pooling
-from dcbench.training import Schedule
+from dcbench.system.errors import OutOfRangeError
+from dcbench.system.machine import WORTH_COMPILING_MACS
+from dcbench.training.trainer import Schedule
 
 DEPTHS = (1, 2, 3, 4)
 WIDTHS = (32, 64, 128, 256)

@@ -20,13 +20,13 @@ from typing import Any, Protocol, final, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from dcbench.errors import DataError, MismatchError, OutOfRangeError
-from dcbench.files import write_bytes
 from dcbench.images import ImageSpec
 from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.space import SearchSpace
 from dcbench.networks.base import Network, Observation
-from dcbench.training import Schedule
+from dcbench.system.errors import DataError, MismatchError, OutOfRangeError
+from dcbench.system.files import write_bytes
+from dcbench.training.trainer import Schedule
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 # the node and where its edge comes from, as the string has them

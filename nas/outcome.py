@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcbench.experiment import Workshop
+from dcbench.execution.provenance import circumstances
+from dcbench.experiments.context import Workshop
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.study import Row, Rows, Study, kept_rows
 from dcbench.nas.truth import Truth, write_truth
-from dcbench.provenance import circumstances
 from dcbench.records import RECORD_NAME, ArchitectureScore, SearchRecord, SearchRun, write_record
 from dcbench.run import fingerprint
 

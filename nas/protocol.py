@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from dcbench.errors import OutOfRangeError
-from dcbench.training import Schedule
+from dcbench.system.errors import OutOfRangeError
+from dcbench.training.trainer import Schedule
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,19 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from dcbench.artifact import Artifact, read_artifact
+from dcbench.artifacts.artifact import Artifact, read_artifact
 from dcbench.datasets.catalogue import DATASETS
 from dcbench.datasets.catalogue import find as find_dataset
 from dcbench.datasets.loading import Loaded
-from dcbench.errors import MismatchError, OutOfRangeError, UnknownNameError
-from dcbench.evaluator import check_fit
-from dcbench.experiment import set_label
+from dcbench.evaluation.evaluate import check_fit
+from dcbench.experiments.context import set_label
+from dcbench.families.selection import chosen_set, random_members
 from dcbench.images import Space, TrainSet
-from dcbench.machine import Machine
 from dcbench.records.search import WITHOUT_SEED
 from dcbench.run import Run, fingerprint
-from dcbench.selection import chosen_set, random_members
-from dcbench.training import ValuesOf
+from dcbench.system.errors import MismatchError, OutOfRangeError, UnknownNameError
+from dcbench.system.machine import Machine
+from dcbench.training.trainer import ValuesOf
 
 Kind = Literal["artifact", "random", "early-stopping", "whole"]
 BUILT_IN = ("random", "early-stopping", "whole")

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
-from dcbench.errors import OutOfRangeError
-from dcbench.experiment import Workshop
+from dcbench.experiments.context import Workshop
 from dcbench.images import ImageSpec
 from dcbench.nas.outcome import USUAL_TOP, Outcome, store, trained_truth
 from dcbench.nas.protocol import SearchProtocol
@@ -21,6 +20,7 @@ from dcbench.nas.study import Drawn, Rows, Study, announce, draw, job, matching
 from dcbench.nas.truth import Truth, read_truth
 from dcbench.records import SearchRecord
 from dcbench.run import Run
+from dcbench.system.errors import OutOfRangeError
 
 USUAL_VALIDATION = 10_000  # images; a fifth of the training images where that is less
 Done = list[tuple[SearchRecord, Path]]

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from dcbench.errors import OutOfRangeError, UnknownNameError
 from dcbench.images import ImageSpec
 from dcbench.nas.protocol import SearchProtocol
 from dcbench.networks.base import Network, macs
+from dcbench.system.errors import OutOfRangeError, UnknownNameError
 
 PRESETS = ("paper", "released", "quick")
 

@@ -17,19 +17,19 @@ from typing import Any
 import numpy as np
 
 from dcbench.datasets.loading import Loaded
-from dcbench.errors import DataError, OutOfRangeError
-from dcbench.executor import Batch, Job, Steps
-from dcbench.experiment import Workshop, file_name
-from dcbench.files import append_line, read_lines
+from dcbench.execution.interface import Batch, Job, Steps
+from dcbench.experiments.context import Workshop, file_name
 from dcbench.images import ImageSpec, TestSet
-from dcbench.machine import Machine
-from dcbench.nas.bench import Architecture, Bench
 from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.space import SearchSpace
+from dcbench.nas.tasks import Architecture, Bench
 from dcbench.networks.base import FIRST_ORDER
 from dcbench.run import fingerprint
-from dcbench.wording import counted, in_words
+from dcbench.system.errors import DataError, OutOfRangeError
+from dcbench.system.files import append_line, read_lines
+from dcbench.system.machine import Machine
+from dcbench.system.wording import counted, in_words
 
 VERSION = 1  # of the study itself: raised by hand when the same spec gives other accuracies
 ROWS_NAME = "architectures.jsonl"

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dcbench.errors import DataError, FileFormatError, MismatchError, OutOfRangeError
-from dcbench.files import write_bytes
 from dcbench.nas.space import SearchSpace
+from dcbench.system.errors import DataError, FileFormatError, MismatchError, OutOfRangeError
+from dcbench.system.files import write_bytes
 
 ARCHITECTURE_COLUMNS = ("architecture", "arch")
 # of a table, unpacked; that of all 15,625 cells of NAS-Bench-201 has two million

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dcbench.distilling import distilling
-from dcbench.evaluator import Protocol
-from dcbench.executor import Job
-from dcbench.experiment import Cell, Distilled, Workshop
+from dcbench.evaluation.evaluate import Protocol
+from dcbench.execution.interface import Job
+from dcbench.experiments.context import Cell, Distilled, Workshop
+from dcbench.experiments.distil import distilling
+from dcbench.experiments.evaluate import Judgement, scoring
+from dcbench.experiments.trace import Trace
 from dcbench.images import TestSet
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.study import Rows, Study, job
 from dcbench.records import EvaluationRecord, TraceRecord
-from dcbench.scoring import Judgement, scoring
-from dcbench.tracing import Trace
 
 
 def distil(cell: Cell, workshop: Workshop) -> Distilled:

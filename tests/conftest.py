@@ -30,10 +30,10 @@ from torch import Tensor  # noqa: E402
 
 from dcbench.datasets.loading import Loaded, load  # noqa: E402
 from dcbench.datasets.places import Places  # noqa: E402
+from dcbench.experiments.tasks import Distil  # noqa: E402
 from dcbench.images import ImageSpec, Space, SyntheticSet, TestSet, TrainSet  # noqa: E402
-from dcbench.machine import Machine, resolve  # noqa: E402
 from dcbench.run import Run  # noqa: E402
-from dcbench.units import Distil  # noqa: E402
+from dcbench.system.machine import Machine, resolve  # noqa: E402
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import functools
 import sys
 from collections.abc import Mapping
 
-import dcbench.experiment
+import dcbench.experiments.context
 from dcbench.cli import main
-from dcbench.evaluator import PROTOCOLS
-from dcbench.studies import STUDIES, Embedding, Part, Plan, PlannedSearch, Study
+from dcbench.evaluation.evaluate import PROTOCOLS
+from dcbench.studies.declarations import STUDIES, Embedding, Part, Plan, PlannedSearch, Study
 
 STEPS = 40
 SHORT = PROTOCOLS["quick"].with_options(None, 10, None)
@@ -58,7 +58,7 @@ SMALL: Mapping[str, Study] = {
 
 if __name__ == "__main__":
     STUDIES.update(SMALL)  # type: ignore[attr-defined]
-    often = functools.partial(dcbench.experiment.Workshop, checkpoint_seconds=0.0)
-    dcbench.experiment.Workshop = often  # type: ignore[assignment,misc]
+    often = functools.partial(dcbench.experiments.context.Workshop, checkpoint_seconds=0.0)
+    dcbench.experiments.context.Workshop = often  # type: ignore[assignment,misc]
     PROTOCOLS["quick"] = SHORT
     main(sys.argv[1:])

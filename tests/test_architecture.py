@@ -11,6 +11,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -21,16 +22,6 @@ SOURCES = sorted(
     for path in (ROOT / folder).rglob("*.py")
     if not path.is_symlink()
 )
-PARTS = {
-    path.stem
-    for path in (ROOT / "dcbench").iterdir()
-    if (path.suffix == ".py" and path.stem[0] != "_") or (path / "__init__.py").exists()
-}
-MAY_IMPORT = {  # besides each of their sources
-    "methods": "adversarial augment distiller errors generative gradient_matching images matching networks progress run selection training "
-    "trajectories wording",
-    "report": "datasets errors files wording",
-}
 
 
 def named(path: Path) -> str:
@@ -65,23 +56,47 @@ def test_top_level_folders_are_linked_into_the_package(name: str) -> None:
     assert link.readlink() == Path("..") / name
 
 
-def contract(name: str, key: str) -> set[str]:
-    """The parts of the package that a contract lists."""
+def layers_drawn() -> list[set[str]]:
+    """The rooms of each layer in the picture of ``docs/architecture.md``, from the top."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    picture = page.split("```mermaid")[1].split("```")[0]
+    boxes = {
+        name: set(re.findall(r"(\w+)\[\"", inside))
+        for name, inside in re.findall(r"subgraph (\w+).*?\n(.*?)\bend\b", picture, re.DOTALL)
+    }
+    lines = re.findall(r"(?m)^ *\w+ --> .*$", picture)
+    order = list(dict.fromkeys(name for line in lines for name in line.split() if name != "-->"))
+    return [boxes.get(name, {name}) for name in order]
+
+
+def test_the_picture_shows_the_rooms_that_there_are() -> None:
+    entries = (ROOT / "dcbench").iterdir()
+    rooms = {
+        path.stem for path in entries if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert set().union(*layers_drawn()) == {room for room in rooms if not room.startswith("__")}
+
+
+def test_the_picture_is_that_of_the_contract() -> None:
     parser = configparser.ConfigParser()
     parser.read(ROOT / ".importlinter", encoding="utf-8")
-    listed = parser[f"importlinter:contract:{name}"][key].split()
-    return {entry.removeprefix("dcbench.") for entry in listed if entry.startswith("dcbench.")}
+    rows = parser["importlinter:contract:layers"]["layers"].split("\n")
+    contract = [set(row.split(" | ")) for row in rows if row]
+    assert [layer for layer in contract if layer != {"__main__"}] == layers_drawn()
 
 
-def test_all_but_the_command_line_is_kept_from_the_terminal() -> None:
-    assert contract("terminal", "source_modules") == PARTS - {"cli"}
-
-
-@pytest.mark.parametrize("name", MAY_IMPORT)
-def test_what_is_not_allowed_is_forbidden(name: str) -> None:
-    """A new module too: a contract that lists only what is forbidden would let it through."""
-    allowed = contract(name, "source_modules") | set(MAY_IMPORT[name].split())
-    assert contract(name, "forbidden_modules") == PARTS - allowed
+def test_rooms_import_only_rooms_below_them_in_the_picture() -> None:
+    depth = {room: number for number, layer in enumerate(layers_drawn()) for room in layer}
+    graph = grimp.build_graph("dcbench", exclude_type_checking_imports=True)
+    wrong = []
+    for module in graph.modules:
+        room = module.partition(".")[2].partition(".")[0]
+        for imported in graph.find_modules_directly_imported_by(module):
+            other = imported.partition(".")[2].partition(".")[0]
+            if room in depth and other in depth and room != other and depth[room] >= depth[other]:
+                wrong.append(f"{module} -> {imported}")
+    assert len(graph.modules) > 100  # the links into the repository's top were followed
+    assert not wrong
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -104,7 +119,7 @@ def test_help_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=named)
 def test_only_the_machine_names_a_device(path: Path) -> None:
     # the second tells users what --device may be
-    if named(path) in ("dcbench/machine.py", "dcbench/cli/options.py"):
+    if named(path) in ("dcbench/system/machine.py", "dcbench/cli/options.py"):
         return
     found = re.findall(
         r""".*(?:["']cuda|torch\.device\((?!"meta")|torch\.cuda|\.cuda\(|device=["']).*""",

@@ -26,10 +26,10 @@ from dcbench.distiller import (
     register,
     registered,
 )
-from dcbench.errors import DataError, OutOfRangeError, UnknownNameError
+from dcbench.families.selection import chosen_set
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
-from dcbench.selection import chosen_set
+from dcbench.system.errors import DataError, OutOfRangeError, UnknownNameError
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 PLUGIN = '''
@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from typing import Annotated
 from annotated_types import Ge
 from dcbench.distiller import Distiller, register
-from dcbench.selection import chosen_set, random_members
+from dcbench.families.selection import chosen_set, random_members
 
 @register("{name}", paper="me2024")
 @dataclass(frozen=True)

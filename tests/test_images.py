@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dcbench.errors import DataError, FileFormatError
-from dcbench.files import read_tensors, write_tensors
 from dcbench.images import ImageSpec, Space, SyntheticSet, TestSet, TrainSet
-from dcbench.machine import Machine
+from dcbench.system.errors import DataError, FileFormatError
+from dcbench.system.files import read_tensors, write_tensors
+from dcbench.system.machine import Machine
 
 SPEC = ImageSpec("toy", "0123456789ab", channels=3, size=4, class_names=("cat", "dog", "owl"))
 NORMALISED = Space("normalised", (0.5, 0.25, 0.75), (0.25, 0.5, 0.2))

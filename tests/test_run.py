@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dcbench.errors import DivergedError, MismatchError
-from dcbench.files import disk_time, read_tensors, write_tensors
-from dcbench.machine import Machine
 from dcbench.run import Cost, Run, fingerprint
+from dcbench.system.errors import DivergedError, MismatchError
+from dcbench.system.files import disk_time, read_tensors, write_tensors
+from dcbench.system.machine import Machine
 
 TOTAL = 6
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from dcbench import __version__
-from dcbench.errors import OUT_OF_MEMORY, DcbenchError, OutOfRangeError, UnknownNameError
+from dcbench.system.errors import OUT_OF_MEMORY, DcbenchError, OutOfRangeError, UnknownNameError
 
 COMMANDS = {
     "run": "distil synthetic sets, evaluate them, store and tabulate the results",

@@ -13,9 +13,9 @@ from dcbench.cli.options import CREW, DEBUG, Hardware, hardware, places, speakin
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
-    from dcbench.conformance import Verdict
+    from dcbench.conformance.checks import Verdict
     from dcbench.distiller import Distiller
-    from dcbench.machine import Machine
+    from dcbench.system.machine import Machine
 
 
 @click.command("check")
@@ -37,7 +37,7 @@ def command(
     contract they keep.
     """
     from dcbench.cli.console import Console
-    from dcbench.machine import EXACT
+    from dcbench.system.machine import EXACT
 
     methods = _methods(names, settings)
     with Console(as_json) as console:
@@ -58,10 +58,10 @@ def command(
 
 def _methods(names: tuple[str, ...], settings: tuple[str, ...]) -> dict[str, Distiller]:
     """Each method with little to do; raises UnknownNameError, OutOfRangeError, DataError."""
+    from dcbench.conformance.trial_runs import small
     from dcbench.distiller import find, hyper_parameters
-    from dcbench.errors import UnknownNameError
-    from dcbench.grid import parse_settings
-    from dcbench.trials import small
+    from dcbench.experiments.grid import parse_settings
+    from dcbench.system.errors import UnknownNameError
 
     words = parse_settings(settings)
     found = {}
@@ -81,9 +81,9 @@ def _check(
     methods: Mapping[str, Distiller], machine: Machine, console: Console
 ) -> dict[str, list[Verdict]]:
     """Each method's verdicts. With --debug, also where what it raises came from."""
-    from dcbench.conformance import CHECKS, verdict
+    from dcbench.conformance.checks import CHECKS, verdict
+    from dcbench.conformance.trial_runs import Candidate, samples
     from dcbench.datasets.loading import load
-    from dcbench.trials import Candidate, samples
 
     sets = samples(load("digits", places(None)).train)
     found: dict[str, list[Verdict]] = {}

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from dcbench.cli.importing import Foreign
     from dcbench.cli.results import Scored
     from dcbench.datasets.loading import Loaded
-    from dcbench.evaluator import Protocol
-    from dcbench.experiment import Distilled, Workshop
+    from dcbench.evaluation.evaluate import Protocol
+    from dcbench.experiments.context import Distilled, Workshop
     from dcbench.records import EvaluationRecord
 
 
@@ -76,8 +76,8 @@ def command(shared: Common, **options: Any) -> None:
 def _protocols(shared: Common, options: dict[str, Any]) -> list[Protocol]:
     from dcbench.cli.run import Judging
     from dcbench.datasets.catalogue import find
-    from dcbench.errors import OutOfRangeError, UnknownNameError
-    from dcbench.evaluator import PROTOCOLS, find_protocol
+    from dcbench.evaluation.evaluate import PROTOCOLS, find_protocol
+    from dcbench.system.errors import OutOfRangeError, UnknownNameError
 
     if options["layout"] is not None:
         _foreign(options).check()
@@ -106,9 +106,9 @@ def _evaluate(
     protocols: list[Protocol], shared: Common, options: dict[str, Any], workshop: Workshop
 ) -> list[Scored]:
     from dcbench.datasets.loading import load
-    from dcbench.distilling import reopen
-    from dcbench.executor import Job
-    from dcbench.scoring import Judgement, check, scoring
+    from dcbench.execution.interface import Job
+    from dcbench.experiments.distil import reopen
+    from dcbench.experiments.evaluate import Judgement, check, scoring
 
     sets = [
         reopen(_own(path, shared, options, workshop), workshop)
@@ -148,15 +148,15 @@ def _evaluate(
 
 def _scored(distilled: Distilled, record: EvaluationRecord) -> Scored:
     from dcbench.cli.results import Scored
-    from dcbench.scoring import record_path
+    from dcbench.experiments.evaluate import record_path
 
     return Scored(record, record_path(distilled, record), distilled.path)
 
 
 def _own(path: Path, shared: Common, options: dict[str, Any], workshop: Workshop) -> Path:
     """The path of our artifact: as given, or that of the artifact which a foreign set becomes."""
-    from dcbench.experiment import file_name
-    from dcbench.importers import keep_imported
+    from dcbench.artifacts.importers import keep_imported
+    from dcbench.experiments.context import file_name
 
     if options["layout"] is None:
         return path
@@ -180,7 +180,7 @@ def _check_data(distilled: Distilled, asked: str | None) -> None:
     that was asked for.
     """
     from dcbench.datasets.catalogue import DATASETS
-    from dcbench.errors import MismatchError
+    from dcbench.system.errors import MismatchError
 
     spec = distilled.synthetic.spec
     what = f"{distilled.path} holds {spec.channels}×{spec.size}×{spec.size} images made from {spec.dataset}"
@@ -196,7 +196,7 @@ def _placed(distilled: Distilled, data: Loaded, workshop: Workshop) -> Distilled
     """
     from dataclasses import replace
 
-    from dcbench.evaluator import check_fit
+    from dcbench.evaluation.evaluate import check_fit
 
     check_fit(distilled.synthetic, data.test)
     made_for = distilled.synthetic.spec

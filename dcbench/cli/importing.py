@@ -12,8 +12,8 @@ import click
 from dcbench.cli.options import CREW, Hardware, data_root, hardware, out, places, speaking, unneeded
 
 if TYPE_CHECKING:
+    from dcbench.artifacts.importers import Imported
     from dcbench.datasets.places import Places
-    from dcbench.importers import Imported
 
 SPACE_HELP = (
     "Where a foreign set's values live: auto (the layout's usual), pixels (in [0, 1], then normalised), raw (in [0, 1], trained on as "
@@ -49,9 +49,9 @@ class Foreign:
 
     def check(self) -> None:
         """Raises UnknownNameError or OutOfRangeError if the words are wrong by themselves."""
+        from dcbench.artifacts.importers import WHERE, find_layout
         from dcbench.datasets.catalogue import find
-        from dcbench.errors import OutOfRangeError, UnknownNameError
-        from dcbench.importers import WHERE, find_layout
+        from dcbench.system.errors import OutOfRangeError, UnknownNameError
 
         find_layout(self.layout)
         if self.space not in ("auto", *WHERE):
@@ -64,9 +64,9 @@ class Foreign:
 
     def read(self, path: Path, where: Places, listener: Listener) -> Imported:
         """The set ``path`` as one of ours; says what looks wrong with it."""
+        from dcbench.artifacts.importers import find_layout, import_set
         from dcbench.datasets.loading import load
         from dcbench.images import Space
-        from dcbench.importers import find_layout, import_set
 
         assert self.dataset is not None  # noqa: S101 - checked
         layout = find_layout(self.layout)
@@ -123,9 +123,9 @@ def command(
     """Read the foreign set PATH and write it as a self-describing artifact, doubting aloud what
     looks wrong.
     """
+    from dcbench.artifacts.importers import write_imported
     from dcbench.cli.console import Console
-    from dcbench.experiment import file_name
-    from dcbench.importers import write_imported
+    from dcbench.experiments.context import file_name
 
     foreign = Foreign.of(options)
     foreign.check()

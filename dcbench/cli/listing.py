@@ -15,13 +15,13 @@ def command(as_json: bool) -> None:
     """Show methods with their fields and presets, data sets, networks, protocols, foreign layouts
     and studies.
     """
+    from dcbench.artifacts.importers import LAYOUTS
     from dcbench.cli.console import Console
     from dcbench.datasets.catalogue import DATASETS
     from dcbench.distiller import import_failures, registered
-    from dcbench.evaluator import PROTOCOLS
-    from dcbench.importers import LAYOUTS
+    from dcbench.evaluation.evaluate import PROTOCOLS
     from dcbench.networks.catalogue import NETWORKS
-    from dcbench.studies import STUDIES
+    from dcbench.studies.declarations import STUDIES
 
     found = {
         "methods": {name: _method(distiller) for name, distiller in registered().items()},
@@ -64,7 +64,7 @@ def _method(distiller: Any) -> dict[str, Any]:
 
 
 def _show(console: Any, found: dict[str, Any]) -> None:
-    from dcbench.report.words import protocol_words
+    from dcbench.report.formatting import protocol_words
 
     console.pairs(
         "Methods, with their presets and fields (--preset, --set field=value)",

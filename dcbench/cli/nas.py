@@ -82,7 +82,7 @@ def command(shared: Common, **options: Any) -> None:
     """
     from dcbench.cli.console import Console
     from dcbench.nas.search import carry_out
-    from dcbench.report.searches import search_summary
+    from dcbench.report.tables.searches import search_summary
 
     search = _search(shared, options)
     with Console(shared.as_json) as console:
@@ -125,7 +125,7 @@ def _search(shared: Common, options: dict[str, Any]) -> Search:
 def search_table(records: Sequence[SearchRecord]) -> Table:
     """What each proxy is worth, one row each."""
     from dcbench.cli.console import Table
-    from dcbench.report.searches import rank_figures
+    from dcbench.report.tables.searches import rank_figures
 
     first = records[0]
     share = f"top {100 * first.top:g} %"

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.errors import OutOfRangeError, UnknownNameError
+from dcbench.system.errors import OutOfRangeError, UnknownNameError
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
     from dcbench.datasets.places import Places
-    from dcbench.executor import Executor
-    from dcbench.experiment import Workshop
-    from dcbench.machine import Machine
+    from dcbench.execution.interface import Executor
+    from dcbench.experiments.context import Workshop
+    from dcbench.system.machine import Machine
 
 LARGEST = 2**63 - 1  # that a record holds
 EXECUTORS = ("serial", "ray")
@@ -40,7 +40,7 @@ class Hardware:
 
     def machine(self, here: bool = True) -> Machine:
         """Raises DeviceError, UnknownNameError, OutOfRangeError."""
-        from dcbench.machine import resolve
+        from dcbench.system.machine import resolve
 
         return resolve(self.device, self.threads, self.precision, self.engine, here=here)
 
@@ -70,8 +70,8 @@ class Crew:
 
     def hired(self, machine: Machine, console: Console) -> Executor:
         """Raises ClusterError where there is no Ray, or not the cluster that was asked for."""
-        from dcbench.errors import ClusterError
-        from dcbench.executor import Serial
+        from dcbench.execution.interface import Serial
+        from dcbench.system.errors import ClusterError
 
         if self.executor == "serial":
             return Serial()
@@ -79,7 +79,7 @@ class Crew:
             raise ClusterError(
                 "--executor ray needs Ray, which is not installed: pip install ray, or in a clone pip install -e '.[ray]'"
             )
-        from dcbench.cluster import Needs, Ray
+        from dcbench.execution.ray_executor import Needs, Ray
 
         executor = Ray(Needs.of(machine, self.cpus_per_unit, self.gpus_per_unit), self.address)
         console.say(
@@ -109,8 +109,8 @@ class Common:
         """The machine and folder that the options ask for; raises what ``Hardware`` and ``Crew``
         do.
         """
-        from dcbench.experiment import Workshop
-        from dcbench.files import disk_time
+        from dcbench.experiments.context import Workshop
+        from dcbench.system.files import disk_time
 
         self.crew.check(self.hardware)
         machine = self.hardware.machine(here=self.crew.address is None)
@@ -281,7 +281,7 @@ def _kind(name: str) -> Any:
 
 def _presets() -> Collection[str]:
     from dcbench.distiller import registered
-    from dcbench.evaluator import PROTOCOLS
+    from dcbench.evaluation.evaluate import PROTOCOLS
 
     return sorted(
         {
@@ -293,7 +293,7 @@ def _presets() -> Collection[str]:
 
 
 def _protocols() -> Collection[str]:
-    from dcbench.evaluator import PROTOCOLS
+    from dcbench.evaluation.evaluate import PROTOCOLS
 
     return PROTOCOLS
 

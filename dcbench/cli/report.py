@@ -37,11 +37,11 @@ def command(results: Path, fmt: str, out: Path | None, as_json: bool) -> None:
     protocol, or one page of all (html).
     """
     from dcbench.cli.console import Console
-    from dcbench.errors import DataError, UnknownNameError
     from dcbench.records import find_records
     from dcbench.report import FORMATS, build_tables, summary_rows
-    from dcbench.report.searches import search_tables
-    from dcbench.studies import STUDIES
+    from dcbench.report.tables.searches import search_tables
+    from dcbench.studies.declarations import STUDIES
+    from dcbench.system.errors import DataError, UnknownNameError
 
     if fmt not in (*FORMATS, "html"):
         raise UnknownNameError("format", fmt, (*FORMATS, "html"))
@@ -81,9 +81,9 @@ def _write(
     found: RecordsFound, tables: list[Table], fmt: str, results: Path, out: Path
 ) -> list[Path]:
     """The files of a format."""
-    from dcbench.files import write_bytes
     from dcbench.report import tidy_frame, write_tables
     from dcbench.report.figures import write_figures
+    from dcbench.system.files import write_bytes
 
     if fmt == "html":
         from dcbench.report.page import write_page

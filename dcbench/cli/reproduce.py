@@ -14,7 +14,7 @@ from dcbench.cli.options import CommaList, Common, common, resuming
 if TYPE_CHECKING:
     from dcbench.cli.console import Console, Table
     from dcbench.records import EvaluationRecord
-    from dcbench.reproducing import Outcome, Piece, Reproduction
+    from dcbench.reproduction.carry_out import Outcome, Piece, Reproduction
 
 
 @click.command("reproduce")
@@ -52,8 +52,8 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
     what came out.
     """
     from dcbench.cli.console import Console
-    from dcbench.reproducing import Reproduction
-    from dcbench.studies import find_study
+    from dcbench.reproduction.carry_out import Reproduction
+    from dcbench.studies.declarations import find_study
 
     study = find_study(name)
     study.plan(shared.preset)
@@ -85,7 +85,7 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
 
 
 def _announce(console: Console, reproduction: Reproduction, pieces: Sequence[Piece]) -> None:
-    from dcbench.wording import in_words
+    from dcbench.system.wording import in_words
 
     study, machine = reproduction.study, reproduction.workshop.machine
     total = in_words(sum(piece.seconds for piece in pieces))
@@ -149,7 +149,7 @@ def _json(
     reproduction: Reproduction, pieces: Sequence[Piece], outcome: Outcome | None
 ) -> dict[str, Any]:
     from dcbench.cli.results import Scored, run_json, trace_json
-    from dcbench.report.searches import search_summary
+    from dcbench.report.tables.searches import search_summary
 
     made: dict[str, Any] = {
         "runs": [],

@@ -73,7 +73,7 @@ def _known(*figures: Figure | None) -> list[Figure]:
 
 
 def _measured(scored: Scored) -> dict[str, Any]:
-    from dcbench.report.statistics import summarise
+    from dcbench.report.statistics.sets import summarise
 
     plain = scored.record.to_json()
     figures = summarise(scored.record.accuracies)
@@ -130,7 +130,7 @@ def evaluation_table(records: Sequence[EvaluationRecord]) -> Table:
 
 def trace_table(trace: TraceRecord) -> Table:
     """What a set scores at each step, in percent."""
-    from dcbench.report.statistics import summarise
+    from dcbench.report.statistics.sets import summarise
 
     rows = []
     for point in trace.points:
@@ -216,7 +216,7 @@ def _sorted_out(columns: dict[str, list[str]]) -> tuple[dict[str, str], dict[str
 
 
 def _accuracies(records: Sequence[EvaluationRecord]) -> dict[str, list[str]]:
-    from dcbench.report.statistics import summarise
+    from dcbench.report.statistics.sets import summarise
 
     figures = [summarise(record.accuracies) for record in records]
     spreads = ["" if each.std is None else f" ± {100 * each.std:.1f}" for each in figures]
@@ -229,7 +229,7 @@ def _accuracies(records: Sequence[EvaluationRecord]) -> dict[str, list[str]]:
 
 
 def _times(records: Sequence[EvaluationRecord]) -> dict[str, list[str]]:
-    from dcbench.wording import in_words
+    from dcbench.system.wording import in_words
 
     made = [record.distillation for record in records]
     return {
@@ -251,7 +251,7 @@ def _percent(fraction: float | None) -> str:
 
 
 def _interval(bounds: Sequence[float] | None) -> str:
-    from dcbench.report.statistics import possible
+    from dcbench.report.statistics.sets import possible
 
     shown = possible(None if bounds is None else (bounds[0], bounds[1]))
     return NONE if shown is None else f"{100 * shown[0]:.1f} to {100 * shown[1]:.1f}"

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcbench.cli.options import CommaList, Common, common, protocol, resuming, within
-from dcbench.errors import OutOfRangeError, in_one_line
+from dcbench.system.errors import OutOfRangeError, in_one_line
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
     from dcbench.cli.results import Scored
     from dcbench.datasets.places import Places
-    from dcbench.evaluator import JudgedOn, Protocol
-    from dcbench.executor import Steps
-    from dcbench.experiment import Cell, Workshop
-    from dcbench.grid import Grid
+    from dcbench.evaluation.evaluate import JudgedOn, Protocol
+    from dcbench.execution.interface import Steps
+    from dcbench.experiments.context import Cell, Workshop
+    from dcbench.experiments.grid import Grid
 
 MOST_NETWORKS = 100_000  # that a record holds
 
@@ -38,9 +38,9 @@ class Judging:
 
     def check(self) -> None:
         """Raises UnknownNameError or OutOfRangeError if they are wrong by their words."""
-        from dcbench.augment import AUGMENTATIONS
-        from dcbench.errors import UnknownNameError
-        from dcbench.grid import check_network
+        from dcbench.experiments.grid import check_network
+        from dcbench.system.errors import UnknownNameError
+        from dcbench.training.augment import AUGMENTATIONS
 
         within("--networks", self.networks, 1, MOST_NETWORKS)
         within("--epochs", self.epochs, 1)
@@ -128,8 +128,8 @@ class Judging:
 def command(shared: Common, **options: Any) -> None:
     """Distil synthetic sets, train networks on them, store and show what they score."""
     from dcbench.cli.console import Console
-    from dcbench.grid import Grid, parse_settings
-    from dcbench.tracing import require_steps
+    from dcbench.experiments.grid import Grid, parse_settings
+    from dcbench.experiments.trace import require_steps
 
     trace = tuple(sorted(options["trace"] or ()))
     judging = Judging(
@@ -168,8 +168,8 @@ def command(shared: Common, **options: Any) -> None:
 
 def _check_judges(on: str, holdout: int) -> None:
     """Raises UnknownNameError or OutOfRangeError if there are none."""
-    from dcbench.errors import UnknownNameError
-    from dcbench.evaluator import JUDGED_ON
+    from dcbench.evaluation.evaluate import JUDGED_ON
+    from dcbench.system.errors import UnknownNameError
 
     if on not in JUDGED_ON:
         raise UnknownNameError("value of --judge-on", on, JUDGED_ON)
@@ -185,7 +185,7 @@ def _work(
     """The cells, in the grid's order. One that cannot be done is skipped with its reason, unless it
     is the only one.
     """
-    from dcbench.executor import Job
+    from dcbench.execution.interface import Job
 
     places, protocol_named = asked
     # folder and method of each cell, and not its data: one data set after the other fits in memory
@@ -216,8 +216,8 @@ def _publish_last(
     wanted: Sequence[tuple[Path, str]], done: Mapping[Path, Scored], workshop: Workshop
 ) -> None:
     """The set that each method ends with is the last of the grid, whichever was made last."""
-    from dcbench.distilling import publish
-    from dcbench.experiment import file_name
+    from dcbench.experiments.context import file_name
+    from dcbench.experiments.distil import publish
 
     last = {method: done[place].synthetic for place, method in wanted if place in done}
     for name, synthetic in last.items():
@@ -227,10 +227,10 @@ def _publish_last(
 
 def _cell(cell: Cell, protocol: Protocol, judging: Judging, workshop: Workshop) -> Steps[Scored]:
     from dcbench.cli.results import Scored
-    from dcbench.distilling import distilling
-    from dcbench.evaluator import require_network
-    from dcbench.scoring import Judgement, record_path, scoring
-    from dcbench.tracing import Trace
+    from dcbench.evaluation.evaluate import require_network
+    from dcbench.experiments.distil import distilling
+    from dcbench.experiments.evaluate import Judgement, record_path, scoring
+    from dcbench.experiments.trace import Trace
 
     require_network(protocol, cell.loaded.spec)  # hours before the set is there
     networks, trace = judging.networks or protocol.networks, None

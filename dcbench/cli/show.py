@@ -10,7 +10,7 @@ import click
 from dcbench.cli.options import speaking
 
 if TYPE_CHECKING:
-    from dcbench.artifact import Artifact
+    from dcbench.artifacts.artifact import Artifact
 
 
 @click.command("show")
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def command(path: Path, out: Path | None, as_json: bool) -> None:
     """Describe the artifact PATH and draw its images, a row per class, whitening undone."""
     from dcbench.cli.console import Console
-    from dcbench.errors import OutOfRangeError
+    from dcbench.system.errors import OutOfRangeError
 
     picture = out or path.parent / f"{path.stem}.png"
     if picture.suffix.lower() != ".png" or picture == path:
@@ -32,9 +32,9 @@ def command(path: Path, out: Path | None, as_json: bool) -> None:
             f"the picture needs a name of its own that ends in .png, got {picture}; give one with --out"
         )
 
-    from dcbench.artifact import read_artifact
-    from dcbench.files import write_bytes
-    from dcbench.pictures import as_png, grid
+    from dcbench.artifacts.artifact import read_artifact
+    from dcbench.artifacts.pictures import as_png, grid
+    from dcbench.system.files import write_bytes
 
     artifact = read_artifact(path)
     write_bytes(picture, as_png(grid(artifact.synthetic)))

@@ -22,9 +22,9 @@ from dcbench.datasets.decoding import Decoded, Part, judged
 from dcbench.datasets.listed import Listed
 from dcbench.datasets.mapped import settled, write_images
 from dcbench.datasets.sources import Source
-from dcbench.errors import DataError, FileFormatError
-from dcbench.files import locked, read_json, write_bytes, write_json
-from dcbench.progress import Progress
+from dcbench.system.errors import DataError, FileFormatError
+from dcbench.system.files import locked, read_json, write_bytes, write_json
+from dcbench.system.progress import Progress
 
 FORMAT_VERSION = 1
 _INDEX = "index.json"

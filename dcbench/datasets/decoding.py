@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dcbench.datasets.declaration import Dataset
-from dcbench.errors import DataError
-from dcbench.progress import Progress
+from dcbench.system.errors import DataError
+from dcbench.system.progress import Progress
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})

@@ -11,7 +11,7 @@ import numpy as np
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Decoded, Part
 from dcbench.datasets.splits import stratified
-from dcbench.progress import Progress
+from dcbench.system.progress import Progress
 
 _TEST_SHARE = 0.2
 _SPLIT_SEED = 0

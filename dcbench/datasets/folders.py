@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.listed import SPLITS, Listed, class_by_class
-from dcbench.errors import DataError
+from dcbench.system.errors import DataError
 
 
 def places(dataset: Dataset, root: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from dcbench.datasets.declaration import Dataset
-from dcbench.errors import DataError
+from dcbench.system.errors import DataError
 
 SPLITS = ("train", "test")
 # what desktops leave behind, besides names with a leading dot

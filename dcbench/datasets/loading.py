@@ -15,9 +15,9 @@ from dcbench.datasets.decoding import Decoded, Part
 from dcbench.datasets.places import Places
 from dcbench.datasets.sources import locate
 from dcbench.datasets.splits import stratified
-from dcbench.errors import DataError, MismatchError, OutOfRangeError
 from dcbench.images import ImageSpec, Space, TestSet, TrainSet
-from dcbench.progress import Progress, silent
+from dcbench.system.errors import DataError, MismatchError, OutOfRangeError
+from dcbench.system.progress import Progress, silent
 
 _HOLDOUT_SEED = 0
 _SPACE_VERSION = 1

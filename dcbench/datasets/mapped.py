@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import bombs_refused, decode_within
-from dcbench.errors import StorageError
-from dcbench.files import append_line, read_lines, write_bytes
-from dcbench.progress import Progress
+from dcbench.system.errors import StorageError
+from dcbench.system.files import append_line, read_lines, write_bytes
+from dcbench.system.progress import Progress
 
 BLOCK_BYTES = 16 << 20  # of decoded images that are handled together
 _MOST_THREADS = 32

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Decoded, Part, decode, stack
-from dcbench.errors import DataError
-from dcbench.progress import Progress
+from dcbench.system.errors import DataError
+from dcbench.system.progress import Progress
 
 _IMAGE_COLUMNS = ("img", "image")
 _SPLITS = ("train", "test")

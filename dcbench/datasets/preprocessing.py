@@ -13,10 +13,10 @@ from jaxtyping import Float64, UInt8
 from torch import Tensor
 
 from dcbench.datasets.declaration import Dataset
-from dcbench.errors import DataError, FileFormatError, MismatchError
-from dcbench.files import locked, read_tensors, write_tensors
 from dcbench.images import Space
-from dcbench.progress import Progress, silent
+from dcbench.system.errors import DataError, FileFormatError, MismatchError
+from dcbench.system.files import locked, read_tensors, write_tensors
+from dcbench.system.progress import Progress, silent
 
 # of DataDAM's code, after normalising, and of MTT's, which whitens pixels as they are: 25 times as
 # much there

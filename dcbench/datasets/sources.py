@@ -12,8 +12,8 @@ from dcbench.datasets.decoding import Decoded
 from dcbench.datasets.embedded import DigitsSource
 from dcbench.datasets.listed import Listed
 from dcbench.datasets.places import Places
-from dcbench.errors import AbsentDataError, DataError, DcbenchError
-from dcbench.progress import Progress
+from dcbench.system.errors import AbsentDataError, DataError, DcbenchError
+from dcbench.system.progress import Progress
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dcbench.errors import DataError, OutOfRangeError
+from dcbench.system.errors import DataError, OutOfRangeError
 
 
 def stratified(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.bool_]:

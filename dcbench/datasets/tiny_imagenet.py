@@ -13,7 +13,7 @@ from typing import ClassVar, final
 
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.listed import Listed, class_by_class, images_in, published
-from dcbench.errors import DataError
+from dcbench.system.errors import DataError
 
 _ANNOTATIONS = "val/val_annotations.txt"
 _MOST_BYTES = 16 << 20  # of the annotations, which have less than one

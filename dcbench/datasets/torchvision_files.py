@@ -18,9 +18,9 @@ import numpy as np
 
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Decoded, Part
-from dcbench.errors import DataError, StorageError
-from dcbench.files import locked
-from dcbench.progress import Progress
+from dcbench.system.errors import DataError, StorageError
+from dcbench.system.files import locked
+from dcbench.system.progress import Progress
 
 _MNIST_FILES = {"train": "train", "test": "t10k"}
 

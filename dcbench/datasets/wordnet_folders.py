@@ -13,9 +13,9 @@ from typing import ClassVar, final
 from dcbench.datasets import torchvision_files
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.listed import Listed, class_by_class, published
-from dcbench.errors import DataError
-from dcbench.files import locked
-from dcbench.progress import Progress
+from dcbench.system.errors import DataError
+from dcbench.system.files import locked
+from dcbench.system.progress import Progress
 
 _FOLDERS = {"train": "train", "test": "val"}
 _WORDNET_ID = re.compile(r"n\d{8}")

@@ -7,12 +7,12 @@ from typing import Literal
 
 import torch
 
-from dcbench.errors import MismatchError, UnknownNameError
 from dcbench.images import ImageSpec
 from dcbench.networks.base import Network
 from dcbench.networks.convnet import NORMALISATIONS, ConvNet, Normalisation
 from dcbench.networks.resnet import ResNet18
 from dcbench.networks.stacked import ALEXNET, VGG11, Stacked
+from dcbench.system.errors import MismatchError, UnknownNameError
 
 # BatchNorm is not among them: the statistics of a single synthetic image say nothing, and a batch
 # could not be cut.

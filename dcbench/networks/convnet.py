@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcbench.errors import OutOfRangeError
 from dcbench.networks.base import Network, Observation
 from dcbench.networks.instance_norm import InstanceNorm
+from dcbench.system.errors import OutOfRangeError
 
 Activation = Literal["sigmoid", "relu", "leaky-relu"]
 Normalisation = Literal["none", "batch", "layer", "instance", "group"]

@@ -9,9 +9,9 @@ from typing import final
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcbench.errors import MismatchError
 from dcbench.networks.base import Network, Observation
 from dcbench.networks.convnet import NORMALISATIONS, Normalisation
+from dcbench.system.errors import MismatchError
 
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))  # width, stride of the first block
 # pixels per side: with fewer, the last stage sees a single pixel, whose instance normalisation is

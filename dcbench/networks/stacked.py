@@ -13,9 +13,9 @@ from typing import NamedTuple, final
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcbench.errors import MismatchError
 from dcbench.networks.base import Network, Observation
 from dcbench.networks.convnet import NORMALISATIONS, Normalisation
+from dcbench.system.errors import MismatchError
 
 
 class Layer(NamedTuple):

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, cast
 
-from dcbench.errors import DataError, FileFormatError
-from dcbench.files import write_json
 from dcbench.records.embedding import EmbeddingRecord
 from dcbench.records.evaluation import Distillation, EvaluationRecord
 from dcbench.records.kinds import RecordKind
 from dcbench.records.search import SearchRecord
 from dcbench.records.trace import TraceRecord
 from dcbench.records.values import RefusedError, decode, shown
+from dcbench.system.errors import DataError, FileFormatError
+from dcbench.system.files import write_json
 
 RECORD_NAME = "record.json"
 MAX_BYTES = 16 * 1024 * 1024

@@ -13,7 +13,6 @@ from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 from annotated_types import MaxLen
 
-from dcbench.errors import FileFormatError
 from dcbench.records.values import (
     Name,
     Positive,
@@ -26,6 +25,7 @@ from dcbench.records.values import (
     encode,
     shown,
 )
+from dcbench.system.errors import FileFormatError
 
 # among what is changed of a set that is a snapshot: the steps that were done
 STOPPED = "stopped_after"

@@ -2,10 +2,10 @@
 import it where it is needed.
 """
 
-from dcbench.report.boards import summary_rows
-from dcbench.report.frames import tidy_frame
-from dcbench.report.render import FORMATS, to_csv, to_latex, to_markdown, write_tables
-from dcbench.report.tables import Cell, Column, Table, build_tables
+from dcbench.report.selection.comparable import summary_rows
+from dcbench.report.selection.frames import tidy_frame
+from dcbench.report.tables.accuracies import Cell, Column, Table, build_tables
+from dcbench.report.tables.render import FORMATS, to_csv, to_latex, to_markdown, write_tables
 
 __all__ = [
     "FORMATS",

@@ -7,10 +7,10 @@ from __future__ import annotations
 import functools
 import sys
 
-import dcbench.experiment
+import dcbench.experiments.context
 from dcbench.cli import main
 
 if __name__ == "__main__":
-    often = functools.partial(dcbench.experiment.Workshop, checkpoint_seconds=0.0)
-    dcbench.experiment.Workshop = often  # type: ignore[assignment,misc]
+    often = functools.partial(dcbench.experiments.context.Workshop, checkpoint_seconds=0.0)
+    dcbench.experiments.context.Workshop = often  # type: ignore[assignment,misc]
     main(sys.argv[1:])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from dcbench.distiller import Distiller, register
-from dcbench.selection import chosen_set, random_members
+from dcbench.families.selection import chosen_set, random_members
 
 
 @register("straying")

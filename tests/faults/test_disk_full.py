@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import dcbench.experiment
+import dcbench.experiments.context
 from tests.commandline import MMD, ask, done, rows
 
 
@@ -42,9 +42,9 @@ FILES = [
 def test_no_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     with monkeypatch.context() as full:
         full.setattr(
-            dcbench.experiment.Workshop,
+            dcbench.experiments.context.Workshop,
             "__init__",
-            _checkpointing(dcbench.experiment.Workshop.__init__),
+            _checkpointing(dcbench.experiments.context.Workshop.__init__),
         )
         fill_up(full, name)
         answer = ask(*MMD, "--out", tmp_path)

@@ -7,14 +7,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from dcbench.artifact import read_artifact, write_artifact
+from dcbench.artifacts.artifact import read_artifact, write_artifact
 from dcbench.records import read_record
 from tests.commandline import QUICKLY, RANDOM, ask, done, rows
 
 DIVERGING = '''
 from dataclasses import dataclass
 from dcbench.distiller import register
-from dcbench.matching import FeatureMatching
+from dcbench.families.feature_matching import FeatureMatching
 
 @register("diverging")
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from dcbench.artifact import read_artifact
+from dcbench.artifacts.artifact import read_artifact
 from dcbench.distiller import find
 from dcbench.records import EvaluationRecord, read_record
 from tests.commandline import MMD, ask, done
@@ -74,7 +74,7 @@ def test_anywhere_else_it_is_one_line_and_what_is_done_is_kept(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("dcbench.training.Trainer._epoch", full)
+        patch.setattr("dcbench.training.trainer.Trainer._epoch", full)
         answer = ask(*MMD, "--out", tmp_path)
     assert answer.code == 1
     assert answer.line.startswith("dcbench: out of memory (")

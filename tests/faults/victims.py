@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dcbench.errors import FileFormatError
-from dcbench.files import read_tensors
+from dcbench.system.errors import FileFormatError
+from dcbench.system.files import read_tensors
 from tests.commandline import ROOT, environment
 
 PATIENCE = 300.0  # seconds until something that should happen counts as not happening

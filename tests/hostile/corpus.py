@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from dcbench.artifact import read_artifact
+from dcbench.artifacts.artifact import read_artifact
+from dcbench.artifacts.importers import find_layout, import_set
 from dcbench.datasets import find
 from dcbench.datasets.parquet import look
 from dcbench.images import ImageSpec, Space
-from dcbench.importers import find_layout, import_set
 from dcbench.nas.catalogue import SPACES
 from dcbench.nas.truth import read_truth
 from dcbench.records import read_record
@@ -98,7 +98,7 @@ def truth(path: Path) -> object:
 
 def data(path: Path) -> object:
     """As a shard of the training data of CIFAR-10."""
-    from dcbench.progress import silent
+    from dcbench.system.progress import silent
 
     folder = path.parent / f"{path.stem} as data" / "cifar10"
     folder.mkdir(parents=True)

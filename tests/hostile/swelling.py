@@ -9,7 +9,7 @@ import resource
 import sys
 from pathlib import Path
 
-from dcbench.errors import DcbenchError
+from dcbench.system.errors import DcbenchError
 from tests.hostile.corpus import SWELLING
 
 if __name__ == "__main__":

@@ -21,13 +21,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import EpsImagePlugin, Image
 
-from dcbench.artifact import read_artifact, write_artifact
-from dcbench.errors import DcbenchError, FileFormatError
+from dcbench.artifacts.artifact import read_artifact, write_artifact
+from dcbench.artifacts.importers import find_layout, import_set
 from dcbench.images import SyntheticSet
-from dcbench.importers import find_layout, import_set
 from dcbench.nas.catalogue import SPACES
 from dcbench.nas.truth import read_truth
 from dcbench.records import find_records, read_record
+from dcbench.system.errors import DcbenchError, FileFormatError
 from tests.commandline import QUICKLY, RANDOM, ROOT, ask, done, environment
 from tests.hostile import corpus
 from tests.hostile.corpus import RAW, SPEC, SWELLING, Executing, foreign, truth
@@ -160,7 +160,7 @@ def test_a_picture_that_is_a_program_is_not_given_to_its_interpreter(
 
 
 def test_a_picture_of_ten_billion_pixels_is_refused_by_its_head(tmp_path: Path) -> None:
-    from tests.test_datasets import bomb
+    from tests.datasets.test_datasets import bomb
 
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -11,12 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dcbench.records import EvaluationRecord, StoredRecord
-from dcbench.report.boards import Board, boards, in_order
 from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_points, figures_of
 from dcbench.report.figures.drawing import COLUMN_INCHES, Drawing, legend_below, look, panels, tidy
-from dcbench.report.frames import frame
-from dcbench.report.variants import DEFAULT, by_set, settings_of
-from dcbench.report.words import (
+from dcbench.report.formatting import (
     accuracy_words,
     canonical,
     named,
@@ -25,7 +22,10 @@ from dcbench.report.words import (
     protocol_words,
     title,
 )
-from dcbench.studies import comparable
+from dcbench.report.selection.comparable import Board, boards, in_order
+from dcbench.report.selection.frames import frame
+from dcbench.report.selection.variants import DEFAULT, by_set, settings_of
+from dcbench.studies.declarations import comparable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dcbench.report.figures.drawing import legend_below, look, tidy
-from dcbench.report.statistics import summarise, summarise_sets
+from dcbench.report.statistics.sets import summarise, summarise_sets
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from dcbench.records import EvaluationRecord, StoredRecord
-from dcbench.report.boards import compared_protocol
 from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_series, figures_of
 from dcbench.report.figures.drawing import Drawing, panels
-from dcbench.report.frames import frame
-from dcbench.report.variants import by_set, labels
-from dcbench.report.words import accuracy_words, canonical, named, one_line, title
+from dcbench.report.formatting import accuracy_words, canonical, named, one_line, title
+from dcbench.report.selection.comparable import compared_protocol
+from dcbench.report.selection.frames import frame
+from dcbench.report.selection.variants import by_set, labels
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcbench.files import write_bytes
-from dcbench.report.escapes import latex
+from dcbench.report.tables.escapes import latex
+from dcbench.system.files import write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd

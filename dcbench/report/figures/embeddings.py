@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from dcbench.records import EmbeddingRecord, StoredEmbedding
 from dcbench.report.figures.drawing import COLUMN_INCHES, PAGE_INCHES, Drawing, panels
-from dcbench.report.frames import frame
-from dcbench.report.variants import labels, numbered
-from dcbench.report.words import canonical, named, one_line, percent, title
+from dcbench.report.formatting import canonical, named, one_line, percent, title
+from dcbench.report.selection.frames import frame
+from dcbench.report.selection.variants import labels, numbered
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcbench.records import StoredRecord
-from dcbench.report.beside import PICTURE_NAME, find_beside, inside, read_png
-from dcbench.report.boards import Entry, entries
 from dcbench.report.figures.drawing import COLUMN_INCHES, PAGE_INCHES, Drawing
-from dcbench.report.frames import frame
-from dcbench.report.variants import in_short, row_label
-from dcbench.report.words import named, title
-from dcbench.studies import STUDIES
+from dcbench.report.formatting import named, title
+from dcbench.report.selection.comparable import Entry, entries
+from dcbench.report.selection.frames import frame
+from dcbench.report.selection.sidecar_files import PICTURE_NAME, find_beside, inside, read_png
+from dcbench.report.selection.variants import in_short, row_label
+from dcbench.studies.declarations import STUDIES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

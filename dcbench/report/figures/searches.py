@@ -9,12 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dcbench.records import StoredSearch
-from dcbench.report.correlation import Estimate, top_members
 from dcbench.report.figures.drawing import COLUMN_INCHES, PAGE_INCHES, Drawing, tidy
-from dcbench.report.frames import frame
-from dcbench.report.search_words import search_caption
-from dcbench.report.searches import SearchBoard, search_boards
-from dcbench.report.words import DASH, MINUS
+from dcbench.report.formatting import DASH, MINUS
+from dcbench.report.selection.frames import frame
+from dcbench.report.statistics.rankings import Estimate, top_members
+from dcbench.report.tables.search_notes import search_caption
+from dcbench.report.tables.searches import SearchBoard, search_boards
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,13 +10,13 @@ import numpy as np
 
 from dcbench.datasets import DATASETS
 from dcbench.records import EvaluationRecord, StoredRecord
-from dcbench.report.boards import Board, boards
 from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_series, figures_of
 from dcbench.report.figures.drawing import Drawing, panels
-from dcbench.report.frames import frame
-from dcbench.report.variants import by_set, numbered
-from dcbench.report.words import accuracy_words, named, one_line, protocol_words, size, title
-from dcbench.studies import STUDIES
+from dcbench.report.formatting import accuracy_words, named, one_line, protocol_words, size, title
+from dcbench.report.selection.comparable import Board, boards
+from dcbench.report.selection.frames import frame
+from dcbench.report.selection.variants import by_set, numbered
+from dcbench.studies.declarations import STUDIES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,13 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcbench.records import StoredTrace, TraceRecord
-from dcbench.report.boards import compared_protocol
 from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_series, figures_of
 from dcbench.report.figures.drawing import Drawing, panels
 from dcbench.report.figures.pictures import Shown, pictures_drawing
-from dcbench.report.frames import frame
-from dcbench.report.variants import labels, one_set
-from dcbench.report.words import accuracy_words, canonical, named, one_line, protocol_words, title
+from dcbench.report.formatting import (
+    accuracy_words,
+    canonical,
+    named,
+    one_line,
+    protocol_words,
+    title,
+)
+from dcbench.report.selection.comparable import compared_protocol
+from dcbench.report.selection.frames import frame
+from dcbench.report.selection.variants import labels, one_set
 
 if TYPE_CHECKING:
     import pandas as pd

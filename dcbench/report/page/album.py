@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from dcbench.report.beside import PICTURE_NAME, find_beside, read_png, size_of
 from dcbench.report.page.markup import Markup, element
+from dcbench.report.selection.sidecar_files import PICTURE_NAME, find_beside, read_png, size_of
 
 MOST_BYTES = 64 * 2**20  # of all pictures together
 

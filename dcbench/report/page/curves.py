@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dcbench.report.beside import Point
 from dcbench.report.page.markup import Markup, element
+from dcbench.report.selection.sidecar_files import Point
 
 _WIDTH, _HEIGHT = 320.0, 150.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 8.0, 10.0, 22.0

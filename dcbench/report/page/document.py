@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from dcbench.files import write_bytes
 from dcbench.records import RecordsFound
-from dcbench.report.boards import boards, in_order
 from dcbench.report.figures import draw_plots
-from dcbench.report.layout import Layout, lay_out
+from dcbench.report.formatting import title
 from dcbench.report.page.album import Album, embedded
 from dcbench.report.page.leaderboards import COLUMNS, leaderboard
 from dcbench.report.page.markup import Markup, element, join
 from dcbench.report.page.tables import table_section
-from dcbench.report.searches import search_tables
-from dcbench.report.words import title
-from dcbench.studies import STUDIES
-from dcbench.wording import counted
+from dcbench.report.selection.comparable import boards, in_order
+from dcbench.report.tables.layout import Layout, lay_out
+from dcbench.report.tables.searches import search_tables
+from dcbench.studies.declarations import STUDIES
+from dcbench.system.files import write_bytes
+from dcbench.system.wording import counted
 
 PAGE_NAME = "index.html"
 _ALL = "all"

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dcbench.records import StoredRecord
-from dcbench.report.boards import Entry
-from dcbench.report.captions import caption, notes
-from dcbench.report.layout import Layout, Line
+from dcbench.report.formatting import DASH, TIMES, one_line, percent, signed, spread, title
 from dcbench.report.page.album import Album
 from dcbench.report.page.markup import Markup, element, join
 from dcbench.report.page.scales import Scale
 from dcbench.report.page.sets import set_article
 from dcbench.report.page.strips import axis, strip, strip_label, strip_scale
-from dcbench.report.statistics import Interval, SetsSummary, summarise
-from dcbench.report.words import DASH, TIMES, one_line, percent, signed, spread, title
-from dcbench.wording import counted, in_words
+from dcbench.report.selection.comparable import Entry
+from dcbench.report.statistics.sets import Interval, SetsSummary, summarise
+from dcbench.report.tables.accuracy_notes import caption, notes
+from dcbench.report.tables.layout import Layout, Line
+from dcbench.system.wording import counted, in_words
 
 # key: head, and the direction in which it is first sorted
 COLUMNS: Mapping[str, tuple[str, str]] = {

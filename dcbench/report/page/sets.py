@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dcbench.records import EvaluationRecord, StoredRecord
-from dcbench.report.beside import HISTORY_NAME, find_beside, read_history
+from dcbench.report.formatting import canonical, percent, spread
 from dcbench.report.page.album import Album
 from dcbench.report.page.curves import curve
 from dcbench.report.page.markup import Markup, element, join
 from dcbench.report.page.scales import Scale
 from dcbench.report.page.strips import axis, strip, strip_label
-from dcbench.report.statistics import summarise
-from dcbench.report.words import canonical, percent, spread
-from dcbench.wording import counted, in_words
+from dcbench.report.selection.sidecar_files import HISTORY_NAME, find_beside, read_history
+from dcbench.report.statistics.sets import summarise
+from dcbench.system.wording import counted, in_words
 
 _ORIGINS = {"measured": "measured by the project", "yours": "your own"}
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from dcbench.report.formatting import percent
 from dcbench.report.page.markup import Markup, element, join
 from dcbench.report.page.scales import Scale, scale_for
-from dcbench.report.statistics import Interval
-from dcbench.report.words import percent
-from dcbench.wording import counted
+from dcbench.report.statistics.sets import Interval
+from dcbench.system.wording import counted
 
 WIDTH, MARGIN = 260.0, 12.0
 _LANE, _TOP, _BELOW, _FOOT = 8.0, 7.0, 11.0, 7.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from dcbench.report.page.markup import Markup, element, join
-from dcbench.report.tables import Cell, Table
+from dcbench.report.tables.accuracies import Cell, Table
 
 _EMPHASIS = {"bold": "strong", "underline": "u"}
 

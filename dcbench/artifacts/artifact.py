@@ -1,0 +1,221 @@
+"""The artifact: a synthetic set in a file that describes itself.
+
+A dict of tensors and plain values, read with ``weights_only=True``. Whoever has the file and torch
+alone gets pixels back: undo ``space`` (for ZCA, solve with ``zca_matrix`` and add ``zca_mean``;
+then times ``std`` plus ``mean``, per channel).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dcbench.images import ImageSpec, Space, SyntheticSet
+from dcbench.system.errors import FileFormatError, brief
+from dcbench.system.files import read_tensors, tensors_as_bytes, write_bytes
+
+FORMAT_VERSION = 1
+KEYS = frozenset({"format_version", "images", "labels", "space", "recipe", "provenance"})
+RECIPE_KEYS = frozenset({"network", "lr", "batch", "augment"})
+MOST_BYTES = 8 << 30  # a file larger than this is not a distilled set
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A synthetic set with where it came from, and the hash of its file."""
+
+    synthetic: SyntheticSet
+    provenance: Mapping[str, Any]
+    sha256: str
+
+
+def write_artifact(path: Path, synthetic: SyntheticSet, provenance: Mapping[str, Any]) -> None:
+    """Write ``synthetic``; the same set and provenance give the same bytes. Raises StorageError."""
+    write_bytes(path, artifact_as_bytes(synthetic, provenance))
+
+
+def artifact_as_bytes(synthetic: SyntheticSet, provenance: Mapping[str, Any]) -> bytes:
+    """What ``write_artifact`` writes."""
+    content = {
+        "format_version": FORMAT_VERSION,
+        "images": _alone(synthetic.images.detach().cpu().float()),
+        "labels": _alone(synthetic.labels.detach().cpu()),
+        "space": synthetic.space.to_plain(),
+        "recipe": dict(synthetic.recipe),
+        "provenance": {
+            **provenance,
+            "images_of": asdict(synthetic.spec) | {"class_names": list(synthetic.spec.class_names)},
+        },
+    }
+    return tensors_as_bytes(content)
+
+
+def _alone(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy with memory of its own: of a slice, torch would save all that it is a slice of."""
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def read_artifact(path: Path) -> Artifact:
+    """Read an artifact, executing nothing; raises FileFormatError naming the file and what is wrong
+    with it.
+    """
+    check_size(path)
+    content = read_tensors(path)
+    try:
+        return Artifact(
+            _synthetic_set(content),
+            _provenance(content),
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+        )
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+
+
+def check_size(path: Path) -> None:
+    """Raises FileFormatError if the file is too large to hold a synthetic set."""
+    if path.is_file() and path.stat().st_size > MOST_BYTES:
+        raise FileFormatError(
+            f"{path} has {path.stat().st_size} bytes; a synthetic set of more than {MOST_BYTES} is refused"
+        )
+
+
+def _synthetic_set(content: Mapping[str, Any]) -> SyntheticSet:
+    version = content.get("format_version")
+    if type(version) is not int or version != FORMAT_VERSION:
+        hint = (
+            "is it another project's file? see dcbench evaluate --as"
+            if version is None
+            else "made by another version of dcbench"
+        )
+        raise FileFormatError(f"format_version {brief(version)}, wanted {FORMAT_VERSION}; {hint}")
+    if set(content) != KEYS:
+        raise FileFormatError(f"keys {brief(list(content))}, wanted {sorted(KEYS)}")
+    spec, images, labels = _spec(_provenance(content)), content["images"], content["labels"]
+    if not (
+        _plain_tensor(images) and images.dtype == torch.float32 and images.ndim == 4 and len(images)
+    ):
+        raise FileFormatError(f"images must be float32 N×C×H×W, got {_shape(images)}")
+    if images.shape[1:] != spec.shape:
+        raise FileFormatError(
+            f"images of {tuple(images.shape[1:])} do not fit {brief(spec.dataset)}, whose images are {spec.shape}"
+        )
+    if not bool(images.isfinite().all()):
+        raise FileFormatError("images hold values that are not finite")
+    _check_labels(labels, len(images), spec.classes)
+    check_recipe(content["recipe"])
+    if not isinstance(content["space"], dict):
+        raise FileFormatError("space must be a dict")
+    return SyntheticSet(spec, images, labels, _space(content["space"], spec), content["recipe"])
+
+
+def check_recipe(recipe: Any) -> None:
+    """A recipe is acted upon, so its values must be usable: names, a positive rate, a whole batch;
+    raises FileFormatError.
+    """
+    if not isinstance(recipe, dict) or not set(recipe) <= RECIPE_KEYS:
+        raise FileFormatError(f"the recipe may hold {sorted(RECIPE_KEYS)}, got {brief(recipe)}")
+    rate, batch = recipe.get("lr", 1.0), recipe.get("batch", 1)
+    numbers = (
+        type(rate) in (int, float) and 0 < rate < math.inf and type(batch) is int and batch > 0
+    )
+    if not numbers or not all(
+        isinstance(recipe.get(key, ""), str) for key in ("network", "augment")
+    ):
+        raise FileFormatError(
+            f"the recipe must have a positive lr, a positive whole batch, and names; got {brief(recipe)}"
+        )
+
+
+def _space(plain: Mapping[str, Any], spec: ImageSpec) -> Space:
+    space = Space.from_plain(plain)
+    channels = 0 if space.kind == "raw" else spec.channels
+    finite = all(math.isfinite(value) for value in (*space.mean, *space.std))
+    if (
+        len(space.mean) != channels
+        or len(space.std) != channels
+        or not finite
+        or any(value <= 0 for value in space.std)
+    ):
+        raise FileFormatError(
+            f"a {space.kind} space of {spec.channels} channels cannot have mean {brief(space.mean)} and std {brief(space.std)}"
+        )
+    if space.zca_matrix is not None and space.zca_mean is not None:
+        pixels = spec.channels * spec.size**2
+        if space.zca_matrix.shape != (pixels, pixels) or space.zca_mean.shape != (pixels,):
+            raise FileFormatError(
+                f"a whitening of {tuple(space.zca_matrix.shape)} does not fit images of {pixels} values"
+            )
+        for tensor in (space.zca_matrix, space.zca_mean):
+            if not (
+                _plain_tensor(tensor)
+                and tensor.dtype == torch.float32
+                and bool(tensor.isfinite().all())
+            ):
+                raise FileFormatError("a whitening must be float32 and finite")
+    return space
+
+
+def _check_labels(labels: Any, count: int, classes: int) -> None:
+    hard = _plain_tensor(labels) and labels.dtype == torch.int64 and labels.shape == (count,)
+    soft = (
+        _plain_tensor(labels) and labels.dtype == torch.float32 and labels.shape == (count, classes)
+    )
+    if not (hard or soft):
+        raise FileFormatError(
+            f"labels must be int64 {count} or float32 {count}×{classes}, got {_shape(labels)}"
+        )
+    if hard and not bool(((labels >= 0) & (labels < classes)).all()):
+        raise FileFormatError(
+            f"labels must lie in 0 to {classes - 1}, got {int(labels.min())} to {int(labels.max())}"
+        )
+    if soft and not bool(labels.isfinite().all()):
+        raise FileFormatError("soft labels hold values that are not finite")
+
+
+def _provenance(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    provenance = content.get("provenance")
+    if not isinstance(provenance, dict):
+        raise FileFormatError("provenance must be a dict")
+    return provenance
+
+
+def _spec(provenance: Mapping[str, Any]) -> ImageSpec:
+    plain = provenance.get("images_of")
+    if not isinstance(plain, dict):
+        raise FileFormatError("provenance does not say what the images are images of")
+    try:
+        spec = ImageSpec(**{**plain, "class_names": tuple(plain["class_names"])})
+        numbers = (spec.channels, spec.size, spec.classes)
+    except (TypeError, KeyError) as error:
+        raise FileFormatError("provenance does not say what the images are images of") from error
+    whole = all(type(number) is int and 0 < number <= 100_000 for number in numbers)
+    texts = all(isinstance(text, str) for text in (spec.dataset, spec.revision, *spec.class_names))
+    if not whole or not texts or not isinstance(spec.flips, bool):
+        raise FileFormatError(f"provenance names impossible images: {brief(plain)}")
+    return spec
+
+
+def _plain_tensor(value: Any) -> bool:
+    """Whether ``value`` is a tensor whose every number stands in the file (not sparse, not expanded
+    from fewer).
+    """
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and value.is_contiguous()
+    )
+
+
+def _shape(value: Any) -> str:
+    return (
+        f"{value.dtype} {tuple(value.shape)}"
+        if isinstance(value, torch.Tensor)
+        else type(value).__name__
+    )

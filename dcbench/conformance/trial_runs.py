@@ -1,0 +1,240 @@
+"""Trying a distiller out: tiny sets of real images, small amounts of work, and runs that are ended
+in the middle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dcbench.conformance.requirements import wrong_type
+from dcbench.datasets.preprocessing import whitening
+from dcbench.distiller import Distiller, HyperParameter, hyper_parameters
+from dcbench.images import ImageSpec, Space, SyntheticSet, TrainSet
+from dcbench.run import Run
+from dcbench.system.errors import OutOfRangeError, UnknownNameError
+from dcbench.system.machine import Machine
+
+IPC = 2
+CLASSES, PER_CLASS = 3, 12
+# What several methods call their amounts of work, and small ones. A name of its own a method says
+# itself (``tried_with``).
+USUAL: Mapping[str, Any] = {
+    "iterations": 4,
+    "feature_epochs": 4,
+    "real_batch": 4,
+    "batch": 4,
+    "width": 16,
+    "latent": 8,
+    "turns": 1,
+}
+
+
+MOST_STEPS = 200  # of one loop: more is no trial
+
+
+class Killed(BaseException):
+    """What ends a run from outside."""
+
+
+class TooMuchWorkError(OutOfRangeError):
+    """A method that would take long even to try."""
+
+
+@dataclass
+class StepCounter:
+    """A progress that counts the steps done, and can end the work at one of them."""
+
+    end_at: int | None = None
+    done: int = 0
+    last: dict[str, int] = field(default_factory=dict)
+
+    def __call__(self, text: str, done: int, total: int) -> None:
+        if total > MOST_STEPS:
+            raise TooMuchWorkError(
+                f"{text} takes {total} steps, too many to try (at most {MOST_STEPS}); name the field that makes it short: --set FIELD=VALUE"
+            )
+        if done > self.last.get(text, done):
+            self.done += 1
+        self.last[text] = done
+        if self.done == self.end_at:
+            raise Killed
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished set with the history and the number of steps of its making."""
+
+    synthetic: SyntheticSet
+    history: list[dict[str, float]]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A distiller that does little, and what it is tried on."""
+
+    distiller: Distiller
+    sets: Mapping[str, TrainSet]
+    machine: Machine
+
+    @cached_property
+    def accepted(self) -> dict[str, TrainSet]:
+        """The sets that the method does not refuse."""
+        return {
+            kind: train
+            for kind, train in self.sets.items()
+            if not self.distiller.refuses(train, IPC)
+        }
+
+    @cached_property
+    def failure(self) -> Exception | None:
+        """What goes wrong where the method should make a set, if anything does; raises
+        TooMuchWorkError.
+        """
+        for kind, train in self.accepted.items():
+            try:
+                wrong = wrong_type(self.trial(kind).synthetic, train)
+            except TooMuchWorkError:
+                raise
+            except Exception as error:  # a stranger's method may raise anything
+                return error
+            if wrong:
+                return TypeError(wrong)
+        return None
+
+    @cached_property
+    def _made(self) -> dict[tuple[str, int], Trial]:
+        return {}
+
+    def trial(self, kind: str, seed: int = 0) -> Trial:
+        """A set made of ``kind``, once for each seed."""
+        if (kind, seed) not in self._made:
+            self._made[kind, seed] = self.repeat(kind, seed)
+        return self._made[kind, seed]
+
+    def repeat(self, kind: str, seed: int = 0) -> Trial:
+        """The same, made anew, of images of its own: some methods spoil them."""
+        return self.tried_on(deepcopy(self.sets[kind]), seed)
+
+    def tried_on(self, train: TrainSet, seed: int = 0) -> Trial:
+        """A set made of these very images."""
+        steps = StepCounter()
+        run = Run(seed, self.machine, progress=steps)
+        return Trial(self.distiller.distill(train, IPC, run), run.history, steps.done)
+
+    def interrupted(self, kind: str, middle: int, killed: bool, folder: Path) -> Trial:
+        """The same, ended at step ``middle`` by an exception between two checkpoints or by asking
+        it to stop, and gone on with.
+
+        ``steps`` are those of the second part.
+        """
+        steps = StepCounter(end_at=middle if killed else None)
+        run = Run(
+            0, self.machine, folder / "own", folder / "shared", progress=steps, checkpoint_seconds=0
+        )
+        with suppress(Killed, KeyboardInterrupt):
+            self.distiller.distill(
+                deepcopy(self.sets[kind]),
+                IPC,
+                replace(run, stop=lambda: not killed and steps.done == middle),
+            )
+        rest = StepCounter()
+        run = Run(0, self.machine, folder / "own", folder / "shared", progress=rest)
+        return Trial(
+            self.distiller.distill(deepcopy(self.sets[kind]), IPC, run), run.history, rest.done
+        )
+
+
+def small(distiller: type[Distiller], settings: Mapping[str, Any] | None = None) -> Distiller:
+    """``distiller`` with little to do, as far as its fields have the usual names or it says so; ``settings`` come last."""
+    return distiller(**(reduced(distiller) | dict(settings or {})))
+
+
+def reduced(distiller: type[Distiller]) -> dict[str, Any]:
+    """Small values of the fields that have a usual name, where they may have them, and of those in
+    ``tried_with``.
+
+    Raises UnknownNameError where the latter has no such field.
+    """
+    fields = hyper_parameters(distiller)
+    for key in distiller.tried_with:
+        if key not in fields:
+            raise UnknownNameError(f"field of {distiller.name} in tried_with", key, fields)
+    usual = {
+        key: value
+        for key, value in USUAL.items()
+        if key in fields and _may_be(distiller.name, fields[key], value)
+    }
+    return usual | dict(distiller.tried_with)
+
+
+def _may_be(method: str, field: HyperParameter, value: Any) -> bool:
+    try:
+        field.check(method, value)
+    except OutOfRangeError:
+        return False
+    return True
+
+
+def samples(digits: TrainSet) -> dict[str, TrainSet]:
+    """Grey images, images in colour, and these in a whitened space; each of three classes, cut from
+    real ``digits``.
+
+    A channel of an image in colour is another digit of its class; that a mirrored image keeps its
+    class is claimed of them.
+    """
+    names = digits.spec.class_names[:CLASSES]
+    few = torch.cat([members[:PER_CLASS] for members in digits.by_class[:CLASSES]]).sort().values
+    grey = TrainSet(
+        replace(digits.spec, class_names=names),
+        digits.images[few],
+        digits.labels[few],
+        digits.space,
+    )
+    stacked = torch.cat(
+        [
+            digits.images[members[: 3 * PER_CLASS]].unflatten(0, (PER_CLASS, 3)).squeeze(2)
+            for members in digits.by_class[:CLASSES]
+        ]
+    )
+    spec = ImageSpec(
+        "colourful", "0" * 12, channels=3, size=digits.spec.size, class_names=names, flips=True
+    )
+    labels = torch.arange(CLASSES).repeat_interleave(PER_CLASS)
+    colour = TrainSet(spec, stacked, labels, Space("normalised", (0.3, 0.3, 0.3), (0.4, 0.35, 0.3)))
+    return {
+        "grey": grey,
+        "colour": colour,
+        "whitened": replace(colour, space=whitening(colour.images, colour.space)),
+    }
+
+
+def same(ours: SyntheticSet, theirs: SyntheticSet) -> bool:
+    """Bit for bit: what is not a number is the same as itself."""
+    return _bits(ours) == _bits(theirs) and dict(ours.recipe) == dict(theirs.recipe)
+
+
+def _bits(synthetic: SyntheticSet) -> list[tuple[Any, ...]]:
+    tensors = (synthetic.images.detach().cpu(), synthetic.labels.detach().cpu())
+    return [
+        (tensor.dtype, tensor.shape, tensor.contiguous().numpy().tobytes()) for tensor in tensors
+    ]
+
+
+def content(train: TrainSet) -> str:
+    """A hash of the images, their labels and their values."""
+    tensors: list[Tensor | None] = [train.images, train.labels, train.values(slice(0, len(train)))]
+    tensors += [train.space.zca_matrix, train.space.zca_mean]
+    return hashlib.sha256(
+        b"".join(tensor.numpy().tobytes() for tensor in tensors if tensor is not None)
+    ).hexdigest()

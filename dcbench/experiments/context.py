@@ -1,0 +1,224 @@
+"""What one cell of a comparison is, where it is worked on, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dcbench
+from dcbench.datasets.loading import Loaded
+from dcbench.distiller import Distiller, changed_fields, recorded_fields
+from dcbench.execution.interface import Batch, Executor, Serial, Site, Steps
+from dcbench.images import SyntheticSet
+from dcbench.records import Distillation
+from dcbench.run import fingerprint
+from dcbench.system.errors import OutOfRangeError
+from dcbench.system.files import locked
+from dcbench.system.machine import Machine
+from dcbench.system.progress import Progress, silent
+from dcbench.system.source import source_hash
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where and how cells are worked on: none of it changes a result, but for the machine's
+    precision and engine.
+    """
+
+    out: Path
+    machine: Machine
+    progress: Progress = silent
+    say: Callable[[str], None] = lambda _message: None
+    stop: Callable[[], bool] = lambda: False
+    resume: bool = True
+    since: float = 0.0  # work shared by several sets that was done before is done anew
+    elsewhere: bool = False
+    checkpoint_seconds: float = 30.0  # between two checkpoints of a distillation
+    executor: Executor = field(default_factory=Serial)
+
+    def __post_init__(self) -> None:
+        source_hash()  # of the code as it is before the work, whatever is edited meanwhile
+
+    @property
+    def site(self) -> Site:
+        """What units hear and say while they are carried out."""
+        return Site(self.progress, self.say, self.stop)
+
+    def stoppable_progress(self, text: str, done: int, total: int) -> None:
+        """Progress of work that has no steps of ``Run``: raises KeyboardInterrupt where the user
+        has asked to stop.
+        """
+        self.progress(text, done, total)
+        if self.stop():
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def alone(self, folder: Path) -> Iterator[None]:
+        """Hold ``folder`` for this process. While another one is at work there, it says so and can
+        be stopped.
+        """
+        tell = self._telling(folder)
+
+        def waiting() -> None:
+            tell()
+            if self.stop():
+                raise KeyboardInterrupt
+
+        with locked(folder, waiting):
+            _tidy(folder)
+            yield
+
+    def hold(self, folder: Path) -> Steps[ExitStack]:
+        """``alone`` as steps of a job, which let other jobs go on meanwhile: two processes may each wait for what the other holds."""
+        tell = self._telling(folder)
+        held = ExitStack()
+        while True:
+            try:
+                held.enter_context(locked(folder, _give_way, patience=0))
+            except _BusyError:
+                tell()
+                yield Batch((), _nothing)
+            else:
+                _tidy(folder)
+                return held
+
+    def _telling(self, folder: Path) -> Callable[[], None]:
+        """Says once that another process is at work there."""
+        untold = [f"waiting for another process that is at work in {folder}"]
+        return lambda: self.say(untold.pop()) if untold else None
+
+
+def _tidy(folder: Path) -> None:
+    """Remove files that a killed process had not finished writing."""
+    for left in folder.glob(".*.*"):
+        left.unlink(missing_ok=True)
+
+
+class _BusyError(Exception):
+    """Another process is at work there."""
+
+
+def _give_way() -> None:
+    raise _BusyError
+
+
+def _nothing(_result: Any) -> None:
+    """No unit, no result."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method with its fields on one dataset, budget and seed."""
+
+    distiller: Distiller
+    preset: str
+    loaded: Loaded
+    ipc: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.ipc < 1:
+            raise OutOfRangeError(f"ipc must be at least 1, got {self.ipc}")
+
+    @property
+    def label(self) -> str:
+        """The cell in a few words, for people."""
+        return set_label(
+            self.distiller.name, self.ipc if self.distiller.budgeted else None, self.seed
+        )
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """Which training images, in which space: what shared work depends on besides its own spec."""
+        train = self.loaded.train
+        return {
+            "revision": self.loaded.spec.revision,
+            "space": train.space.fingerprint,
+            "holdout": train.holdout,
+        }
+
+    def identity(self, machine: Machine) -> dict[str, Any]:
+        """What changes the images, besides budget and seed."""
+        source = {"source": self.distiller.source} if self.distiller.source else {}
+        return {
+            "method": self.distiller.name,
+            "method_version": self.distiller.version,
+            "fields": recorded_fields(self.distiller),
+            **self.context,
+            "precision": machine.precision,
+            **source,
+        }
+
+    def folder(self, workshop: Workshop) -> Path:
+        """Where this cell's artifact and evaluations live."""
+        budget = f"ipc{self.ipc}" if self.distiller.budgeted else "whole"
+        name = f"{self.preset}-{fingerprint(self.identity(workshop.machine))}"
+        return (
+            workshop.out
+            / self.loaded.spec.dataset
+            / budget
+            / file_name(self.distiller.name)
+            / name
+            / f"seed{self.seed}"
+        )
+
+    def provenance(self, machine: Machine) -> dict[str, Any]:
+        """What the artifact says of where it came from. Nothing of time or place, so that the same
+        work gives the same bytes.
+        """
+        changed = changed_fields(self.distiller, self.preset, self.loaded.spec)
+        return {
+            **self.identity(machine),
+            **({"changed": changed} if changed else {}),
+            "paper": self.distiller.paper,
+            "preset": self.preset,
+            "dataset": self.loaded.spec.dataset,
+            "ipc": self.ipc if self.distiller.budgeted else None,
+            "seed": self.seed,
+            "artifact_hash": fingerprint(self.identity(machine)),
+            "dcbench": dcbench.__version__,
+        }
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A finished set with its folder, its file (None for the reference, which has none) and what it
+    cost, where that is known.
+    """
+
+    synthetic: SyntheticSet
+    provenance: Mapping[str, Any]
+    sha256: str
+    folder: Path
+    path: Path | None
+    cost: Distillation | None
+
+    @property
+    def step(self) -> int | None:
+        """Of its distillation, where the set is a snapshot."""
+        step = self.provenance.get("step")
+        return step if isinstance(step, int) else None
+
+    @property
+    def label(self) -> str:
+        """The set in a few words, for people."""
+        step = self.step
+        return set_label(*(self.provenance.get(key) for key in ("method", "ipc", "seed"))) + (
+            "" if step is None else f" step {step}"
+        )
+
+
+def set_label(method: Any, ipc: Any, seed: Any) -> str:
+    """A set in a few words; what is not known of it is left out."""
+    return f"{method or 'set'}{'' if ipc is None else f' IPC {ipc}'}{'' if seed is None else f' seed {seed}'}"
+
+
+def file_name(name: str) -> str:
+    """A name, whoever chose it, as that of a single file or folder."""
+    return (
+        "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)[:60]
+        or "unnamed"
+    )

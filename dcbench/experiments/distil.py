@@ -1,0 +1,209 @@
+"""Make a cell's synthetic set: read it if it is finished, go on with it if it was interrupted, make
+it otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dcbench.artifacts.artifact import Artifact, read_artifact, write_artifact
+from dcbench.artifacts.pictures import PICTURE, as_png, grid
+from dcbench.execution.interface import Batch, Steps
+from dcbench.experiments.context import Cell, Distilled, Workshop, file_name
+from dcbench.experiments.tasks import Distil, Made
+from dcbench.records import Distillation, read_distillation
+from dcbench.run import CHECKPOINT, HISTORY, Run, write_history
+from dcbench.system.errors import FileFormatError, MismatchError
+from dcbench.system.files import write_bytes, write_json
+
+ARTIFACT = "synthetic.pt"
+COST = "distillation.json"
+
+
+def distilling(cell: Cell, workshop: Workshop) -> Steps[Distilled]:
+    """The steps of a job to the cell's synthetic set.
+
+    They raise MismatchError if the method cannot run there, DivergedError if its loss is not
+    finite.
+    """
+    folder = cell.folder(workshop)
+    check_possible(cell)
+    if not cell.distiller.budgeted:
+        synthetic = cell.distiller.distill(
+            cell.loaded.train, cell.ipc, Run(cell.seed, workshop.machine)
+        )
+        return Distilled(
+            synthetic, cell.provenance(workshop.machine), synthetic.content_hash, folder, None, None
+        )
+    with (yield from workshop.hold(folder)):
+        if not workshop.resume:
+            _forget(folder)
+        artifact = _finished(cell, workshop, folder)
+        if artifact is None:
+            failures = yield Batch(
+                [prepare(cell, workshop)], lambda made: _keep(cell, workshop, made)
+            )
+            for failure in failures:
+                failure.raise_error()
+            artifact = read_artifact(folder / ARTIFACT)
+        cost = _cost(folder, workshop)
+        publish(
+            folder / ARTIFACT, workshop.out / f"{file_name(cell.distiller.name)}.pt", workshop.say
+        )
+    return Distilled(
+        artifact.synthetic, artifact.provenance, artifact.sha256, folder, folder / ARTIFACT, cost
+    )
+
+
+def adopting(cell: Cell, workshop: Workshop, made: Made) -> Steps[None]:
+    """The steps of a job that keeps a set which was made beside the cell's folder as the cell's
+    own, unless it has one.
+    """
+    folder = cell.folder(workshop)
+    with (yield from workshop.hold(folder)):
+        artifact = _finished(cell, workshop, folder)
+        if artifact is None:
+            _keep(cell, workshop, made)
+        elif artifact.synthetic.content_hash != made.synthetic.content_hash:
+            workshop.say(
+                f"{cell.label}: {folder / ARTIFACT} is there already, and other in its bits (another machine or engine); it stays"
+            )
+
+
+def forgetting(cell: Cell, workshop: Workshop) -> Steps[None]:
+    """The steps of a job that removes the cell's set, and what an interruption left of it."""
+    folder = cell.folder(workshop)
+    with (yield from workshop.hold(folder)):
+        _forget(folder)
+
+
+def check_possible(cell: Cell) -> None:
+    """Raises MismatchError, with the method's reason, if it cannot run there."""
+    reason = cell.distiller.refuses(cell.loaded.train, cell.ipc)
+    if reason:
+        raise MismatchError(
+            f"{cell.distiller.name} cannot run on {cell.loaded.spec.dataset} at IPC {cell.ipc}: {reason}"
+        )
+
+
+def reopen(path: Path, workshop: Workshop) -> Distilled:
+    """An artifact from a file, to be evaluated where its own evaluations are, or else in a folder
+    named by its content.
+    """
+    artifact = read_artifact(path)
+    home = _home(path, artifact, workshop)
+    return Distilled(
+        artifact.synthetic, artifact.provenance, artifact.sha256, home, path, _cost(home, workshop)
+    )
+
+
+def _home(path: Path, artifact: Artifact, workshop: Workshop) -> Path:
+    if path.name == ARTIFACT and (path.parent / COST).exists():
+        return path.parent
+    dataset = file_name(artifact.synthetic.spec.dataset)
+    origin = {
+        key: file_name(str(artifact.provenance.get(key))) for key in ("artifact_hash", "seed")
+    }
+    # OUT/<method>.pt is a copy of a set that has its folder below the same OUT
+    for out in (workshop.out, path.parent):
+        for twin in sorted(
+            (out / dataset).glob(f"*/*/*-{origin['artifact_hash']}/seed{origin['seed']}/{ARTIFACT}")
+        ):
+            if twin.read_bytes() == path.read_bytes():
+                return twin.parent
+    return workshop.out / dataset / "evaluated" / artifact.sha256[:12]
+
+
+def publish(path: Path, copy: Path, say: Callable[[str], None]) -> None:
+    """Copy an artifact to where the user expects the latest of its method; one that another process
+    is making anew is left to it.
+
+    A set that was imported there may be the only one of its kind: it stays, and that is said.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return
+    if copy.is_file() and copy.read_bytes() == content:
+        return
+    if _imported(copy):
+        say(f"{copy} holds a set that was imported, and stays; the one made here is {path}")
+    else:
+        write_bytes(copy, content)
+
+
+def _imported(path: Path) -> bool:
+    try:
+        return path.is_file() and "layout" in read_artifact(path).provenance
+    except FileFormatError:
+        return False
+
+
+def _forget(folder: Path) -> None:
+    for name in (ARTIFACT, COST, PICTURE, HISTORY, CHECKPOINT):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _finished(cell: Cell, workshop: Workshop, folder: Path) -> Artifact | None:
+    path = folder / ARTIFACT
+    if not path.exists():
+        return None
+    try:
+        artifact = read_artifact(path)
+    except FileFormatError as error:
+        workshop.say(f"{error}; it is made again")
+        return None
+    wanted = cell.provenance(workshop.machine)
+    if any(artifact.provenance.get(key) != wanted[key] for key in ("artifact_hash", "ipc", "seed")):
+        workshop.say(f"{path} holds another set than its folder says; it is made again")
+        return None
+    # left by a process that was killed when all was done
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return artifact
+
+
+def _cost(folder: Path, workshop: Workshop) -> Distillation | None:
+    """What making the set took, as far as that is known: it is no reason to make a good set again."""
+    path = folder / COST
+    if not path.exists():
+        return None
+    try:
+        return read_distillation(path)
+    except FileFormatError as error:
+        workshop.say(f"{error}; what the set took to make is not known any more")
+        return None
+
+
+def prepare(cell: Cell, workshop: Workshop) -> Distil:
+    """The unit of work that makes the cell's set, its engine decided."""
+    train = cell.loaded.train
+    macs = cell.distiller.cost_macs(train, cell.ipc)
+    return Distil(
+        label=cell.label,
+        machine=workshop.machine.decide(macs),
+        distiller=cell.distiller,
+        ipc=cell.ipc,
+        seed=cell.seed,
+        train=workshop.executor.share(train),
+        # whoever makes it may be at work in another folder
+        folder=cell.folder(workshop).absolute(),
+        shared=workshop.out.absolute() / cell.loaded.spec.dataset / "shared",
+        context=cell.context,
+        macs=macs,
+        resume=workshop.resume,
+        since=workshop.since,
+        elsewhere=workshop.elsewhere,
+        checkpoint_seconds=workshop.checkpoint_seconds,
+    )
+
+
+def _keep(cell: Cell, workshop: Workshop, made: Made) -> None:
+    folder = cell.folder(workshop)
+    write_history(folder, made.history)
+    write_json(folder / COST, made.cost)
+    write_bytes(folder / PICTURE, as_png(grid(made.synthetic)))
+    warnings = [*made.warnings, *filter(None, [made.synthetic.strange_values])]
+    origin = {**cell.provenance(workshop.machine), **({"warnings": warnings} if warnings else {})}
+    write_artifact(folder / ARTIFACT, made.synthetic, origin)  # the last: where it is, all is
+    (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -1,0 +1,231 @@
+"""An embedding: where t-SNE puts a set's images among real ones, by their features in a network
+trained on the real data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import sklearn
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from dcbench.evaluation.evaluate import Protocol, accuracy_of, all_values
+from dcbench.execution.provenance import circumstances, ran_on
+from dcbench.experiments.context import Cell, Distilled, Workshop
+from dcbench.experiments.evaluate import about
+from dcbench.networks.base import FIRST_ORDER, initialise, macs, weights_of, widest_activation
+from dcbench.networks.catalogue import build_network
+from dcbench.records import RECORD_NAME, EmbeddedImage, EmbeddingRecord, read_record, write_record
+from dcbench.run import Run, fingerprint
+from dcbench.studies.declarations import Embedding
+from dcbench.system.errors import FileFormatError, MismatchError
+from dcbench.system.machine import Machine
+from dcbench.system.wording import in_words
+from dcbench.training.augment import augmentation
+from dcbench.training.trainer import Schedule, Trainer, in_chunks
+
+
+def embedding_protocol(plan: Embedding) -> Protocol:
+    """How the network is trained on the real data: with BatchNorm, as ResNet-18 was published.
+    Ours: the paper does not say.
+    """
+    schedule = Schedule(epochs=plan.epochs, lr=0.05, batch=128, decay=0.0)
+    return Protocol(
+        "embedding",
+        1,
+        schedule,
+        network=plan.network,
+        normalisation="batch",
+        augment="dsa",
+        networks=1,
+    )
+
+
+def embedding_macs(plan: Embedding, cell: Cell) -> float:
+    """Multiply-accumulates of training the network; features and t-SNE are little beside it."""
+    spec, protocol = cell.loaded.spec, embedding_protocol(plan)
+    per_image = macs(build_network(plan.network, spec, protocol.normalisation), spec.shape)
+    return per_image * (
+        FIRST_ORDER * plan.epochs * (plan.epoch_images or len(cell.loaded.train))
+        + len(cell.loaded.test)
+    )
+
+
+@dataclass(frozen=True)
+class _Features:
+    """The trained network on one machine, and what it is worth."""
+
+    observe: Callable[[Tensor], Tensor]
+    widest: int  # values of an image's largest activation in it
+    accuracy: float
+    machine: Machine
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One finished set, to be placed among real images as ``plan`` says."""
+
+    cell: Cell
+    distilled: Distilled
+    plan: Embedding
+    workshop: Workshop
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """How the network is trained."""
+        epoch_images = {"epoch_images": self.plan.epoch_images}
+        return {
+            **embedding_protocol(self.plan).to_json(),
+            **epoch_images,
+            "precision": self.workshop.machine.precision,
+        }
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Of t-SNE."""
+        images = len(self.distilled.synthetic) + sum(len(rows) for rows in self._real_rows)
+        # as van der Maaten's code bounds it
+        perplexity = min(self.plan.perplexity, (images - 1) / 3)
+        wanted = {
+            "perplexity": perplexity,
+            "init": "pca",
+            "learning_rate": "auto",
+            "max_iter": 1000,
+        }
+        return {
+            **wanted,
+            "real_per_class": self.plan.real_per_class,
+            "scikit-learn": str(sklearn.__version__),
+        }
+
+    def carry_out(self) -> tuple[EmbeddingRecord, Path]:
+        """The record, read if it is there, and its path."""
+        identity = {
+            "protocol": self.asked,
+            "settings": self.settings,
+            "artifact": self.distilled.sha256,
+        }
+        path = self.distilled.folder / "embedding" / fingerprint(identity) / RECORD_NAME
+        with self.workshop.alone(path.parent):
+            found = _read(path) if self.workshop.resume else None
+            if found is None:
+                found = self._make()
+                write_record(path, found)
+        return found, path
+
+    def _make(self) -> EmbeddingRecord:
+        features = self._trained()
+        clock = time.monotonic()
+        synthetic, train = self.distilled.synthetic, self.cell.loaded.train
+        real = torch.cat(self._real_rows)
+        rows = [
+            in_chunks(features.observe, values, count, features.machine, features.widest)
+            for values, count in (
+                (lambda part: train.values(real[part]), len(real)),
+                (synthetic.images.__getitem__, len(synthetic)),
+            )
+        ]
+        self.workshop.say(
+            f"{self.cell.label}: t-SNE of {len(real)} real and {len(synthetic)} synthetic images"
+        )
+        places, divergence = self._places(torch.cat(rows))
+        labels = torch.cat([train.labels[real], synthetic.hard_labels]).tolist()
+        return EmbeddingRecord(
+            **about(self.distilled, self.cell.loaded.spec),
+            class_names=self.cell.loaded.spec.class_names,
+            network=self.plan.network,
+            network_seed=0,
+            network_accuracy=features.accuracy,
+            protocol=self.asked,
+            protocol_hash=fingerprint(self.asked),
+            embedding_seed=0,
+            settings=self.settings,
+            kl_divergence=divergence,
+            points=tuple(
+                EmbeddedImage(x, y, label, index >= len(real))
+                for index, ((x, y), label) in enumerate(zip(places, labels, strict=True))
+            ),
+            seconds=time.monotonic() - clock,
+            **circumstances([ran_on(features.machine)], features.machine.precision),
+            warnings=(),
+        )
+
+    @cached_property
+    def _real_rows(self) -> list[Int64[Tensor, " k"]]:
+        # the same images beside every set
+        train, run = self.cell.loaded.train, Run(0, self.workshop.machine)
+        classes = range(train.spec.classes)
+        return [
+            train.draw(label, self.plan.real_per_class, run.generator("embedded", label))
+            for label in classes
+        ]
+
+    def _places(self, features: Float[Tensor, "n d"]) -> tuple[list[list[float]], float]:
+        from sklearn.manifold import TSNE
+
+        known = ("perplexity", "init", "learning_rate", "max_iter")
+        tsne = TSNE(2, random_state=0, **{name: self.settings[name] for name in known})  # type: ignore[no-untyped-call]
+        return tsne.fit_transform(features.numpy()).tolist(), float(tsne.kl_divergence_)
+
+    def _trained(self) -> _Features:
+        """The network that all embeddings of this data and protocol share; it is trained once and
+        can be interrupted.
+        """
+        loaded, protocol, workshop = self.cell.loaded, embedding_protocol(self.plan), self.workshop
+        if self.distilled.synthetic.space.fingerprint != loaded.train.space.fingerprint:
+            raise MismatchError(
+                f"{self.cell.label}: the set's space is not that of the real images, so no network sees both alike"
+            )
+        cost = embedding_macs(self.plan, self.cell)
+        machine = workshop.machine.decide(cost)
+        network = build_network(protocol.network, loaded.spec, protocol.normalisation)
+        trainer = Trainer(network, machine, self.plan.epoch_images)
+
+        def build(part: Run) -> dict[str, Any]:
+            workshop.say(
+                f"training {self.plan.network} on the real data takes about {in_words(machine.estimate_seconds(cost))} here"
+            )
+            train = loaded.train.held_on(machine)
+            initialise(network, part.generator("network"))
+            augment = augmentation(protocol.augment, loaded.train.space, loaded.spec.flips)
+            trainer.train(train.values, train.labels, protocol.schedule, part, augment)
+            network.eval()
+            accuracy = accuracy_of(trainer, all_values(loaded.test), loaded.test.labels)
+            return {"weights": weights_of(network), "accuracy": accuracy}
+
+        run = Run(
+            0,
+            machine,
+            shared=workshop.out / loaded.spec.dataset / "shared",
+            context=self.cell.context,
+            progress=lambda name, done, total: workshop.progress(
+                f"{self.plan.network} on {loaded.spec.dataset}: {name}", done, total
+            ),
+            stop=workshop.stop,
+            resume=workshop.resume,
+            since=workshop.since,
+            elsewhere=workshop.elsewhere,
+        )
+        kept = run.once("embedding-network", self.asked, build)
+        network.load_state_dict(kept["weights"])
+        machine.settle(network)
+        network.eval()
+        observe = machine.accelerate(lambda images: network.observe(images).features)
+        return _Features(
+            observe, widest_activation(network, loaded.spec.shape), kept["accuracy"], machine
+        )
+
+
+def _read(path: Path) -> EmbeddingRecord | None:
+    try:
+        record = read_record(path)
+    except FileFormatError:
+        return None
+    return record if isinstance(record, EmbeddingRecord) else None

@@ -1,0 +1,320 @@
+"""Score a finished set: train the networks that are missing, or take those that are there, and
+write the record.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any
+
+from dcbench.artifacts.pictures import PICTURE, as_png, grid
+from dcbench.datasets.catalogue import revision_note
+from dcbench.evaluation.evaluate import Protocol, evaluation_macs, networks_abreast, require_network
+from dcbench.execution.interface import Batch, Steps
+from dcbench.execution.provenance import circumstances
+from dcbench.experiments.context import Distilled, Workshop
+from dcbench.experiments.tasks import Networks
+from dcbench.images import ImageSpec, TestSet
+from dcbench.networks.catalogue import NETWORKS
+from dcbench.records import RECORD_NAME, EvaluationRecord, NetworkScore, write_record
+from dcbench.records.kinds import STOPPED
+from dcbench.run import fingerprint
+from dcbench.system.errors import MismatchError, OutOfRangeError
+from dcbench.system.files import append_line, read_lines, write_bytes
+from dcbench.system.wording import counted, in_words
+from dcbench.training.augment import AUGMENTATIONS
+
+LINES = "networks.jsonl"
+LEAST_ABOVE_CHANCE = 1.2  # below so many times the accuracy of guessing, a set taught nothing
+Row = dict[str, Any]
+
+# what a line of networks.jsonl holds, besides its own checksum
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "network": (int,),
+    "accuracy": (float,),
+    "loss": (float, type(None)),
+    "seconds": (float,),
+    "epoch_seconds": (float,),
+    "compile_seconds": (float, type(None)),  # older lines say 0 where nothing was compiled
+    "engine": (str,),
+    "threads": (int,),
+    "device": (str,),
+    "device_name": (str,),
+    "peak_memory_bytes": (int,),
+    "artifact": (str,),
+    "code": (str,),
+    "torch": (str,),
+}
+_UNSAID = {"code", "torch"}  # in older lines
+# what a record takes over from a set's provenance, and what it says where that is silent
+_ORIGIN: Mapping[str, Any] = {
+    "method": "foreign",
+    "paper": None,
+    "method_version": None,
+    "fields": {},
+    "changed": {},
+    "preset": None,
+    "ipc": None,
+    "seed": None,
+    "holdout": "",
+}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One set, judged on one test set by one protocol with one seed."""
+
+    distilled: Distilled
+    test: TestSet
+    protocol: Protocol
+    seed: int
+    networks: int  # wanted, from the first on
+    workshop: Workshop
+
+    def __post_init__(self) -> None:
+        if self.networks < 1:
+            raise OutOfRangeError(f"networks must be at least 1, got {self.networks}")
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """What changes a network's accuracy; what the set itself asks for stands beside, in the
+        record's recipe.
+        """
+        recipe, plain = (
+            self.distilled.synthetic.recipe,
+            {**self.protocol.to_json(), "precision": self.workshop.machine.precision},
+        )
+        kept = [
+            name for name in self.protocol.chosen if recipe.get(name, plain[name]) != plain[name]
+        ]
+        return {**plain, "chosen": kept} if kept else plain
+
+    @cached_property
+    def judged(self) -> Protocol:
+        """The protocol with what the set itself asks for."""
+        return self.protocol.with_recipe(self.distilled.synthetic.recipe)
+
+    @property
+    def folder(self) -> Path:
+        return _evaluation_folder(self.distilled, fingerprint(self.asked), self.seed)
+
+
+def scoring(judgement: Judgement) -> Steps[EvaluationRecord]:
+    """The steps of a job that trains what is missing of the networks wanted and writes the record
+    of all that there are.
+
+    They lead to the record of those wanted alone: what a command says does not depend on what was
+    done before it.
+    """
+    check(judgement)
+    folder, workshop = judgement.folder, judgement.workshop
+    with (yield from workshop.hold(folder)):
+        if not workshop.resume:
+            for name in (LINES, RECORD_NAME):
+                (folder / name).unlink(missing_ok=True)
+        rows = yield from trained(judgement)
+        write_record(folder / RECORD_NAME, _record(judgement, rows))
+    picture = judgement.distilled.folder / PICTURE
+    # of a set that was not made here
+    if judgement.distilled.path is not None and not picture.exists():
+        write_bytes(picture, as_png(grid(judgement.distilled.synthetic)))
+    return _record(judgement, [row for row in rows if row["network"] < judgement.networks])
+
+
+def record_path(distilled: Distilled, record: EvaluationRecord) -> Path:
+    """Where ``scoring`` wrote the record."""
+    return _evaluation_folder(distilled, record.protocol_hash, record.evaluation_seed) / RECORD_NAME
+
+
+def _evaluation_folder(distilled: Distilled, protocol_hash: str, seed: int) -> Path:
+    own = seed == distilled.provenance.get("seed")
+    return (
+        distilled.folder / "evaluations" / (protocol_hash if own else f"{protocol_hash}-seed{seed}")
+    )
+
+
+def check(judgement: Judgement) -> None:
+    """Refuse, before any network is trained, what no network could be trained on and what no record
+    could hold.
+
+    Raises MismatchError, FileFormatError.
+    """
+    asked = (
+        ("network", judgement.judged.network, NETWORKS),
+        ("augmentation", judgement.judged.augment, AUGMENTATIONS),
+    )
+    for kind, name, known in asked:
+        if name not in known:
+            raise MismatchError(
+                f"the set's own recipe asks for the {kind} {name!r}, which is unknown here; known: {', '.join(known)}"
+            )
+    require_network(judgement.judged, judgement.test.spec)
+    nothing = {key: kinds[0]() for key, kinds in _KINDS.items()} | {
+        "threads": 1,
+        "engine": "none",
+        "device": "none",
+        "torch": "none",
+    }
+    distilled = judgement.distilled
+    record = _record(replace(judgement, distilled=replace(distilled, provenance={})), [nothing])
+    origin = {
+        key: distilled.provenance[key]
+        for key in (*_ORIGIN, "artifact_hash")
+        if key in distilled.provenance
+    }
+    EvaluationRecord.from_json(record.to_json() | origin, distilled.path or distilled.folder)
+
+
+def trained(judgement: Judgement) -> Steps[list[Row]]:
+    """A row for each network of the set, those that were there and those that are trained now. The
+    caller holds the folder.
+    """
+    lines, workshop = judgement.folder / LINES, judgement.workshop
+    rows = {
+        row["network"]: row
+        for row in map(_sound, read_lines(lines))
+        if row and row["artifact"] == judgement.distilled.sha256
+    }
+    missing = [index for index in range(judgement.networks) if index not in rows]
+    bar, total = f"{judgement.distilled.label}: networks", len(rows) + len(missing)
+
+    def keep(trained_together: list[Row]) -> None:
+        for row in trained_together:
+            append_line(lines, {**row, "check": fingerprint(row)})
+            rows[row["network"]] = row
+        workshop.progress(bar, len(rows), total)
+
+    if missing:
+        units = _prepare(judgement, missing, rows)
+        workshop.progress(bar, len(rows), total)
+        failures = yield Batch(units, keep)
+        for failure in failures:
+            failure.raise_error()
+    return [rows[index] for index in sorted(rows)]
+
+
+def _sound(line: Mapping[str, Any]) -> Row | None:
+    """The row of a line, or None if it is not whole: its network is then trained again."""
+    row = {key: value for key, value in line.items() if key != "check"}
+    typed = set(_KINDS) - _UNSAID <= set(row) <= set(_KINDS) and all(
+        type(row[key]) in _KINDS[key] for key in row
+    )
+    if not typed or any(
+        isinstance(value, float) and not math.isfinite(value) for value in row.values()
+    ):
+        return None
+    # older lines have no checksum
+    return row if line.get("check") in (None, fingerprint(row)) else None
+
+
+def _prepare(
+    judgement: Judgement, missing: Sequence[int], rows: Mapping[int, Row]
+) -> list[Networks]:
+    """The units of work that train what is missing; says how long they may take."""
+    distilled, test, workshop = judgement.distilled, judgement.test, judgement.workshop
+    abreast = networks_abreast(distilled.synthetic, judgement.judged, workshop.machine)
+    # each trained in one
+    passes = [tuple(group) for _, group in groupby(missing, lambda index: index // abreast)]
+    macs = evaluation_macs(distilled.synthetic, test, judgement.judged) * len(passes) * abreast
+    fresh = machine = workshop.machine.decide(macs)
+    # the choice was made when the first network was trained
+    if rows and workshop.machine.engine == "auto":
+        machine = replace(machine, engine=next(iter(rows.values()))["engine"])
+    seconds = machine.estimate_seconds(macs)
+    if seconds > 20:
+        how = f"{machine.precision}, {machine.engine}"
+        networks = counted(len(missing), "network")
+        estimate = f"training {networks} takes about {in_words(seconds)} here ({how}"
+        if (machine.engine, fresh.engine) == ("eager", "compiled"):  # few were asked for first
+            estimate += f" like those there are; with --engine compiled about {in_words(fresh.estimate_seconds(macs))}"
+        workshop.say(f"{distilled.label}: {estimate})")
+    executor = workshop.executor
+    synthetic, images = executor.share(distilled.synthetic), executor.share(test)
+    what = (
+        distilled.label,
+        machine,
+        distilled.sha256,
+        synthetic,
+        images,
+        judgement.judged,
+        judgement.seed,
+    )
+    return [Networks(*what, tuple(chain(*piece))) for piece in executor.pieces(passes, machine)]
+
+
+def about(distilled: Distilled, spec: ImageSpec) -> dict[str, Any]:
+    """What a record says of a set and of the data that it was judged on."""
+    origin, synthetic = distilled.provenance, distilled.synthetic
+    made_as, step = origin.get("artifact_hash", distilled.sha256[:12]), distilled.step
+    known = {key: origin.get(key, silent) for key, silent in _ORIGIN.items()}
+    return {
+        **known,
+        "changed": known["changed"] if step is None else {**known["changed"], STOPPED: step},
+        "dataset": spec.dataset,
+        "dataset_revision": spec.revision,
+        "dataset_note": revision_note(spec.dataset, spec.revision),
+        "budget_images": len(synthetic),
+        "space": synthetic.space.name,
+        # a snapshot is not the finished set
+        "artifact_hash": made_as if step is None else f"{made_as}-step{step}",
+        "artifact_sha256": distilled.sha256,
+        "content": synthetic.content_hash,
+    }
+
+
+def scores(rows: Sequence[Row]) -> tuple[NetworkScore, ...]:
+    """What a record says of each network."""
+    return tuple(
+        NetworkScore(row["network"], row["accuracy"], row["loss"], row["seconds"]) for row in rows
+    )
+
+
+def _record(judgement: Judgement, rows: Sequence[Row]) -> EvaluationRecord:
+    distilled, test, protocol = judgement.distilled, judgement.test, judgement.asked
+    return EvaluationRecord(
+        **about(distilled, test.spec),
+        network=judgement.judged.network,
+        augment=judgement.judged.augment,
+        protocol=protocol,
+        protocol_hash=fingerprint(protocol),
+        evaluation_seed=judgement.seed,
+        recipe=dict(distilled.synthetic.recipe),
+        networks=scores(rows),
+        distillation=distilled.cost,
+        evaluate_seconds=sum(row["seconds"] for row in rows),
+        epoch_seconds=statistics.median(row["epoch_seconds"] for row in rows),
+        compile_seconds=max(
+            (row["compile_seconds"] for row in rows if row["compile_seconds"] is not None),
+            default=None,
+        ),
+        peak_memory_bytes=max(row["peak_memory_bytes"] for row in rows),
+        **circumstances(rows, protocol["precision"]),
+        warnings=tuple(_warnings(judgement, rows)),
+    )
+
+
+def diverged(rows: Sequence[Row]) -> Iterator[str]:
+    """A warning if some networks' loss was not finite in the end."""
+    count = sum(row["loss"] is None for row in rows)
+    if count:
+        yield f"{count} of {len(rows)} networks diverged: their loss was not finite in the end, and their accuracy counts all the same"
+
+
+def _warnings(judgement: Judgement, rows: Sequence[Row]) -> Iterator[str]:
+    # of an import, or of a distillation that ran out of memory
+    doubts = judgement.distilled.provenance.get("warnings")
+    yield from doubts if isinstance(doubts, list) else ()
+    yield from diverged(rows)
+    threads = sorted({row["threads"] for row in rows})
+    if len(threads) > 1:
+        yield f"networks were trained with {' and '.join(map(str, threads))} threads, which round differently; networks.jsonl says which"
+    chance = 1 / judgement.test.spec.classes
+    mean = statistics.fmean(row["accuracy"] for row in rows)
+    if mean < LEAST_ABOVE_CHANCE * chance:
+        yield f"chance-level accuracy ({mean:.3f}): space, labels or network are probably not what the set was made for"

@@ -1,0 +1,199 @@
+"""The grid of cells that one command asks for, checked by its words before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from dcbench.datasets.catalogue import find as find_dataset
+from dcbench.datasets.loading import Loaded, load
+from dcbench.datasets.places import Places
+from dcbench.distiller import Distiller, build, find, hyper_parameters, registered
+from dcbench.evaluation.evaluate import PROTOCOLS, Protocol, find_protocol
+from dcbench.experiments.context import Cell, Workshop
+from dcbench.images import ImageSpec
+from dcbench.networks.catalogue import NETWORKS
+from dcbench.system.errors import OutOfRangeError, UnknownNameError
+
+WHITENED_BY_THE_PAPER = ("cifar10", "cifar100")
+
+
+# on: of normalised values, as DataDAM's code; pixels: of pixels as they are, as MTT's
+ZCA = ("auto", "on", "pixels", "off")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Methods × datasets × budgets × seeds under one preset."""
+
+    methods: Sequence[str]
+    datasets: Sequence[str]
+    ipcs: Sequence[int]
+    seeds: Sequence[int]
+    preset: str = "paper"
+    settings: Mapping[str, str] = field(default_factory=dict)  # field=value, or method.field=value
+    zca: str = "auto"
+    holdout: int = 0
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one cell, so that one that cannot be done need not stop the
+        others.
+        """
+        return len(self.methods) * len(self.datasets) * len(self.ipcs) * len(self.seeds) > 1
+
+    def distillers(self) -> dict[str, Distiller]:
+        """Each method with its fields; raises UnknownNameError, OutOfRangeError, and DataError if a
+        method's file cannot be used.
+        """
+        for name in self.methods:
+            if name.endswith(".py"):
+                raise OutOfRangeError(
+                    f"--method {name} names a file; wanted the class in it too, as {name}:Class"
+                )
+        self._check_preset()
+        if self.zca not in ZCA:
+            raise UnknownNameError("value of --zca", self.zca, ZCA)
+        for dataset in self.datasets:
+            find_dataset(dataset)
+        settings = {name: self._settings_of(name) for name in self.methods}
+        self._check_all_used()
+        distillers = {name: build(name, self.preset, settings[name]) for name in self.methods}
+        for distiller in distillers.values():
+            check_network(getattr(distiller, "network", None))
+        return distillers
+
+    def cells(self, places: Places, workshop: Workshop) -> Iterator[Cell]:
+        """The cells, one dataset after the other, each method's budgets and seeds together. A
+        reference appears once per seed.
+        """
+        self.distillers()
+        for dataset in self.datasets[1:]:
+            # what is missing is better said now than hours later; decoded, it is kept
+            self.load(dataset, places, workshop)
+        for dataset in self.datasets:
+            yield from self.cells_of(self.load(dataset, places, workshop))
+
+    def cells_of(self, loaded: Loaded) -> Iterator[Cell]:
+        """The cells of one dataset."""
+        for name, unsuited in self.distillers().items():
+            distiller = self._suited(name, unsuited, loaded.spec)
+            ipcs = self.ipcs if distiller.budgeted else self.ipcs[:1]
+            yield from (
+                Cell(distiller, self.preset, loaded, ipc, seed)
+                for ipc in ipcs
+                for seed in self.seeds
+            )
+
+    def _suited(self, name: str, distiller: Distiller, spec: ImageSpec) -> Distiller:
+        """``distiller`` with what its method thinks right for such images, but for the fields that preset or settings name."""
+        said = {*distiller.presets.get(self.preset, {}), *self._settings_of(name)}
+        unsaid = {
+            field: value for field, value in distiller.suited_to(spec).items() if field not in said
+        }
+        return replace(distiller, **unsaid) if unsaid else distiller  # type: ignore[type-var]
+
+    def load(self, dataset: str, places: Places, workshop: Workshop) -> Loaded:
+        """One of the grid's datasets in the space that the preset asks for."""
+        papers = self.zca == "auto" and self.preset == "paper" and dataset in WHITENED_BY_THE_PAPER
+        space = {"zca": papers or self.zca in ("on", "pixels"), "of_pixels": self.zca == "pixels"}
+        return load(
+            dataset, places, **space, holdout=self.holdout, progress=workshop.stoppable_progress
+        )
+
+    def protocol_of(self, distiller: Distiller, name: str | None) -> Protocol:
+        """The protocol that judges ``distiller``'s sets: ``name`` if given, else the preset's,
+        which is one for all methods.
+
+        A reference, which is no set, has one of its own. Raises OutOfRangeError if methods of this
+        grid disagree on it.
+        """
+        if name is not None:
+            return find_protocol(name)
+        shared = self._protocol_named_by_the_preset()
+        own = distiller.protocols.get(self.preset, distiller.protocols.get(shared, shared))
+        return find_protocol(shared if distiller.budgeted else own)
+
+    def _protocol_named_by_the_preset(self) -> str:
+        """The protocol of the preset's name, else what the grid's methods say of the preset, else
+        what any other method does.
+        """
+        if self.preset in PROTOCOLS:
+            return self.preset
+        own = [find(name) for name in self.methods]
+        for methods in (own, registered().values()):
+            said = {
+                method.protocols[self.preset]: method.name
+                for method in methods
+                if method.budgeted and self.preset in method.protocols
+            }
+            if len(said) > 1 and methods is own:
+                names = ", ".join(f"{protocol} for {method}" for protocol, method in said.items())
+                raise OutOfRangeError(
+                    f"preset {self.preset!r} means several protocols here ({names}); choose one with --protocol"
+                )
+            if said:
+                return next(iter(said))
+        return "paper"
+
+    def _settings_of(self, method: str) -> dict[str, str]:
+        distiller = find(method)
+        fields = hyper_parameters(distiller)
+        shared = {key: value for key, value in self.settings.items() if key in fields}
+        own = {
+            key.partition(".")[2]: value
+            for key, value in self.settings.items()
+            if key.partition(".")[0] == distiller.name
+        }
+        return {**shared, **own}
+
+    def _check_all_used(self) -> None:
+        found = [find(method) for method in self.methods]
+        known = {
+            key
+            for method in found
+            for field in hyper_parameters(method)
+            for key in (field, f"{method.name}.{field}")
+        }
+        for key in self.settings:
+            if key not in known:
+                raise UnknownNameError(
+                    f"field of {', '.join(method.name for method in found)}", key, known
+                )
+
+    def _check_preset(self) -> None:
+        known = {
+            "paper",
+            *PROTOCOLS,
+            *(preset for method in registered().values() for preset in method.presets),
+        }
+        known |= {preset for name in self.methods for preset in find(name).presets}
+        if self.preset not in known:
+            raise UnknownNameError("preset", self.preset, known)
+        if self.preset in PROTOCOLS:
+            return  # a method without fields for it takes its defaults
+        for method in map(find, self.methods):
+            if method.presets and self.preset not in method.presets:
+                raise UnknownNameError(
+                    f"preset of {method.name}", self.preset, {"paper", *method.presets}
+                )
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, str]:
+    """``field=value`` words as a mapping; raises OutOfRangeError."""
+    settings: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not key or not equals:
+            raise OutOfRangeError(f"--set needs field=value, got {text!r}")
+        if settings.setdefault(key, value) != value:
+            raise OutOfRangeError(
+                f"--set {key} is given twice, {settings[key]} and {value}; leave one out"
+            )
+    return settings
+
+
+def check_network(name: str | None) -> None:
+    """Raises UnknownNameError unless ``name`` is a network or none."""
+    if name is not None and name not in NETWORKS:
+        raise UnknownNameError("network", name, NETWORKS)

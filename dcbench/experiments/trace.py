@@ -1,0 +1,304 @@
+"""A trace: distil a set, keep it as it is at some steps, and judge and picture each of these. The
+last is kept as the cell's set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dcbench.artifacts.artifact import read_artifact, write_artifact
+from dcbench.artifacts.pictures import as_png, grid
+from dcbench.distiller import Distiller
+from dcbench.evaluation.evaluate import Protocol
+from dcbench.execution.interface import Steps
+from dcbench.execution.provenance import circumstances
+from dcbench.experiments.context import Cell, Distilled, Workshop
+from dcbench.experiments.distil import (
+    ARTIFACT,
+    COST,
+    adopting,
+    check_possible,
+    forgetting,
+    prepare,
+    reopen,
+)
+from dcbench.experiments.evaluate import LINES, Judgement, Row, about, diverged, scores, trained
+from dcbench.images import SyntheticSet
+from dcbench.records import RECORD_NAME, TracePoint, TraceRecord, write_record
+from dcbench.run import CHECKPOINT, Stateful, fingerprint, write_history
+from dcbench.system.errors import FileFormatError, MismatchError, OutOfRangeError
+from dcbench.system.files import read_json, write_bytes, write_json
+
+Snapshots = Mapping[int, Distilled]  # the set at each step
+
+
+def require_steps(distiller: Distiller, ipc: int, last: int) -> None:
+    """Raises OutOfRangeError if the method takes less than ``last`` steps on its images, or none."""
+    takes = distiller.image_steps(ipc)
+    if takes == 0:
+        raise OutOfRangeError(f"{distiller.name} cannot be traced: it takes no steps on its images")
+    if last > takes:
+        raise OutOfRangeError(
+            f"{distiller.name} takes {takes} steps at IPC {ipc}; a trace may look at 0 to {takes}, got {last}"
+        )
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One cell, the steps at which it is looked at, and how it is judged there."""
+
+    cell: Cell
+    steps: tuple[int, ...]
+    protocol: Protocol
+    workshop: Workshop
+
+    def __post_init__(self) -> None:
+        if not self.steps or list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 0:
+            raise MismatchError(
+                f"the steps of a trace must rise, from 0 or later, got {self.steps}"
+            )
+        require_steps(self.cell.distiller, self.cell.ipc, self.steps[-1])
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """What changes a network's accuracy."""
+        return {**self.protocol.to_json(), "precision": self.workshop.machine.precision}
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the trace lives, beside what else is known of the set."""
+        return (
+            self.cell.folder(self.workshop)
+            / "trace"
+            / fingerprint({"steps": list(self.steps), "protocol": self.asked})
+        )
+
+    def file(self, step: int, ending: str) -> Path:
+        """A snapshot, or its picture."""
+        return self.folder / f"step-{step:06d}.{ending}"
+
+    def tracing(self, networks: int) -> Steps[tuple[TraceRecord, Path]]:
+        """The steps of a job that does what is missing and writes the record; they lead to it, of
+        the networks wanted alone, and its path.
+
+        The set is made in this process, which looks at it meanwhile.
+        """
+        check_possible(self.cell)
+        with (yield from self.workshop.hold(self.folder)):
+            if not self.workshop.resume:
+                self._forget()
+                yield from forgetting(self.cell, self.workshop)
+            sets = self._finished() or self._borrowed() or (yield from self._distilling())
+            rows = {}
+            for step, distilled in sets.items():
+                rows[step] = yield from self._judged(distilled, networks)
+            record = self._record(sets, rows)
+            write_record(self.folder / RECORD_NAME, record)
+        wanted = [
+            replace(point, networks=tuple(one for one in point.networks if one.network < networks))
+            for point in record.points
+        ]
+        return replace(record, points=tuple(wanted)), self.folder / RECORD_NAME
+
+    def _judged(self, distilled: Distilled, networks: int) -> Steps[list[Row]]:
+        judgement = Judgement(
+            distilled,
+            self.cell.loaded.judge(self.protocol.judged_on),
+            self.protocol,
+            self.cell.seed,
+            networks,
+            self.workshop,
+        )
+        with (yield from self.workshop.hold(judgement.folder)):
+            if not self.workshop.resume:
+                (judgement.folder / LINES).unlink(missing_ok=True)
+            return (yield from trained(judgement))
+
+    def _forget(self) -> None:
+        for path in (self.folder / COST, self.folder / CHECKPOINT, *self.folder.glob("step-*.*")):
+            path.unlink(missing_ok=True)
+
+    def _finished(self) -> Snapshots:
+        """The snapshots if all of them are whole, else none."""
+        try:
+            return (
+                {step: self._set(step) for step in self.steps}
+                if (self.folder / COST).exists()
+                else {}
+            )
+        except FileFormatError:
+            return {}
+
+    def _set(self, step: int) -> Distilled:
+        """The snapshot; of the last step the finished set itself, if that is here, which is then
+        judged once for both.
+        """
+        snapshot, own = self._snapshot(self.file(step, "pt")), self.cell.folder(self.workshop)
+        if step != self.cell.distiller.image_steps(self.cell.ipc) or not (own / ARTIFACT).exists():
+            return snapshot
+        try:
+            finished = reopen(own / ARTIFACT, self.workshop)
+        except FileFormatError:  # whoever wants it makes it again
+            return snapshot
+        return (
+            finished
+            if finished.synthetic.content_hash == snapshot.synthetic.content_hash
+            else snapshot
+        )
+
+    @staticmethod
+    def _snapshot(path: Path) -> Distilled:
+        artifact = read_artifact(path)
+        return Distilled(
+            artifact.synthetic,
+            artifact.provenance,
+            artifact.sha256,
+            path.with_suffix(""),
+            path,
+            None,
+        )
+
+    def _borrowed(self) -> Snapshots:
+        """The snapshots from other traces of this very set, if these have all of them: what judges
+        a set does not change it.
+        """
+        found = {step: self._elsewhere(step) for step in self.steps} if self.workshop.resume else {}
+        places = [path for path in found.values() if path is not None]
+        if not places or len(places) < len(self.steps):
+            return {}
+        for step, path in zip(self.steps, places, strict=True):
+            for ending in ("png", "pt"):
+                write_bytes(self.file(step, ending), path.with_suffix(f".{ending}").read_bytes())
+        write_bytes(self.folder / COST, (places[-1].parent / COST).read_bytes())
+        return self._finished()
+
+    def _elsewhere(self, step: int) -> Path | None:
+        for folder in sorted(self.folder.parent.iterdir()):
+            path = folder / self.file(step, "pt").name
+            if path.with_suffix(".png").exists() and (folder / COST).exists():
+                try:
+                    self._snapshot(path)
+                except FileFormatError:
+                    continue
+                return path
+        return None
+
+    def _distilling(self) -> Steps[Snapshots]:
+        if not self.file(self.steps[0], "pt").exists():
+            (self.folder / CHECKPOINT).unlink(missing_ok=True)  # what it is past of was lost
+        unit = replace(prepare(self.cell, self.workshop), folder=self.folder.absolute())
+        run = replace(unit.run(self.workshop.site), watch=self._keep)
+        from_the_start = not (self.folder / CHECKPOINT).exists()
+        made = unit.made(unit.distill(run), run)
+        yield from adopting(self.cell, self.workshop, made)
+        write_history(self.folder, made.history)
+        write_json(self.folder / COST, {**made.cost, "warnings": list(made.warnings)})
+        run.finish()
+        found = self._finished()
+        # a snapshot from before a checkpoint was lost: the set is made again, from its beginning
+        if not found:
+            if from_the_start:
+                raise self._untraceable("it does not count its steps by run.steps")
+            self._forget()
+            return (yield from self._distilling())
+        self._require_alike(made.synthetic, found)
+        return found
+
+    def _require_alike(self, made: SyntheticSet, found: Snapshots) -> None:
+        """Raises MismatchError unless snapshots are what the set is: a method may make it into
+        something else when all steps are done.
+        """
+        last = found[self.steps[-1]].synthetic
+        finished = self.steps[-1] == self.cell.distiller.image_steps(self.cell.ipc)
+        if (
+            dict(made.recipe)
+            or not torch.equal(made.labels, last.labels)
+            or (finished and made.content_hash != last.content_hash)
+        ):
+            self._forget()
+            raise self._untraceable(
+                "its set is more, or other, than the images that it takes its steps on; the set itself is kept"
+            )
+
+    def _untraceable(self, why: str) -> MismatchError:
+        return MismatchError(f"{self.cell.distiller.name} cannot be traced: {why}")
+
+    def _keep(self, name: str, done: int, state: Mapping[str, Tensor | Stateful]) -> None:
+        """Keep the set as it is after ``done`` steps, if these are asked for; raises MismatchError,
+        before the first, if there is none.
+        """
+        images, spec = state.get("images"), self.cell.loaded.spec
+        if (
+            name != "distill"
+            or not isinstance(images, Tensor)
+            or len(images) != self.cell.ipc * spec.classes
+        ):
+            raise self._untraceable("it does not hold its images while it distils")
+        learned = [
+            key
+            for key, value in state.items()
+            if isinstance(value, Tensor) and value.requires_grad and key != "images"
+        ]
+        if learned:
+            raise self._untraceable(f"besides its images it learns {', '.join(learned)}")
+        if done not in self.steps:
+            return
+        labels = torch.arange(spec.classes).repeat_interleave(self.cell.ipc)
+        kept = SyntheticSet(
+            spec, images.detach().cpu().contiguous(), labels, self.cell.loaded.train.space
+        )
+        write_bytes(self.file(done, "png"), as_png(grid(kept)))
+        write_artifact(
+            self.file(done, "pt"),
+            kept,
+            {**self.cell.provenance(self.workshop.machine), "step": done},
+        )
+
+    def _cost(self) -> dict[str, Any]:
+        """What making the set took, as far as that is known."""
+        try:
+            return read_json(self.folder / COST)
+        except FileFormatError as error:
+            self.workshop.say(f"{error}; what the set took to make is not known any more")
+            return {}
+
+    def _record(self, sets: Snapshots, rows: Mapping[int, Sequence[Row]]) -> TraceRecord:
+        every = list(chain.from_iterable(rows.values()))
+        cost = self._cost()
+        elsewhere = (
+            ["its distillation went on from a checkpoint of another machine"]
+            if cost.get("resumed_elsewhere")
+            else []
+        )
+        known, origin = (
+            about(sets[self.steps[-1]], self.cell.loaded.spec),
+            self.cell.provenance(self.workshop.machine),
+        )
+        return TraceRecord(
+            # not of one of its steps
+            **{
+                **known,
+                "artifact_hash": origin["artifact_hash"],
+                "changed": origin.get("changed", {}),
+            },
+            network=self.protocol.network,
+            augment=self.protocol.augment,
+            protocol=self.asked,
+            protocol_hash=fingerprint(self.asked),
+            evaluation_seed=self.cell.seed,
+            points=tuple(
+                TracePoint(step, self.file(step, "png").name, scores(own))
+                for step, own in rows.items()
+            ),
+            seconds=cost.get("distill_seconds", 0.0) + sum(row["seconds"] for row in every),
+            **circumstances(every, self.asked["precision"]),
+            warnings=(*cost.get("warnings", ()), *elsewhere, *diverged(every)),
+        )

@@ -1,0 +1,188 @@
+"""The loop of two players that the adversarial baselines share, with its losses, its average and
+its alarm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Generic, final
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from dcbench.families.generative import GRIDS, LOGS, Network, due
+from dcbench.run import Run, Stateful
+from dcbench.system.errors import DivergedError
+
+# from a turn's randomness to the loss and its parts
+Loss = Callable[[torch.Generator], tuple[Tensor, Mapping[str, Tensor]]]
+
+COLLAPSED_LOSS, COLLAPSED_TURNS = 1e-3, 500
+
+
+@final
+class Player:
+    """A network, Adam, and what it minimises: a loss whose parts, an ``adversarial`` one among
+    them, are logged by name.
+    """
+
+    def __init__(
+        self, network: nn.Module, loss: Loss, lr: float, betas: tuple[float, float]
+    ) -> None:
+        self.network, self.loss = network, loss
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=lr, betas=betas, fused=True)
+
+
+@dataclass(frozen=True)
+class Game:
+    """Two players in turns: ``turns`` of the discriminator, then one of the generator; and what
+    else changes as they play.
+    """
+
+    generator: Player
+    discriminator: Player
+    turns: int = 1
+    average: Average[Any] | None = None
+    memory: Mapping[str, Tensor | Stateful] = field(default_factory=dict)
+
+    def state(self) -> dict[str, Tensor | Stateful]:
+        """All that must survive an interruption."""
+        players: dict[str, Tensor | Stateful] = {
+            "generator": self.generator.network,
+            "generator_optimizer": self.generator.optimizer,
+            "discriminator": self.discriminator.network,
+            "discriminator_optimizer": self.discriminator.optimizer,
+        }
+        average: dict[str, Tensor | Stateful] = (
+            {} if self.average is None else {"average": self.average.model}
+        )
+        return {**players, **average, **self.memory}
+
+
+def play(game: Game, iterations: int, run: Run, show: Callable[[int], None]) -> None:
+    """Play ``iterations`` rounds, resuming where an earlier run was; ``show`` is called now and
+    then.
+
+    Raises DivergedError if a loss is not finite, or if the discriminator has collapsed: its
+    adversarial loss under 0.001 for 500 turns on end, so that the generator has nothing to learn
+    from.
+    """
+    ledger = Ledger()
+    for step in run.steps(iterations, {**game.state(), "ledger": ledger}, "adversarial"):
+        for turn in range(game.turns):
+            ledger.add(
+                "discriminator",
+                take_turn(game.discriminator, run.generator("discriminator", step, turn)),
+            )
+        with frozen(game.discriminator.network):
+            ledger.add("generator", take_turn(game.generator, run.generator("generator", step)))
+        if game.average is not None:
+            game.average.update(game.generator.network, step)
+        if due(step, iterations, LOGS) or ledger.broken:
+            run.log(step, **ledger.means())
+        ledger.check(step)
+        if due(step, iterations, GRIDS):
+            show(step)
+
+
+def take_turn(player: Player, generator: torch.Generator) -> dict[str, float]:
+    """One step of the player's optimizer; returns the parts of its loss."""
+    player.optimizer.zero_grad()
+    loss, parts = player.loss(generator)
+    loss.backward()
+    player.optimizer.step()
+    return {name: float(value.detach()) for name, value in parts.items()}
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """No gradients for ``network``'s own weights meanwhile: they would be computed in vain."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
+
+
+@final
+class Ledger:
+    """Means of the losses since they were last asked for, and for how many turns the discriminator
+    has had nothing to learn.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
+        self.idle = 0
+
+    def add(self, player: str, parts: Mapping[str, float]) -> None:
+        """Count a player's turn."""
+        for part, value in parts.items():
+            name = f"{player}_{part}"
+            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
+        if player == "discriminator":
+            self.idle = self.idle + 1 if parts["adversarial"] < COLLAPSED_LOSS else 0
+
+    @property
+    def broken(self) -> bool:
+        """Whether a loss is not finite."""
+        return not all(map(math.isfinite, self.sums.values()))
+
+    def means(self) -> dict[str, float]:
+        """The means so far, which are then begun anew."""
+        means = {name: total / self.counts[name] for name, total in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        return means
+
+    def check(self, step: int) -> None:
+        """Raises DivergedError if the discriminator has collapsed."""
+        if self.idle >= COLLAPSED_TURNS:
+            raise DivergedError(
+                f"the discriminator collapsed: its loss was under {COLLAPSED_LOSS} for {self.idle} turns up to step {step + 1}, "
+                "so the generator has nothing to learn from"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": dict(self.sums), "counts": dict(self.counts), "idle": self.idle}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.sums, self.counts, self.idle = (
+            dict(state_dict["sums"]),
+            dict(state_dict["counts"]),
+            state_dict["idle"],
+        )
+
+
+@final
+class Average(Generic[Network]):
+    """A moving average of a network's weights; up to ``start`` steps it is the network itself, for
+    first weights are worth little.
+    """
+
+    def __init__(self, network: Network, decay: float, start: int = 0) -> None:
+        self.model = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self.network: Network = self.model.module  # type: ignore[assignment]  # a copy of ``network``
+        self.start = start
+
+    def update(self, network: Network, step: int) -> None:
+        """θ̄ ← decay·θ̄ + (1 - decay)·θ; buffers are copied."""
+        if step < self.start:
+            self.model.n_averaged.zero_()
+        self.model.update_parameters(network)
+
+
+def hinge_discriminator(real: Float[Tensor, " n"], fake: Float[Tensor, " m"]) -> Float[Tensor, ""]:
+    """E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))) (Lim & Ye 2017; Miyato et al. 2018)."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def hinge_generator(fake: Float[Tensor, " m"]) -> Float[Tensor, ""]:
+    """-E D(G(z))."""
+    return -fake.mean()

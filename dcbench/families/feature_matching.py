@@ -1,0 +1,241 @@
+"""The feature-matching family: move synthetic images until what random networks see in them is what
+they see in real ones.
+
+Each step draws a fresh network, a batch of real images per class and one siamese augmentation per
+class, and takes one step of SGD on the images. A method says what is seen (``describe``) and how
+far apart two classes' means are (``discrepancy``).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from annotated_types import Ge, Gt, Le
+from jaxtyping import Float
+from torch import Tensor
+
+from dcbench.distiller import Distiller
+from dcbench.families.selection import FeatureNetwork, Initialisation, first_images
+from dcbench.images import SyntheticSet, TrainSet
+from dcbench.networks.base import FIRST_ORDER, Network, initialise, macs, widest_activation
+from dcbench.networks.catalogue import build_network
+from dcbench.run import Run
+from dcbench.system.errors import DeviceError
+from dcbench.system.wording import counted
+from dcbench.training.augment import DSA, Draw
+from dcbench.training.trainer import filled_up
+
+Descriptions = tuple[Float[Tensor, "n _"], ...]  # one row per image and description
+Means = Sequence[Float[Tensor, "classes _"]]  # one row per class and description
+
+GROUP_IMAGES = 4096  # real images of all classes that are handled together, at the most
+GROUP_VALUES = GROUP_IMAGES * 3 * 32 * 32  # and their values, which larger images reach sooner
+
+
+@dataclass(frozen=True)
+class FeatureMatching(Distiller):
+    """Σ over classes of a distance between mean descriptions of real and synthetic images,
+    minimised over the images.
+    """
+
+    iterations: Annotated[int, Ge(1)] = 8000
+    # of the images; none: 1 up to IPC 50 and 10 above (Table 2)
+    lr: Annotated[float | None, Gt(0), Le(10)] = None
+    momentum: Annotated[float, Ge(0), Le(1)] = 0.5
+    real_batch: Annotated[int, Ge(1)] = 256  # per class and step
+    init: Initialisation = "random"
+    network: str = "convnet"
+    normalisation: Literal["instance", "batch", "none", "layer", "group"] = "instance"
+    scale: Annotated[float, Gt(0)] = 1.0  # of the loss
+
+    # False: describes the images themselves, and no network is drawn
+    observes: ClassVar[bool] = True
+
+    @abstractmethod
+    def describe(
+        self, images: Float[Tensor, "n channels size size"], network: Network
+    ) -> Descriptions:
+        """What is compared, per image."""
+
+    @abstractmethod
+    def discrepancy(self, real: Means, synthetic: Means) -> Float[Tensor, ""]:
+        """The distance of class means, a sum over classes, so that the classes may be handled a few
+        at a time.
+        """
+
+    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
+        train.require(ipc)
+        images = run.place(first_images(self.init, train, ipc, run)).requires_grad_()
+        optimizer = torch.optim.SGD([images], lr=self.image_lr(ipc), momentum=self.momentum)
+        matching = MatchingStep(self, train, ipc, run)
+        for step in run.steps(
+            self.iterations, {"images": images, "optimizer": optimizer, "matching": matching}
+        ):
+            optimizer.zero_grad()
+            run.log(step, loss=matching.accumulate_gradient(images, step))
+            optimizer.step()
+        labels = torch.arange(train.spec.classes).repeat_interleave(ipc)
+        return SyntheticSet(train.spec, images.detach().cpu().contiguous(), labels, train.space)
+
+    def image_lr(self, ipc: int) -> float:
+        """The step size on the images: Table 2's rule unless ``lr`` is given."""
+        return self.lr if self.lr is not None else (1.0 if ipc <= 50 else 10.0)
+
+    def cost_macs(self, train: TrainSet, ipc: int) -> float:
+        choosing = sum(self.shared_macs(train, ipc).values())
+        if not self.observes:
+            return choosing
+        network = build_network(self.network, train.spec, self.normalisation)
+        real = sum(min(self.real_batch, len(members)) for members in train.by_class)
+        per_step = real + FIRST_ORDER * ipc * train.spec.classes
+        return choosing + self.iterations * per_step * macs(network, train.spec.shape)
+
+    def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
+        return FeatureNetwork().shared_macs(train) if self.init == "k-center" else {}
+
+
+class MatchingStep:
+    """One distillation's network, compiled description and batches."""
+
+    def __init__(self, method: FeatureMatching, train: TrainSet, ipc: int, run: Run) -> None:
+        self.method, self.ipc, self.run = method, ipc, run
+        self.halvings = 0  # of what is handled at a time, because memory ran out
+        self.train = train.held_on(run.machine)
+        self.dsa = DSA(flips=train.spec.flips)
+        self.network = build_network(method.network, train.spec, method.normalisation)
+        self.network.requires_grad_(False)
+        run.machine.settle(self.network)
+
+        def describe(images: Tensor) -> Descriptions:
+            return method.describe(images, self.network)
+
+        self.describe = run.machine.accelerate(describe) if method.observes else describe
+
+    @property
+    def chunk(self) -> int:
+        """Images described at a time."""
+        return max(1, self._roomy_chunk >> self.halvings)
+
+    @cached_property
+    def _roomy_chunk(self) -> int:
+        return self.run.machine.chunk(widest_activation(self.network, self.train.spec.shape))
+
+    @property
+    def groups(self) -> list[range]:
+        """The classes, as many at a time as their synthetic images fit a chunk. With BatchNorm all
+        at once: the batch is the method's.
+        """
+        classes = self.train.spec.classes
+        if self.network.mixes_images:
+            return [range(classes)]
+        images = min(GROUP_IMAGES, GROUP_VALUES // self.train.images[0].numel()) >> self.halvings
+        most = max(1, min(classes, self.chunk // self.ipc, images // self.method.real_batch))
+        # equal groups: one shape to compile
+        size = next(size for size in range(most, 0, -1) if classes % size == 0)
+        return [range(start, start + size) for start in range(0, classes, size)]
+
+    def accumulate_gradient(self, images: Tensor, step: int) -> float:
+        """Add the loss's gradient to ``images.grad``; returns the loss.
+
+        Where memory runs out, less is handled at a time from then on and the step is taken anew,
+        with the same draws; the run notes it. Raises DeviceError where nothing can be cut any more.
+        """
+        before = None if images.grad is None else images.grad.clone()
+        cut = self.halvings
+        while True:
+            try:
+                loss = self._accumulate(images, step)
+                break
+            except RuntimeError as error:
+                if not self.run.machine.ran_out_of_memory(error):
+                    raise
+                self._handle_less(step, " ".join(str(error).split())[:120])
+            images.grad = before if before is None else before.clone()
+            self.run.machine.free()  # when the failed attempt's tensors are gone with its traceback
+        if self.halvings > cut:
+            at_a_time = f"{self.chunk} images and {len(self.groups[0])} of {self.train.spec.classes} classes at a time"
+            self.run.warn(
+                f"out of memory in step {step + 1}: went on with {at_a_time}, the same sum rounded in another order"
+            )
+        return loss
+
+    def _handle_less(self, step: int, reason: str) -> None:
+        """Halve what is handled at a time; raises DeviceError where nothing can be cut any more."""
+        if self.network.mixes_images:
+            raise DeviceError(
+                f"out of memory in step {step + 1} ({reason}): with BatchNorm a batch is what the method says and is not cut; "
+                "choose a smaller --ipc, real_batch or a device with more memory"
+            )
+        if self.chunk == 1 and len(self.groups) == self.train.spec.classes:
+            raise DeviceError(
+                f"out of memory in step {step + 1} with one real image at a time and {counted(self.ipc, 'synthetic one')} of a class "
+                f"({reason}); choose a smaller --ipc or a device with more memory"
+            )
+        self.halvings += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far memory made it cut the work, so that a run that is resumed cuts it alike."""
+        return {"halvings": self.halvings}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse of ``state_dict``."""
+        self.halvings = int(state_dict["halvings"])
+
+    def _accumulate(self, images: Tensor, step: int) -> float:
+        if self.method.observes:
+            initialise(self.network, self.run.generator("network", step))
+        return float(sum(self._accumulate_group(images, group, step) for group in self.groups))
+
+    def _accumulate_group(self, images: Tensor, group: range, step: int) -> Tensor:
+        """Add some classes' gradient to ``images.grad``; returns their loss, without a graph.
+
+        Their real images and what was seen in them are gone then, so that the next classes find the
+        room.
+        """
+        draws = [self.dsa.draw(self.run.generator("dsa", step, label)) for label in group]
+        sizes, batch = self._real_batch(group, step, draws)
+        with torch.no_grad():
+            real = class_means(self._describe_in_chunks(batch), sizes)
+        chosen = images[group.start * self.ipc : group.stop * self.ipc].split(self.ipc)
+        augmented = torch.cat(
+            [self.dsa.apply(part, draw) for part, draw in zip(chosen, draws, strict=True)]
+        )
+        synthetic = class_means(self.describe(self.run.place(augmented)), [self.ipc] * len(group))
+        loss = self.method.scale * self.method.discrepancy(real, synthetic)
+        loss.backward()
+        return loss.detach()
+
+    def _real_batch(self, group: range, step: int, draws: list[Draw]) -> tuple[list[int], Tensor]:
+        parts = []
+        for label, draw in zip(group, draws, strict=True):
+            indices = self.train.draw(
+                label, self.method.real_batch, self.run.generator("real", step, label)
+            )
+            parts.append(self.dsa.apply(self.run.place(self.train.values(indices)), draw))
+        return [len(part) for part in parts], torch.cat(parts)
+
+    def _describe_in_chunks(self, images: Tensor) -> Descriptions:
+        """Descriptions without a graph. The last chunk is filled up by repetition, so that one
+        shape is compiled.
+        """
+        if self.network.mixes_images or not self.method.observes:
+            return self.describe(self.run.place(images))
+        rows = [
+            self.describe(self.run.place(filled_up(part, self.chunk)))
+            for part in images.split(self.chunk)
+        ]
+        return tuple(torch.cat(column)[: len(images)] for column in zip(*rows, strict=True))
+
+
+def class_means(descriptions: Descriptions, sizes: list[int]) -> list[Tensor]:
+    """Means over each class's rows, where ``sizes`` says how many rows of each class follow one
+    another.
+    """
+    return [
+        torch.stack([part.mean(0) for part in rows.float().split(sizes)]) for rows in descriptions
+    ]

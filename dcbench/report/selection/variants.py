@@ -1,0 +1,223 @@
+"""How sets of one method that were made in different ways are told apart, and what counts as one
+set.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+from dcbench.records import EvaluationRecord
+from dcbench.records.kinds import STOPPED, OfASet
+from dcbench.report.formatting import canonical, one_line, title
+
+ABSENT = "none"
+# Of foreign sets, and the names of those given none.
+LAYOUTS = ("dc", "dm", "datadam", "mtt", "kip", "idc", "idc3", "folder", "plain")
+# a field on which a record is silent: it came later than the method, and is at its default
+DEFAULT = "default"
+
+
+def labels(records: Sequence[OfASet]) -> list[str]:
+    """What each record's row would be called, were these the records of one table; rows of the same
+    name get numbers.
+    """
+    variants = variants_of(records)
+    rows = [
+        (record.method, record.foreign, tuple(variant.items()))
+        for record, variant in zip(records, variants, strict=True)
+    ]
+    different = list(dict.fromkeys(rows))
+    names = numbered(
+        [row_label(method, foreign, dict(variant)) for method, foreign, variant in different]
+    )
+    named = dict(zip(different, names, strict=True))
+    return [named[row] for row in rows]
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """The names, with numbers behind those that are the same."""
+    return [
+        f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
+        for place, name in enumerate(names)
+    ]
+
+
+def row_label(method: str, foreign: bool, variant: Mapping[str, str]) -> str:
+    """The method's title and what tells this row from the method's others."""
+    words = variant_words(foreign, variant)
+    return one_line(f"{title(method)} ({words})" if words else title(method))
+
+
+def variant_words(foreign: bool, variant: Mapping[str, str]) -> str:
+    """What tells a row from the method's others, or nothing where it is the only one."""
+    return ", ".join(
+        [*(["foreign"] if foreign else []), *(f"{name}={value}" for name, value in variant.items())]
+    )
+
+
+def in_short(variants: Sequence[Mapping[str, str]]) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """Of each of one method's rows only what most of them do not share, and what most share; all
+    and nothing if two came to the same.
+    """
+    counts = Counter(setting for own in variants for setting in own.items())
+    usual = {
+        name: value for (name, value), count in sorted(counts.items()) if 2 * count > len(variants)
+    }
+    short = [
+        {name: value for name, value in own.items() if usual.get(name) != value} for own in variants
+    ]
+    if len({canonical(own) for own in short}) < len(variants):
+        return [dict(own) for own in variants], {}
+    return short, usual
+
+
+def variants_of(records: Sequence[OfASet]) -> list[dict[str, str]]:
+    """For each record what tells its set from those of its method that were made in another way."""
+    places: dict[tuple[str, bool], list[int]] = defaultdict(list)
+    for place, record in enumerate(records):
+        places[record.method, record.foreign].append(place)
+    found: dict[int, dict[str, str]] = {}
+    for own in places.values():
+        found |= zip(own, _of_one_method([records[place] for place in own]), strict=True)
+    return [found[place] for place in range(len(records))]
+
+
+def _of_one_method(records: Sequence[OfASet]) -> list[dict[str, str]]:
+    settings = settings_of(records)
+    names = _varying(records, settings)
+    # silent where a set has no such field
+    found = [{name: own[name] for name in names if name in own} for own in settings]
+    if len({record.artifact_sha256 for record in records}) > 1 and all(map(unnamed, records)):
+        return [
+            own | {"checksum": record.artifact_sha256[:8]}
+            for record, own in zip(records, found, strict=True)
+        ]
+    told = [{"IPC": str(record.ipc), **own} for record, own in zip(records, found, strict=True)]
+    if _more_hashes(records, settings) or _more_hashes(records, told):
+        found = [
+            own | {"artifact": record.artifact_hash}
+            for record, own in zip(records, found, strict=True)
+        ]
+    return _named_by_preset(records, found)
+
+
+def _more_hashes(records: Sequence[OfASet], settings: Sequence[Mapping[str, str]]) -> bool:
+    """Whether the settings leave two of our own artifacts alike: the hash speaks only there, as of
+    a method's file that was changed.
+    """
+    alike = [tuple(own.items()) for own in settings]
+    apart = {
+        (own, "" if record.foreign else record.artifact_hash)
+        for record, own in zip(records, alike, strict=True)
+    }
+    return len(set(alike)) < len(apart)
+
+
+def unnamed(record: OfASet) -> bool:
+    """Whether a foreign set bears the name of its layout, or none: nobody said which method made
+    it, or which others that did.
+    """
+    return record.foreign and record.method in (*LAYOUTS, "foreign")
+
+
+def made_by(record: EvaluationRecord) -> str:
+    """What sets that may count as one method's have in common besides its name: their hash, or of
+    foreign ones what they ask for.
+    """
+    return record.artifact_hash if unnamed(record) or not record.foreign else recipe_words(record)
+
+
+def _varying(records: Sequence[OfASet], settings: Sequence[Mapping[str, str]]) -> list[str]:
+    """The settings that tell two sets of one budget apart. One that differs between budgets only is
+    the method's own schedule.
+    """
+    budgets: dict[int | None, list[Mapping[str, str]]] = defaultdict(list)
+    for record, own in zip(records, settings, strict=True):
+        budgets[record.ipc].append(own)
+    names = {name for own in settings for name in own}
+    return sorted(
+        name
+        for name in names
+        if any(len({own.get(name, DEFAULT) for own in budget}) > 1 for budget in budgets.values())
+    )
+
+
+def settings_of(records: Sequence[OfASet]) -> list[dict[str, str]]:
+    """What decides the images of each record's set, as far as it is known, besides the data, the
+    budget and the seed.
+    """
+    made = {
+        record.artifact_hash: record.distillation.precision
+        for record in records
+        if isinstance(record, EvaluationRecord) and record.distillation is not None
+    }
+    found = []
+    for record in records:
+        own = {
+            name: value if isinstance(value, str) else canonical(value)
+            for name, value in record.fields.items()
+        }
+        own |= {
+            "method version": str(record.method_version),
+            "part kept apart": record.holdout or ABSENT,
+            "space": record.space,
+        }
+        # what a set of ours asks for follows from its fields, or is learned
+        if record.foreign and isinstance(record, EvaluationRecord):
+            own["recipe"] = recipe_words(record).replace("=", " ") or ABSENT
+        own |= (
+            {"stopped after": f"{record.changed[STOPPED]} steps"}
+            if STOPPED in record.changed
+            else {}
+        )
+        found.append(own | {"distilled in": made.get(record.artifact_hash, ABSENT)})
+    return found
+
+
+def recipe_words(record: EvaluationRecord) -> str:
+    """What a set asks for itself, or nothing; numbers to six digits, for a file has the same rate
+    in single or double precision.
+    """
+    plain = {
+        key: f"{value:.6g}" if isinstance(value, float) else value
+        for key, value in sorted(record.recipe.items())
+    }
+    return ", ".join(
+        f"{key}={value if isinstance(value, str) else canonical(value)}"
+        for key, value in plain.items()
+    )
+
+
+def _named_by_preset(
+    records: Sequence[OfASet], variants: list[dict[str, str]]
+) -> list[dict[str, str]]:
+    """Where each variant is a preset of its own, the preset's name says it all."""
+    groups: dict[str, list[OfASet]] = defaultdict(list)
+    for record, variant in zip(records, variants, strict=True):
+        groups[canonical(variant)].append(record)
+    presets = {common_preset(own) for own in groups.values()}
+    if len(groups) == 1 or "" in presets or len(presets) < len(groups):
+        return variants
+    return [{"preset": str(record.preset)} for record in records]
+
+
+def common_preset(records: Sequence[OfASet]) -> str:
+    """The preset of all records, or nothing if there is none or more than one."""
+    presets = {record.preset for record in records}
+    return (presets.pop() or "") if len(presets) == 1 else ""
+
+
+def one_set(record: OfASet) -> Hashable:
+    """What tells a set from others that were made alike: the seed that made it, or the content of a
+    foreign one.
+    """
+    return record.artifact_sha256 if record.foreign or record.seed is None else record.seed
+
+
+def by_set(records: Iterable[EvaluationRecord]) -> dict[Hashable, tuple[float, ...]]:
+    """The networks' accuracies of each set, of records that were made alike."""
+    found: dict[Hashable, tuple[float, ...]] = defaultdict(tuple)
+    for record in records:
+        found[one_set(record)] += record.accuracies
+    return dict(sorted(found.items(), key=lambda item: (str(type(item[0])), item[0])))

@@ -1,0 +1,1 @@
+"""Means, intervals, tests and rank correlations. Imports records and below, and SciPy."""

@@ -1,0 +1,1 @@
+"""Tables of accuracies and searches, their captions and notes, as LaTeX, markdown and CSV."""

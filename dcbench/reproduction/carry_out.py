@@ -1,0 +1,336 @@
+"""Carry out a study: say what it costs, make its sets, and judge, trace, embed or search as its
+plan says. Resumable throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+from dcbench.datasets.loading import DECLARED, Loaded, declared
+from dcbench.datasets.places import Places
+from dcbench.evaluation.evaluate import PROTOCOLS, Protocol
+from dcbench.execution.interface import Job, Steps
+from dcbench.experiments.context import Cell, Workshop
+from dcbench.experiments.distil import distilling
+from dcbench.experiments.embed import Placement, embedding_macs
+from dcbench.experiments.evaluate import Judgement, record_path, scoring
+from dcbench.experiments.grid import Grid
+from dcbench.experiments.trace import Trace
+from dcbench.nas.catalogue import find_space
+from dcbench.nas.proxies import parse_requests
+from dcbench.nas.search import Search, carry_out, table_of_truths
+from dcbench.nas.study import draw
+from dcbench.networks.base import FIRST_ORDER, macs
+from dcbench.networks.catalogue import build_network
+from dcbench.records import EmbeddingRecord, EvaluationRecord, SearchRecord, TraceRecord
+from dcbench.studies.declarations import Part, Plan, Study
+from dcbench.system.errors import AbsentDataError, OutOfRangeError, UnknownNameError, in_one_line
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One piece of a study's work and about how long it takes here."""
+
+    label: str
+    seconds: float
+
+
+@dataclass
+class Outcome:
+    """What a study came to: records with their paths, sets with theirs; what could not be done is
+    counted.
+    """
+
+    evaluations: list[tuple[EvaluationRecord, Path, Path | None]] = field(default_factory=list)
+    traces: list[tuple[TraceRecord, Path]] = field(default_factory=list)
+    embeddings: list[tuple[EmbeddingRecord, Path]] = field(default_factory=list)
+    searches: list[tuple[SearchRecord, Path]] = field(default_factory=list)
+    sets: list[Path] = field(default_factory=list)
+    skipped: int = 0
+
+    def add(self, other: Outcome) -> None:
+        """Take in what another part of the study came to."""
+        for name in ("evaluations", "traces", "embeddings", "searches", "sets"):
+            getattr(self, name).extend(getattr(other, name))
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A study under one preset, in one workshop. ``truth``: a table of a search space's true
+    accuracies, where none is trained.
+    """
+
+    study: Study
+    preset: str
+    places: Places
+    workshop: Workshop
+    truth: Path | None = None
+    truth_column: str | None = None
+    # for which data that is not there is taken to be as the catalogue says
+    only_estimate: bool = False
+
+    @property
+    def plan(self) -> Plan:
+        return self.study.plan(self.preset)
+
+    def check(self) -> None:
+        """Raises UnknownNameError or OutOfRangeError where the study is wrong by its words alone."""
+        for part in self.plan.parts:
+            self._grid(part).distillers()
+        if self.plan.search is not None:
+            self._search([])
+        elif self.truth is not None:
+            raise OutOfRangeError(
+                f"--truth is for studies that search over architectures; {self.study.name} does not"
+            )
+
+    def refuse_other(self, protocol: str | None, seeds: Sequence[int] | None) -> None:
+        """Raises UnknownNameError or OutOfRangeError where another protocol or other seeds are
+        asked for than the study's own.
+        """
+        own, made = (
+            self._protocol_names(),
+            sorted({seed for part in self.plan.parts for seed in part.seeds}),
+        )
+        if protocol is not None and protocol not in (known := {*PROTOCOLS, *own}):
+            raise UnknownNameError("protocol", protocol, known)
+        if protocol is not None and own and {protocol} != own:
+            raise OutOfRangeError(
+                f"{self.study.name} with --preset {self.preset} is judged by protocol {', '.join(sorted(own))}, got --protocol {protocol};"
+                f" a study decides its protocol: choose another --preset, or dcbench run --protocol {protocol} for sets of your own"
+            )
+        if seeds is not None and sorted(seeds) != made:
+            words = [",".join(map(str, each)) for each in (made, seeds)]
+            raise OutOfRangeError(
+                f"{self.study.name} with --preset {self.preset} makes sets of --seed {words[0]}, got --seed {words[1]};"
+                f" a study decides its seeds: dcbench run --seed {words[1]} makes sets of your own"
+            )
+
+    def _protocol_names(self) -> set[str]:
+        """The protocols that the study trains networks by to judge sets or architectures; none
+        where it only places images.
+        """
+        if self.plan.search is not None:
+            return {find_space(self.plan.search.space).protocol_named(None, self.preset).name}
+        if self.plan.embedding is not None:
+            return set()
+        grids = map(self._grid, self.plan.parts)
+        return {
+            grid.protocol_of(distiller, None).name
+            for grid in grids
+            for distiller in grid.distillers().values()
+        }
+
+    def estimate(self) -> list[Piece]:
+        """The pieces of the whole study, whatever of it is done already; from operations counted,
+        good to a factor of three.
+        """
+        pieces, counted = [], set[tuple[int, str]]()
+        for part, cell in self._cells():
+            distilled = _distilling_macs(cell, counted)
+            judged = sum(
+                self._judging_macs(cell, protocol) for protocol in self._protocols(part, cell)
+            )
+            pieces.append(
+                Piece(_label(part, cell), self._seconds(distilled) + self._seconds(judged))
+            )
+        if self.plan.embedding is not None:
+            _, cell = next(self._cells())
+            pieces.append(
+                Piece(
+                    f"{self.plan.embedding.network} on the real data",
+                    self._seconds(embedding_macs(self.plan.embedding, cell)),
+                )
+            )
+        return pieces + self._search_pieces()
+
+    def carry_out(self) -> Outcome:
+        """Do all of it. A cell that cannot be done is skipped, and its reason said as it ends,
+        unless it is the only one.
+        """
+        outcome = Outcome()
+        self._check_truth()  # hours before it is needed
+        jobs = [
+            Job(_label(part, cell), cell.folder(self.workshop), partial(self._steps, part, cell))
+            for part, cell in self._cells()
+        ]
+        done: dict[Job[Outcome], Outcome] = {}
+        for ended in self.workshop.executor.carry_out(jobs, self.workshop.site):
+            if isinstance(ended.outcome, Exception) and len(jobs) > 1:
+                self.workshop.say(f"{ended.job.label} skipped: {in_one_line(ended.outcome)}")
+                outcome.skipped += 1
+            else:
+                done[ended.job] = ended.result
+        for job in filter(done.__contains__, jobs):  # in the plan's order, whichever ended first
+            outcome.add(done[job])
+        if self.plan.search is not None:
+            outcome.searches += carry_out(self._search(outcome.sets), self.places, self.workshop)
+        return outcome
+
+    def _check_truth(self) -> None:
+        if self.truth is not None:
+            search, spec = self._search([]), self._loaded.spec
+            table_of_truths(search, draw(search.space, spec, search.sample, search.seed), spec)
+
+    def _steps(self, part: Part, cell: Cell) -> Steps[Outcome]:
+        """One cell. Sets and the networks that judge them go to the executor; what is traced is
+        made here, and so are embeddings.
+        """
+        plan, outcome = self.plan, Outcome()
+        if plan.trace:
+            (protocol,) = self._protocols(part, cell)
+            trace = Trace(cell, plan.trace, protocol, self.workshop)
+            outcome.traces.append((yield from trace.tracing(plan.ensemble or protocol.networks)))
+            return outcome
+        distilled = yield from distilling(cell, self.workshop)
+        if plan.embedding is not None:
+            outcome.embeddings.append(
+                Placement(cell, distilled, plan.embedding, self.workshop).carry_out()
+            )
+        for protocol in self._protocols(part, cell):
+            networks = plan.ensemble or protocol.networks
+            record = yield from scoring(
+                Judgement(distilled, cell.loaded.test, protocol, cell.seed, networks, self.workshop)
+            )
+            outcome.evaluations.append((record, record_path(distilled, record), distilled.path))
+        if distilled.path is not None:
+            outcome.sets.append(distilled.path)
+        return outcome
+
+    def _grid(self, part: Part) -> Grid:
+        holdout = self.plan.search.validation if self.plan.search else 0
+        return Grid(
+            part.methods,
+            (self.plan.dataset,),
+            part.ipcs,
+            part.seeds,
+            self.preset,
+            part.fields,
+            holdout=holdout,
+        )
+
+    def _cells(self) -> Iterator[tuple[Part, Cell]]:
+        for part in self.plan.parts:
+            yield from ((part, cell) for cell in self._grid(part).cells_of(self._loaded))
+
+    @cached_property
+    def _loaded(self) -> Loaded:
+        grid = self._grid(self.plan.parts[0])
+        if self.only_estimate:
+            grid = replace(grid, zca="off")  # a whitening takes a minute, and changes no count
+        try:
+            return grid.load(self.plan.dataset, self.places, self.workshop)
+        except AbsentDataError as absent:
+            counted = (
+                declared(self.plan.dataset, holdout=grid.holdout) if self.only_estimate else None
+            )
+            if counted is None:
+                raise
+            numbers = f"{len(counted.train)} images to train on and {len(counted.test)} to test"
+            self.workshop.say(f"{absent}; estimated all the same, for {numbers}")
+            return counted
+
+    @property
+    def data_found(self) -> bool:
+        """Whether the data set is there, or was only counted."""
+        return self._loaded.source != DECLARED
+
+    def _protocols(self, part: Part, cell: Cell) -> list[Protocol]:
+        """How a set of this part is judged; in no way where that is not what the plan is for."""
+        if self.plan.embedding is not None or self.plan.search is not None:
+            return []
+        usual = self._grid(part).protocol_of(cell.distiller, None)
+        return [
+            usual.with_options(network, None, augment)
+            for network in part.networks or (None,)
+            for augment in part.augments or (None,)
+        ]
+
+    def _judging_macs(self, cell: Cell, protocol: Protocol) -> float:
+        """Multiply-accumulates of judging one cell by one protocol, at each step of a trace."""
+        loaded, budget = cell.loaded, cell.ipc * cell.loaded.spec.classes
+        per_image = macs(
+            build_network(protocol.network, loaded.spec, protocol.normalisation), loaded.spec.shape
+        )
+        images = FIRST_ORDER * protocol.schedule.epochs * budget + len(loaded.test)
+        return (
+            per_image
+            * images
+            * (self.plan.ensemble or protocol.networks)
+            * max(1, len(self.plan.trace))
+        )
+
+    def _search(self, sets: list[Path]) -> Search:
+        wanted = self.plan.search
+        if wanted is None:
+            raise OutOfRangeError(f"{self.study.name} searches over no architectures")
+        space = find_space(wanted.space)
+        sized = f"random:{self.plan.parts[0].ipcs[0]}"
+        words = [
+            *map(str, sets),
+            *(sized if proxy == "random" else proxy for proxy in wanted.proxies),
+        ]
+        return Search(
+            parse_requests(words),
+            space,
+            space.protocol_named(None, self.preset),
+            dataset=self.plan.dataset,
+            sample=wanted.sample,
+            seeds=wanted.seeds,
+            validation=wanted.validation,
+            top=wanted.top,
+            truth=self.truth,
+            truth_column=self.truth_column,
+        )
+
+    def _search_pieces(self) -> list[Piece]:
+        """Of a search: every architecture on every proxy, and on the whole data where the truth is
+        trained here.
+        """
+        wanted = self.plan.search
+        if wanted is None:
+            return []
+        space, loaded = find_space(wanted.space), self._loaded
+        protocol = space.protocol_named(None, self.preset)
+        forward = sum(draw(space, loaded.spec, wanted.sample, seed=0).macs.values()) * wanted.seeds
+        budget = self.plan.parts[0].ipcs[0] * loaded.spec.classes
+        sizes = {"early-stopping": budget, "whole": len(loaded.train)}
+        proxies = {
+            str(label): budget for label in ["random", *(own.label for _, own in self._cells())]
+        }
+        proxies |= {name: sizes[name] for name in wanted.proxies if name in sizes}
+        pieces = []
+        for name, images in proxies.items():
+            schedule = (protocol.on_the_whole() if name == "whole" else protocol).schedule
+            seen = (
+                FIRST_ORDER * images * schedule.epochs
+                + wanted.validation
+                + (len(loaded.test) if name == "whole" else 0)
+            )
+            pieces.append(Piece(f"architectures on {name}", self._seconds(forward * seen)))
+        return pieces
+
+    def _seconds(self, operations: float) -> float:
+        return self.workshop.machine.decide(operations).estimate_seconds(operations)
+
+
+def _distilling_macs(cell: Cell, counted: set[tuple[int, str]]) -> float:
+    """Multiply-accumulates of making the cell's set, without the work shared with other sets that
+    is ``counted`` already; adds its own.
+    """
+    what = (cell.loaded.train, cell.ipc)
+    shared = {
+        (cell.seed, name): operations
+        for name, operations in cell.distiller.shared_macs(*what).items()
+    }
+    spared = sum(operations for work, operations in shared.items() if work in counted)
+    counted.update(shared)
+    return cell.distiller.cost_macs(*what) - spared
+
+
+def _label(part: Part, cell: Cell) -> str:
+    """A cell with what its part changes."""
+    return " ".join([cell.label, *(f"{name}={value}" for name, value in part.fields.items())])

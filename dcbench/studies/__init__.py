@@ -1,0 +1,1 @@
+"""Published numbers and declared studies: plain declarations. May import system; never torch."""

@@ -1,0 +1,294 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import sys
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from dcbench.system.errors import FileFormatError, StorageError, brief
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` through a temporary file, fsync and rename; raises StorageError
+    and leaves the old file.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)
+        temporary = None
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}; what stood there before is unchanged"
+        ) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def disk_time(folder: Path) -> float:
+    """The time by the clock that dates files in ``folder``, which on a shared disk is nobody's own;
+    raises StorageError.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=".now.", dir=folder) as file:
+            return Path(file.name).stat().st_mtime
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {folder}: {error.strerror or error}; a folder that can be written is needed"
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write ``value`` as JSON without NaN."""
+    write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object; raises FileFormatError naming the file."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path} is not a readable JSON file: {error}") from error
+    if not isinstance(value, dict):
+        raise FileFormatError(f"{path} holds a JSON {type(value).__name__}, wanted an object")
+    return value
+
+
+def append_line(path: Path, value: Mapping[str, Any]) -> None:
+    """Append one JSON line and fsync it, after mending a last line that a crash left unfinished."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as stream:
+            end = stream.seek(0, os.SEEK_END)
+            if end and _byte_at(stream, end - 1) != b"\n":
+                stream.write(b"\n")
+            stream.write((json.dumps(value, allow_nan=False) + "\n").encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise StorageError(
+            f"cannot append to {path}: {error.strerror or error}; earlier lines are unchanged"
+        ) from error
+
+
+def _byte_at(stream: Any, position: int) -> bytes:
+    stream.seek(position)
+    return bytes(stream.read(1))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read JSON lines; a line that a crash cut short is passed over, for its work is simply done
+    again.
+    """
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def write_tensors(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a dict of tensors and plain values; the same value gives the same bytes, whatever the
+    file's name.
+    """
+    write_bytes(path, tensors_as_bytes(value))
+
+
+def tensors_as_bytes(value: Mapping[str, Any]) -> bytes:
+    """What ``write_tensors`` writes."""
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(_one_of_each(dict(value)), buffer)
+    return buffer.getvalue()
+
+
+def _one_of_each(value: Any) -> Any:
+    """``value`` with equal words as one object: a pickle refers back to objects it has seen, so which are one shows in its bytes."""
+    if type(value) is str:
+        return sys.intern(value)
+    if type(value) is dict:
+        return {_one_of_each(key): _one_of_each(entry) for key, entry in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_one_of_each, value))
+    return value
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Read a dict of tensors and plain values onto the CPU, executing nothing; raises
+    FileFormatError.
+    """
+    value = read_plain_tensors(path)
+    if not isinstance(value, dict):
+        raise FileFormatError(f"{path} holds a {type(value).__name__}, wanted a dict of tensors")
+    return value
+
+
+class _Inert:
+    """Stands for a NumPy number or its kind, whose own code could do more than hold a value."""
+
+    def __init__(self, *_arguments: Any) -> None:
+        pass
+
+    def __setstate__(self, _state: Any) -> None:
+        pass
+
+
+# NumPy 1's name, 2's, their kind
+NUMPY_NUMBERS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype")
+
+
+def read_foreign_tensors(path: Path) -> Any:
+    """``read_plain_tensors`` of a file that may hold NumPy's numbers too: DC, DSA and DM keep accuracies so. Those come back empty."""
+    import torch
+
+    with torch.serialization.safe_globals([(_Inert, name) for name in NUMPY_NUMBERS]):
+        return read_plain_tensors(path)
+
+
+def read_plain_tensors(path: Path) -> Any:
+    """Read whatever tensors, lists, dicts and plain values a file holds, executing nothing; raises
+    FileFormatError.
+    """
+    import torch
+
+    try:
+        _check_archive(path)
+        with warnings.catch_warnings():
+            # that a pickle is of another protocol: it is read strictly or refused
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise FileFormatError(f"no such file: {path}") from error
+    except IsADirectoryError as error:
+        raise FileFormatError(
+            f"{path} is a folder, wanted a file (of images, a folder for each class, say --as folder)"
+        ) from error
+    except Exception as error:  # bytes that are no pickle make its reader raise anything
+        reason = _why_unreadable(path, error)
+        raise FileFormatError(
+            f"{path} is damaged or not a file of plain tensors, and was refused unexecuted ({reason})"
+        ) from error
+
+
+class _RefusedError(Exception):
+    """An archive that is not read at all, and why."""
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    """What was got instead of tensors: torch's own text speaks to programmers."""
+    if isinstance(error, _RefusedError):
+        return str(error)
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    if _is_archive(path):
+        other = "it holds other objects than tensors and plain values"
+        return (
+            other
+            if isinstance(error, pickle.UnpicklingError)
+            else "it is an archive that is damaged or that torch did not write"
+        )
+    with path.open("rb") as stream:
+        return _what_begins_with(stream.read(64))
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether the file ends like a zip archive, be it a damaged one."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # it claims to span several disks
+        return True
+
+
+def _what_begins_with(head: bytes) -> str:
+    if not head:
+        return "it is empty"
+    if head.isascii() and b"\0" not in head:
+        return f"it is text, beginning {brief(head.decode().splitlines()[0][:40])}"
+    if head.startswith((b"PK", b"\x80")):
+        return "it is cut short, or holds other objects than tensors and plain values"
+    return f"it begins with the bytes {head[:4].hex(' ')}, as no file of torch's does"
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse what would swell, and compare the checksums that torch writes and does not read: a
+    flipped bit would pass for a number.
+
+    torch stores its entries as they are, so that together they are no larger than the file;
+    compressed or overlapping ones are a bomb.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise _RefusedError("it is compressed, which torch's files are not")
+            if sum(entry.file_size for entry in entries) > path.stat().st_size:
+                raise _RefusedError("it claims to hold more than it has bytes")
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise _RefusedError(f"the checksum of {brief(damaged)} is wrong")
+
+
+@contextmanager
+def locked(
+    folder: Path, waiting: Callable[[], None] = lambda: None, patience: float = 1.0
+) -> Iterator[None]:
+    """Hold ``folder`` for one process; while another has it, ``waiting`` is called every
+    ``patience`` seconds, and may raise.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=patience)
+        while not _acquired(lock):
+            waiting()
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {folder}: {error.strerror or error}; a folder that can be written is needed"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquired(lock: FileLock) -> bool:
+    try:
+        lock.acquire()
+    except Timeout:
+        return False
+    return True

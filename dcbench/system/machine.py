@@ -1,0 +1,341 @@
+"""What the work runs on: device, threads, precision and engine. The only module that names a
+device.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from dcbench.system import memory
+from dcbench.system.errors import OUT_OF_MEMORY, DeviceError, OutOfRangeError, UnknownNameError
+
+Precision = Literal["fp32", "bf16"]
+Engine = Literal["eager", "compiled"]
+
+PRECISIONS = ("auto", "fp32", "bf16")
+ENGINES = ("auto", "eager", "compiled")
+EXACT = "cpu"  # the device whose sums have one order, so that the same work gives the same bits
+MOST_THREADS = 1024  # more than that, and the process may not get them
+
+# Compiling costs 20 to 60 seconds; below this much work (about a minute of eager computing on two
+# cores) it costs more than it saves.
+WORTH_COMPILING_MACS = 3e12
+# Bytes of one layer's activations that are worked on at a time. On a CPU, chunks that stay in cache
+# take less memory and time.
+CHUNK_BYTES = {"cpu": 8 << 20, "cuda": 2 << 30}
+BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2}  # of a value
+BROKEN_LIBRARY = re.compile(r"ImportError: (/\S+\.so): (?:file too short|invalid ELF header)")
+TRITON_CAPABILITY = (7, 0)  # of the oldest cards that Triton compiles for
+MOST_ABREAST = 32  # networks trained in one pass
+# Multiply-accumulates per second (and thread, on a CPU) of training a ConvNet: measured with
+# AVX-512, bf16 with AMX; guessed for CUDA.
+MACS_PER_SECOND: dict[tuple[str, str, str], float] = {
+    ("cpu", "fp32", "eager"): 2.7e10,
+    ("cpu", "fp32", "compiled"): 4.2e10,
+    ("cpu", "bf16", "eager"): 4e10,
+    ("cpu", "bf16", "compiled"): 1.4e11,
+    ("cuda", "fp32", "eager"): 3e12,
+    ("cuda", "fp32", "compiled"): 5e12,
+    ("cuda", "bf16", "eager"): 1e13,
+    ("cuda", "bf16", "compiled"): 3e13,
+}
+# measured with AVX-512's own BF16
+WITHOUT_AMX = {("cpu", "bf16", "eager"): 3e10, ("cpu", "bf16", "compiled"): 8e10}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A device with a precision and, once decided, an engine."""
+
+    device: torch.device
+    threads: int
+    precision: Precision
+    engine: Engine | Literal["auto"] = "auto"
+    # whether the engine was chosen here, so that a part of the job has its own
+    decided: bool = field(default=False, compare=False)
+
+    def decide(self, macs: float, worth: float = WORTH_COMPILING_MACS) -> Machine:
+        """This machine with ``engine`` chosen for a job of so many multiply-accumulates, from the
+        job alone, not from timing.
+
+        Work that several jobs share decides again, from itself alone: its bits must not depend on
+        which of them came first.
+
+        Compiled are jobs of at least ``worth`` of them: as many as a network of this kind must be
+        trained for to repay its compiling.
+        """
+        if self.engine != "auto" and not self.decided:
+            return self
+        return replace(
+            self,
+            engine="compiled" if macs >= worth and _can_compile(self.device) else "eager",
+            decided=True,
+        )
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
+    def take(self) -> None:
+        """Make this process compute as this machine says, which decides the last bits: so many
+        threads, no shortcuts of cuDNN's.
+
+        From here on the process keeps memory that it frees.
+        """
+        if self.device.type == "cuda":
+            torch.set_float32_matmul_precision("highest")  # some containers ask for less
+            torch.backends.cudnn.deterministic = True
+            # fp32 is the reference. Said in both of torch's ways, or reading this one raises
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+        torch.set_num_threads(self.threads)
+        memory.keep_freed()
+
+    def chunk(self, values_per_image: int) -> int:
+        """How many images to work on at a time, given the values of the largest activation of one
+        image; a power of two.
+        """
+        most = max(
+            1,
+            CHUNK_BYTES.get(self.device.type, CHUNK_BYTES["cpu"])
+            // (BYTES[self.precision] * values_per_image),
+        )
+        return min(4096, 1 << (most.bit_length() - 1))
+
+    def networks_abreast(self, values_per_image: int, batch: int) -> int:
+        """How many networks to train in one pass, each on batches of so many images: one after the
+        other on a CPU, where that is faster.
+
+        On CUDA as many as fill the device, up to 32; reasoned from sizes, not measured on one.
+        """
+        if self.device.type == "cpu":
+            return 1
+        # 4: training holds what testing lets go
+        return max(1, min(MOST_ABREAST, self.chunk(values_per_image) // (4 * batch)))
+
+    def accelerate(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """``function`` under this machine's precision, compiled for each shape it meets where the engine says so."""
+        device_type, mixed = self.device.type, self.precision == "bf16"
+
+        def mixed_precision(*arguments: Any) -> Any:
+            with torch.autocast(device_type, torch.bfloat16, enabled=mixed):
+                return function(*arguments)
+
+        if self.engine != "compiled":
+            return mixed_precision
+        if self.on_gpu:
+            from torch._inductor import config
+
+            # else several orders of summation are timed, and the fastest there is taken
+            config.deterministic = True
+        # each job's shapes count against it
+        torch._dynamo.config.recompile_limit = max(1024, torch._dynamo.config.recompile_limit)
+        return _mending_libraries(torch.compile(mixed_precision, dynamic=False))
+
+    def estimate_seconds(self, macs: float) -> float:
+        """About how long so many multiply-accumulates of convolutions take: good to a factor of two
+        or three.
+        """
+        work = (self.device.type, self.precision, "eager" if self.engine == "auto" else self.engine)
+        rate = (
+            MACS_PER_SECOND[work]
+            if "amx_bf16" in _cpu_flags()
+            else (MACS_PER_SECOND | WITHOUT_AMX)[work]
+        )
+        return macs / (rate * (self.threads if self.device.type == "cpu" else 1))
+
+    def place(self, value: Tensor) -> Tensor:
+        """``value`` on this machine's device; images in the memory layout that convolutions like best. Nobody waits for a GPU to get it."""
+        if value.ndim == 4:
+            return value.to(
+                self.device, memory_format=torch.channels_last, non_blocking=self.on_gpu
+            )
+        return value.to(self.device, non_blocking=self.on_gpu)
+
+    def has_room(self, size: int) -> bool:
+        """Whether ``size`` bytes may be held on the device all the time: on CUDA up to half of what
+        is free there.
+        """
+        return not self.on_gpu or 2 * size <= torch.cuda.mem_get_info(self.device)[0]
+
+    def settle(self, network: nn.Module) -> nn.Module:
+        """``network`` on this machine's device, in the layout that convolutions like best."""
+        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def fused_optimizers(self) -> bool:
+        return self.device.type in ("cpu", "cuda")
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What the bits of a result depend on, besides the code and the seed."""
+        return {
+            "device": self.device.type,
+            "device_name": self.device_name,
+            "threads": self.threads,
+            "precision": self.precision,
+            "engine": self.engine,
+            "torch": str(torch.__version__),
+        }
+
+    @property
+    def device_name(self) -> str:
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return _processor_name()
+
+    def synchronise(self) -> None:
+        """Wait for the device, so that a clock read afterwards has seen the work done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def ran_out_of_memory(self, error: RuntimeError) -> bool:
+        """Whether torch raised ``error`` because it got no memory: the processor's allocator has no
+        class of error for it.
+        """
+        return isinstance(error, torch.OutOfMemoryError) or any(
+            words in str(error) for words in OUT_OF_MEMORY
+        )
+
+    def free(self) -> None:
+        """Give back what the device's allocator keeps for later, so that pieces of another size
+        fit.
+        """
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        else:
+            memory.give_back()
+
+    def forget_peak_memory(self) -> None:
+        """Let ``peak_memory_bytes`` count from what is held now, where the system can: on CUDA, and
+        on Linux's processors.
+        """
+        if self.device.type == "cuda":
+            torch.cuda.init()  # which a device with a number does not do by itself
+            torch.cuda.reset_peak_memory_stats(self.device)
+        else:
+            memory.forget_peak()
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory that this process has held on the device since it was last forgotten, or
+        since it began.
+        """
+        return (
+            torch.cuda.max_memory_allocated(self.device)
+            if self.device.type == "cuda"
+            else memory.peak_bytes()
+        )
+
+
+def _mending_libraries(compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """``compiled``, compiling again what a compiler that was killed, by Ctrl-C say, left broken in torch's cache."""
+
+    def mended(*arguments: Any) -> Any:
+        while True:
+            try:
+                return compiled(*arguments)
+            except RuntimeError as error:
+                broken = BROKEN_LIBRARY.search(str(error))
+                if broken is None:
+                    raise
+                Path(broken[1]).unlink()
+
+    return mended
+
+
+def resolve(
+    device: str = "auto",
+    threads: int | None = None,
+    precision: str = "auto",
+    engine: str = "auto",
+    *,
+    here: bool = True,
+) -> Machine:
+    """The machine that these words mean; raises DeviceError if it should be ``here`` and is not.
+    Sets torch's number of threads.
+
+    ``precision`` auto is bf16 where the device multiplies it natively, else fp32; docs/speed.md says on what accuracies were compared.
+    """
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise OutOfRangeError(f"threads must be 1 to {MOST_THREADS}, got {threads}")
+    if precision not in PRECISIONS:
+        raise UnknownNameError("precision", precision, PRECISIONS)
+    if engine not in ENGINES:
+        raise UnknownNameError("engine", engine, ENGINES)
+    found = _device(device, here)
+    if precision == "auto":
+        precision = "bf16" if multiplies_bf16_natively(found) else "fp32"
+    machine = Machine(found, threads or torch.get_num_threads(), precision, engine)  # type: ignore[arg-type]
+    machine.take()
+    return machine
+
+
+def _device(name: str, here: bool) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UnknownNameError("device", name, ("auto", "cpu", "cuda", "cuda:0")) from error
+    if here and device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(
+            f"device {name!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu"
+        )
+    if device.type not in ("cpu", "cuda"):
+        raise DeviceError(f"device {name!r} is not supported; use cpu or cuda")
+    return device
+
+
+def multiplies_bf16_natively(device: torch.device) -> bool:
+    """Whether bf16 products run on hardware made for them: CUDA from sm_80 on, AMX, or AVX-512 with
+    BF16 (compiled, twice fp32's speed).
+
+    Of a CUDA device that is not on this machine nothing is known: False.
+    """
+    if device.type == "cuda":
+        return (device.index or 0) < torch.cuda.device_count() and torch.cuda.get_device_capability(
+            device
+        ) >= (8, 0)
+    return not _cpu_flags().isdisjoint({"amx_bf16", "avx512_bf16"})
+
+
+def _cpu_flags() -> frozenset[str]:
+    return frozenset(_cpu_line("flags").split())
+
+
+def _processor_name() -> str:
+    return _cpu_line("model name") or platform.processor() or platform.machine()
+
+
+@cache
+def _cpu_line(key: str) -> str:
+    """What the system says of ``key``, or nothing."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "")
+
+
+def _can_compile(device: torch.device) -> bool:
+    """Whether there is what compiling needs: a C++ compiler; for CUDA Triton, a C compiler for its
+    launchers, a card that it knows.
+    """
+    if device.type == "cpu":
+        return any(map(shutil.which, ("g++", "clang++", "c++")))
+    if (device.index or 0) >= torch.cuda.device_count():
+        return True  # of a device that is not on this machine nothing is known
+    return (
+        any(map(shutil.which, ("cc", "gcc", "clang")))
+        and find_spec("triton") is not None
+        and torch.cuda.get_device_capability(device) >= TRITON_CAPABILITY
+    )

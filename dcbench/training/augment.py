@@ -1,0 +1,185 @@
+"""Augmentations: DSA (Zhao & Bilen, ICML 2021), and torchvision's AutoAugment and RandAugment for
+evaluation.
+
+DSA acts on values in the space that is trained in, without clipping. One of the operations is drawn
+per call. Siamese use (distillation) shares the operation and one draw of its parameters among all
+images of a call; in evaluation the operation is shared and the parameters are drawn per image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, final, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from dcbench.images import Space
+from dcbench.system.errors import UnknownNameError
+
+Images = Float[Tensor, "n channels size size"]
+
+BRIGHTNESS, SATURATION, CONTRAST = 1.0, 2.0, 0.5  # Table 2 of DataDAM's supplement
+CROP_RATIO, CUTOUT_RATIO, SCALE_RATIO, ROTATION_DEGREES = 0.125, 0.5, 1.2, 15.0
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """An operation and its random numbers: ``amounts`` is 1 × 4 (shared by all images) or n × 4
+    (one row per image), U(0, 1).
+    """
+
+    operation: str
+    amounts: Float[Tensor, "rows 4"]
+
+
+def _column(amounts: Tensor, index: int, like: Tensor) -> Tensor:
+    return amounts[:, index].to(like).view(-1, 1, 1, 1)
+
+
+def colour(images: Images, u: Tensor) -> Images:
+    """Brightness, then saturation, then contrast: x + (u-½)·1, (x-m)·2u+m with m over channels,
+    (x-m)·(u+½)+m with m over all.
+    """
+    bright = images + (_column(u, 0, images) - 0.5) * BRIGHTNESS
+    grey = bright.mean(1, keepdim=True)
+    saturated = (bright - grey) * (_column(u, 1, images) * SATURATION) + grey
+    mean = saturated.mean((1, 2, 3), keepdim=True)
+    return (saturated - mean) * (_column(u, 2, images) + CONTRAST) + mean
+
+
+def crop(images: Images, u: Tensor) -> Images:
+    """Shift by whole pixels within ±round(0.125·size) each way, zeros outside."""
+    size = images.shape[-1]
+    reach = round(CROP_RATIO * size)
+    down, right = ((u[:, :2] * (2 * reach + 1)).long().clamp(max=2 * reach)).unbind(1)
+    padded = F.pad(images, (reach,) * 4)
+    if len(u) == 1:
+        top, left = int(down), int(right)
+        return padded[:, :, top : top + size, left : left + size]
+    line = torch.arange(size)
+    rows, columns = (
+        (down[:, None] + line).to(images.device),
+        (right[:, None] + line).to(images.device),
+    )
+    which = torch.arange(len(images), device=images.device)[:, None, None]
+    return padded[which, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+
+
+def cutout(images: Images, u: Tensor) -> Images:
+    """Set a square of half the size to zero; its centre is uniform over the image, the square is
+    clipped at the border.
+    """
+    size = images.shape[-1]
+    side = round(CUTOUT_RATIO * size)
+    places = size + 1 - side % 2
+    start = (u[:, :2] * places).long().clamp(max=places - 1) - side // 2
+    offset = torch.arange(size) - start[:, :, None]
+    inside = (offset >= 0) & (offset < side)
+    mask = ~(inside[:, 0, :, None] & inside[:, 1, None, :])
+    return images * mask[:, None].to(images)
+
+
+def flip(images: Images, u: Tensor) -> Images:
+    """Mirror left to right where u < ½."""
+    return torch.where((_column(u, 0, images) < 0.5), images.flip(3), images)
+
+
+def _warp(images: Images, matrices: Float[Tensor, "rows 2 2"]) -> Images:
+    """Sample at affinely transformed places, bilinearly, zeros outside."""
+    theta = F.pad(matrices, (0, 1)).to(images).expand(len(images), 2, 3)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
+
+
+def scale(images: Images, u: Tensor) -> Images:
+    """Stretch each axis by its own factor, U(1/1.2, 1.2)."""
+    factors = u[:, :2] * (SCALE_RATIO - 1 / SCALE_RATIO) + 1 / SCALE_RATIO
+    return _warp(images, torch.diag_embed(factors))
+
+
+def rotate(images: Images, u: Tensor) -> Images:
+    """Rotate by U(-15°, 15°)."""
+    angle = (u[:, 0] - 0.5) * 2 * math.radians(ROTATION_DEGREES)
+    cosine, sine = angle.cos(), angle.sin()
+    return _warp(images, torch.stack([cosine, -sine, sine, cosine], 1).view(-1, 2, 2))
+
+
+OPERATIONS: dict[str, Callable[[Images, Tensor], Images]] = {
+    "colour": colour,
+    "crop": crop,
+    "cutout": cutout,
+    "flip": flip,
+    "scale": scale,
+    "rotate": rotate,
+}
+
+
+@runtime_checkable
+class Augmentation(Protocol):
+    """Makes other images of the same classes out of a batch."""
+
+    def __call__(self, images: Images, generator: torch.Generator) -> Images: ...
+
+
+@final
+@dataclass(frozen=True)
+class DSA:
+    """Differentiable siamese augmentation; ``flips``: whether a mirrored image keeps its class."""
+
+    flips: bool = True
+
+    def draw(self, generator: torch.Generator, rows: int = 1) -> Draw:
+        """An operation, and its random numbers for one row or for one row per image."""
+        names = [name for name in OPERATIONS if self.flips or name != "flip"]
+        index = int(torch.randint(len(names), (1,), generator=generator))
+        return Draw(names[index], torch.rand(rows, 4, generator=generator))
+
+    def apply(self, images: Images, draw: Draw) -> Images:
+        """The drawn operation on ``images``, differentiable in them."""
+        return OPERATIONS[draw.operation](images, draw.amounts)
+
+    def __call__(self, images: Images, generator: torch.Generator) -> Images:
+        """Evaluation: one operation per batch, parameters per image."""
+        return self.apply(images, self.draw(generator, len(images)))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """torchvision's AutoAugment or RandAugment, drawn per image, on pixels rounded to bytes; then
+    back into the space.
+    """
+
+    name: str
+    space: Space
+
+    def __call__(self, images: Images, generator: torch.Generator) -> Images:
+        from torchvision.transforms import AutoAugment, AutoAugmentPolicy, RandAugment
+
+        transform = (
+            AutoAugment(AutoAugmentPolicy.CIFAR10) if self.name == "autoaugment" else RandAugment()
+        )
+        pixels = (self.space.leave(images).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+        # torchvision draws from the global generator: lent ours, then given back
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(generator.get_state())
+            changed = torch.stack([transform(image) for image in pixels])
+            generator.set_state(torch.get_rng_state())
+        return self.space.enter(changed.to(images) / 255)
+
+
+AUGMENTATIONS = ("dsa", "autoaugment", "randaugment", "none")
+
+
+def augmentation(name: str, space: Space, flips: bool) -> Augmentation | None:
+    """The evaluation-time augmentation ``name`` for images in ``space``; raises UnknownNameError."""
+    if name not in AUGMENTATIONS:
+        raise UnknownNameError("augmentation", name, AUGMENTATIONS)
+    if name == "none":
+        return None
+    return DSA(flips) if name == "dsa" else Policy(name, space)

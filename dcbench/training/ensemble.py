@@ -1,0 +1,114 @@
+"""Several networks of one architecture trained side by side in one pass: their weights are rows of
+stacked tensors (torch.func.vmap).
+
+On a GPU, ten small images leave most of it idle; side by side, the networks share each launch. On a
+CPU it is slower than one network after the other (one convolution with a group per network:
+measured), so there it is not used but in tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from dcbench.networks.base import Network, initialise
+from dcbench.run import Run
+from dcbench.system.machine import Machine
+from dcbench.training.augment import Augmentation
+from dcbench.training.trainer import Labels, Schedule, ValuesOf, batches, decayed, sgd
+
+
+@final
+class Ensemble:
+    """``count`` networks like ``network``, whose own weights are those of whichever of them was asked for last."""
+
+    def __init__(self, network: Network, machine: Machine, count: int) -> None:
+        self.network, self.machine, self.count = network, machine, count
+        machine.settle(network)
+        self.weights = {
+            name: torch.stack([value.detach()] * count).requires_grad_()
+            for name, value in network.named_parameters()
+        }
+        self.buffers = {
+            name: torch.stack([value] * count) for name, value in network.named_buffers()
+        }
+
+        def loss(
+            weights: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor, labels: Tensor
+        ) -> Tensor:
+            return F.cross_entropy(
+                functional_call(network, (weights, buffers), (images,)).float(), labels
+            )
+
+        self._losses = machine.accelerate(vmap(loss))
+
+    def train(
+        self,
+        values: ValuesOf,
+        labels: Labels,
+        schedule: Schedule,
+        runs: Sequence[Run],
+        augment: Augmentation | None = None,
+    ) -> list[float]:
+        """Initialise and train all networks, each as a ``Trainer`` would with its own of ``runs``;
+        returns their last mean losses.
+
+        Equal to training them one after the other but for rounding. Progress and stopping are the
+        first run's.
+        """
+        self._initialise(runs)
+        self.network.train()
+        labels = runs[0].place(labels)
+        optimizer = sgd(self.weights.values(), schedule, self.machine)
+        losses = torch.zeros(self.count)
+        for epoch in runs[0].steps(schedule.epochs, {}, "train"):
+            decayed(optimizer, schedule, epoch)
+            losses = self._epoch(values, labels, schedule.batch, optimizer, (runs, augment, epoch))
+        return losses.tolist()
+
+    def show(self, row: int) -> Network:
+        """``network`` with the weights and buffers of the network number ``row``."""
+        with torch.no_grad():
+            for name, value in (*self.network.named_parameters(), *self.network.named_buffers()):
+                value.copy_((self.weights | self.buffers)[name][row])
+        return self.network
+
+    @torch.no_grad()
+    def _initialise(self, runs: Sequence[Run]) -> None:
+        for row, run in enumerate(runs):
+            initialise(self.network, run.generator("network"))
+            for name, value in (*self.network.named_parameters(), *self.network.named_buffers()):
+                (self.weights | self.buffers)[name][row].copy_(value)
+
+    def _epoch(
+        self,
+        values: ValuesOf,
+        labels: Tensor,
+        batch: int,
+        optimizer: torch.optim.SGD,
+        drawing: tuple[Sequence[Run], Augmentation | None, int],
+    ) -> Float[Tensor, " networks"]:
+        runs, augment, epoch = drawing
+        total = torch.zeros(self.count, device=labels.device)
+        generators = [run.generator("epoch", epoch) for run in runs]
+        orders = [torch.randperm(len(labels), generator=generator) for generator in generators]
+        each = [
+            batches(order, batch, values, augment, generator)
+            for order, generator in zip(orders, generators, strict=True)
+        ]
+        for drawn in zip(*each, strict=True):
+            # to the device in one piece
+            chosen = labels[torch.stack([indices for indices, _ in drawn]).to(labels.device)]
+            images = torch.stack([self.machine.place(own) for _, own in drawn])
+            optimizer.zero_grad()
+            losses = self._losses(self.weights, self.buffers, images, chosen)
+            losses.sum().backward()
+            optimizer.step()
+            total += losses.detach() * chosen.shape[1]
+        return total / len(labels)

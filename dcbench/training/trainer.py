@@ -1,0 +1,235 @@
+"""Training networks on images that live on the device, and measuring their accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Gt
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from dcbench.networks.base import Network, initialise, widest_activation
+from dcbench.run import Run
+from dcbench.system.machine import Machine
+from dcbench.training.augment import Augmentation
+
+ValuesOf = Callable[[Int64[Tensor, " k"]], Float[Tensor, "k channels size size"]]
+Labels = Int64[Tensor, " n"] | Float[Tensor, "n classes"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a network is trained: SGD with momentum, in epochs over all images, the rate decayed by
+    ``decay``.
+
+    The rate falls every ``decay_every`` epochs, or once after epoch ``decay_after``, or along a
+    cosine to zero if neither is given and ``decay`` is 0. ``fresh_momentum``: the optimizer is made
+    anew at the single decay, as DC's code does.
+    """
+
+    epochs: Annotated[int, Ge(1)]
+    lr: Annotated[float, Gt(0)] = 0.01
+    batch: Annotated[int, Ge(1)] = 256
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    decay: float = 1.0
+    decay_every: int | None = None
+    decay_after: int | None = None
+    fresh_momentum: bool = False
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of ``epoch``, counted from 0."""
+        if self.decay_every is not None:
+            return self.lr * self.decay ** (epoch // self.decay_every)
+        if self.decay_after is not None:
+            return self.lr * (self.decay if epoch > self.decay_after else 1.0)
+        if self.decay == 0:
+            return (
+                self.lr
+                * 0.5
+                * (
+                    1
+                    + float(
+                        torch.cos(torch.tensor(torch.pi * epoch / self.epochs, dtype=torch.float64))
+                    )
+                )
+            )
+        return self.lr
+
+
+class Trainer:
+    """One network object and its compiled loss, for any number of trainings one after another.
+
+    ``epoch_images``: an epoch is so many images of a pass over all, and the next goes on from there; without it, it is the pass.
+    """
+
+    def __init__(self, network: Network, machine: Machine, epoch_images: int | None = None) -> None:
+        self.network, self.machine, self.epoch_images = network, machine, epoch_images
+        machine.settle(network)
+        self._logits: Callable[..., Tensor] | None = None
+        self._loss = machine.accelerate(
+            lambda images, labels: F.cross_entropy(network(images).float(), labels)
+        )
+
+    def train(
+        self,
+        values: ValuesOf,
+        labels: Labels,
+        schedule: Schedule,
+        run: Run,
+        augment: Augmentation | None = None,
+    ) -> float:
+        """Train the network as it stands; returns the mean loss of the last epoch."""
+        loss = torch.zeros(())
+        for last in self.epochs(values, labels, schedule, run, augment):
+            loss = last
+        return float(loss)
+
+    def epochs(
+        self,
+        values: ValuesOf,
+        labels: Labels,
+        schedule: Schedule,
+        run: Run,
+        augment: Augmentation | None = None,
+    ) -> Iterator[Float[Tensor, ""]]:
+        """Train the network as it stands; yields the mean loss of each epoch, on the device.
+
+        The order of the images and their augmentation come from ``run.generator``, the epoch named.
+        Resumes between epochs.
+        """
+        self.network.train()
+        labels = run.place(labels)
+        optimizer = sgd(self.network.parameters(), schedule, self.machine)
+        for epoch in run.steps(
+            schedule.epochs, {"network": self.network, "optimizer": optimizer}, "train"
+        ):
+            decayed(optimizer, schedule, epoch)
+            loss = self._epoch(values, labels, schedule.batch, optimizer, (run, augment, epoch))
+            # reading the loss waits for the device
+            if epoch % 100 == 99 or epoch == schedule.epochs - 1:
+                run.log(epoch, loss=float(loss))
+            yield loss
+
+    @torch.no_grad()
+    def predict(self, images: Float[Tensor, "n channels size size"]) -> Int64[Tensor, " n"]:
+        """The class of the largest logit of each image, on the CPU."""
+        if self._logits is None:
+            self._logits = self.machine.accelerate(self.network)
+        widest = widest_activation(self.network, images.shape[1:])
+        return in_chunks(
+            self._logits, images.__getitem__, len(images), self.machine, widest
+        ).argmax(1)
+
+    def _epoch(
+        self,
+        values: ValuesOf,
+        labels: Tensor,
+        batch: int,
+        optimizer: torch.optim.SGD,
+        drawing: tuple[Run, Augmentation | None, int],
+    ) -> Tensor:
+        run, augment, epoch = drawing
+        generator = run.generator("epoch", epoch)
+        order = self._order(len(labels), run, epoch, generator)
+        total = torch.zeros((), device=labels.device)
+        for indices, images in batches(order, batch, values, augment, generator):
+            optimizer.zero_grad()
+            loss = self._loss(self.machine.place(images), labels[indices.to(labels.device)])
+            loss.backward()
+            optimizer.step()
+            total += loss.detach() * len(indices)
+        return total / len(order)
+
+    def _order(
+        self, count: int, run: Run, epoch: int, generator: torch.Generator
+    ) -> Int64[Tensor, " k"]:
+        """The images of one epoch, in order."""
+        if self.epoch_images is None:
+            return torch.randperm(count, generator=generator)
+        first, last = epoch * self.epoch_images, (epoch + 1) * self.epoch_images
+        passes = range(first // count, (last - 1) // count + 1)
+        row = torch.cat(
+            [torch.randperm(count, generator=run.generator("pass", number)) for number in passes]
+        )
+        return row[first - passes.start * count :][: self.epoch_images]
+
+
+def sgd(weights: Iterable[Tensor], schedule: Schedule, machine: Machine) -> torch.optim.SGD:
+    """The schedule's optimizer."""
+    return torch.optim.SGD(
+        weights,
+        lr=schedule.lr,
+        momentum=schedule.momentum,
+        weight_decay=schedule.weight_decay,
+        fused=machine.fused_optimizers(),
+    )
+
+
+def decayed(optimizer: torch.optim.SGD, schedule: Schedule, epoch: int) -> None:
+    """Give ``optimizer`` the rate of ``epoch``, and make it forget its momentum where the schedule
+    says so.
+    """
+    if (
+        schedule.fresh_momentum
+        and schedule.decay_after is not None
+        and epoch == schedule.decay_after + 1
+    ):
+        optimizer.state.clear()
+    for group in optimizer.param_groups:
+        group["lr"] = schedule.rate(epoch)
+
+
+def batches(
+    order: Int64[Tensor, " n"],
+    size: int,
+    values: ValuesOf,
+    augment: Augmentation | None,
+    generator: torch.Generator,
+) -> Iterator[tuple[Int64[Tensor, " k"], Float[Tensor, "k channels height width"]]]:
+    """``size`` images at a time, in ``order``: their indices and what is trained on."""
+    for indices in order.split(size):
+        images = values(indices)
+        yield indices, images if augment is None else augment(images, generator)
+
+
+def train_network(
+    network: Network, values: ValuesOf, labels: Labels, schedule: Schedule, run: Run
+) -> float:
+    """Initialise ``network`` in place from ``run`` and train it; returns the last epoch's mean
+    loss.
+    """
+    initialise(network, run.generator("network"))
+    return Trainer(network, run.machine).train(values, labels, schedule, run)
+
+
+@torch.no_grad()
+def in_chunks(
+    function: Callable[[Tensor], Tensor],
+    values: Callable[[slice], Tensor],
+    count: int,
+    machine: Machine,
+    widest: int,
+) -> Float[Tensor, "count _"]:
+    """``function`` (accelerated) of ``count`` images, so many at a time as suits the machine; no graph; the rows on the CPU.
+
+    ``widest``: values of the largest activation that one image has on the way (``widest_activation``).
+    """
+    chunk = min(machine.chunk(widest), count)
+    rows = []
+    for start in range(0, count, chunk):
+        part = values(slice(start, min(start + chunk, count)))
+        rows.append(function(machine.place(filled_up(part, chunk)))[: len(part)].float().cpu())
+    return torch.cat(rows)
+
+
+def filled_up(
+    images: Float[Tensor, "k channels height width"], count: int
+) -> Float[Tensor, "count channels height width"]:
+    """``images`` and as many copies of the first as are missing: each other number of images would be compiled anew."""
+    missing = count - len(images)
+    return torch.cat([images, images[:1].expand(missing, -1, -1, -1)]) if missing else images

@@ -1,0 +1,134 @@
+"""An architecture as a unit of work: networks of one architecture, trained on a proxy and judged on
+real images.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from dcbench.evaluation.evaluate import accuracy_of, all_values
+from dcbench.execution.interface import Handle, Site, Unit
+from dcbench.execution.provenance import ran_on
+from dcbench.experiments.tasks import conditions
+from dcbench.images import ImageSpec, TestSet
+from dcbench.nas.protocol import SearchProtocol
+from dcbench.nas.proxies import Proxy
+from dcbench.nas.space import SearchSpace
+from dcbench.networks.base import initialise
+from dcbench.run import Run
+from dcbench.system.errors import DivergedError
+from dcbench.system.machine import Machine
+from dcbench.system.progress import silent
+from dcbench.training.augment import augmentation
+from dcbench.training.trainer import Trainer
+
+Scores = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """One proxy's images and the images that its networks are judged on."""
+
+    space: SearchSpace
+    spec: ImageSpec
+    proxy: Proxy
+    protocol: SearchProtocol  # with what the proxy's own recipe asks for
+    validation: TestSet
+    test: TestSet | None  # of the truth alone
+
+    def trainer(self, architecture: str, machine: Machine) -> Trainer:
+        if machine.engine == "compiled":
+            torch._dynamo.reset()  # the code of earlier architectures is of no more use
+        return Trainer(self.space.build(architecture, self.spec), machine, self.proxy.epoch_images)
+
+    def score(self, trainer: Trainer, run: Run) -> Scores:
+        """The accuracies of a network trained anew."""
+        augment = augmentation(self.protocol.augment, self.proxy.space, self.spec.flips)
+        initialise(trainer.network, run.generator("network"))
+        loss, failure = None, ""
+        try:
+            loss = trainer.train(
+                self.proxy.placed(trainer.machine),
+                self.proxy.labels,
+                self.protocol.schedule,
+                run,
+                augment,
+            )
+        except DivergedError as error:
+            # its accuracy counts all the same: a search would have seen it
+            failure = _one_line(error)
+        trainer.network.eval()
+        tested = (
+            None if self.test is None else accuracy_of(trainer, self._test_images, self.test.labels)
+        )
+        accuracy = accuracy_of(trainer, self._validation_images, self.validation.labels)
+        return {"accuracy": accuracy, "test_accuracy": tested, "loss": loss, "failure": failure}
+
+    @cached_property
+    def _validation_images(self) -> Tensor:
+        return all_values(replace(self.validation, space=self.proxy.space))
+
+    @cached_property
+    def _test_images(self) -> Tensor:
+        assert self.test is not None  # noqa: S101 - asked only where there is a test
+        return all_values(replace(self.test, space=self.proxy.space))
+
+
+@final
+@dataclass(frozen=True)
+class Architecture(Unit):
+    """Trains the networks of some seeds; a row of architectures.jsonl as each ends. One that fails
+    is a row that says why.
+    """
+
+    label: str
+    machine: Machine
+    bench: Handle[Bench]
+    architecture: str
+    seeds: tuple[int, ...]
+    study_seed: int
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        return {
+            "architecture": self.architecture,
+            "seeds": list(self.seeds),
+            "seed": self.study_seed,
+            **conditions(self.machine),
+        }
+
+    def results(self, site: Site) -> Iterator[dict[str, Any]]:
+        trainer: Trainer | None = None
+        for seed in self.seeds:
+            clock = time.monotonic()
+            run = Run(self.study_seed, self.machine, progress=silent, stop=site.stop, resume=False)
+            try:
+                trainer = trainer or self.bench.get().trainer(self.architecture, self.machine)
+                scores = self.bench.get().score(
+                    trainer, run.part(f"{self.architecture} seed {seed}")
+                )
+            except (
+                MemoryError,
+                RuntimeError,
+            ) as error:  # torch's own errors, out of memory among them
+                trainer = None
+                scores = {
+                    "accuracy": None,
+                    "test_accuracy": None,
+                    "loss": None,
+                    "failure": _one_line(error),
+                }
+            ended = {"seconds": time.monotonic() - clock, **ran_on(self.machine)}
+            yield {"architecture": self.architecture, "seed": seed, **scores, **ended}
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or "out of memory"
+    return f"{type(error).__name__}: {text}"[:500]

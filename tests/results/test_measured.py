@@ -1,0 +1,189 @@
+"""The project's own measurements: what the README says of them is what the records hold, and the
+orderings are real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from dcbench.cli import main
+from dcbench.records import StoredRecord, find_records
+from dcbench.report import build_tables, summary_rows, to_markdown
+from dcbench.report.figures.ablations import ablation_drawings
+from dcbench.report.figures.conditions import condition_drawings
+from dcbench.report.figures.traces import trace_drawings
+from dcbench.report.statistics.sets import compare, summarise_sets
+from dcbench.report.tables.searches import search_tables
+
+ROOT = Path(__file__).parents[2]
+MEASURED = find_records(ROOT / "results" / "measured")
+STUDIES = ROOT / "results" / "measured" / "studies"
+QUICK = [
+    stored
+    for stored in find_records(ROOT / "results" / "measured" / "cifar10").records
+    if (stored.record.protocol["name"], stored.record.precision) == ("quick", "bf16")
+]
+
+
+def means(method: str, ipc: int) -> dict[object, float]:
+    """Mean accuracy of each set of a method, by seed."""
+    own = [
+        stored.record
+        for stored in QUICK
+        if (stored.record.method, stored.record.ipc) == (method, ipc)
+    ]
+    return {record.seed: sum(record.accuracies) / len(record.accuracies) for record in own}
+
+
+def test_every_record_is_read() -> None:
+    assert MEASURED.records
+    assert not MEASURED.problems
+    assert {stored.origin for stored in MEASURED.records} == {"measured"}
+
+
+def test_no_two_rows_of_the_summary_say_that_they_are_the_same() -> None:
+    rows = summary_rows(MEASURED.records, told_apart=True)
+    figures = ("sets", "mean", "std_sets", "std_networks", "ci95_sets")
+    said = [str({key: value for key, value in row.items() if key not in figures}) for row in rows]
+    assert len(set(said)) == len(said) > 50
+
+
+def test_the_readme_shows_what_the_records_hold() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (table,) = build_tables(QUICK)
+    assert "JPEG-75" in readme
+    assert "\n".join(to_markdown(table).splitlines()[2 : 4 + len(table.rows)]) in readme
+
+
+@pytest.mark.parametrize(("ipc", "least", "most"), [(1, 0.13, 0.19), (10, 0.24, 0.33)])
+def test_the_quick_protocol_starves_nobody(ipc: int, least: float, most: float) -> None:
+    sets = means("random", ipc)
+    assert len(sets) >= 3
+    assert least <= sum(sets.values()) / len(sets) <= most
+
+
+@pytest.mark.parametrize(
+    ("method", "ipc", "margin"),
+    [("datadam", 1, 0.05), ("datadam", 10, 0.10), ("dm", 1, 0.05), ("dm", 10, 0.10)],
+)
+def test_learned_sets_beat_random_ones(method: str, ipc: int, margin: float) -> None:
+    difference = compare(means(method, ipc), means("random", ipc))
+    assert difference.difference >= margin
+    assert difference.ci95 is not None
+    assert difference.ci95[0] > 0  # over sets, paired by seed
+
+
+@pytest.mark.parametrize("stored", QUICK, ids=lambda stored: f"{stored.record.label}")
+def test_records_are_whole(stored: StoredRecord) -> None:
+    record = stored.record
+    assert record.dataset_note == "JPEG-75"
+    assert [result.network for result in record.networks] == list(range(5))
+    assert summarise_sets([record.accuracies]).mean == pytest.approx(sum(record.accuracies) / 5)
+
+
+def said(row: Mapping[Any, Any]) -> str:
+    """A mean with its interval, where there is more than one network, as the page has it."""
+    mean, low, high = (
+        None if pd.isna(row[name]) else f"{100 * row[name]:.1f}"
+        for name in ("mean", "ci95_low", "ci95_high")
+    )
+    return f"{mean} [{low}, {high}]" if low else f"{mean}"
+
+
+def figures_of_the_studies() -> Iterator[tuple[str, str]]:
+    """Each accuracy that the report draws of the studies, as (what was varied, its row on the
+    page).
+    """
+    found = find_records(STUDIES)
+    for drawing in ablation_drawings(found.records):
+        if "-network-" not in drawing.name:  # stands in the table over networks
+            yield from (
+                (drawing.name, f"| {row['value']} | {said(row)} |")
+                for row in drawing.data.to_dict("records")
+            )
+    for drawing in condition_drawings(found.records):
+        if drawing.name.startswith("augmentations"):
+            yield from (
+                (drawing.name, f"| {row['condition']} | {said(row)} |")
+                for row in drawing.data.to_dict("records")
+            )
+        else:
+            for series, rows in drawing.data.groupby("series"):
+                accuracies = " | ".join(
+                    f"{100 * mean:.1f}" for mean in rows.sort_values("x")["mean"]
+                )
+                yield drawing.name, f"| {series} | {accuracies} |"
+    for drawing in trace_drawings(found.traces, STUDIES):
+        if drawing.name.startswith("trace"):
+            yield from (
+                (drawing.name, f"| {row['x']} | {said(row)} |")
+                for row in drawing.data.to_dict("records")
+            )
+
+
+def test_the_page_of_the_studies_shows_what_the_records_hold() -> None:
+    page = (ROOT / "docs" / "measured-studies.md").read_text(encoding="utf-8")
+    rows = list(figures_of_the_studies())
+    assert len(rows) >= 20
+    assert [(name, row) for name, row in rows if row not in page] == []
+
+
+def test_the_page_of_protocols_shows_what_whitening_came_to() -> None:
+    page = (ROOT / "docs" / "protocols.md").read_text(encoding="utf-8")
+    records = [
+        stored.record
+        for stored in find_records(ROOT / "results" / "measured" / "whitening").records
+    ]
+    spaces = {"zca": "of normalised values", "zca-pixels": "of pixels"}
+    assert {record.space for record in records} == set(spaces)
+    for record in records:
+        figures = summarise_sets([record.accuracies])
+        steps = record.changed.get("stopped_after", record.fields["iterations"])
+        assert figures.std_networks is not None
+        accuracy = f"{100 * figures.mean:.1f} ± {100 * figures.std_networks:.1f}"
+        assert (
+            f"| {spaces[record.space]} | {steps:,} | {record.protocol['name']} | {accuracy} |"
+            in page
+        )
+
+
+def test_the_page_of_searches_shows_what_the_records_hold() -> None:
+    page = (ROOT / "docs" / "search.md").read_text(encoding="utf-8").splitlines()
+    tables = [
+        table for table in search_tables(MEASURED.searches) if table.columns[0].title == "figure"
+    ]
+    names, held = set(), set()
+    for table in tables:
+        places = [
+            place
+            for place, column in enumerate(table.columns)
+            if column.full_title.endswith("measured")
+        ]
+        for name, *cells in table.rows:
+            shown = " | ".join(
+                f"{cells[place - 1].text} {cells[place - 1].detail}".strip() for place in places
+            )
+            names.add(f"| {name.text} |")
+            held.add(f"| {name.text} | {shown} |")
+    on_page = [line for line in page if any(line.startswith(name) for name in names)]
+    assert len(on_page) >= 6 * len(tables) > 0
+    assert [line for line in on_page if line not in held] == []
+
+
+def test_the_rendered_searches_are_those_of_the_records(tmp_path: Path) -> None:
+    kept = ROOT / "results" / "measured" / "cifar10" / "search"
+    with pytest.raises(SystemExit) as ended:
+        main(["report", "--results", str(kept), "--format", "markdown", "--out", str(tmp_path)])
+    assert ended.value.code == 0
+
+    def told(folder: Path) -> dict[Path, str]:
+        files = (*folder.rglob("*.md"), *folder.rglob("*.csv"))
+        return {path.relative_to(folder): path.read_text(encoding="utf-8") for path in files}
+
+    assert told(tmp_path) == told(kept / "report")
+    assert len(told(tmp_path)) >= 4
