@@ -130,7 +130,7 @@ def share_of_a_checkpoint(ipc: int, classes: int, size: int) -> dict[str, Any]:
     return {
         "what": what,
         "seconds": typical,
-        "share": typical / max(run.checkpoint_seconds, typical / CHECKPOINT_SHARE),
+        "share": typical / max(run.resumption.checkpoint_seconds, typical / CHECKPOINT_SHARE),
     }
 
 

@@ -21,13 +21,12 @@ from torch import Tensor
 
 from dcbench.system.errors import DivergedError, FileFormatError, MismatchError
 from dcbench.system.files import locked, read_tensors, write_bytes, write_tensors
+from dcbench.system.layout import CHECKPOINT, HISTORY, SHARED_RESULT
 from dcbench.system.machine import Machine
 from dcbench.system.progress import Progress, silent
 from dcbench.system.source import source_hash
 
 CHECKPOINT_VERSION = 1
-CHECKPOINT = "checkpoint.pt"
-HISTORY = "history.csv"
 UNKNOWN = "unknown"  # code of older checkpoints and shared work, which do not say it
 # of a run's time, at the most, goes into checkpoints, however large the images are
 CHECKPOINT_SHARE = 0.015
@@ -75,6 +74,21 @@ class Cost:
         return None if steady is None else max(0.0, sum(step - steady for step in self.steps[:3]))
 
 
+CHECKPOINT_SECONDS = 30.0  # between two checkpoints, if nothing else is said
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """How interrupted work continues, and how often it is saved on the way."""
+
+    resume: bool = True  # False: start again
+    # shared work that is older, by the clock of the disk, is done again
+    since: float = 0.0
+    other_machine: bool = False  # whether to continue from a checkpoint of another machine
+    # between two checkpoints, or more where writing one takes long; 0: after each step
+    checkpoint_seconds: float = field(default_factory=lambda: CHECKPOINT_SECONDS)
+
+
 @dataclass(frozen=True)
 class Run:
     """One piece of work's seed, machine and folder.
@@ -91,12 +105,7 @@ class Run:
     progress: Progress = silent
     # asked at every step; true: save and raise KeyboardInterrupt
     stop: Callable[[], bool] = lambda: False
-    resume: bool = True
-    # shared work that was done before, by the clock of the disk, is forgotten and done anew
-    since: float = 0.0
-    elsewhere: bool = False  # whether a checkpoint of another machine may be gone on with
-    # between two, or more where writing one takes long; 0: after each step
-    checkpoint_seconds: float = 30.0
+    resumption: Resumption = field(default_factory=Resumption)
     # shown the state before the first step and after each, always before a checkpoint says that it
     # is done
     watch: Watch = unwatched
@@ -153,7 +162,7 @@ class Run:
         self.loops.append(name)
         done = self._restore(name, total, state)
         saved = clock = time.monotonic()
-        pause = self.checkpoint_seconds
+        pause = usual = self.resumption.checkpoint_seconds
         self.progress(name, done, total)
         self.watch(name, done, state)
         for step in range(done, total):
@@ -166,9 +175,7 @@ class Run:
             if stopping or clock - saved >= pause:
                 self._save(name, step + 1, total, state)
                 saved = time.monotonic()
-                pause = self.checkpoint_seconds and max(
-                    self.checkpoint_seconds, (saved - clock) / CHECKPOINT_SHARE
-                )
+                pause = usual and max(usual, (saved - clock) / CHECKPOINT_SHARE)
             if stopping:
                 raise KeyboardInterrupt
 
@@ -212,9 +219,9 @@ class Run:
                 {**build(part), "seconds": part.cost.seconds, "codes": sorted(part.cost.codes)},
             )
         folder = self.shared / what
-        result = folder / "result.pt"
+        result = folder / SHARED_RESULT
         with locked(folder, self._waiting):
-            if result.exists() and result.stat().st_mtime >= self.since:
+            if result.exists() and result.stat().st_mtime >= self.resumption.since:
                 try:
                     return self._count(what, read_tensors(result))
                 except FileFormatError:
@@ -299,7 +306,7 @@ class Run:
         return int(saved["done"])
 
     def _read_checkpoint(self, name: str, total: int, parts: set[str]) -> dict[str, Any] | None:
-        if self.folder is None or not self.resume or not self._checkpoint.exists():
+        if self.folder is None or not self.resumption.resume or not self._checkpoint.exists():
             return None
         try:
             saved = read_tensors(self._checkpoint)
@@ -322,7 +329,7 @@ class Run:
             for key in now
             if before.get(key) != now[key]
         ]
-        if changed and not self.elsewhere:
+        if changed and not self.resumption.other_machine:
             raise MismatchError(
                 f"{self._checkpoint} was made elsewhere ({'; '.join(changed)}), so going on would not give the same bits; "
                 "go on all the same with --resume-elsewhere, or start again with --no-resume"

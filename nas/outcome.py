@@ -12,10 +12,10 @@ from dcbench.experiments.context import Workshop
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.study import Row, Rows, Study, kept_rows
 from dcbench.nas.truth import Truth, write_truth
-from dcbench.records import RECORD_NAME, ArchitectureScore, SearchRecord, SearchRun, write_record
+from dcbench.records import ArchitectureScore, SearchRecord, SearchRun, write_record
 from dcbench.run import fingerprint
+from dcbench.system.layout import TRUTH, search_record
 
-TRUTH_NAME = "truth.csv"
 USUAL_TOP = 0.2  # of which a record's path says nothing
 
 
@@ -41,14 +41,14 @@ def trained_truth(outcome: Outcome) -> Truth:
     """The mean test accuracy of networks trained on the whole data.
 
     What was ever trained there, by this search or others, is written as a table beside its rows
-    (``TRUTH_NAME``).
+    (``truth.csv``).
     """
     study = outcome.study
     spec, protocol = study.loaded.spec, study.asked(outcome.proxy, outcome.workshop.machine)
     folder = study.folder(outcome.proxy, outcome.workshop)
     everything = _means({**kept_rows(folder), **outcome.rows}.values())
     write_truth(
-        folder / TRUTH_NAME,
+        folder / TRUTH,
         (spec.dataset, spec.revision),
         ((name, *everything[name]) for name in sorted(everything)),
     )
@@ -90,8 +90,8 @@ def store(outcome: Outcome, truth: Truth, top: float) -> tuple[SearchRecord, Pat
     }
     if top != USUAL_TOP:
         compared["top"] = top
-    name = f"{len(record.architectures)}x{record.seeds}-{fingerprint(compared)}"
-    path = outcome.study.folder(outcome.proxy, outcome.workshop) / name / RECORD_NAME
+    folder = outcome.study.folder(outcome.proxy, outcome.workshop)
+    path = search_record(folder, len(record.architectures), record.seeds, fingerprint(compared))
     write_record(path, record)
     return record, path
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from dcbench.datasets.loading import Loaded
 from dcbench.execution.interface import Batch, Job, Steps
-from dcbench.experiments.context import Workshop, file_name
+from dcbench.experiments.context import Workshop
 from dcbench.images import ImageSpec, TestSet
 from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import Proxy
@@ -28,11 +28,11 @@ from dcbench.networks.base import FIRST_ORDER
 from dcbench.run import fingerprint
 from dcbench.system.errors import DataError, OutOfRangeError
 from dcbench.system.files import append_line, read_lines
+from dcbench.system.layout import ARCHITECTURE_ROWS, search_folder
 from dcbench.system.machine import Machine
 from dcbench.system.wording import counted, in_words
 
 VERSION = 1  # of the study itself: raised by hand when the same spec gives other accuracies
-ROWS_NAME = "architectures.jsonl"
 Row = Mapping[str, Any]
 Rows = dict[tuple[str, int], Row]
 
@@ -145,8 +145,8 @@ class Study:
 
     def folder(self, proxy: Proxy, workshop: Workshop) -> Path:
         """Where what is trained on ``proxy`` is kept."""
-        name = f"{file_name(proxy.name)}-{fingerprint(self.identity(proxy, workshop.machine))}"
-        return workshop.out / self.loaded.spec.dataset / "search" / self.space.name / name
+        named = (self.space.name, proxy.name, fingerprint(self.identity(proxy, workshop.machine)))
+        return search_folder(workshop.out, self.loaded.spec.dataset, *named)
 
     def on(self, machine: Machine, architecture: str, proxy: Proxy, done: Rows) -> Machine:
         """``machine`` with the engine of the architecture's networks that are ``done``, else what suits all seeds of it together."""
@@ -187,7 +187,7 @@ def kept_rows(folder: Path) -> Rows:
     """The sound rows of all networks that were trained to the end in the ``folder`` of a proxy,
     whichever search asked for them.
     """
-    lines = map(_sound, read_lines(folder / ROWS_NAME))
+    lines = map(_sound, read_lines(folder / ARCHITECTURE_ROWS))
     return {
         (row["architecture"], row["seed"]): row
         for row in lines
@@ -245,13 +245,13 @@ def job(study: Study, proxy: Proxy, workshop: Workshop) -> Job[Rows]:
 def _training(study: Study, proxy: Proxy, workshop: Workshop) -> Steps[Rows]:
     folder = study.folder(proxy, workshop)
     with (yield from workshop.hold(folder)):
-        if not workshop.resume:
-            (folder / ROWS_NAME).unlink(missing_ok=True)
+        if not workshop.resumption.resume:
+            (folder / ARCHITECTURE_ROWS).unlink(missing_ok=True)
         rows = finished(study, proxy, workshop)
         bar, total = f"{study.space.name} on {proxy.label}: networks", len(study.pairs)
 
         def keep(row: Row) -> None:
-            append_line(folder / ROWS_NAME, {**row, "check": fingerprint(row)})
+            append_line(folder / ARCHITECTURE_ROWS, {**row, "check": fingerprint(row)})
             rows[row["architecture"], row["seed"]] = row
             if row["failure"]:
                 workshop.say(

@@ -22,7 +22,7 @@ from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.space import SearchSpace
 from dcbench.networks.base import initialise
-from dcbench.run import Run
+from dcbench.run import Resumption, Run
 from dcbench.system.errors import DivergedError
 from dcbench.system.machine import Machine
 from dcbench.system.progress import silent
@@ -108,7 +108,13 @@ class Architecture(Unit):
         trainer: Trainer | None = None
         for seed in self.seeds:
             clock = time.monotonic()
-            run = Run(self.study_seed, self.machine, progress=silent, stop=site.stop, resume=False)
+            run = Run(
+                self.study_seed,
+                self.machine,
+                progress=silent,
+                stop=site.stop,
+                resumption=Resumption(resume=False),
+            )
             try:
                 trainer = trainer or self.bench.get().trainer(self.architecture, self.machine)
                 scores = self.bench.get().score(

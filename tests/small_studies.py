@@ -4,11 +4,10 @@ knows them.
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Mapping
 
-import dcbench.experiments.context
+import dcbench.run
 from dcbench.cli import main
 from dcbench.evaluation.evaluate import PROTOCOLS
 from dcbench.studies.declarations import STUDIES, Embedding, Part, Plan, PlannedSearch, Study
@@ -58,7 +57,6 @@ SMALL: Mapping[str, Study] = {
 
 if __name__ == "__main__":
     STUDIES.update(SMALL)  # type: ignore[attr-defined]
-    often = functools.partial(dcbench.experiments.context.Workshop, checkpoint_seconds=0.0)
-    dcbench.experiments.context.Workshop = often  # type: ignore[assignment,misc]
+    dcbench.run.CHECKPOINT_SECONDS = 0.0
     PROTOCOLS["quick"] = SHORT
     main(sys.argv[1:])

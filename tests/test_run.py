@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dcbench.run import Cost, Run, fingerprint
+from dcbench.run import Cost, Resumption, Run, fingerprint
 from dcbench.system.errors import DivergedError, MismatchError
 from dcbench.system.files import disk_time, read_tensors, write_tensors
 from dcbench.system.machine import Machine
@@ -138,7 +138,7 @@ def test_stopped_work_goes_on_to_the_same_bits(steps: int, run: Run, kept: Run) 
 
 def test_killed_work_goes_on_from_its_latest_checkpoint(run: Run, kept: Run) -> None:
     whole = Work(run)()
-    killed = Work(again(kept, checkpoint_seconds=0.0))
+    killed = Work(again(kept, resumption=Resumption(checkpoint_seconds=0.0)))
 
     def kill(_name: str, done: int, _total: int) -> None:
         if done == 4:
@@ -197,7 +197,7 @@ def test_cost_is_that_of_both_halves(kept: Run) -> None:
     assert not rest.cost.resumed_elsewhere
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"resume": False}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"resumption": Resumption(resume=False)}])
 def test_a_checkpoint_of_other_work_is_not_gone_on_with(
     change: dict[str, Any], run: Run, kept: Run
 ) -> None:
@@ -246,7 +246,7 @@ def test_a_checkpoint_of_another_machine_is_refused_unless_allowed(
         MismatchError, match=rf"{name} .* is now {value!r}.*--resume-elsewhere.*--no-resume"
     ):
         Work(other)()
-    allowed = Work(again(other, elsewhere=True))
+    allowed = Work(again(other, resumption=Resumption(other_machine=True)))
     allowed()
     assert allowed.did == [4, 5]
     assert allowed.run.cost.resumed_elsewhere
@@ -279,7 +279,7 @@ def test_having_gone_on_elsewhere_is_remembered_through_later_interruptions(kept
         Work(stopping_after(kept, 2))()
     other = replace(kept, machine=replace(kept.machine, threads=77))
     with pytest.raises(KeyboardInterrupt):
-        Work(stopping_after(replace(other, elsewhere=True), 2))()
+        Work(stopping_after(replace(other, resumption=Resumption(other_machine=True)), 2))()
     rest = again(other)
     Work(rest)()
     assert rest.cost.resumed_elsewhere
@@ -289,7 +289,7 @@ def test_without_a_folder_nothing_is_written(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Work(replace(run, checkpoint_seconds=0.0))()
+    Work(replace(run, resumption=Resumption(checkpoint_seconds=0.0)))()
     run.finish()
     assert list(tmp_path.iterdir()) == []
 
@@ -454,9 +454,10 @@ def test_interrupted_shared_work_goes_on(run: Run, kept: Run) -> None:
 def test_shared_work_from_before_is_done_anew_and_then_once(kept: Run, tmp_path: Path) -> None:
     builds = Builds()
     first = kept.once("features", {}, builds)
-    anew = replace(kept, resume=False, since=disk_time(tmp_path))
+    since = disk_time(tmp_path)
+    anew = replace(kept, resumption=Resumption(resume=False, since=since))
     (path,) = results(tmp_path / "shared")
-    os.utime(path, (anew.since - 1, anew.since - 1))
+    os.utime(path, (since - 1, since - 1))
     found = [anew.once("features", {}, builds) for _ in range(3)]
     assert builds.steps == [0, 1, 2] * 2
     assert all(torch.equal(each["total"], first["total"]) for each in found)

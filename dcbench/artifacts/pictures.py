@@ -10,7 +10,6 @@ from torch import Tensor
 
 from dcbench.images import SyntheticSet
 
-PICTURE = "images.png"  # beside a set
 MOST_PER_CLASS = 50
 SMALLEST_TILE = 32  # pixels per side on the page: smaller images are enlarged by a whole factor
 

@@ -156,16 +156,14 @@ def _scored(distilled: Distilled, record: EvaluationRecord) -> Scored:
 def _own(path: Path, shared: Common, options: dict[str, Any], workshop: Workshop) -> Path:
     """The path of our artifact: as given, or that of the artifact which a foreign set becomes."""
     from dcbench.artifacts.importers import keep_imported
-    from dcbench.experiments.context import file_name
+    from dcbench.system.layout import file_name, imported_folder
 
     if options["layout"] is None:
         return path
     foreign = _foreign(options)
     imported = foreign.read(path, shared.places(options["download"]), workshop)
-    folder, stem = (
-        workshop.out / options["dataset"] / "imported",
-        f"{foreign.layout}-{file_name(path.stem)}",
-    )
+    folder = imported_folder(workshop.out, options["dataset"])
+    stem = f"{foreign.layout}-{file_name(path.stem)}"
     return keep_imported(folder, stem, imported, foreign.name or foreign.layout)
 
 
@@ -197,6 +195,7 @@ def _placed(distilled: Distilled, data: Loaded, workshop: Workshop) -> Distilled
     from dataclasses import replace
 
     from dcbench.evaluation.evaluate import check_fit
+    from dcbench.system.layout import revision_folder
 
     check_fit(distilled.synthetic, data.test)
     made_for = distilled.synthetic.spec
@@ -205,7 +204,7 @@ def _placed(distilled: Distilled, data: Loaded, workshop: Workshop) -> Distilled
     workshop.say(
         f"{distilled.path} was made from another revision of {made_for.dataset} ({made_for.revision}, here {data.spec.revision})"
     )
-    return replace(distilled, folder=distilled.folder / f"on-{data.spec.revision}")
+    return replace(distilled, folder=revision_folder(distilled.folder, data.spec.revision))
 
 
 def _seed(distilled: Distilled, asked: int | None) -> int:

@@ -125,14 +125,14 @@ def command(
     """
     from dcbench.artifacts.importers import write_imported
     from dcbench.cli.console import Console
-    from dcbench.experiments.context import file_name
+    from dcbench.system.layout import latest_artifact
 
     foreign = Foreign.of(options)
     foreign.check()
     with Console(as_json) as console:
         hardware.machine()  # the threads that fit a whitening
         name = foreign.name or foreign.layout
-        written = target or options["out"] / f"{file_name(name)}.pt"
+        written = target or latest_artifact(options["out"], name)
         imported = foreign.read(path, places(options["data_root"], options["download"]), console)
         write_imported(written, imported, name, over=target is not None)
     console.say(f"written: {written}")

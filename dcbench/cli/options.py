@@ -104,12 +104,13 @@ class Common:
         return places(self.data_root, download)
 
     def workshop(
-        self, console: Console, *, resume: bool = True, elsewhere: bool = False
+        self, console: Console, *, resume: bool = True, other_machine: bool = False
     ) -> Workshop:
         """The machine and folder that the options ask for; raises what ``Hardware`` and ``Crew``
         do.
         """
         from dcbench.experiments.context import Workshop
+        from dcbench.run import Resumption
         from dcbench.system.files import disk_time
 
         self.crew.check(self.hardware)
@@ -122,9 +123,7 @@ class Common:
             self.out,
             machine,
             *heard,
-            resume=resume,
-            since=since,
-            elsewhere=elsewhere,
+            resumption=Resumption(resume, since, other_machine),
             executor=executor,
         )
 

@@ -59,7 +59,7 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
     study.plan(shared.preset)
     with Console(shared.as_json) as console:
         workshop = shared.workshop(
-            console, resume=not options["no_resume"], elsewhere=options["resume_elsewhere"]
+            console, resume=not options["no_resume"], other_machine=options["resume_elsewhere"]
         )
         truth = (options["truth"], options["truth_column"])
         reproduction = Reproduction(

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from dcbench.cli.console import Console, Table
 from dcbench.records import EvaluationRecord, TraceRecord
+from dcbench.system.layout import evaluated_set_folder
 
 _SET = ("method", "dataset", "dataset_revision", "ipc", "seed", "preset", "protocol")
 _COST = (
@@ -190,7 +191,7 @@ def show_places(console: Console, done: Iterable[Scored], out: Path) -> None:
             else f"{kept}; of the whole data evaluations alone"
         )
     for scored in done:
-        folder = scored.path.parent.parent.parent
+        folder = evaluated_set_folder(scored.path) or scored.path.parent
         if folder.name not in folders[folder.parent]:
             folders[folder.parent].append(folder.name)
     console.say(f"Kept in {out} ({kept}):")

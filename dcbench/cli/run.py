@@ -155,7 +155,7 @@ def command(shared: Common, **options: Any) -> None:
             require_steps(distiller, ipc, trace[-1])
     with Console(shared.as_json) as console:
         workshop = shared.workshop(
-            console, resume=not options["no_resume"], elsewhere=options["resume_elsewhere"]
+            console, resume=not options["no_resume"], other_machine=options["resume_elsewhere"]
         )
         done, skipped = _work(
             grid, judging, (shared.places(options["download"]), options["protocol"]), workshop
@@ -216,13 +216,13 @@ def _publish_last(
     wanted: Sequence[tuple[Path, str]], done: Mapping[Path, Scored], workshop: Workshop
 ) -> None:
     """The set that each method ends with is the last of the grid, whichever was made last."""
-    from dcbench.experiments.context import file_name
     from dcbench.experiments.distil import publish
+    from dcbench.system.layout import latest_artifact
 
     last = {method: done[place].synthetic for place, method in wanted if place in done}
     for name, synthetic in last.items():
         if synthetic is not None:
-            publish(synthetic, workshop.out / f"{file_name(name)}.pt", workshop.say)
+            publish(synthetic, latest_artifact(workshop.out, name), workshop.say)
 
 
 def _cell(cell: Cell, protocol: Protocol, judging: Judging, workshop: Workshop) -> Steps[Scored]:
@@ -237,7 +237,7 @@ def _cell(cell: Cell, protocol: Protocol, judging: Judging, workshop: Workshop) 
     if judging.trace:
         trace = yield from Trace(cell, judging.trace, protocol, workshop).tracing(networks)
         # a trace forgets what is to be forgotten; its set and networks are not made twice
-        workshop = replace(workshop, resume=True)
+        workshop = replace(workshop, resumption=replace(workshop.resumption, resume=True))
     distilled = yield from distilling(cell, workshop)
     record = yield from scoring(
         Judgement(

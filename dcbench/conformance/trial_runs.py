@@ -20,7 +20,7 @@ from dcbench.conformance.requirements import wrong_type
 from dcbench.datasets.preprocessing import whitening
 from dcbench.distiller import Distiller, HyperParameter, hyper_parameters
 from dcbench.images import ImageSpec, Space, SyntheticSet, TrainSet
-from dcbench.run import Run
+from dcbench.run import Resumption, Run
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
 from dcbench.system.machine import Machine
 
@@ -140,7 +140,12 @@ class Candidate:
         """
         steps = StepCounter(end_at=middle if killed else None)
         run = Run(
-            0, self.machine, folder / "own", folder / "shared", progress=steps, checkpoint_seconds=0
+            0,
+            self.machine,
+            folder / "own",
+            folder / "shared",
+            progress=steps,
+            resumption=Resumption(checkpoint_seconds=0),
         )
         with suppress(Killed, KeyboardInterrupt):
             self.distiller.distill(

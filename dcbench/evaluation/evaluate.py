@@ -17,7 +17,7 @@ from dcbench.images import ImageSpec, SyntheticSet, TestSet
 from dcbench.networks.base import FIRST_ORDER, Network, initialise, macs, widest_activation
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import Normalisation
-from dcbench.run import Run
+from dcbench.run import Resumption, Run
 from dcbench.system.errors import DivergedError, MismatchError, OutOfRangeError, UnknownNameError
 from dcbench.system.machine import Machine
 from dcbench.system.progress import silent
@@ -216,7 +216,8 @@ class _Jury:
 
     def part(self, index: int) -> Run:
         """The run of one network."""
-        return replace(self.run.part(f"network {index}"), progress=silent, resume=False)
+        part = self.run.part(f"network {index}")
+        return replace(part, progress=silent, resumption=Resumption(resume=False))
 
     def one_by_one(self, networks: Iterable[int]) -> Iterator[list[NetworkResult]]:
         for index in networks:

@@ -14,9 +14,10 @@ from dcbench.distiller import Distiller, changed_fields, recorded_fields
 from dcbench.execution.interface import Batch, Executor, Serial, Site, Steps
 from dcbench.images import SyntheticSet
 from dcbench.records import Distillation
-from dcbench.run import fingerprint
+from dcbench.run import Resumption, fingerprint
 from dcbench.system.errors import OutOfRangeError
 from dcbench.system.files import locked
+from dcbench.system.layout import set_folder
 from dcbench.system.machine import Machine
 from dcbench.system.progress import Progress, silent
 from dcbench.system.source import source_hash
@@ -33,10 +34,7 @@ class Workshop:
     progress: Progress = silent
     say: Callable[[str], None] = lambda _message: None
     stop: Callable[[], bool] = lambda: False
-    resume: bool = True
-    since: float = 0.0  # work shared by several sets that was done before is done anew
-    elsewhere: bool = False
-    checkpoint_seconds: float = 30.0  # between two checkpoints of a distillation
+    resumption: Resumption = field(default_factory=Resumption)
     executor: Executor = field(default_factory=Serial)
 
     def __post_init__(self) -> None:
@@ -154,15 +152,13 @@ class Cell:
 
     def folder(self, workshop: Workshop) -> Path:
         """Where this cell's artifact and evaluations live."""
-        budget = f"ipc{self.ipc}" if self.distiller.budgeted else "whole"
-        name = f"{self.preset}-{fingerprint(self.identity(workshop.machine))}"
-        return (
-            workshop.out
-            / self.loaded.spec.dataset
-            / budget
-            / file_name(self.distiller.name)
-            / name
-            / f"seed{self.seed}"
+        return set_folder(
+            workshop.out,
+            self.loaded.spec.dataset,
+            self.ipc if self.distiller.budgeted else None,
+            self.distiller.name,
+            f"{self.preset}-{fingerprint(self.identity(workshop.machine))}",
+            self.seed,
         )
 
     def provenance(self, machine: Machine) -> dict[str, Any]:
@@ -214,11 +210,3 @@ class Distilled:
 def set_label(method: Any, ipc: Any, seed: Any) -> str:
     """A set in a few words; what is not known of it is left out."""
     return f"{method or 'set'}{'' if ipc is None else f' IPC {ipc}'}{'' if seed is None else f' seed {seed}'}"
-
-
-def file_name(name: str) -> str:
-    """A name, whoever chose it, as that of a single file or folder."""
-    return (
-        "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)[:60]
-        or "unnamed"
-    )

@@ -8,17 +8,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dcbench.artifacts.artifact import Artifact, read_artifact, write_artifact
-from dcbench.artifacts.pictures import PICTURE, as_png, grid
+from dcbench.artifacts.pictures import as_png, grid
 from dcbench.execution.interface import Batch, Steps
-from dcbench.experiments.context import Cell, Distilled, Workshop, file_name
+from dcbench.experiments.context import Cell, Distilled, Workshop
 from dcbench.experiments.tasks import Distil, Made
 from dcbench.records import Distillation, read_distillation
-from dcbench.run import CHECKPOINT, HISTORY, Run, write_history
+from dcbench.run import Run, write_history
 from dcbench.system.errors import FileFormatError, MismatchError
 from dcbench.system.files import write_bytes, write_json
-
-ARTIFACT = "synthetic.pt"
-COST = "distillation.json"
+from dcbench.system.layout import (
+    ARTIFACT,
+    CHECKPOINT,
+    DISTILLATION,
+    HISTORY,
+    PICTURE,
+    artifacts_with_hash,
+    foreign_set_folder,
+    latest_artifact,
+    shared_folder,
+)
 
 
 def distilling(cell: Cell, workshop: Workshop) -> Steps[Distilled]:
@@ -37,7 +45,7 @@ def distilling(cell: Cell, workshop: Workshop) -> Steps[Distilled]:
             synthetic, cell.provenance(workshop.machine), synthetic.content_hash, folder, None, None
         )
     with (yield from workshop.hold(folder)):
-        if not workshop.resume:
+        if not workshop.resumption.resume:
             _forget(folder)
         artifact = _finished(cell, workshop, folder)
         if artifact is None:
@@ -48,9 +56,7 @@ def distilling(cell: Cell, workshop: Workshop) -> Steps[Distilled]:
                 failure.raise_error()
             artifact = read_artifact(folder / ARTIFACT)
         cost = _cost(folder, workshop)
-        publish(
-            folder / ARTIFACT, workshop.out / f"{file_name(cell.distiller.name)}.pt", workshop.say
-        )
+        publish(folder / ARTIFACT, latest_artifact(workshop.out, cell.distiller.name), workshop.say)
     return Distilled(
         artifact.synthetic, artifact.provenance, artifact.sha256, folder, folder / ARTIFACT, cost
     )
@@ -99,20 +105,16 @@ def reopen(path: Path, workshop: Workshop) -> Distilled:
 
 
 def _home(path: Path, artifact: Artifact, workshop: Workshop) -> Path:
-    if path.name == ARTIFACT and (path.parent / COST).exists():
+    if path.name == ARTIFACT and (path.parent / DISTILLATION).exists():
         return path.parent
-    dataset = file_name(artifact.synthetic.spec.dataset)
-    origin = {
-        key: file_name(str(artifact.provenance.get(key))) for key in ("artifact_hash", "seed")
-    }
+    dataset, origin = artifact.synthetic.spec.dataset, artifact.provenance
+    named = (dataset, str(origin.get("artifact_hash")), str(origin.get("seed")))
     # OUT/<method>.pt is a copy of a set that has its folder below the same OUT
     for out in (workshop.out, path.parent):
-        for twin in sorted(
-            (out / dataset).glob(f"*/*/*-{origin['artifact_hash']}/seed{origin['seed']}/{ARTIFACT}")
-        ):
+        for twin in artifacts_with_hash(out, *named):
             if twin.read_bytes() == path.read_bytes():
                 return twin.parent
-    return workshop.out / dataset / "evaluated" / artifact.sha256[:12]
+    return foreign_set_folder(workshop.out, dataset, artifact.sha256)
 
 
 def publish(path: Path, copy: Path, say: Callable[[str], None]) -> None:
@@ -141,7 +143,7 @@ def _imported(path: Path) -> bool:
 
 
 def _forget(folder: Path) -> None:
-    for name in (ARTIFACT, COST, PICTURE, HISTORY, CHECKPOINT):
+    for name in (ARTIFACT, DISTILLATION, PICTURE, HISTORY, CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -165,7 +167,7 @@ def _finished(cell: Cell, workshop: Workshop, folder: Path) -> Artifact | None:
 
 def _cost(folder: Path, workshop: Workshop) -> Distillation | None:
     """What making the set took, as far as that is known: it is no reason to make a good set again."""
-    path = folder / COST
+    path = folder / DISTILLATION
     if not path.exists():
         return None
     try:
@@ -188,20 +190,17 @@ def prepare(cell: Cell, workshop: Workshop) -> Distil:
         train=workshop.executor.share(train),
         # whoever makes it may be at work in another folder
         folder=cell.folder(workshop).absolute(),
-        shared=workshop.out.absolute() / cell.loaded.spec.dataset / "shared",
+        shared=shared_folder(workshop.out.absolute(), cell.loaded.spec.dataset),
         context=cell.context,
         macs=macs,
-        resume=workshop.resume,
-        since=workshop.since,
-        elsewhere=workshop.elsewhere,
-        checkpoint_seconds=workshop.checkpoint_seconds,
+        resumption=workshop.resumption,
     )
 
 
 def _keep(cell: Cell, workshop: Workshop, made: Made) -> None:
     folder = cell.folder(workshop)
     write_history(folder, made.history)
-    write_json(folder / COST, made.cost)
+    write_json(folder / DISTILLATION, made.cost)
     write_bytes(folder / PICTURE, as_png(grid(made.synthetic)))
     warnings = [*made.warnings, *filter(None, [made.synthetic.strange_values])]
     origin = {**cell.provenance(workshop.machine), **({"warnings": warnings} if warnings else {})}

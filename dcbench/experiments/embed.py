@@ -22,10 +22,11 @@ from dcbench.experiments.context import Cell, Distilled, Workshop
 from dcbench.experiments.evaluate import about
 from dcbench.networks.base import FIRST_ORDER, initialise, macs, weights_of, widest_activation
 from dcbench.networks.catalogue import build_network
-from dcbench.records import RECORD_NAME, EmbeddedImage, EmbeddingRecord, read_record, write_record
+from dcbench.records import EmbeddedImage, EmbeddingRecord, read_record, write_record
 from dcbench.run import Run, fingerprint
 from dcbench.studies.declarations import Embedding
 from dcbench.system.errors import FileFormatError, MismatchError
+from dcbench.system.layout import embedding_record, shared_folder
 from dcbench.system.machine import Machine
 from dcbench.system.wording import in_words
 from dcbench.training.augment import augmentation
@@ -112,9 +113,9 @@ class Placement:
             "settings": self.settings,
             "artifact": self.distilled.sha256,
         }
-        path = self.distilled.folder / "embedding" / fingerprint(identity) / RECORD_NAME
+        path = embedding_record(self.distilled.folder, fingerprint(identity))
         with self.workshop.alone(path.parent):
-            found = _read(path) if self.workshop.resume else None
+            found = _read(path) if self.workshop.resumption.resume else None
             if found is None:
                 found = self._make()
                 write_record(path, found)
@@ -203,15 +204,13 @@ class Placement:
         run = Run(
             0,
             machine,
-            shared=workshop.out / loaded.spec.dataset / "shared",
+            shared=shared_folder(workshop.out, loaded.spec.dataset),
             context=self.cell.context,
             progress=lambda name, done, total: workshop.progress(
                 f"{self.plan.network} on {loaded.spec.dataset}: {name}", done, total
             ),
             stop=workshop.stop,
-            resume=workshop.resume,
-            since=workshop.since,
-            elsewhere=workshop.elsewhere,
+            resumption=workshop.resumption,
         )
         kept = run.once("embedding-network", self.asked, build)
         network.load_state_dict(kept["weights"])

@@ -13,7 +13,7 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
-from dcbench.artifacts.pictures import PICTURE, as_png, grid
+from dcbench.artifacts.pictures import as_png, grid
 from dcbench.datasets.catalogue import revision_note
 from dcbench.evaluation.evaluate import Protocol, evaluation_macs, networks_abreast, require_network
 from dcbench.execution.interface import Batch, Steps
@@ -22,15 +22,15 @@ from dcbench.experiments.context import Distilled, Workshop
 from dcbench.experiments.tasks import Networks
 from dcbench.images import ImageSpec, TestSet
 from dcbench.networks.catalogue import NETWORKS
-from dcbench.records import RECORD_NAME, EvaluationRecord, NetworkScore, write_record
+from dcbench.records import EvaluationRecord, NetworkScore, write_record
 from dcbench.records.kinds import STOPPED
 from dcbench.run import fingerprint
 from dcbench.system.errors import MismatchError, OutOfRangeError
 from dcbench.system.files import append_line, read_lines, write_bytes
+from dcbench.system.layout import NETWORK_ROWS, PICTURE, RECORD, evaluation_folder
 from dcbench.system.wording import counted, in_words
 from dcbench.training.augment import AUGMENTATIONS
 
-LINES = "networks.jsonl"
 LEAST_ABOVE_CHANCE = 1.2  # below so many times the accuracy of guessing, a set taught nothing
 Row = dict[str, Any]
 
@@ -115,11 +115,11 @@ def scoring(judgement: Judgement) -> Steps[EvaluationRecord]:
     check(judgement)
     folder, workshop = judgement.folder, judgement.workshop
     with (yield from workshop.hold(folder)):
-        if not workshop.resume:
-            for name in (LINES, RECORD_NAME):
+        if not workshop.resumption.resume:
+            for name in (NETWORK_ROWS, RECORD):
                 (folder / name).unlink(missing_ok=True)
         rows = yield from trained(judgement)
-        write_record(folder / RECORD_NAME, _record(judgement, rows))
+        write_record(folder / RECORD, _record(judgement, rows))
     picture = judgement.distilled.folder / PICTURE
     # of a set that was not made here
     if judgement.distilled.path is not None and not picture.exists():
@@ -129,14 +129,12 @@ def scoring(judgement: Judgement) -> Steps[EvaluationRecord]:
 
 def record_path(distilled: Distilled, record: EvaluationRecord) -> Path:
     """Where ``scoring`` wrote the record."""
-    return _evaluation_folder(distilled, record.protocol_hash, record.evaluation_seed) / RECORD_NAME
+    return _evaluation_folder(distilled, record.protocol_hash, record.evaluation_seed) / RECORD
 
 
 def _evaluation_folder(distilled: Distilled, protocol_hash: str, seed: int) -> Path:
     own = seed == distilled.provenance.get("seed")
-    return (
-        distilled.folder / "evaluations" / (protocol_hash if own else f"{protocol_hash}-seed{seed}")
-    )
+    return evaluation_folder(distilled.folder, protocol_hash, None if own else seed)
 
 
 def check(judgement: Judgement) -> None:
@@ -175,7 +173,7 @@ def trained(judgement: Judgement) -> Steps[list[Row]]:
     """A row for each network of the set, those that were there and those that are trained now. The
     caller holds the folder.
     """
-    lines, workshop = judgement.folder / LINES, judgement.workshop
+    lines, workshop = judgement.folder / NETWORK_ROWS, judgement.workshop
     rows = {
         row["network"]: row
         for row in map(_sound, read_lines(lines))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
@@ -14,7 +14,7 @@ from dcbench.evaluation.evaluate import NetworkResult, Protocol, passes
 from dcbench.execution.interface import Handle, Site, Unit
 from dcbench.execution.provenance import ran_on
 from dcbench.images import SyntheticSet, TestSet, TrainSet
-from dcbench.run import Run
+from dcbench.run import Resumption, Run
 from dcbench.system.errors import DivergedError, MismatchError
 from dcbench.system.machine import Machine
 from dcbench.system.progress import Progress
@@ -48,10 +48,7 @@ class Distil(Unit):
     shared: Path  # of what several sets use
     context: Mapping[str, Any]  # what that depends on besides its own spec
     macs: float = 0.0
-    resume: bool = True
-    since: float = 0.0
-    elsewhere: bool = False
-    checkpoint_seconds: float = 30.0
+    resumption: Resumption = field(default_factory=Resumption)
 
     @cached_property
     def fields(self) -> dict[str, Any]:
@@ -72,10 +69,7 @@ class Distil(Unit):
             context=self.context,
             progress=self._announced(site),
             stop=site.stop,
-            resume=self.resume,
-            since=self.since,
-            elsewhere=self.elsewhere,
-            checkpoint_seconds=self.checkpoint_seconds,
+            resumption=self.resumption,
         )
 
     def results(self, site: Site) -> Iterator[Made]:

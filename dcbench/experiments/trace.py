@@ -21,21 +21,22 @@ from dcbench.evaluation.evaluate import Protocol
 from dcbench.execution.interface import Steps
 from dcbench.execution.provenance import circumstances
 from dcbench.experiments.context import Cell, Distilled, Workshop
-from dcbench.experiments.distil import (
-    ARTIFACT,
-    COST,
-    adopting,
-    check_possible,
-    forgetting,
-    prepare,
-    reopen,
-)
-from dcbench.experiments.evaluate import LINES, Judgement, Row, about, diverged, scores, trained
+from dcbench.experiments.distil import adopting, check_possible, forgetting, prepare, reopen
+from dcbench.experiments.evaluate import Judgement, Row, about, diverged, scores, trained
 from dcbench.images import SyntheticSet
-from dcbench.records import RECORD_NAME, TracePoint, TraceRecord, write_record
-from dcbench.run import CHECKPOINT, Stateful, fingerprint, write_history
+from dcbench.records import TracePoint, TraceRecord, write_record
+from dcbench.run import Stateful, fingerprint, write_history
 from dcbench.system.errors import FileFormatError, MismatchError, OutOfRangeError
 from dcbench.system.files import read_json, write_bytes, write_json
+from dcbench.system.layout import (
+    ARTIFACT,
+    CHECKPOINT,
+    DISTILLATION,
+    NETWORK_ROWS,
+    RECORD,
+    snapshot,
+    trace_folder,
+)
 
 Snapshots = Mapping[int, Distilled]  # the set at each step
 
@@ -75,15 +76,12 @@ class Trace:
     @cached_property
     def folder(self) -> Path:
         """Where the trace lives, beside what else is known of the set."""
-        return (
-            self.cell.folder(self.workshop)
-            / "trace"
-            / fingerprint({"steps": list(self.steps), "protocol": self.asked})
-        )
+        name = fingerprint({"steps": list(self.steps), "protocol": self.asked})
+        return trace_folder(self.cell.folder(self.workshop), name)
 
     def file(self, step: int, ending: str) -> Path:
         """A snapshot, or its picture."""
-        return self.folder / f"step-{step:06d}.{ending}"
+        return snapshot(self.folder, step, ending)
 
     def tracing(self, networks: int) -> Steps[tuple[TraceRecord, Path]]:
         """The steps of a job that does what is missing and writes the record; they lead to it, of
@@ -93,7 +91,7 @@ class Trace:
         """
         check_possible(self.cell)
         with (yield from self.workshop.hold(self.folder)):
-            if not self.workshop.resume:
+            if not self.workshop.resumption.resume:
                 self._forget()
                 yield from forgetting(self.cell, self.workshop)
             sets = self._finished() or self._borrowed() or (yield from self._distilling())
@@ -101,12 +99,12 @@ class Trace:
             for step, distilled in sets.items():
                 rows[step] = yield from self._judged(distilled, networks)
             record = self._record(sets, rows)
-            write_record(self.folder / RECORD_NAME, record)
+            write_record(self.folder / RECORD, record)
         wanted = [
             replace(point, networks=tuple(one for one in point.networks if one.network < networks))
             for point in record.points
         ]
-        return replace(record, points=tuple(wanted)), self.folder / RECORD_NAME
+        return replace(record, points=tuple(wanted)), self.folder / RECORD
 
     def _judged(self, distilled: Distilled, networks: int) -> Steps[list[Row]]:
         judgement = Judgement(
@@ -118,12 +116,16 @@ class Trace:
             self.workshop,
         )
         with (yield from self.workshop.hold(judgement.folder)):
-            if not self.workshop.resume:
-                (judgement.folder / LINES).unlink(missing_ok=True)
+            if not self.workshop.resumption.resume:
+                (judgement.folder / NETWORK_ROWS).unlink(missing_ok=True)
             return (yield from trained(judgement))
 
     def _forget(self) -> None:
-        for path in (self.folder / COST, self.folder / CHECKPOINT, *self.folder.glob("step-*.*")):
+        for path in (
+            self.folder / DISTILLATION,
+            self.folder / CHECKPOINT,
+            *self.folder.glob("step-*.*"),
+        ):
             path.unlink(missing_ok=True)
 
     def _finished(self) -> Snapshots:
@@ -131,7 +133,7 @@ class Trace:
         try:
             return (
                 {step: self._set(step) for step in self.steps}
-                if (self.folder / COST).exists()
+                if (self.folder / DISTILLATION).exists()
                 else {}
             )
         except FileFormatError:
@@ -170,20 +172,24 @@ class Trace:
         """The snapshots from other traces of this very set, if these have all of them: what judges
         a set does not change it.
         """
-        found = {step: self._elsewhere(step) for step in self.steps} if self.workshop.resume else {}
+        found = (
+            {step: self._elsewhere(step) for step in self.steps}
+            if self.workshop.resumption.resume
+            else {}
+        )
         places = [path for path in found.values() if path is not None]
         if not places or len(places) < len(self.steps):
             return {}
         for step, path in zip(self.steps, places, strict=True):
             for ending in ("png", "pt"):
                 write_bytes(self.file(step, ending), path.with_suffix(f".{ending}").read_bytes())
-        write_bytes(self.folder / COST, (places[-1].parent / COST).read_bytes())
+        write_bytes(self.folder / DISTILLATION, (places[-1].parent / DISTILLATION).read_bytes())
         return self._finished()
 
     def _elsewhere(self, step: int) -> Path | None:
         for folder in sorted(self.folder.parent.iterdir()):
             path = folder / self.file(step, "pt").name
-            if path.with_suffix(".png").exists() and (folder / COST).exists():
+            if path.with_suffix(".png").exists() and (folder / DISTILLATION).exists():
                 try:
                     self._snapshot(path)
                 except FileFormatError:
@@ -200,7 +206,7 @@ class Trace:
         made = unit.made(unit.distill(run), run)
         yield from adopting(self.cell, self.workshop, made)
         write_history(self.folder, made.history)
-        write_json(self.folder / COST, {**made.cost, "warnings": list(made.warnings)})
+        write_json(self.folder / DISTILLATION, {**made.cost, "warnings": list(made.warnings)})
         run.finish()
         found = self._finished()
         # a snapshot from before a checkpoint was lost: the set is made again, from its beginning
@@ -265,7 +271,7 @@ class Trace:
     def _cost(self) -> dict[str, Any]:
         """What making the set took, as far as that is known."""
         try:
-            return read_json(self.folder / COST)
+            return read_json(self.folder / DISTILLATION)
         except FileFormatError as error:
             self.workshop.say(f"{error}; what the set took to make is not known any more")
             return {}

@@ -9,8 +9,6 @@ from dcbench.records.embedding import EmbeddedImage, EmbeddingRecord
 from dcbench.records.evaluation import Distillation, EvaluationRecord, NetworkScore
 from dcbench.records.files import (
     MAX_BYTES,
-    MEASURED,
-    RECORD_NAME,
     Origin,
     Record,
     RecordsFound,
@@ -29,8 +27,6 @@ from dcbench.records.values import Versions
 
 __all__ = [
     "MAX_BYTES",
-    "MEASURED",
-    "RECORD_NAME",
     "ArchitectureScore",
     "Distillation",
     "EmbeddedImage",

@@ -18,10 +18,9 @@ from dcbench.records.trace import TraceRecord
 from dcbench.records.values import RefusedError, decode, shown
 from dcbench.system.errors import DataError, FileFormatError
 from dcbench.system.files import write_json
+from dcbench.system.layout import MEASURED, RECORD
 
-RECORD_NAME = "record.json"
 MAX_BYTES = 16 * 1024 * 1024
-MEASURED = "measured"  # the folder of the project's own measurements
 
 Origin = Literal["measured", "yours"]
 Record = EvaluationRecord | SearchRecord | TraceRecord | EmbeddingRecord
@@ -136,9 +135,7 @@ def _record_paths(root: Path, problems: list[str]) -> Iterator[Path]:
     for folder, subfolders, files in os.walk(root, onerror=unreadable):
         subfolders.sort()
         links = [
-            Path(folder, name)
-            for name in (*subfolders, RECORD_NAME)
-            if Path(folder, name).is_symlink()
+            Path(folder, name) for name in (*subfolders, RECORD) if Path(folder, name).is_symlink()
         ]
         # A link that stays inside leads to what is found in its own place anyway.
         problems.extend(
@@ -146,10 +143,10 @@ def _record_paths(root: Path, problems: list[str]) -> Iterator[Path]:
             for link in links
             if not _inside(top, link)
         )
-        if RECORD_NAME in files and Path(folder, RECORD_NAME) not in links:
-            yield Path(folder, RECORD_NAME)
-        elif RECORD_NAME in subfolders:
-            problems.append(f"{Path(folder, RECORD_NAME)} is a folder, wanted a file")
+        if RECORD in files and Path(folder, RECORD) not in links:
+            yield Path(folder, RECORD)
+        elif RECORD in subfolders:
+            problems.append(f"{Path(folder, RECORD)} is a folder, wanted a file")
 
 
 def _inside(top: Path, link: Path) -> bool:

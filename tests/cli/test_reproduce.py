@@ -21,7 +21,7 @@ from dcbench.execution.interface import Ended, Job, Serial, Site
 from dcbench.experiments.context import Cell, Workshop
 from dcbench.records import find_records
 from dcbench.reproduction.carry_out import Outcome, Reproduction, _distilling_macs
-from dcbench.run import Run
+from dcbench.run import Resumption, Run
 from dcbench.studies.declarations import STUDIES, find_study
 from dcbench.system.errors import MismatchError
 from dcbench.system.machine import Machine
@@ -121,7 +121,7 @@ def test_a_checkpoint_of_another_machine_is_gone_on_with_where_that_is_asked(
         replace(machine, threads=77),
         cell.folder(study.workshop),
         stop=lambda: True,
-        checkpoint_seconds=0,
+        resumption=Resumption(checkpoint_seconds=0),
     )
     with pytest.raises(KeyboardInterrupt):
         cell.distiller.distill(cell.loaded.train, cell.ipc, there)

@@ -20,7 +20,7 @@ from dcbench.datasets.loading import Loaded
 from dcbench.datasets.places import Places
 from dcbench.distiller import Distiller, build
 from dcbench.evaluation.evaluate import PROTOCOLS
-from dcbench.experiments.context import Cell, Workshop, file_name, set_label
+from dcbench.experiments.context import Cell, Workshop, set_label
 from dcbench.experiments.distil import publish, reopen
 from dcbench.experiments.evaluate import record_path
 from dcbench.experiments.grid import Grid
@@ -28,6 +28,7 @@ from dcbench.images import SyntheticSet, TrainSet
 from dcbench.records import EvaluationRecord, find_records
 from dcbench.run import Run
 from dcbench.system.errors import MismatchError, OutOfRangeError
+from dcbench.system.layout import file_name
 from dcbench.system.machine import Machine
 from dcbench.system.source import source_hash
 from dcbench.system.wording import in_words

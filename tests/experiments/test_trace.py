@@ -20,7 +20,7 @@ from dcbench.experiments.tasks import Distil
 from dcbench.experiments.trace import Trace
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.records import read_record
-from dcbench.run import Run
+from dcbench.run import Resumption, Run
 from dcbench.system.errors import DcbenchError, MismatchError
 from dcbench.system.machine import Machine
 from tests.carried_out import distil, score, traced
@@ -82,7 +82,7 @@ def test_begun_anew_and_interrupted_nothing_old_is_left(
     cell, workshop, asked = mmd(digits), Workshop(tmp_path, machine), count()
     old = distil(cell, workshop)
     score(old, digits.test, SHORT, 0, 1, workshop)
-    anew = replace(workshop, resume=False, stop=lambda: next(asked) == 2)
+    anew = replace(workshop, resumption=Resumption(resume=False), stop=lambda: next(asked) == 2)
     with pytest.raises(KeyboardInterrupt):
         traced(Trace(cell, (1, 4), SHORT, anew), 1)
     assert not list(tmp_path.rglob("synthetic.pt"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import dcbench.experiments.context
+import dcbench.run
 from tests.commandline import MMD, ask, done, rows
 
 
@@ -41,11 +41,7 @@ FILES = [
 @pytest.mark.parametrize("name", FILES)
 def test_no_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     with monkeypatch.context() as full:
-        full.setattr(
-            dcbench.experiments.context.Workshop,
-            "__init__",
-            _checkpointing(dcbench.experiments.context.Workshop.__init__),
-        )
+        full.setattr(dcbench.run, "CHECKPOINT_SECONDS", 0.0)
         fill_up(full, name)
         answer = ask(*MMD, "--out", tmp_path)
         assert answer.code == 1
@@ -58,13 +54,6 @@ def test_no_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str)
     answer = done(*MMD, "--out", tmp_path, "--json")
     assert [row["network"] for row in rows(tmp_path)] == [0, 1]
     assert answer.json["runs"][0]["accuracies"] == [row["accuracy"] for row in rows(tmp_path)]
-
-
-def _checkpointing(build: object) -> object:
-    def often(self: object, *arguments: object, **more: object) -> None:
-        build(self, *arguments, **{**more, "checkpoint_seconds": 0.0})  # type: ignore[operator]
-
-    return often
 
 
 @pytest.mark.parametrize("name", ["synthetic.pt", "mmd.pt", "record.json"])

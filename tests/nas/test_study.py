@@ -31,13 +31,14 @@ from dcbench.nas.outcome import Outcome, store, trained_truth
 from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import make_proxies, open_artifacts, parse_requests, whole
 from dcbench.nas.space import SearchSpace
-from dcbench.nas.study import ROWS_NAME, Drawn, Rows, Study, draw
+from dcbench.nas.study import Drawn, Rows, Study, draw
 from dcbench.nas.truth import Truth
 from dcbench.networks.base import Network
 from dcbench.networks.convnet import ConvNet
 from dcbench.records import SearchRecord, read_record
 from dcbench.run import Run
 from dcbench.system.errors import DataError, MismatchError
+from dcbench.system.layout import ARCHITECTURE_ROWS
 from dcbench.system.machine import Machine
 from dcbench.training.trainer import Schedule, Trainer
 from tests.carried_out import train_on
@@ -147,7 +148,7 @@ def comparable(record: SearchRecord) -> dict[str, Any]:
 
 
 def lines_of(out: Path, proxy: str) -> list[str]:
-    (path,) = out.glob(f"digits/search/*/{proxy}-*/{ROWS_NAME}")
+    (path,) = out.glob(f"digits/search/*/{proxy}-*/{ARCHITECTURE_ROWS}")
     return path.read_text(encoding="utf-8").splitlines()
 
 
@@ -191,9 +192,11 @@ def test_from_proxies_to_records(
             max(filter(None, truths[0].values()))
         )
 
-    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob(ROWS_NAME)}
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob(ARCHITECTURE_ROWS)}
     assert json.loads(command(*words)[1]) == json.loads(printed)
-    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob(ROWS_NAME)} == before
+    assert {
+        path: path.read_bytes() for path in (tmp_path / "out").rglob(ARCHITECTURE_ROWS)
+    } == before
 
     (other,) = json.loads(
         command("--proxy", "random", "--proxy", artifacts["apart"], *words[4:], "--top", "1")[1]
@@ -515,7 +518,7 @@ def test_bad_input_is_refused_in_one_line_before_anything_is_trained(
     assert (ended, printed) == (code, "")
     (line,) = [line for line in said.splitlines() if line.startswith("dcbench: ")]
     assert re.search(complaint.replace("(", r"\("), line), line
-    assert not list(tmp_path.rglob(ROWS_NAME))
+    assert not list(tmp_path.rglob(ARCHITECTURE_ROWS))
 
 
 def test_a_foreign_set_is_not_called_as_the_real_data_is(
@@ -598,7 +601,9 @@ def test_failures_are_counted_and_end_nothing(
     assert (record.failed, sorted(record.ranked)) == (2, ["fine", "wild"])
 
     train_on(study, proxy, workshop)
-    lines = (study.folder(proxy, workshop) / ROWS_NAME).read_text(encoding="utf-8").splitlines()
+    lines = (
+        (study.folder(proxy, workshop) / ARCHITECTURE_ROWS).read_text(encoding="utf-8").splitlines()
+    )
     # tried again; the others are done
     assert [json.loads(line)["architecture"] for line in lines[3:]] == ["hungry"]
 
@@ -633,7 +638,11 @@ def test_a_stop_keeps_what_is_done(held: Loaded, machine: Machine, tmp_path: Pat
     with pytest.raises(KeyboardInterrupt):
         train_on(study, proxy, workshop)
     assert (
-        len((study.folder(proxy, workshop) / ROWS_NAME).read_text(encoding="utf-8").splitlines())
+        len(
+            (study.folder(proxy, workshop) / ARCHITECTURE_ROWS)
+            .read_text(encoding="utf-8")
+            .splitlines()
+        )
         == 1
     )
 
@@ -808,7 +817,7 @@ def test_a_torn_line_is_trained_again(held: Loaded, machine: Machine, tmp_path: 
     )
     (proxy,) = make_proxies(parse_requests(["random:2"]), {}, held, Run(0, machine))
     rows = train_on(study, proxy, workshop)
-    path = study.folder(proxy, workshop) / ROWS_NAME
+    path = study.folder(proxy, workshop) / ARCHITECTURE_ROWS
     line = path.read_text(encoding="utf-8")
     path.write_text(
         line.replace(f'"accuracy": {rows["fine", 0]["accuracy"]}', '"accuracy": 0.99') + line[:40],
