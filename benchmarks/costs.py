@@ -17,10 +17,10 @@ import torch
 
 from dcbench.distiller import Distiller, build
 from dcbench.evaluation.evaluate import PROTOCOLS, Protocol, evaluation_macs
-from dcbench.images import ImageSpec, Space, SyntheticSet, TestSet, TrainSet
+from dcbench.images import ImageSpec, Space, TestSet, TrainSet
 from dcbench.nas.catalogue import SPACES
 from dcbench.nas.study import draw
-from dcbench.networks.base import FIRST_ORDER
+from dcbench.networks.costs import FIRST_ORDER
 from dcbench.records import EvaluationRecord, find_records
 from dcbench.studies.declarations import STUDIES, Part
 from dcbench.system.machine import MACS_PER_SECOND
@@ -127,10 +127,7 @@ def table3() -> Iterator[Row]:
     for part in STUDIES["table3"].plan("paper").parts:
         yield from part_rows("Table 3", part, counted)
         for ipc in part.ipcs:
-            images = torch.zeros(1, 3, 32, 32).expand(10 * ipc, -1, -1, -1)
-            macs = evaluation_macs(
-                SyntheticSet(CIFAR, images, torch.arange(10).repeat(ipc), Space()), TEST, protocol
-            )
+            macs = evaluation_macs(protocol, CIFAR, 10 * ipc, len(TEST))
             units = protocol.networks * len(part.seeds) * len(part.methods)
             yield Row(
                 "Table 3", f"a network, IPC {ipc}", units, macs, network_seconds(ipc, protocol)

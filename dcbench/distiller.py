@@ -6,23 +6,20 @@ import dataclasses
 import hashlib
 import importlib
 import importlib.metadata
-import math
 import pkgutil
 import re
 import sys
 import types
-import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from annotated_types import BaseMetadata, Ge, Gt, Le, Lt
-
 from dcbench.images import ImageSpec, SyntheticSet, TrainSet
 from dcbench.run import Run
-from dcbench.system.errors import DataError, OutOfRangeError, UnknownNameError
+from dcbench.system.errors import DataError, UnknownNameError
+from dcbench.system.fields import TypedField, check_fields, typed_fields
 
 PACKAGES = ("dcbench.methods", "dcbench.baselines")
 ENTRY_POINTS = "dcbench.distillers"
@@ -86,8 +83,7 @@ class Distiller(ABC):
         return ""
 
     def __post_init__(self) -> None:
-        for parameter in hyper_parameters(type(self)).values():
-            parameter.check(self.name, getattr(self, parameter.name))
+        check_fields(self, self.name)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickled with its file's text, if it was named by a file: another process cannot import
@@ -100,7 +96,7 @@ class Distiller(ABC):
             path,
             type(self).__qualname__,
             _texts[self.source],
-            dataclasses.asdict(self),  # type: ignore[call-overload]
+            fields_of(self),
         )
 
 
@@ -111,17 +107,24 @@ def by_budget(table: Mapping[int, _Row], ipc: int) -> _Row:
     return table[max(budget for budget in table if budget <= ipc)]
 
 
+def fields_of(distiller: Distiller) -> dict[str, Any]:
+    """The hyper-parameters of a distiller by name."""
+    return dataclasses.asdict(distiller)  # type: ignore[call-overload,no-any-return]
+
+
+def defaults_of(distiller: type[Distiller]) -> dict[str, Any]:
+    """The defaults of a distiller's hyper-parameters by name."""
+    return {name: field.default for name, field in hyper_parameters(distiller).items()}
+
+
 def recorded_fields(distiller: Distiller) -> dict[str, Any]:
     """The fields as hashes and records have them: what came ``later`` only where it is not at its
     default, so that older sets are found.
     """
-    defaults = {
-        name: parameter.default for name, parameter in hyper_parameters(type(distiller)).items()
-    }
-    values = dataclasses.asdict(distiller)  # type: ignore[call-overload]
+    defaults = defaults_of(type(distiller))
     return {
         name: value
-        for name, value in values.items()
+        for name, value in fields_of(distiller).items()
         if name not in distiller.later or value != defaults[name]
     }
 
@@ -130,138 +133,17 @@ def changed_fields(distiller: Distiller, preset: str, spec: ImageSpec) -> dict[s
     """The fields that are neither the preset's nor, where it is silent, the method's own for images
     of ``spec``.
     """
-    defaults = {
-        name: parameter.default for name, parameter in hyper_parameters(type(distiller)).items()
+    usual = {
+        **defaults_of(type(distiller)),
+        **distiller.suited_to(spec),
+        **distiller.presets.get(preset, {}),
     }
-    usual = {**defaults, **distiller.suited_to(spec), **distiller.presets.get(preset, {})}
-    values = dataclasses.asdict(distiller)  # type: ignore[call-overload]
-    return {name: value for name, value in values.items() if value != usual[name]}
+    return {name: value for name, value in fields_of(distiller).items() if value != usual[name]}
 
 
-@dataclasses.dataclass(frozen=True)
-class HyperParameter:
-    """One field of a distiller: its type, its range, its default."""
-
-    name: str
-    kinds: tuple[Any, ...]  # plain types and Literal values' types
-    choices: tuple[Any, ...]
-    bounds: tuple[BaseMetadata, ...]
-    default: Any
-
-    def check(self, method: str, value: Any) -> None:
-        """Raises OutOfRangeError if ``value`` is of another type or out of range."""
-        if self.choices:
-            if value not in self.choices:
-                raise OutOfRangeError(
-                    f"{method}: {self.name} must be one of {', '.join(map(str, self.choices))}, got {value!r}"
-                )
-            return
-        if value is None and type(None) in self.kinds:
-            return
-        accepted = (*self.kinds, int) if float in self.kinds else self.kinds
-        if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in self.kinds):
-            raise OutOfRangeError(
-                f"{method}: {self.name} must be {self._kind_names}, got {value!r}"
-            )
-        if isinstance(value, float) and not math.isfinite(value):
-            raise OutOfRangeError(f"{method}: {self.name} must be finite, got {value!r}")
-        for bound in self.bounds:
-            wanted = _violated(bound, value)
-            if wanted:
-                raise OutOfRangeError(f"{method}: {self.name} must be {wanted}, got {value!r}")
-
-    def parse(self, method: str, text: str) -> Any:
-        """The value that ``text`` stands for; raises OutOfRangeError."""
-        if self.choices:
-            return next((choice for choice in self.choices if str(choice) == text), text)
-        if text.lower() in ("none", "null") and type(None) in self.kinds:
-            return None
-        for kind in (kind for kind in (bool, int, float, str) if kind in self.kinds):
-            try:
-                return _TRUTH[text.lower()] if kind is bool else kind(text)
-            except (ValueError, KeyError):
-                continue
-        raise OutOfRangeError(f"{method}: {self.name} must be {self._kind_names}, got {text!r}")
-
-    @property
-    def domain(self) -> str:
-        """What the field may be besides being of its type, in a few signs; nothing if anything."""
-        if self.choices:
-            return "|".join(map(str, self.choices))
-        return ", ".join(
-            f"{sign}{getattr(bound, name):g}"
-            for bound in self.bounds
-            for kind, name, sign in _SIGNS
-            if isinstance(bound, kind)
-        )
-
-    def require_plain(self) -> None:
-        """Raises TypeError if the field could not be set from the command line, or has no default."""
-        if not self.choices and not set(self.kinds) <= _PLAIN:
-            kinds = " or ".join(getattr(kind, "__name__", str(kind)) for kind in self.kinds)
-            raise TypeError(
-                f"field {self.name} is a {kinds}; it may be a bool, int, float, str or Literal, or one of these or None"
-            )
-        if self.default is dataclasses.MISSING:
-            raise TypeError(f"field {self.name} has no default; give it the paper's value")
-
-    @property
-    def _kind_names(self) -> str:
-        return " or ".join("none" if kind is type(None) else kind.__name__ for kind in self.kinds)
-
-
-_PLAIN = {bool, int, float, str, type(None)}
-_SIGNS: tuple[tuple[type, str, str], ...] = (
-    (Ge, "ge", "≥"),
-    (Gt, "gt", ">"),
-    (Le, "le", "≤"),
-    (Lt, "lt", "<"),
-)
-_TRUTH = {
-    "true": True,
-    "yes": True,
-    "on": True,
-    "1": True,
-    "false": False,
-    "no": False,
-    "off": False,
-    "0": False,
-}
-
-
-def _violated(bound: BaseMetadata, value: Any) -> str:
-    checks: list[tuple[type, str, str, Callable[[Any, Any], bool]]] = [
-        (Ge, "ge", "at least", lambda v, limit: v >= limit),
-        (Gt, "gt", "greater than", lambda v, limit: v > limit),
-        (Le, "le", "at most", lambda v, limit: v <= limit),
-        (Lt, "lt", "less than", lambda v, limit: v < limit),
-    ]
-    for kind, attribute, words, holds in checks:
-        if isinstance(bound, kind):
-            limit = getattr(bound, attribute)
-            return "" if holds(value, limit) else f"{words} {limit}"
-    return ""
-
-
-def hyper_parameters(distiller: type[Distiller]) -> dict[str, HyperParameter]:
+def hyper_parameters(distiller: type[Distiller]) -> dict[str, TypedField]:
     """The fields of a distiller with their types and ranges."""
-    hints = typing.get_type_hints(distiller, include_extras=True)
-    found = {}
-    for field in dataclasses.fields(distiller):  # type: ignore[arg-type]
-        kind, bounds = hints[field.name], ()
-        if typing.get_origin(kind) is typing.Annotated:
-            kind, *extras = typing.get_args(kind)
-            bounds = tuple(extra for extra in extras if isinstance(extra, BaseMetadata))  # type: ignore[assignment]
-        members = (
-            typing.get_args(kind)
-            if typing.get_origin(kind) in (typing.Union, types.UnionType)
-            else (kind,)
-        )
-        literal = typing.get_origin(kind) is typing.Literal
-        found[field.name] = HyperParameter(
-            field.name, members, typing.get_args(kind) if literal else (), bounds, field.default
-        )
-    return found
+    return typed_fields(distiller)
 
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_.+-]{0,58}[a-z0-9+])?")

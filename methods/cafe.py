@@ -24,8 +24,9 @@ from torch import Tensor
 from dcbench.distiller import Distiller, register
 from dcbench.families.selection import Initialisation, first_images
 from dcbench.images import SyntheticSet, TrainSet
-from dcbench.networks.base import initialise, macs, widest_activation
+from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
+from dcbench.networks.costs import network_macs, widest_activation
 from dcbench.run import Run
 from dcbench.system.progress import silent
 from dcbench.training.augment import DSA
@@ -127,7 +128,7 @@ class CAFE(Distiller):
         return (
             self.iterations
             * per_network
-            * macs(build_network(self.network, train.spec, self.normalisation), train.spec.shape)
+            * network_macs(self.network, train.spec, self.normalisation)
         )
 
 

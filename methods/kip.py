@@ -24,8 +24,9 @@ from torch import Tensor
 from dcbench.distiller import Distiller, register
 from dcbench.families.selection import Initialisation, first_images
 from dcbench.images import SyntheticSet, TrainSet, class_weights
-from dcbench.networks.base import initialise, macs, widest_activation
+from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
+from dcbench.networks.costs import network_macs, widest_activation
 from dcbench.run import Run
 from dcbench.system.errors import DivergedError
 
@@ -122,9 +123,7 @@ class KIP(Distiller):
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
         per_step = self.networks * (min(self.real_batch, len(train)) + 4 * ipc * train.spec.classes)
         return (
-            self.iterations
-            * per_step
-            * macs(build_network(self.network, train.spec, self.normalisation), train.spec.shape)
+            self.iterations * per_step * network_macs(self.network, train.spec, self.normalisation)
         )
 
 

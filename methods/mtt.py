@@ -30,8 +30,8 @@ from dcbench.distiller import Distiller, by_budget, register
 from dcbench.families.selection import Initialisation, first_images
 from dcbench.families.trajectory_matching import Experts, recorded_by, trajectory_distance
 from dcbench.images import SyntheticSet, TrainSet
-from dcbench.networks.base import FIRST_ORDER, SECOND_ORDER, macs, widest_activation
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
+from dcbench.networks.costs import FIRST_ORDER, SECOND_ORDER, network_macs, widest_activation
 from dcbench.run import Run
 from dcbench.training.augment import DSA, Draw
 
@@ -168,7 +168,7 @@ class MTT(Distiller):
         }
 
     def _image_macs(self, train: TrainSet) -> float:
-        return macs(build_network(self.network, train.spec, self.normalisation), train.spec.shape)
+        return network_macs(self.network, train.spec, self.normalisation)
 
 
 class Student:

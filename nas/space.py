@@ -12,7 +12,8 @@ import torch
 
 from dcbench.images import ImageSpec
 from dcbench.nas.protocol import SearchProtocol
-from dcbench.networks.base import Network, macs
+from dcbench.networks.base import Network
+from dcbench.networks.costs import macs
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
 
 PRESETS = ("paper", "released", "quick")

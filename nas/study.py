@@ -24,7 +24,7 @@ from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.space import SearchSpace
 from dcbench.nas.tasks import Architecture, Bench
-from dcbench.networks.base import FIRST_ORDER
+from dcbench.networks.costs import training_macs
 from dcbench.run import fingerprint
 from dcbench.system.errors import DataError, OutOfRangeError
 from dcbench.system.files import append_line, read_lines
@@ -165,10 +165,10 @@ class Study:
         """Multiply-accumulates of one network: training (forward and backward), validation, and the
         test where there is one.
         """
-        trained = FIRST_ORDER * proxy.images_per_epoch * self.judged(proxy).schedule.epochs
-        return self.drawn.macs[architecture] * (
-            trained + len(self.validation) + (len(self.loaded.test) if proxy.whole else 0)
-        )
+        tested = len(self.validation) + (len(self.loaded.test) if proxy.whole else 0)
+        epochs = self.judged(proxy).schedule.epochs
+        per_image = self.drawn.macs[architecture]
+        return training_macs(per_image, proxy.images_per_epoch, epochs, tested)
 
 
 def finished(study: Study, proxy: Proxy, workshop: Workshop) -> Rows:

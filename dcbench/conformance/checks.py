@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,7 +39,7 @@ from dcbench.conformance.trial_runs import (
     content,
     same,
 )
-from dcbench.distiller import Distiller, hyper_parameters
+from dcbench.distiller import Distiller, fields_of, hyper_parameters
 from dcbench.system.errors import DcbenchError, UnknownNameError
 
 ODD_SEED = 0x5EED_0DD  # that no method sets by itself
@@ -255,7 +255,7 @@ def _json(candidate: Candidate) -> Iterator[str]:
             made = distiller(**distiller.presets.get(preset, {}))
         except (TypeError, DcbenchError):
             continue  # the declaration says it
-        fields = asdict(made)  # type: ignore[call-overload]
+        fields = fields_of(made)
         if distiller(**json.loads(json.dumps(fields, allow_nan=False))) != made:
             yield f"the fields of preset {preset} come back from JSON as others"
         if distiller(**_from_words(distiller, fields)) != made:

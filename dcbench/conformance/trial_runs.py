@@ -18,10 +18,11 @@ from torch import Tensor
 
 from dcbench.conformance.requirements import wrong_type
 from dcbench.datasets.preprocessing import whitening
-from dcbench.distiller import Distiller, HyperParameter, hyper_parameters
+from dcbench.distiller import Distiller, hyper_parameters
 from dcbench.images import ImageSpec, Space, SyntheticSet, TrainSet
 from dcbench.run import Resumption, Run
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
+from dcbench.system.fields import TypedField
 from dcbench.system.machine import Machine
 
 IPC = 2
@@ -183,7 +184,7 @@ def reduced(distiller: type[Distiller]) -> dict[str, Any]:
     return usual | dict(distiller.tried_with)
 
 
-def _may_be(method: str, field: HyperParameter, value: Any) -> bool:
+def _may_be(method: str, field: TypedField, value: Any) -> bool:
     try:
         field.check(method, value)
     except OutOfRangeError:

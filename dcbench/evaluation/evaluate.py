@@ -14,9 +14,15 @@ import torch
 from torch import Tensor
 
 from dcbench.images import ImageSpec, SyntheticSet, TestSet
-from dcbench.networks.base import FIRST_ORDER, Network, initialise, macs, widest_activation
+from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import Normalisation
+from dcbench.networks.costs import (
+    network_macs,
+    network_without_values,
+    training_macs,
+    widest_activation,
+)
 from dcbench.run import Resumption, Run
 from dcbench.system.errors import DivergedError, MismatchError, OutOfRangeError, UnknownNameError
 from dcbench.system.machine import Machine
@@ -159,12 +165,10 @@ class NetworkResult:
         return asdict(self)
 
 
-def evaluation_macs(synthetic: SyntheticSet, test: TestSet, protocol: Protocol) -> float:
-    """Multiply-accumulates of training and testing one network."""
-    per_image = macs(
-        build_network(protocol.network, test.spec, protocol.normalisation), test.spec.shape
-    )
-    return per_image * (FIRST_ORDER * len(synthetic) * protocol.schedule.epochs + len(test))
+def evaluation_macs(protocol: Protocol, spec: ImageSpec, images: int, tested: int) -> float:
+    """Multiply-accumulates of training one network on ``images`` images and testing it."""
+    per_image = network_macs(protocol.network, spec, protocol.normalisation)
+    return training_macs(per_image, images, protocol.schedule.epochs, tested)
 
 
 def evaluate(
@@ -193,7 +197,10 @@ def passes(
 
 def networks_abreast(synthetic: SyntheticSet, protocol: Protocol, machine: Machine) -> int:
     """How many networks are trained in one pass."""
-    widest = widest_activation(_unfilled(protocol, synthetic.spec), synthetic.spec.shape)
+    widest = widest_activation(
+        network_without_values(protocol.network, synthetic.spec, protocol.normalisation),
+        synthetic.spec.shape,
+    )
     return machine.networks_abreast(widest, min(protocol.schedule.batch, len(synthetic)))
 
 
@@ -275,13 +282,7 @@ class _Jury:
 
 def require_network(protocol: Protocol, spec: ImageSpec) -> None:
     """Raises MismatchError if the protocol's network cannot see images of ``spec``."""
-    _unfilled(protocol, spec)
-
-
-def _unfilled(protocol: Protocol, spec: ImageSpec) -> Network:
-    """The protocol's network without values, where only shapes are asked for."""
-    with torch.device("meta"):
-        return build_network(protocol.network, spec, protocol.normalisation)
+    network_without_values(protocol.network, spec, protocol.normalisation)
 
 
 def check_fit(synthetic: SyntheticSet, test: TestSet) -> None:

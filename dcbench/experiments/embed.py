@@ -16,12 +16,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dcbench.evaluation.evaluate import Protocol, accuracy_of, all_values
+from dcbench.evaluation.evaluate import Protocol, accuracy_of, all_values, evaluation_macs
 from dcbench.execution.provenance import circumstances, ran_on
 from dcbench.experiments.context import Cell, Distilled, Workshop
 from dcbench.experiments.evaluate import about
-from dcbench.networks.base import FIRST_ORDER, initialise, macs, weights_of, widest_activation
+from dcbench.networks.base import initialise, weights_of
 from dcbench.networks.catalogue import build_network
+from dcbench.networks.costs import widest_activation
 from dcbench.records import EmbeddedImage, EmbeddingRecord, read_record, write_record
 from dcbench.run import Run, fingerprint
 from dcbench.studies.declarations import Embedding
@@ -51,12 +52,9 @@ def embedding_protocol(plan: Embedding) -> Protocol:
 
 def embedding_macs(plan: Embedding, cell: Cell) -> float:
     """Multiply-accumulates of training the network; features and t-SNE are little beside it."""
-    spec, protocol = cell.loaded.spec, embedding_protocol(plan)
-    per_image = macs(build_network(plan.network, spec, protocol.normalisation), spec.shape)
-    return per_image * (
-        FIRST_ORDER * plan.epochs * (plan.epoch_images or len(cell.loaded.train))
-        + len(cell.loaded.test)
-    )
+    loaded = cell.loaded
+    epoch_images = plan.epoch_images or len(loaded.train)
+    return evaluation_macs(embedding_protocol(plan), loaded.spec, epoch_images, len(loaded.test))
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,9 @@ def _prepare(
     abreast = networks_abreast(distilled.synthetic, judgement.judged, workshop.machine)
     # each trained in one
     passes = [tuple(group) for _, group in groupby(missing, lambda index: index // abreast)]
-    macs = evaluation_macs(distilled.synthetic, test, judgement.judged) * len(passes) * abreast
+    images = len(distilled.synthetic)
+    macs = evaluation_macs(judgement.judged, test.spec, images, len(test))
+    macs *= len(passes) * abreast
     fresh = machine = workshop.machine.decide(macs)
     # the choice was made when the first network was trained
     if rows and workshop.machine.engine == "auto":
@@ -233,17 +235,18 @@ def _prepare(
             estimate += f" like those there are; with --engine compiled about {in_words(fresh.estimate_seconds(macs))}"
         workshop.say(f"{distilled.label}: {estimate})")
     executor = workshop.executor
-    synthetic, images = executor.share(distilled.synthetic), executor.share(test)
-    what = (
+    task = Networks(
         distilled.label,
         machine,
         distilled.sha256,
-        synthetic,
-        images,
+        executor.share(distilled.synthetic),
+        executor.share(test),
         judgement.judged,
         judgement.seed,
+        networks=(),
     )
-    return [Networks(*what, tuple(chain(*piece))) for piece in executor.pieces(passes, machine)]
+    pieces = executor.pieces(passes, machine)
+    return [replace(task, networks=tuple(chain(*piece))) for piece in pieces]
 
 
 def about(distilled: Distilled, spec: ImageSpec) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
 from dcbench.conformance.requirements import require_promised
-from dcbench.distiller import Distiller
+from dcbench.distiller import Distiller, fields_of
 from dcbench.evaluation.evaluate import NetworkResult, Protocol, passes
 from dcbench.execution.interface import Handle, Site, Unit
 from dcbench.execution.provenance import ran_on
@@ -52,7 +52,7 @@ class Distil(Unit):
 
     @cached_property
     def fields(self) -> dict[str, Any]:
-        return asdict(self.distiller)  # type: ignore[call-overload,no-any-return]
+        return fields_of(self.distiller)
 
     @property
     def spec(self) -> Mapping[str, Any]:

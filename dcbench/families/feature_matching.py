@@ -22,8 +22,9 @@ from torch import Tensor
 from dcbench.distiller import Distiller
 from dcbench.families.selection import FeatureNetwork, Initialisation, first_images
 from dcbench.images import SyntheticSet, TrainSet
-from dcbench.networks.base import FIRST_ORDER, Network, initialise, macs, widest_activation
+from dcbench.networks.base import Network, initialise
 from dcbench.networks.catalogue import build_network
+from dcbench.networks.costs import FIRST_ORDER, network_macs, widest_activation
 from dcbench.run import Run
 from dcbench.system.errors import DeviceError
 from dcbench.system.wording import counted
@@ -90,10 +91,10 @@ class FeatureMatching(Distiller):
         choosing = sum(self.shared_macs(train, ipc).values())
         if not self.observes:
             return choosing
-        network = build_network(self.network, train.spec, self.normalisation)
+        network = network_macs(self.network, train.spec, self.normalisation)
         real = sum(min(self.real_batch, len(members)) for members in train.by_class)
         per_step = real + FIRST_ORDER * ipc * train.spec.classes
-        return choosing + self.iterations * per_step * macs(network, train.spec.shape)
+        return choosing + self.iterations * per_step * network
 
     def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
         return FeatureNetwork().shared_macs(train) if self.init == "k-center" else {}

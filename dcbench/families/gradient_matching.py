@@ -24,8 +24,9 @@ from torch import Tensor
 from dcbench.distiller import Distiller, by_budget
 from dcbench.families.selection import Initialisation, first_images
 from dcbench.images import SyntheticSet, TrainSet
-from dcbench.networks.base import FIRST_ORDER, SECOND_ORDER, initialise, macs, widest_activation
+from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
+from dcbench.networks.costs import FIRST_ORDER, SECOND_ORDER, network_macs, widest_activation
 from dcbench.run import Run
 from dcbench.system.progress import silent
 from dcbench.training.augment import DSA, Draw
@@ -124,7 +125,7 @@ class GradientMatching(Distiller):
         return (
             self.iterations
             * per_network
-            * macs(build_network(self.network, train.spec, self.normalisation), train.spec.shape)
+            * network_macs(self.network, train.spec, self.normalisation)
         )
 
 

@@ -13,9 +13,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dcbench.images import SyntheticSet, TrainSet
-from dcbench.networks.base import FIRST_ORDER, macs, weights_of, widest_activation
+from dcbench.networks.base import weights_of
 from dcbench.networks.catalogue import build_network
+from dcbench.networks.costs import network_macs, training_macs, widest_activation
 from dcbench.run import Run, versioned
+from dcbench.system.fields import check_fields
 from dcbench.training.trainer import Schedule, in_chunks, train_network
 
 Initialisation = Literal["random", "k-center", "noise"]
@@ -31,15 +33,15 @@ class FeatureNetwork:
     lr: Annotated[float, Gt(0)] = 0.01
     # of the method that chooses by it; what learned sets start from is chosen by this one, raised
     # by hand
-    version: int = 1
+    version: Annotated[int, Ge(1)] = 1
+
+    def __post_init__(self) -> None:
+        check_fields(self, "feature network")
 
     def cost_macs(self, train: TrainSet) -> float:
         """Multiply-accumulates of training it and of one look at every image."""
-        return (
-            (FIRST_ORDER * self.epochs + 1)
-            * len(train)
-            * macs(build_network("convnet", train.spec), train.spec.shape)
-        )
+        images = len(train)
+        return training_macs(network_macs("convnet", train.spec), images, self.epochs, images)
 
     def shared_macs(self, train: TrainSet) -> dict[str, float]:
         """``cost_macs`` by what identifies this network."""

@@ -1,5 +1,5 @@
-"""What every network has in common: it tells what it saw on the way, starts anew in place, and
-knows its cost.
+"""What every network has in common: it tells what it saw on the way and starts anew in
+place.
 """
 
 from __future__ import annotations
@@ -10,11 +10,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
-
-# What an image costs, in forward passes of it.
-FIRST_ORDER = 3.0  # forward and backward
-SECOND_ORDER = 9.0  # forward, backward and backward through both
 
 
 class Observation(NamedTuple):
@@ -63,23 +58,6 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
                     parameter.copy_(drawn)
         elif isinstance(module, nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm):
             module.reset_parameters()
-
-
-def macs(network: nn.Module, shape: tuple[int, int, int]) -> float:
-    """Multiply-accumulates of one forward pass of one image of ``shape``."""
-    counter = FlopCounterMode(display=False)
-    # two: BatchNorm refuses one at 1×1
-    example = torch.zeros(2, *shape, device=next(network.parameters()).device)
-    with counter, torch.no_grad():
-        network(example)
-    return counter.get_total_flops() / 2 / 2
-
-
-@torch.no_grad()
-def widest_activation(network: Network, shape: tuple[int, ...]) -> int:
-    """How many values the largest activation of one image of ``shape`` has."""
-    example = torch.zeros(2, *shape, device=next(network.parameters()).device)  # two, as above
-    return max(tap[0].numel() for tap in network.observe(example).taps)
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:

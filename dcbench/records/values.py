@@ -16,15 +16,9 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le, MaxLen, MinLen
 
+from dcbench.system.fields import Fulfils, violation
+
 MAX_DEPTH = 16  # of the mappings whose keys a record does not fix
-
-
-@dataclass(frozen=True)
-class Fulfils:
-    """A limit in words, for what no range can say."""
-
-    holds: Callable[[Any], bool]
-    wanted: str
 
 
 def _is_time(text: str) -> bool:
@@ -132,27 +126,10 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _within(limits: Iterable[object], value: Any, where: str) -> Any:
-    for limit in limits:
-        wanted = _violated(limit, value)
-        if wanted:
-            raise RefusedError(f"field {where} must {wanted}, got {shown(value)}")
+    wanted = violation(limits, value)
+    if wanted:
+        raise RefusedError(f"field {where} must {wanted}, got {shown(value)}")
     return value
-
-
-def _violated(limit: object, value: Any) -> str:
-    match limit:
-        case Ge(least) if value < least:
-            return f"be at least {least}"
-        case Le(most) if value > most:
-            return f"be at most {most}"
-        case MinLen(least) if len(value) < least:
-            return "not be empty"
-        case MaxLen(most) if len(value) > most:
-            return f"have at most {most} entries or characters"
-        case Fulfils(holds, wanted) if not holds(value):
-            return wanted
-        case _:
-            return ""
 
 
 def _expect(kind: type, value: Any, where: str) -> Any:

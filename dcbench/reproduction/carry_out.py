@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dcbench.datasets.loading import DECLARED, Loaded, declared
 from dcbench.datasets.places import Places
-from dcbench.evaluation.evaluate import PROTOCOLS, Protocol
+from dcbench.evaluation.evaluate import PROTOCOLS, Protocol, evaluation_macs
 from dcbench.execution.interface import Job, Steps
 from dcbench.experiments.context import Cell, Workshop
 from dcbench.experiments.distil import distilling
@@ -23,8 +23,7 @@ from dcbench.nas.catalogue import find_space
 from dcbench.nas.proxies import parse_requests
 from dcbench.nas.search import Search, carry_out, table_of_truths
 from dcbench.nas.study import draw
-from dcbench.networks.base import FIRST_ORDER, macs
-from dcbench.networks.catalogue import build_network
+from dcbench.networks.costs import training_macs
 from dcbench.records import EmbeddingRecord, EvaluationRecord, SearchRecord, TraceRecord
 from dcbench.studies.declarations import Part, Plan, Study
 from dcbench.system.errors import AbsentDataError, OutOfRangeError, UnknownNameError, in_one_line
@@ -251,17 +250,10 @@ class Reproduction:
 
     def _judging_macs(self, cell: Cell, protocol: Protocol) -> float:
         """Multiply-accumulates of judging one cell by one protocol, at each step of a trace."""
-        loaded, budget = cell.loaded, cell.ipc * cell.loaded.spec.classes
-        per_image = macs(
-            build_network(protocol.network, loaded.spec, protocol.normalisation), loaded.spec.shape
-        )
-        images = FIRST_ORDER * protocol.schedule.epochs * budget + len(loaded.test)
-        return (
-            per_image
-            * images
-            * (self.plan.ensemble or protocol.networks)
-            * max(1, len(self.plan.trace))
-        )
+        spec = cell.loaded.spec
+        times = (self.plan.ensemble or protocol.networks) * max(1, len(self.plan.trace))
+        images = cell.ipc * spec.classes
+        return times * evaluation_macs(protocol, spec, images, len(cell.loaded.test))
 
     def _search(self, sets: list[Path]) -> Search:
         wanted = self.plan.search
@@ -305,12 +297,9 @@ class Reproduction:
         pieces = []
         for name, images in proxies.items():
             schedule = (protocol.on_the_whole() if name == "whole" else protocol).schedule
-            seen = (
-                FIRST_ORDER * images * schedule.epochs
-                + wanted.validation
-                + (len(loaded.test) if name == "whole" else 0)
-            )
-            pieces.append(Piece(f"architectures on {name}", self._seconds(forward * seen)))
+            tested = wanted.validation + (len(loaded.test) if name == "whole" else 0)
+            operations = training_macs(forward, images, schedule.epochs, tested)
+            pieces.append(Piece(f"architectures on {name}", self._seconds(operations)))
         return pieces
 
     def _seconds(self, operations: float) -> float:

@@ -12,8 +12,10 @@ from annotated_types import Ge, Gt
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dcbench.networks.base import Network, initialise, widest_activation
+from dcbench.networks.base import Network, initialise
+from dcbench.networks.costs import widest_activation
 from dcbench.run import Run
+from dcbench.system.fields import check_fields
 from dcbench.system.machine import Machine
 from dcbench.training.augment import Augmentation
 
@@ -41,6 +43,9 @@ class Schedule:
     decay_after: int | None = None
     fresh_momentum: bool = False
 
+    def __post_init__(self) -> None:
+        check_fields(self, "schedule")
+
     def rate(self, epoch: int) -> float:
         """The learning rate of ``epoch``, counted from 0."""
         if self.decay_every is not None:
@@ -48,16 +53,8 @@ class Schedule:
         if self.decay_after is not None:
             return self.lr * (self.decay if epoch > self.decay_after else 1.0)
         if self.decay == 0:
-            return (
-                self.lr
-                * 0.5
-                * (
-                    1
-                    + float(
-                        torch.cos(torch.tensor(torch.pi * epoch / self.epochs, dtype=torch.float64))
-                    )
-                )
-            )
+            turn = torch.tensor(torch.pi * epoch / self.epochs, dtype=torch.float64)
+            return self.lr * 0.5 * (1 + float(torch.cos(turn)))
         return self.lr
 
 

@@ -268,7 +268,8 @@ def test_work_is_counted_from_training_and_testing(
 ) -> None:
     """20 images forward and backward in each of three epochs, and 50 forward once."""
     per_image = 8**2 * 9 * 128 + 4**2 * 9 * 128**2 + 512 * 10
-    assert evaluation_macs(synthetic, tiny_test, BRIEF) == per_image * (3 * 20 * 3 + 50)
+    macs = evaluation_macs(BRIEF, tiny_test.spec, len(synthetic), len(tiny_test))
+    assert macs == per_image * (3 * 20 * 3 + 50)
 
 
 # ------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from dcbench.images import ImageSpec
 from dcbench.nas import convnet720, nasbench201
 from dcbench.nas.catalogue import SPACES, find_space
-from dcbench.networks.base import initialise, macs
+from dcbench.networks.base import initialise
+from dcbench.networks.costs import macs
 from dcbench.run import Run
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
 from dcbench.system.machine import Machine

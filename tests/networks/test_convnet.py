@@ -16,7 +16,7 @@ from scipy.stats import kstest
 from torch import Tensor, nn
 
 from dcbench.images import ImageSpec
-from dcbench.networks.base import initialise, macs
+from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import (
     ACTIVATIONS,
@@ -26,6 +26,7 @@ from dcbench.networks.convnet import (
     ConvNet,
     usual_depth,
 )
+from dcbench.networks.costs import macs
 from dcbench.networks.instance_norm import InstanceNorm
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
 

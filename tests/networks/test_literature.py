@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcbench.images import ImageSpec
-from dcbench.networks.base import initialise, macs
+from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import NETWORKS, build_network
 from dcbench.networks.convnet import Normalisation
+from dcbench.networks.costs import macs
 from dcbench.system.errors import MismatchError
 from tests.reference.networks import normalised
 

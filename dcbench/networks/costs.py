@@ -1,0 +1,57 @@
+"""What networks cost: multiply-accumulates of a pass and of a training, and the largest layer."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dcbench.images import ImageSpec
+from dcbench.networks.base import Network
+from dcbench.networks.catalogue import build_network
+from dcbench.networks.convnet import Normalisation
+
+# What an image costs, in forward passes of it.
+FIRST_ORDER = 3.0  # forward and backward
+SECOND_ORDER = 9.0  # forward, backward and backward through both
+
+
+def macs(network: nn.Module, shape: tuple[int, int, int]) -> float:
+    """Multiply-accumulates of one forward pass of one image of ``shape``."""
+    counter = FlopCounterMode(display=False)
+    # two: BatchNorm refuses one at 1×1
+    example = torch.zeros(2, *shape, device=next(network.parameters()).device)
+    with counter, torch.no_grad():
+        network(example)
+    return counter.get_total_flops() / 2 / 2
+
+
+@cache
+def network_macs(name: str, spec: ImageSpec, normalisation: Normalisation = "instance") -> float:
+    """Multiply-accumulates of one forward pass of one image of ``spec`` through a network by name."""
+    return macs(network_without_values(name, spec, normalisation), spec.shape)
+
+
+def training_macs(per_image: float, images: int, epochs: int, tested: int = 0) -> float:
+    """Multiply-accumulates of training on ``images`` images for ``epochs`` epochs and of testing.
+
+    ``per_image`` is those of one forward pass; ``tested`` images are passed forward once.
+    """
+    return per_image * (FIRST_ORDER * images * epochs + tested)
+
+
+def network_without_values(
+    name: str, spec: ImageSpec, normalisation: Normalisation = "instance"
+) -> Network:
+    """A network by name on torch's meta device, where only its shapes are asked for."""
+    with torch.device("meta"):
+        return build_network(name, spec, normalisation)
+
+
+@torch.no_grad()
+def widest_activation(network: Network, shape: tuple[int, ...]) -> int:
+    """How many values the largest activation of one image of ``shape`` has."""
+    example = torch.zeros(2, *shape, device=next(network.parameters()).device)  # two, as above
+    return max(tap[0].numel() for tap in network.observe(example).taps)

@@ -1,0 +1,160 @@
+"""Typed and bounded fields of dataclasses: read from annotations, checked, parsed from text.
+
+A bound stands in the annotation, as in ``Annotated[float, Ge(0)]``.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from typing import Any
+
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
+
+from dcbench.system.errors import OutOfRangeError
+
+
+@dataclass(frozen=True)
+class Fulfils:
+    """A bound that no range can express, with the words for a message."""
+
+    holds: Callable[[Any], bool]
+    wanted: str
+
+
+_BOUNDS: Mapping[type, tuple[Callable[[Any, Any], bool], str]] = {
+    Ge: (lambda value, bound: value >= bound.ge, "be at least {0.ge}"),
+    Gt: (lambda value, bound: value > bound.gt, "be greater than {0.gt}"),
+    Le: (lambda value, bound: value <= bound.le, "be at most {0.le}"),
+    Lt: (lambda value, bound: value < bound.lt, "be less than {0.lt}"),
+    MinLen: (lambda value, bound: len(value) >= bound.min_length, "not be empty"),
+    MaxLen: (
+        lambda value, bound: len(value) <= bound.max_length,
+        "have at most {0.max_length} entries or characters",
+    ),
+    Fulfils: (lambda value, bound: bound.holds(value), "{0.wanted}"),
+}
+
+
+def violation(bounds: Iterable[object], value: Any) -> str:
+    """What ``value`` must do to keep the first bound that it breaks; empty if it keeps all."""
+    for bound in bounds:
+        if type(bound) in _BOUNDS:
+            holds, wanted = _BOUNDS[type(bound)]
+            if not holds(value, bound):
+                return wanted.format(bound)
+    return ""
+
+
+_PLAIN = {bool, int, float, str, type(None)}
+_SIGNS: tuple[tuple[type, str, str], ...] = (
+    (Ge, "ge", "≥"),
+    (Gt, "gt", ">"),
+    (Le, "le", "≤"),
+    (Lt, "lt", "<"),
+)
+_TRUTH = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
+
+
+@dataclass(frozen=True)
+class TypedField:
+    """One field of a dataclass: its type, its range, its default."""
+
+    name: str
+    kinds: tuple[Any, ...]  # plain types and Literal values' types
+    choices: tuple[Any, ...]
+    bounds: tuple[object, ...]
+    default: Any
+
+    def check(self, owner: str, value: Any) -> None:
+        """Raises OutOfRangeError if ``value`` is of another type or out of range."""
+        if self.choices:
+            if value not in self.choices:
+                raise OutOfRangeError(
+                    f"{owner}: {self.name} must be one of {', '.join(map(str, self.choices))}, got {value!r}"
+                )
+            return
+        if value is None and type(None) in self.kinds:
+            return
+        accepted = (*self.kinds, int) if float in self.kinds else self.kinds
+        if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in self.kinds):
+            raise OutOfRangeError(f"{owner}: {self.name} must be {self._kind_names}, got {value!r}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise OutOfRangeError(f"{owner}: {self.name} must be finite, got {value!r}")
+        wanted = violation(self.bounds, value)
+        if wanted:
+            raise OutOfRangeError(f"{owner}: {self.name} must {wanted}, got {value!r}")
+
+    def parse(self, owner: str, text: str) -> Any:
+        """The value that ``text`` stands for; raises OutOfRangeError."""
+        if self.choices:
+            return next((choice for choice in self.choices if str(choice) == text), text)
+        if text.lower() in ("none", "null") and type(None) in self.kinds:
+            return None
+        for kind in (kind for kind in (bool, int, float, str) if kind in self.kinds):
+            try:
+                return _TRUTH[text.lower()] if kind is bool else kind(text)
+            except (ValueError, KeyError):
+                continue
+        raise OutOfRangeError(f"{owner}: {self.name} must be {self._kind_names}, got {text!r}")
+
+    @property
+    def domain(self) -> str:
+        """What the field may be besides being of its type, in a few signs; nothing if anything."""
+        if self.choices:
+            return "|".join(map(str, self.choices))
+        return ", ".join(
+            f"{sign}{getattr(bound, name):g}"
+            for bound in self.bounds
+            for kind, name, sign in _SIGNS
+            if isinstance(bound, kind)
+        )
+
+    def require_plain(self) -> None:
+        """Raises TypeError if the field could not be set from the command line, or has no default."""
+        if not self.choices and not set(self.kinds) <= _PLAIN:
+            kinds = " or ".join(getattr(kind, "__name__", str(kind)) for kind in self.kinds)
+            raise TypeError(
+                f"field {self.name} is a {kinds}; it may be a bool, int, float, str or Literal, or one of these or None"
+            )
+        if self.default is MISSING:
+            raise TypeError(f"field {self.name} has no default; give it the paper's value")
+
+    @property
+    def _kind_names(self) -> str:
+        return " or ".join("none" if kind is type(None) else kind.__name__ for kind in self.kinds)
+
+
+@cache
+def typed_fields(kind: type[Any]) -> dict[str, TypedField]:
+    """The fields of the dataclass ``kind`` with their types and bounds."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    found = {}
+    for field in fields(kind):
+        annotated, bounds = hints[field.name], ()
+        if typing.get_origin(annotated) is typing.Annotated:
+            annotated, *bounds = typing.get_args(annotated)  # type: ignore[assignment]
+        origin, members = typing.get_origin(annotated), typing.get_args(annotated)
+        choices = members if origin is typing.Literal else ()
+        kinds = members if origin in (typing.Union, types.UnionType) else (annotated,)
+        found[field.name] = TypedField(field.name, kinds, choices, tuple(bounds), field.default)
+    return found
+
+
+def check_fields(instance: Any, owner: str) -> None:
+    """Raises OutOfRangeError naming ``owner`` if a field is of another type or out of range."""
+    for field in typed_fields(type(instance)).values():  # type: ignore[arg-type]
+        field.check(owner, getattr(instance, field.name))
