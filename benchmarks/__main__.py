@@ -24,8 +24,8 @@ from benchmarks.generative import bench_generative
 from benchmarks.memory import bench_memory, one_peak
 from benchmarks.normalisation import bench_normalisation
 from benchmarks.timing import alternating, apart, elsewhere, serve
-from dcbench.distiller import build
 from dcbench.evaluation.evaluate import PROTOCOLS
+from dcbench.experiments.presets import build
 from dcbench.families.feature_matching import FeatureMatching, MatchingStep
 from dcbench.images import ImageSpec, Space, TrainSet
 from dcbench.networks.base import initialise

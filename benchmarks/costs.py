@@ -15,8 +15,9 @@ from pathlib import Path
 
 import torch
 
-from dcbench.distiller import Distiller, build
+from dcbench.distiller import Distiller
 from dcbench.evaluation.evaluate import PROTOCOLS, Protocol, evaluation_macs
+from dcbench.experiments.presets import build
 from dcbench.images import ImageSpec, Space, TestSet, TrainSet
 from dcbench.nas.catalogue import SPACES
 from dcbench.nas.study import draw

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from dcbench.distiller import build
+from dcbench.experiments.presets import build
 from dcbench.families.generative import Generative
 from dcbench.images import TrainSet
 from dcbench.run import Run

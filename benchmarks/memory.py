@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.timing import apart
-from dcbench.distiller import build
+from dcbench.experiments.presets import build
 from dcbench.images import TrainSet
 from dcbench.run import Run
 from dcbench.system.machine import resolve

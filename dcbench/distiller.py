@@ -129,18 +129,6 @@ def recorded_fields(distiller: Distiller) -> dict[str, Any]:
     }
 
 
-def changed_fields(distiller: Distiller, preset: str, spec: ImageSpec) -> dict[str, Any]:
-    """The fields that are neither the preset's nor, where it is silent, the method's own for images
-    of ``spec``.
-    """
-    usual = {
-        **defaults_of(type(distiller)),
-        **distiller.suited_to(spec),
-        **distiller.presets.get(preset, {}),
-    }
-    return {name: value for name, value in fields_of(distiller).items() if value != usual[name]}
-
-
 def hyper_parameters(distiller: type[Distiller]) -> dict[str, TypedField]:
     """The fields of a distiller with their types and ranges."""
     return typed_fields(distiller)
@@ -276,17 +264,3 @@ def _class_in(path: Path, attribute: str, text: str) -> type[Distiller]:
     found.source = hashlib.sha256(text.encode()).hexdigest()[:12]
     _texts[found.source] = text
     return found
-
-
-def build(name: str, preset: str, settings: Mapping[str, Any] | None = None) -> Distiller:
-    """The method ``name`` with a preset's fields and then ``settings``' (strings are parsed);
-    raises UnknownNameError, OutOfRangeError.
-    """
-    distiller = find(name)
-    fields = hyper_parameters(distiller)
-    values = dict(distiller.presets.get(preset, {}))
-    for key, value in (settings or {}).items():
-        if key not in fields:
-            raise UnknownNameError(f"field of {name}", key, fields)
-        values[key] = fields[key].parse(name, value) if isinstance(value, str) else value
-    return distiller(**values)

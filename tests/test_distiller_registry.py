@@ -19,13 +19,13 @@ from annotated_types import Ge, Lt
 import dcbench.distiller as registry
 from dcbench.distiller import (
     Distiller,
-    build,
     find,
     hyper_parameters,
     import_failures,
     register,
     registered,
 )
+from dcbench.experiments.presets import build
 from dcbench.families.selection import chosen_set
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run

@@ -279,16 +279,9 @@ def _kind(name: str) -> Any:
 
 
 def _presets() -> Collection[str]:
-    from dcbench.distiller import registered
-    from dcbench.evaluation.evaluate import PROTOCOLS
+    from dcbench.experiments.presets import known_presets
 
-    return sorted(
-        {
-            "paper",
-            *PROTOCOLS,
-            *(preset for method in registered().values() for preset in method.presets),
-        }
-    )
+    return sorted(known_presets())
 
 
 def _protocols() -> Collection[str]:

@@ -10,8 +10,9 @@ from typing import Any
 
 import dcbench
 from dcbench.datasets.loading import Loaded
-from dcbench.distiller import Distiller, changed_fields, recorded_fields
+from dcbench.distiller import Distiller, recorded_fields
 from dcbench.execution.interface import Batch, Executor, Serial, Site, Steps
+from dcbench.experiments.presets import changed_fields
 from dcbench.images import SyntheticSet
 from dcbench.records import Distillation
 from dcbench.run import Resumption, fingerprint

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from dcbench.datasets.catalogue import find as find_dataset
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
-from dcbench.distiller import Distiller, build, find, hyper_parameters, registered
-from dcbench.evaluation.evaluate import PROTOCOLS, Protocol, find_protocol
+from dcbench.distiller import Distiller, find, hyper_parameters
+from dcbench.evaluation.evaluate import Protocol
 from dcbench.experiments.context import Cell, Workshop
-from dcbench.images import ImageSpec
+from dcbench.experiments.presets import ZCA, build, check_preset, protocol_for, whitening
 from dcbench.networks.catalogue import NETWORKS
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
-
-WHITENED_BY_THE_PAPER = ("cifar10", "cifar100")
-
-
-# on: of normalised values, as DataDAM's code; pixels: of pixels as they are, as MTT's
-ZCA = ("auto", "on", "pixels", "off")
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,7 @@ class Grid:
                 raise OutOfRangeError(
                     f"--method {name} names a file; wanted the class in it too, as {name}:Class"
                 )
-        self._check_preset()
+        check_preset(self.preset, [find(name) for name in self.methods])
         if self.zca not in ZCA:
             raise UnknownNameError("value of --zca", self.zca, ZCA)
         for dataset in self.datasets:
@@ -76,65 +70,22 @@ class Grid:
 
     def cells_of(self, loaded: Loaded) -> Iterator[Cell]:
         """The cells of one dataset."""
-        for name, unsuited in self.distillers().items():
-            distiller = self._suited(name, unsuited, loaded.spec)
-            ipcs = self.ipcs if distiller.budgeted else self.ipcs[:1]
+        for name in self.distillers():
+            suited = build(name, self.preset, self._settings_of(name), loaded.spec)
+            ipcs = self.ipcs if suited.budgeted else self.ipcs[:1]
             yield from (
-                Cell(distiller, self.preset, loaded, ipc, seed)
-                for ipc in ipcs
-                for seed in self.seeds
+                Cell(suited, self.preset, loaded, ipc, seed) for ipc in ipcs for seed in self.seeds
             )
-
-    def _suited(self, name: str, distiller: Distiller, spec: ImageSpec) -> Distiller:
-        """``distiller`` with what its method thinks right for such images, but for the fields that preset or settings name."""
-        said = {*distiller.presets.get(self.preset, {}), *self._settings_of(name)}
-        unsaid = {
-            field: value for field, value in distiller.suited_to(spec).items() if field not in said
-        }
-        return replace(distiller, **unsaid) if unsaid else distiller  # type: ignore[type-var]
 
     def load(self, dataset: str, places: Places, workshop: Workshop) -> Loaded:
         """One of the grid's datasets in the space that the preset asks for."""
-        papers = self.zca == "auto" and self.preset == "paper" and dataset in WHITENED_BY_THE_PAPER
-        space = {"zca": papers or self.zca in ("on", "pixels"), "of_pixels": self.zca == "pixels"}
-        return load(
-            dataset, places, **space, holdout=self.holdout, progress=workshop.stoppable_progress
-        )
+        space = whitening(self.zca, self.preset, dataset)
+        progress = workshop.stoppable_progress
+        return load(dataset, places, **space, holdout=self.holdout, progress=progress)
 
     def protocol_of(self, distiller: Distiller, name: str | None) -> Protocol:
-        """The protocol that judges ``distiller``'s sets: ``name`` if given, else the preset's,
-        which is one for all methods.
-
-        A reference, which is no set, has one of its own. Raises OutOfRangeError if methods of this
-        grid disagree on it.
-        """
-        if name is not None:
-            return find_protocol(name)
-        shared = self._protocol_named_by_the_preset()
-        own = distiller.protocols.get(self.preset, distiller.protocols.get(shared, shared))
-        return find_protocol(shared if distiller.budgeted else own)
-
-    def _protocol_named_by_the_preset(self) -> str:
-        """The protocol of the preset's name, else what the grid's methods say of the preset, else
-        what any other method does.
-        """
-        if self.preset in PROTOCOLS:
-            return self.preset
-        own = [find(name) for name in self.methods]
-        for methods in (own, registered().values()):
-            said = {
-                method.protocols[self.preset]: method.name
-                for method in methods
-                if method.budgeted and self.preset in method.protocols
-            }
-            if len(said) > 1 and methods is own:
-                names = ", ".join(f"{protocol} for {method}" for protocol, method in said.items())
-                raise OutOfRangeError(
-                    f"preset {self.preset!r} means several protocols here ({names}); choose one with --protocol"
-                )
-            if said:
-                return next(iter(said))
-        return "paper"
+        """The protocol that judges ``distiller``'s sets: ``name`` if given, else the preset's."""
+        return protocol_for(distiller, self.preset, [find(method) for method in self.methods], name)
 
     def _settings_of(self, method: str) -> dict[str, str]:
         distiller = find(method)
@@ -159,23 +110,6 @@ class Grid:
             if key not in known:
                 raise UnknownNameError(
                     f"field of {', '.join(method.name for method in found)}", key, known
-                )
-
-    def _check_preset(self) -> None:
-        known = {
-            "paper",
-            *PROTOCOLS,
-            *(preset for method in registered().values() for preset in method.presets),
-        }
-        known |= {preset for name in self.methods for preset in find(name).presets}
-        if self.preset not in known:
-            raise UnknownNameError("preset", self.preset, known)
-        if self.preset in PROTOCOLS:
-            return  # a method without fields for it takes its defaults
-        for method in map(find, self.methods):
-            if method.presets and self.preset not in method.presets:
-                raise UnknownNameError(
-                    f"preset of {method.name}", self.preset, {"paper", *method.presets}
                 )
 
 

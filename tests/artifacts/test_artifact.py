@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from dcbench.artifacts.artifact import FORMAT_VERSION, read_artifact, write_artifact
 from dcbench.datasets.preprocessing import whitening
-from dcbench.distiller import build
+from dcbench.experiments.presets import build
 from dcbench.images import ImageSpec, Space, SyntheticSet, TrainSet
 from dcbench.run import Run
 from dcbench.system.errors import FileFormatError

@@ -15,10 +15,10 @@ import torch
 from dcbench.artifacts.artifact import read_artifact
 from dcbench.datasets.loading import Loaded, declared
 from dcbench.datasets.places import Places
-from dcbench.distiller import build
 from dcbench.evaluation.evaluate import PROTOCOLS
 from dcbench.execution.interface import Ended, Job, Serial, Site
 from dcbench.experiments.context import Cell, Workshop
+from dcbench.experiments.presets import build
 from dcbench.records import find_records
 from dcbench.reproduction.carry_out import Outcome, Reproduction, _distilling_macs
 from dcbench.run import Resumption, Run

@@ -192,7 +192,7 @@ def test_what_a_method_raises_is_a_finding(tried: Callable[[Distiller], Candidat
 
     candidate = tried(broken(raising))
     line = inspect.getsourcelines(raising)[1] + 1
-    assert verdict("makes a set", candidate).why == f"KeyError: 'lost' (test_conformance.py:{line})"
+    assert verdict("makes a set", candidate).why == f"KeyError: 'lost' (test_checks.py:{line})"
     assert verdict("budget", candidate) == Verdict("budget", "skipped", "it makes no set")
 
 

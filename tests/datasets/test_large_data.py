@@ -29,9 +29,9 @@ from dcbench.datasets import Places, decoding, find, mapped
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.preprocessing import require_zca
-from dcbench.distiller import build
 from dcbench.experiments.context import Workshop
 from dcbench.experiments.grid import Grid
+from dcbench.experiments.presets import build
 from dcbench.families.feature_matching import MatchingStep
 from dcbench.images import ImageSpec, Space, TrainSet
 from dcbench.networks.catalogue import build_network

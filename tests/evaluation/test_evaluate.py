@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from dcbench.datasets.loading import Loaded
 from dcbench.datasets.preprocessing import whitening
-from dcbench.distiller import Distiller, build
+from dcbench.distiller import Distiller
 from dcbench.evaluation.evaluate import (
     PROTOCOLS,
     Protocol,
@@ -22,6 +22,7 @@ from dcbench.evaluation.evaluate import (
     evaluation_macs,
     find_protocol,
 )
+from dcbench.experiments.presets import build
 from dcbench.images import Space, SyntheticSet, TestSet, TrainSet
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import build_network

@@ -18,7 +18,6 @@ import torch
 
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
-from dcbench.distiller import build
 from dcbench.evaluation.evaluate import PROTOCOLS
 from dcbench.execution.interface import (
     Batch,
@@ -34,6 +33,7 @@ from dcbench.execution.interface import (
 )
 from dcbench.experiments.context import Cell, Workshop
 from dcbench.experiments.distil import prepare
+from dcbench.experiments.presets import build
 from dcbench.experiments.tasks import Networks
 from dcbench.nas.catalogue import SPACES
 from dcbench.nas.proxies import make_proxies, parse_requests

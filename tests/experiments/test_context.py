@@ -18,12 +18,13 @@ import dcbench
 from dcbench.artifacts.artifact import write_artifact
 from dcbench.datasets.loading import Loaded
 from dcbench.datasets.places import Places
-from dcbench.distiller import Distiller, build
+from dcbench.distiller import Distiller
 from dcbench.evaluation.evaluate import PROTOCOLS
 from dcbench.experiments.context import Cell, Workshop, set_label
 from dcbench.experiments.distil import publish, reopen
 from dcbench.experiments.evaluate import record_path
 from dcbench.experiments.grid import Grid
+from dcbench.experiments.presets import build
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.records import EvaluationRecord, find_records
 from dcbench.run import Run

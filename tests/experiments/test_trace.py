@@ -13,9 +13,10 @@ import torch
 
 from dcbench.artifacts.artifact import read_artifact
 from dcbench.datasets.loading import Loaded
-from dcbench.distiller import Distiller, build
+from dcbench.distiller import Distiller
 from dcbench.experiments.context import Cell, Workshop
 from dcbench.experiments.distil import reopen
+from dcbench.experiments.presets import build
 from dcbench.experiments.tasks import Distil
 from dcbench.experiments.trace import Trace
 from dcbench.images import SyntheticSet, TrainSet

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from dcbench.datasets.loading import Loaded
-from dcbench.distiller import build
 from dcbench.experiments.context import Cell
+from dcbench.experiments.presets import build
 from dcbench.families.feature_matching import FeatureMatching, MatchingStep
 from dcbench.families.selection import first_images
 from dcbench.images import ImageSpec, Space, TrainSet

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from dcbench.distiller import build
+from dcbench.experiments.presets import build
 from dcbench.families.generative import Generative, RealImages, begin, due, stages
 from dcbench.images import ImageSpec, Space, TrainSet
 from dcbench.run import Run

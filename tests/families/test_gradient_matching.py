@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from dcbench.datasets.loading import Loaded
-from dcbench.distiller import build
 from dcbench.evaluation.evaluate import PROTOCOLS, evaluate
+from dcbench.experiments.presets import build
 from dcbench.families.gradient_matching import GradientMatching, gradient_distance
 from dcbench.families.selection import first_images
 from dcbench.images import TrainSet

@@ -17,7 +17,7 @@ from scipy.stats import chisquare
 
 from dcbench.baselines.herding import Herding, herd
 from dcbench.baselines.k_center import KCenter
-from dcbench.distiller import build
+from dcbench.experiments.presets import build
 from dcbench.families.selection import (
     FeatureNetwork,
     chosen_set,

@@ -12,10 +12,11 @@ import pytest
 from dcbench.datasets.catalogue import DATASETS
 from dcbench.datasets.loading import declared, load
 from dcbench.datasets.places import Places
-from dcbench.distiller import build, find, hyper_parameters, recorded_fields
+from dcbench.distiller import find, hyper_parameters, recorded_fields
 from dcbench.evaluation.evaluate import PROTOCOLS
 from dcbench.experiments.context import Workshop
 from dcbench.experiments.grid import Grid
+from dcbench.experiments.presets import build
 from dcbench.networks.catalogue import NETWORKS
 from dcbench.reproduction.carry_out import Reproduction
 from dcbench.studies.declarations import STUDIES, Plan, Study, comparable, find_study

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from dcbench.distiller import build
 from dcbench.evaluation.evaluate import PROTOCOLS, Protocol, evaluate, passes
 from dcbench.execution.interface import Batch, Here, Job, Serial, Site, Steps
+from dcbench.experiments.presets import build
 from dcbench.experiments.tasks import Networks
 from dcbench.images import SyntheticSet, TestSet, TrainSet
 from dcbench.networks.base import Network, initialise

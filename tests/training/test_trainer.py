@@ -264,7 +264,7 @@ def test_work_in_chunks_equals_work_at_once(
 
 COMPILED = """
 import torch
-from dcbench.distiller import build
+from dcbench.experiments.presets import build
 from dcbench.images import ImageSpec, Space, TrainSet
 from dcbench.system.machine import resolve
 from dcbench.networks.base import initialise
