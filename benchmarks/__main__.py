@@ -24,7 +24,7 @@ from benchmarks.generative import bench_generative
 from benchmarks.memory import bench_memory, one_peak
 from benchmarks.normalisation import bench_normalisation
 from benchmarks.timing import alternating, apart, elsewhere, serve
-from dcbench.evaluation.evaluate import PROTOCOLS
+from dcbench.evaluation.protocol import PROTOCOLS
 from dcbench.experiments.presets import build
 from dcbench.families.feature_matching import FeatureMatching, MatchingStep
 from dcbench.images import ImageSpec, Space, TrainSet

@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 
 from dcbench.distiller import Distiller
-from dcbench.evaluation.evaluate import PROTOCOLS, Protocol, evaluation_macs
+from dcbench.evaluation.evaluate import evaluation_macs
+from dcbench.evaluation.protocol import PROTOCOLS, Protocol
 from dcbench.experiments.presets import build
 from dcbench.images import ImageSpec, Space, TestSet, TrainSet
 from dcbench.nas.catalogue import SPACES

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import cast, final, get_args
 
+from dcbench.evaluation.protocol import SearchProtocol
 from dcbench.images import ImageSpec
-from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.space import SearchSpace
 from dcbench.networks.convnet import Activation, ConvNet, Normalisation, Pooling
 from dcbench.system.errors import OutOfRangeError

@@ -20,8 +20,8 @@ from typing import Any, Protocol, final, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from dcbench.evaluation.protocol import SearchProtocol
 from dcbench.images import ImageSpec
-from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.space import SearchSpace
 from dcbench.networks.base import Network, Observation
 from dcbench.system.errors import DataError, MismatchError, OutOfRangeError

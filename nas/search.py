@@ -10,10 +10,10 @@ from pathlib import Path
 
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
+from dcbench.evaluation.protocol import SearchProtocol
 from dcbench.experiments.context import Workshop
 from dcbench.images import ImageSpec
 from dcbench.nas.outcome import USUAL_TOP, Outcome, store, trained_truth
-from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import Proxy, Request, make_proxies, open_artifacts, whole
 from dcbench.nas.space import SearchSpace
 from dcbench.nas.study import Drawn, Rows, Study, announce, draw, job, matching

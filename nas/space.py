@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import torch
 
+from dcbench.evaluation.protocol import SearchProtocol
 from dcbench.images import ImageSpec
-from dcbench.nas.protocol import SearchProtocol
 from dcbench.networks.base import Network
 from dcbench.networks.costs import macs
 from dcbench.system.errors import OutOfRangeError, UnknownNameError

@@ -17,17 +17,18 @@ from typing import Any
 import numpy as np
 
 from dcbench.datasets.loading import Loaded
+from dcbench.evaluation.protocol import SearchProtocol
 from dcbench.execution.interface import Batch, Job, Steps
 from dcbench.experiments.context import Workshop
+from dcbench.experiments.rows import append_row, intact_row
 from dcbench.images import ImageSpec, TestSet
-from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.space import SearchSpace
 from dcbench.nas.tasks import Architecture, Bench
 from dcbench.networks.costs import training_macs
 from dcbench.run import fingerprint
 from dcbench.system.errors import DataError, OutOfRangeError
-from dcbench.system.files import append_line, read_lines
+from dcbench.system.files import read_lines
 from dcbench.system.layout import ARCHITECTURE_ROWS, search_folder
 from dcbench.system.machine import Machine
 from dcbench.system.wording import counted, in_words
@@ -187,18 +188,12 @@ def kept_rows(folder: Path) -> Rows:
     """The sound rows of all networks that were trained to the end in the ``folder`` of a proxy,
     whichever search asked for them.
     """
-    lines = map(_sound, read_lines(folder / ARCHITECTURE_ROWS))
+    lines = map(intact_row, read_lines(folder / ARCHITECTURE_ROWS))
     return {
         (row["architecture"], row["seed"]): row
         for row in lines
         if row is not None and row["accuracy"] is not None
     }
-
-
-def _sound(line: Row) -> Row | None:
-    """The row of a line, or None if it is not whole: its network is then trained again."""
-    row = {key: value for key, value in line.items() if key != "check"}
-    return row if line.get("check") == fingerprint(row) else None
 
 
 def estimate_seconds(study: Study, proxy: Proxy, workshop: Workshop) -> float:
@@ -251,7 +246,7 @@ def _training(study: Study, proxy: Proxy, workshop: Workshop) -> Steps[Rows]:
         bar, total = f"{study.space.name} on {proxy.label}: networks", len(study.pairs)
 
         def keep(row: Row) -> None:
-            append_line(folder / ARCHITECTURE_ROWS, {**row, "check": fingerprint(row)})
+            append_row(folder / ARCHITECTURE_ROWS, row)
             rows[row["architecture"], row["seed"]] = row
             if row["failure"]:
                 workshop.say(

@@ -13,17 +13,21 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from dcbench.evaluation.evaluate import accuracy_of, all_values
+from dcbench.evaluation.evaluate import (
+    Material,
+    accuracy_of,
+    all_values,
+    failure,
+    train_from_scratch,
+)
+from dcbench.evaluation.protocol import SearchProtocol
 from dcbench.execution.interface import Handle, Site, Unit
 from dcbench.execution.provenance import ran_on
 from dcbench.experiments.tasks import conditions
 from dcbench.images import ImageSpec, TestSet
-from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.space import SearchSpace
-from dcbench.networks.base import initialise
 from dcbench.run import Resumption, Run
-from dcbench.system.errors import DivergedError
 from dcbench.system.machine import Machine
 from dcbench.system.progress import silent
 from dcbench.training.augment import augmentation
@@ -50,26 +54,18 @@ class Bench:
 
     def score(self, trainer: Trainer, run: Run) -> Scores:
         """The accuracies of a network trained anew."""
-        augment = augmentation(self.protocol.augment, self.proxy.space, self.spec.flips)
-        initialise(trainer.network, run.generator("network"))
-        loss, failure = None, ""
-        try:
-            loss = trainer.train(
-                self.proxy.placed(trainer.machine),
-                self.proxy.labels,
-                self.protocol.schedule,
-                run,
-                augment,
-            )
-        except DivergedError as error:
-            # its accuracy counts all the same: a search would have seen it
-            failure = _one_line(error)
-        trainer.network.eval()
+        material = Material(
+            self.proxy.placed(trainer.machine),
+            self.proxy.labels,
+            self.protocol.schedule,
+            augmentation(self.protocol.augment, self.proxy.space, self.spec.flips),
+        )
+        loss, why = train_from_scratch(trainer, material, run)
         tested = (
             None if self.test is None else accuracy_of(trainer, self._test_images, self.test.labels)
         )
         accuracy = accuracy_of(trainer, self._validation_images, self.validation.labels)
-        return {"accuracy": accuracy, "test_accuracy": tested, "loss": loss, "failure": failure}
+        return {"accuracy": accuracy, "test_accuracy": tested, "loss": loss, "failure": why}
 
     @cached_property
     def _validation_images(self) -> Tensor:
@@ -120,21 +116,13 @@ class Architecture(Unit):
                 scores = self.bench.get().score(
                     trainer, run.part(f"{self.architecture} seed {seed}")
                 )
-            except (
-                MemoryError,
-                RuntimeError,
-            ) as error:  # torch's own errors, out of memory among them
+            except (MemoryError, RuntimeError) as error:  # torch's own errors, of memory too
                 trainer = None
                 scores = {
                     "accuracy": None,
                     "test_accuracy": None,
                     "loss": None,
-                    "failure": _one_line(error),
+                    "failure": failure(error),
                 }
             ended = {"seconds": time.monotonic() - clock, **ran_on(self.machine)}
             yield {"architecture": self.architecture, "seed": seed, **scores, **ended}
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or "out of memory"
-    return f"{type(error).__name__}: {text}"[:500]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dcbench.evaluation.evaluate import Protocol
+from dcbench.evaluation.protocol import Protocol
 from dcbench.execution.interface import Job
 from dcbench.experiments.context import Cell, Distilled, Workshop
 from dcbench.experiments.distil import distilling

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import dcbench.run
 from dcbench.cli import main
-from dcbench.evaluation.evaluate import PROTOCOLS
+from dcbench.evaluation.protocol import PROTOCOLS
 from dcbench.studies.declarations import STUDIES, Embedding, Part, Plan, PlannedSearch, Study
 
 STEPS = 40

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dcbench.cli.importing import Foreign
     from dcbench.cli.results import Scored
     from dcbench.datasets.loading import Loaded
-    from dcbench.evaluation.evaluate import Protocol
+    from dcbench.evaluation.protocol import Protocol
     from dcbench.experiments.context import Distilled, Workshop
     from dcbench.records import EvaluationRecord
 
@@ -76,7 +76,7 @@ def command(shared: Common, **options: Any) -> None:
 def _protocols(shared: Common, options: dict[str, Any]) -> list[Protocol]:
     from dcbench.cli.run import Judging
     from dcbench.datasets.catalogue import find
-    from dcbench.evaluation.evaluate import PROTOCOLS, find_protocol
+    from dcbench.evaluation.protocol import PROTOCOLS, find_protocol
     from dcbench.system.errors import OutOfRangeError, UnknownNameError
 
     if options["layout"] is not None:

@@ -19,7 +19,7 @@ def command(as_json: bool) -> None:
     from dcbench.cli.console import Console
     from dcbench.datasets.catalogue import DATASETS
     from dcbench.distiller import import_failures, registered
-    from dcbench.evaluation.evaluate import PROTOCOLS
+    from dcbench.evaluation.protocol import PROTOCOLS
     from dcbench.networks.catalogue import NETWORKS
     from dcbench.studies.declarations import STUDIES
 

@@ -285,7 +285,7 @@ def _presets() -> Collection[str]:
 
 
 def _protocols() -> Collection[str]:
-    from dcbench.evaluation.evaluate import PROTOCOLS
+    from dcbench.evaluation.protocol import PROTOCOLS
 
     return PROTOCOLS
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dcbench.cli.console import Console
     from dcbench.cli.results import Scored
     from dcbench.datasets.places import Places
-    from dcbench.evaluation.evaluate import JudgedOn, Protocol
+    from dcbench.evaluation.protocol import JudgedOn, Protocol
     from dcbench.execution.interface import Steps
     from dcbench.experiments.context import Cell, Workshop
     from dcbench.experiments.grid import Grid
@@ -168,7 +168,7 @@ def command(shared: Common, **options: Any) -> None:
 
 def _check_judges(on: str, holdout: int) -> None:
     """Raises UnknownNameError or OutOfRangeError if there are none."""
-    from dcbench.evaluation.evaluate import JUDGED_ON
+    from dcbench.evaluation.protocol import JUDGED_ON
     from dcbench.system.errors import UnknownNameError
 
     if on not in JUDGED_ON:

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from dcbench.evaluation.protocol import Protocol
 from dcbench.images import ImageSpec, SyntheticSet, TestSet
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import build_network
-from dcbench.networks.convnet import Normalisation
 from dcbench.networks.costs import (
     network_macs,
     network_without_values,
@@ -24,128 +24,12 @@ from dcbench.networks.costs import (
     widest_activation,
 )
 from dcbench.run import Resumption, Run
-from dcbench.system.errors import DivergedError, MismatchError, OutOfRangeError, UnknownNameError
+from dcbench.system.errors import DivergedError, MismatchError
 from dcbench.system.machine import Machine
 from dcbench.system.progress import silent
-from dcbench.training.augment import augmentation
+from dcbench.training.augment import Augmentation, augmentation
 from dcbench.training.ensemble import Ensemble
-from dcbench.training.trainer import Schedule, Trainer
-
-JudgedOn = Literal["test", "holdout"]
-JUDGED_ON: tuple[JudgedOn, ...] = ("test", "holdout")
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How a set is judged. Stored in every record; ``version`` is raised by hand when its numbers
-    change.
-    """
-
-    name: str
-    version: int
-    schedule: Schedule
-    network: str = "convnet"
-    normalisation: Normalisation = "instance"
-    augment: str = "dsa"
-    # how many are trained unless asked otherwise; what one of them gives does not depend on it
-    networks: int = 100
-    epochs_without_augmentation: int | None = None  # where a protocol is shorter then
-    # holdout: training images that were kept from distillation, to choose settings by
-    judged_on: JudgedOn = "test"
-    # of network and augmentation, what the user named, which no set's recipe replaces
-    chosen: tuple[str, ...] = ()
-
-    def with_options(
-        self, network: str | None = None, epochs: int | None = None, augment: str | None = None
-    ) -> Protocol:
-        """This protocol with the user's changes; raises OutOfRangeError."""
-        if epochs is not None and epochs < 1:
-            raise OutOfRangeError(f"epochs must be at least 1, got {epochs}")
-        named = {
-            name
-            for name, value in (("augment", augment), ("network", network))
-            if value is not None
-        }
-        chosen = tuple(sorted({*self.chosen, *named}))
-        changed = replace(
-            self, network=network or self.network, augment=augment or self.augment, chosen=chosen
-        )
-        if changed.augment == "none" and epochs is None:
-            epochs = self.epochs_without_augmentation
-        return (
-            changed
-            if epochs is None
-            else replace(changed, schedule=_stretched(self.schedule, epochs))
-        )
-
-    def with_recipe(self, recipe: Mapping[str, Any]) -> Protocol:
-        """This protocol with what a set's own recipe asks for: ``lr``, ``batch``, ``augment``,
-        ``network``, where the user chose none.
-        """
-        schedule = replace(
-            self.schedule, **{key: recipe[key] for key in ("lr", "batch") if key in recipe}
-        )
-        unchosen = [
-            key for key in ("augment", "network") if key in recipe and key not in self.chosen
-        ]
-        return replace(self, schedule=schedule, **{key: recipe[key] for key in unchosen})
-
-    def to_json(self) -> dict[str, Any]:
-        """What changes a network's accuracy, as plain values; the number of networks does not."""
-        plain = asdict(self)
-        plain |= plain.pop("schedule")
-        for key in ("networks", "epochs_without_augmentation", "chosen"):
-            plain.pop(key)
-        if self.judged_on == "test":
-            plain.pop("judged_on")  # as ever
-        return plain
-
-
-def _stretched(schedule: Schedule, epochs: int) -> Schedule:
-    """``schedule`` over another number of epochs; a single decay stays at the same share of it."""
-    if schedule.decay_after is None:
-        return replace(schedule, epochs=epochs)
-    return replace(
-        schedule, epochs=epochs, decay_after=round(schedule.decay_after * epochs / schedule.epochs)
-    )
-
-
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        # DataDAM's Table 2. Epochs and batch are not printed there: past 150 epochs the rate is
-        # below 1e-5.
-        Protocol("paper", 1, Schedule(epochs=300, decay=0.5, decay_every=15)),
-        # DC, DM, DC-BENCH: `range(E + 1)` epochs, the rate divided once, with a fresh optimizer.
-        Protocol(
-            "lineage",
-            1,
-            Schedule(epochs=1001, decay=0.1, decay_after=501, fresh_momentum=True),
-            epochs_without_augmentation=301,
-        ),
-        # What DataDAM's released code does: BatchNorm, batches of 64, the rate divided after epoch
-        # 901 of 1,801.
-        Protocol(
-            "released",
-            1,
-            Schedule(epochs=1801, batch=64, decay=0.1, decay_after=901, fresh_momentum=True),
-            normalisation="batch",
-        ),
-        # Minutes on two cores.
-        Protocol("quick", 1, Schedule(epochs=300, decay=0.0), networks=5),
-        # The whole data set, for reference: the same network and augmentation, fewer passes over
-        # far more images.
-        Protocol("whole", 1, Schedule(epochs=100, decay=0.0), networks=5),
-        Protocol("whole-quick", 1, Schedule(epochs=10, decay=0.0), networks=2),
-    )
-}
-
-
-def find_protocol(name: str) -> Protocol:
-    """The protocol called ``name``; raises UnknownNameError."""
-    if name not in PROTOCOLS:
-        raise UnknownNameError("protocol", name, PROTOCOLS)
-    return PROTOCOLS[name]
+from dcbench.training.trainer import Labels, Schedule, Trainer, ValuesOf
 
 
 @dataclass(frozen=True)
@@ -204,6 +88,38 @@ def networks_abreast(synthetic: SyntheticSet, protocol: Protocol, machine: Machi
     return machine.networks_abreast(widest, min(protocol.schedule.batch, len(synthetic)))
 
 
+@dataclass(frozen=True)
+class Material:
+    """What a network is trained on, and how."""
+
+    values: ValuesOf
+    labels: Labels
+    schedule: Schedule
+    augment: Augmentation | None
+
+
+def train_from_scratch(trainer: Trainer, material: Material, run: Run) -> tuple[float | None, str]:
+    """Initialise and train a network; returns the mean loss of the last epoch.
+
+    Where the loss is not finite it is None, and the second value says why. Such a network is judged
+    all the same: to leave it out would flatter the set.
+    """
+    initialise(trainer.network, run.generator("network"))
+    how = (material.schedule, run, material.augment)
+    try:
+        return trainer.train(material.values, material.labels, *how), ""
+    except DivergedError as error:
+        return None, failure(error)
+    finally:
+        trainer.network.eval()
+
+
+def failure(error: BaseException) -> str:
+    """Why a network could not be trained to the end, in one line of at most 500 characters."""
+    text = " ".join(str(error).split()) or "out of memory"
+    return f"{type(error).__name__}: {text}"[:500]
+
+
 class _Jury:
     """What all networks of an ensemble are trained and tested on."""
 
@@ -230,14 +146,8 @@ class _Jury:
         for index in networks:
             part = self.part(index)
             clock = time.monotonic()
-            initialise(self.trainer.network, part.generator("network"))
-            try:
-                loss: float | None = self.trainer.train(
-                    self.values, self.labels, self.schedule, part, self.augment
-                )
-            except DivergedError:
-                # its accuracy counts all the same: to leave it out would flatter the set
-                loss = None
+            material = Material(self.values, self.labels, self.schedule, self.augment)
+            loss, _ = train_from_scratch(self.trainer, material, part)
             costs = (time.monotonic() - clock, part.cost.step_seconds, part.compile_seconds)
             yield [self._result(index, loss, costs)]
 

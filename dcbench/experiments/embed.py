@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dcbench.evaluation.evaluate import Protocol, accuracy_of, all_values, evaluation_macs
+from dcbench.evaluation.evaluate import accuracy_of, all_values, evaluation_macs
+from dcbench.evaluation.protocol import Protocol
 from dcbench.execution.provenance import circumstances, ran_on
 from dcbench.experiments.context import Cell, Distilled, Workshop
 from dcbench.experiments.evaluate import about

@@ -15,10 +15,12 @@ from typing import Any
 
 from dcbench.artifacts.pictures import as_png, grid
 from dcbench.datasets.catalogue import revision_note
-from dcbench.evaluation.evaluate import Protocol, evaluation_macs, networks_abreast, require_network
+from dcbench.evaluation.evaluate import evaluation_macs, networks_abreast, require_network
+from dcbench.evaluation.protocol import Protocol
 from dcbench.execution.interface import Batch, Steps
 from dcbench.execution.provenance import circumstances
 from dcbench.experiments.context import Distilled, Workshop
+from dcbench.experiments.rows import Row, append_row, intact_row
 from dcbench.experiments.tasks import Networks
 from dcbench.images import ImageSpec, TestSet
 from dcbench.networks.catalogue import NETWORKS
@@ -26,13 +28,12 @@ from dcbench.records import EvaluationRecord, NetworkScore, write_record
 from dcbench.records.kinds import STOPPED
 from dcbench.run import fingerprint
 from dcbench.system.errors import MismatchError, OutOfRangeError
-from dcbench.system.files import append_line, read_lines, write_bytes
+from dcbench.system.files import read_lines, write_bytes
 from dcbench.system.layout import NETWORK_ROWS, PICTURE, RECORD, evaluation_folder
 from dcbench.system.wording import counted, in_words
 from dcbench.training.augment import AUGMENTATIONS
 
 LEAST_ABOVE_CHANCE = 1.2  # below so many times the accuracy of guessing, a set taught nothing
-Row = dict[str, Any]
 
 # what a line of networks.jsonl holds, besides its own checksum
 _KINDS: Mapping[str, tuple[type, ...]] = {
@@ -176,7 +177,7 @@ def trained(judgement: Judgement) -> Steps[list[Row]]:
     lines, workshop = judgement.folder / NETWORK_ROWS, judgement.workshop
     rows = {
         row["network"]: row
-        for row in map(_sound, read_lines(lines))
+        for row in map(_intact, read_lines(lines))
         if row and row["artifact"] == judgement.distilled.sha256
     }
     missing = [index for index in range(judgement.networks) if index not in rows]
@@ -184,7 +185,7 @@ def trained(judgement: Judgement) -> Steps[list[Row]]:
 
     def keep(trained_together: list[Row]) -> None:
         for row in trained_together:
-            append_line(lines, {**row, "check": fingerprint(row)})
+            append_row(lines, row)
             rows[row["network"]] = row
         workshop.progress(bar, len(rows), total)
 
@@ -197,18 +198,14 @@ def trained(judgement: Judgement) -> Steps[list[Row]]:
     return [rows[index] for index in sorted(rows)]
 
 
-def _sound(line: Mapping[str, Any]) -> Row | None:
+def _intact(line: Mapping[str, Any]) -> Row | None:
     """The row of a line, or None if it is not whole: its network is then trained again."""
-    row = {key: value for key, value in line.items() if key != "check"}
-    typed = set(_KINDS) - _UNSAID <= set(row) <= set(_KINDS) and all(
-        type(row[key]) in _KINDS[key] for key in row
-    )
-    if not typed or any(
-        isinstance(value, float) and not math.isfinite(value) for value in row.values()
-    ):
+    row = intact_row(line, checked=False)
+    if row is None or not set(_KINDS) - _UNSAID <= set(row) <= set(_KINDS):
         return None
-    # older lines have no checksum
-    return row if line.get("check") in (None, fingerprint(row)) else None
+    typed = all(type(row[key]) in _KINDS[key] for key in row)
+    finite = all(math.isfinite(value) for value in row.values() if isinstance(value, float))
+    return row if typed and finite else None
 
 
 def _prepare(

@@ -9,7 +9,7 @@ from dcbench.datasets.catalogue import find as find_dataset
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
 from dcbench.distiller import Distiller, find, hyper_parameters
-from dcbench.evaluation.evaluate import Protocol
+from dcbench.evaluation.protocol import Protocol
 from dcbench.experiments.context import Cell, Workshop
 from dcbench.experiments.presets import ZCA, build, check_preset, protocol_for, whitening
 from dcbench.networks.catalogue import NETWORKS

@@ -13,7 +13,7 @@ from dcbench.distiller import (
     hyper_parameters,
     registered,
 )
-from dcbench.evaluation.evaluate import PROTOCOLS, Protocol, find_protocol
+from dcbench.evaluation.protocol import PROTOCOLS, Protocol, find_protocol
 from dcbench.images import ImageSpec
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
 

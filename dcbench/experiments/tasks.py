@@ -10,7 +10,8 @@ from typing import Any, final
 
 from dcbench.conformance.requirements import require_promised
 from dcbench.distiller import Distiller, fields_of
-from dcbench.evaluation.evaluate import NetworkResult, Protocol, passes
+from dcbench.evaluation.evaluate import NetworkResult, passes
+from dcbench.evaluation.protocol import Protocol
 from dcbench.execution.interface import Handle, Site, Unit
 from dcbench.execution.provenance import ran_on
 from dcbench.images import SyntheticSet, TestSet, TrainSet

@@ -17,12 +17,13 @@ from torch import Tensor
 from dcbench.artifacts.artifact import read_artifact, write_artifact
 from dcbench.artifacts.pictures import as_png, grid
 from dcbench.distiller import Distiller
-from dcbench.evaluation.evaluate import Protocol
+from dcbench.evaluation.protocol import Protocol
 from dcbench.execution.interface import Steps
 from dcbench.execution.provenance import circumstances
 from dcbench.experiments.context import Cell, Distilled, Workshop
 from dcbench.experiments.distil import adopting, check_possible, forgetting, prepare, reopen
-from dcbench.experiments.evaluate import Judgement, Row, about, diverged, scores, trained
+from dcbench.experiments.evaluate import Judgement, about, diverged, scores, trained
+from dcbench.experiments.rows import Row
 from dcbench.images import SyntheticSet
 from dcbench.records import TracePoint, TraceRecord, write_record
 from dcbench.run import Stateful, fingerprint, write_history

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from dcbench.datasets.loading import DECLARED, Loaded, declared
 from dcbench.datasets.places import Places
-from dcbench.evaluation.evaluate import PROTOCOLS, Protocol, evaluation_macs
+from dcbench.evaluation.evaluate import evaluation_macs
+from dcbench.evaluation.protocol import PROTOCOLS, Protocol
 from dcbench.execution.interface import Job, Steps
 from dcbench.experiments.context import Cell, Workshop
 from dcbench.experiments.distil import distilling

@@ -19,7 +19,7 @@ from dcbench.artifacts.artifact import read_artifact, write_artifact
 from dcbench.artifacts.importers import LAYOUTS
 from dcbench.datasets.catalogue import DATASETS
 from dcbench.distiller import registered
-from dcbench.evaluation.evaluate import PROTOCOLS
+from dcbench.evaluation.protocol import PROTOCOLS
 from tests.commandline import MMD, QUICKLY, RANDOM, RUN_FIELDS, ask, done, rows
 
 

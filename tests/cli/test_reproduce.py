@@ -15,7 +15,7 @@ import torch
 from dcbench.artifacts.artifact import read_artifact
 from dcbench.datasets.loading import Loaded, declared
 from dcbench.datasets.places import Places
-from dcbench.evaluation.evaluate import PROTOCOLS
+from dcbench.evaluation.protocol import PROTOCOLS
 from dcbench.execution.interface import Ended, Job, Serial, Site
 from dcbench.experiments.context import Cell, Workshop
 from dcbench.experiments.presets import build

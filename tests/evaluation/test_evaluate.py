@@ -15,13 +15,8 @@ import torch.nn.functional as F
 from dcbench.datasets.loading import Loaded
 from dcbench.datasets.preprocessing import whitening
 from dcbench.distiller import Distiller
-from dcbench.evaluation.evaluate import (
-    PROTOCOLS,
-    Protocol,
-    evaluate,
-    evaluation_macs,
-    find_protocol,
-)
+from dcbench.evaluation.evaluate import evaluate, evaluation_macs
+from dcbench.evaluation.protocol import PROTOCOLS, Protocol, find_protocol
 from dcbench.experiments.presets import build
 from dcbench.images import Space, SyntheticSet, TestSet, TrainSet
 from dcbench.networks.base import initialise

@@ -18,7 +18,7 @@ import torch
 
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
-from dcbench.evaluation.evaluate import PROTOCOLS
+from dcbench.evaluation.protocol import PROTOCOLS
 from dcbench.execution.interface import (
     Batch,
     Ended,

@@ -19,16 +19,18 @@ from dcbench.artifacts.artifact import write_artifact
 from dcbench.datasets.loading import Loaded
 from dcbench.datasets.places import Places
 from dcbench.distiller import Distiller
-from dcbench.evaluation.evaluate import PROTOCOLS
+from dcbench.evaluation.protocol import PROTOCOLS
 from dcbench.experiments.context import Cell, Workshop, set_label
 from dcbench.experiments.distil import publish, reopen
 from dcbench.experiments.evaluate import record_path
 from dcbench.experiments.grid import Grid
 from dcbench.experiments.presets import build
+from dcbench.experiments.rows import append_row, intact_row
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.records import EvaluationRecord, find_records
 from dcbench.run import Run
 from dcbench.system.errors import MismatchError, OutOfRangeError
+from dcbench.system.files import read_lines
 from dcbench.system.layout import file_name
 from dcbench.system.machine import Machine
 from dcbench.system.source import source_hash
@@ -375,3 +377,15 @@ def test_the_source_has_one_hash_however_it_is_laid_out(tmp_path: Path) -> None:
         (copy / part / "__init__.py").write_text("# changed", encoding="utf-8")
         assert source_hash.__wrapped__(copy) != source_hash.__wrapped__(package)
         shutil.copyfile(package / part / "__init__.py", copy / part / "__init__.py")
+
+
+@pytest.mark.parametrize("text", ['{"accuracy": NaN, "check": "0"}', '{"accuracy": 1.0}', "{}"])
+def test_a_damaged_row_is_not_taken(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    append_row(path, {"accuracy": 0.5})
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(f"{text}\n")
+    whole, damaged = read_lines(path)
+    assert intact_row(whole) == {"accuracy": 0.5}
+    assert intact_row(damaged) is None
+    assert intact_row({"accuracy": 0.5}, checked=False) == {"accuracy": 0.5}

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from dcbench.datasets.loading import Loaded
-from dcbench.evaluation.evaluate import PROTOCOLS, evaluate
+from dcbench.evaluation.evaluate import evaluate
+from dcbench.evaluation.protocol import PROTOCOLS
 from dcbench.experiments.presets import build
 from dcbench.families.gradient_matching import GradientMatching, gradient_distance
 from dcbench.families.selection import first_images

@@ -149,7 +149,8 @@ def test_learned_labels_become_probabilities_of_the_same_class(rows: list[list[f
 def test_learned_labels_go_into_the_artifact_and_train_networks(
     tiny: TrainSet, tiny_test: TestSet, run: Run, tmp_path: Path
 ) -> None:
-    from dcbench.evaluation.evaluate import PROTOCOLS, evaluate
+    from dcbench.evaluation.evaluate import evaluate
+    from dcbench.evaluation.protocol import PROTOCOLS
 
     fixed = method(iterations=2).distill(tiny, 1, run)
     learned = method(iterations=2, learn_labels=True).distill(tiny, 1, run)

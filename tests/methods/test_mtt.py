@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dcbench.evaluation.evaluate import PROTOCOLS
+from dcbench.evaluation.protocol import PROTOCOLS
 from dcbench.families.selection import first_images
 from dcbench.families.trajectory_matching import Experts, flat_weights
 from dcbench.images import TrainSet

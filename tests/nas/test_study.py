@@ -23,12 +23,12 @@ from dcbench.artifacts.artifact import read_artifact, write_artifact
 from dcbench.cli import main
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
+from dcbench.evaluation.protocol import SearchProtocol
 from dcbench.experiments.context import Workshop
 from dcbench.families.selection import chosen_set, random_members
 from dcbench.images import ImageSpec, Space, SyntheticSet
 from dcbench.nas.catalogue import SPACES
 from dcbench.nas.outcome import Outcome, store, trained_truth
-from dcbench.nas.protocol import SearchProtocol
 from dcbench.nas.proxies import make_proxies, open_artifacts, parse_requests, whole
 from dcbench.nas.space import SearchSpace
 from dcbench.nas.study import Drawn, Rows, Study, draw
@@ -293,10 +293,10 @@ def truth_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 HALTING = """
 import sys, time
-import dcbench.nas.tasks as bench
+import dcbench.evaluation.evaluate as loop
 from dcbench.cli import main
 begun = []
-initialise = bench.initialise
+initialise = loop.initialise
 def halting(network, generator):
     begun.append(network)
     if len(begun) == 4:
@@ -304,7 +304,7 @@ def halting(network, generator):
         sys.stdout.flush()
         time.sleep(600)
     initialise(network, generator)
-bench.initialise = halting
+loop.initialise = halting
 main(sys.argv[1:])
 """
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcbench.distiller import find
-from dcbench.evaluation.evaluate import PROTOCOLS
+from dcbench.evaluation.protocol import PROTOCOLS
 from dcbench.records import (
     MAX_BYTES,
     Distillation,

@@ -13,7 +13,7 @@ from dcbench.datasets.catalogue import DATASETS
 from dcbench.datasets.loading import declared, load
 from dcbench.datasets.places import Places
 from dcbench.distiller import find, hyper_parameters, recorded_fields
-from dcbench.evaluation.evaluate import PROTOCOLS
+from dcbench.evaluation.protocol import PROTOCOLS
 from dcbench.experiments.context import Workshop
 from dcbench.experiments.grid import Grid
 from dcbench.experiments.presets import build

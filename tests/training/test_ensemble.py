@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from dcbench.evaluation.evaluate import PROTOCOLS, Protocol, evaluate, passes
+from dcbench.evaluation.evaluate import evaluate, passes
+from dcbench.evaluation.protocol import PROTOCOLS, Protocol
 from dcbench.execution.interface import Batch, Here, Job, Serial, Site, Steps
 from dcbench.experiments.presets import build
 from dcbench.experiments.tasks import Networks

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
 
-from dcbench.evaluation.evaluate import PROTOCOLS
+from dcbench.evaluation.protocol import PROTOCOLS
 from dcbench.images import TrainSet
 from dcbench.networks.base import Network, initialise
 from dcbench.networks.catalogue import build_network

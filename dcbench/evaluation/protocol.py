@@ -1,0 +1,173 @@
+"""Protocols: how the networks that judge a set, or the architectures of a search, are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from dcbench.networks.convnet import Normalisation
+from dcbench.system.errors import OutOfRangeError, UnknownNameError
+from dcbench.training.trainer import Schedule
+
+JudgedOn = Literal["test", "holdout"]
+JUDGED_ON: tuple[JudgedOn, ...] = ("test", "holdout")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a set is judged. Stored in every record; ``version`` is raised by hand when its numbers
+    change.
+    """
+
+    name: str
+    version: int
+    schedule: Schedule
+    network: str = "convnet"
+    normalisation: Normalisation = "instance"
+    augment: str = "dsa"
+    # how many are trained unless asked otherwise; what one of them gives does not depend on it
+    networks: int = 100
+    epochs_without_augmentation: int | None = None  # where a protocol is shorter then
+    # holdout: training images that were kept from distillation, to choose settings by
+    judged_on: JudgedOn = "test"
+    # of network and augmentation, what the user named, which no set's recipe replaces
+    chosen: tuple[str, ...] = ()
+
+    def with_options(
+        self, network: str | None = None, epochs: int | None = None, augment: str | None = None
+    ) -> Protocol:
+        """This protocol with the user's changes; raises OutOfRangeError."""
+        if epochs is not None and epochs < 1:
+            raise OutOfRangeError(f"epochs must be at least 1, got {epochs}")
+        named = {
+            name
+            for name, value in (("augment", augment), ("network", network))
+            if value is not None
+        }
+        chosen = tuple(sorted({*self.chosen, *named}))
+        changed = replace(
+            self, network=network or self.network, augment=augment or self.augment, chosen=chosen
+        )
+        if changed.augment == "none" and epochs is None:
+            epochs = self.epochs_without_augmentation
+        return (
+            changed
+            if epochs is None
+            else replace(changed, schedule=_stretched(self.schedule, epochs))
+        )
+
+    def with_recipe(self, recipe: Mapping[str, Any]) -> Protocol:
+        """This protocol with what a set's own recipe asks for: ``lr``, ``batch``, ``augment``,
+        ``network``, where the user chose none.
+        """
+        unchosen = {"augment", "network"} - set(self.chosen)
+        return replace(
+            self,
+            schedule=_asked_by(recipe, self.schedule),
+            **{key: value for key, value in recipe.items() if key in unchosen},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """What changes a network's accuracy, as plain values; the number of networks does not."""
+        unsaid = {"networks", "epochs_without_augmentation", "chosen"}
+        if self.judged_on == "test":
+            unsaid.add("judged_on")  # as in older records
+        return _plain(self, unsaid)
+
+
+@dataclass(frozen=True)
+class SearchProtocol:
+    """One schedule for every proxy. Stored in every record; ``version`` is raised by hand when its
+    numbers change.
+    """
+
+    name: str
+    version: int
+    schedule: Schedule
+    truth_epochs: int  # on the whole data, which has far more steps in each
+    augment: str = "dsa"
+
+    def with_epochs(self, epochs: int | None, truth_epochs: int | None) -> SearchProtocol:
+        """This protocol with the user's numbers of epochs; raises OutOfRangeError."""
+        for name, value in (("epochs", epochs), ("truth epochs", truth_epochs)):
+            if value is not None and value < 1:
+                raise OutOfRangeError(f"{name} must be at least 1, got {value}")
+        schedule = self.schedule if epochs is None else replace(self.schedule, epochs=epochs)
+        return replace(self, schedule=schedule, truth_epochs=truth_epochs or self.truth_epochs)
+
+    def on_the_whole(self) -> SearchProtocol:
+        """This protocol as it is on the whole data."""
+        return replace(self, schedule=replace(self.schedule, epochs=self.truth_epochs))
+
+    def with_recipe(self, recipe: Mapping[str, Any]) -> SearchProtocol:
+        """This protocol with what a set's own recipe asks for; its network is not asked for in a
+        search.
+        """
+        schedule = _asked_by(recipe, self.schedule)
+        return replace(self, schedule=schedule, augment=recipe.get("augment", self.augment))
+
+    def to_json(self, precision: str) -> dict[str, Any]:
+        """What changes a network's accuracy, as plain values. The epochs on the whole data change
+        none on a proxy.
+        """
+        return _plain(self, {"truth_epochs"}) | {"precision": precision}
+
+
+def _asked_by(recipe: Mapping[str, Any], schedule: Schedule) -> Schedule:
+    """``schedule`` with the rate and the batch that a set's own recipe asks for."""
+    return replace(schedule, **{key: recipe[key] for key in ("lr", "batch") if key in recipe})
+
+
+def _plain(protocol: Protocol | SearchProtocol, unsaid: Collection[str]) -> dict[str, Any]:
+    """The values of a protocol and of its schedule in one level, without those ``unsaid``."""
+    plain = asdict(protocol)
+    plain |= plain.pop("schedule")
+    return {key: value for key, value in plain.items() if key not in unsaid}
+
+
+def _stretched(schedule: Schedule, epochs: int) -> Schedule:
+    """``schedule`` over another number of epochs; a single decay stays at the same share of it."""
+    if schedule.decay_after is None:
+        return replace(schedule, epochs=epochs)
+    return replace(
+        schedule, epochs=epochs, decay_after=round(schedule.decay_after * epochs / schedule.epochs)
+    )
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        # DataDAM's Table 2. Epochs and batch are not printed there: past 150 epochs the rate is
+        # below 1e-5.
+        Protocol("paper", 1, Schedule(epochs=300, decay=0.5, decay_every=15)),
+        # DC, DM, DC-BENCH: `range(E + 1)` epochs, the rate divided once, with a fresh optimizer.
+        Protocol(
+            "lineage",
+            1,
+            Schedule(epochs=1001, decay=0.1, decay_after=501, fresh_momentum=True),
+            epochs_without_augmentation=301,
+        ),
+        # What DataDAM's released code does: BatchNorm, batches of 64, the rate divided after epoch
+        # 901 of 1,801.
+        Protocol(
+            "released",
+            1,
+            Schedule(epochs=1801, batch=64, decay=0.1, decay_after=901, fresh_momentum=True),
+            normalisation="batch",
+        ),
+        # Minutes on two cores.
+        Protocol("quick", 1, Schedule(epochs=300, decay=0.0), networks=5),
+        # The whole data set, for reference: the same network and augmentation, fewer passes over
+        # far more images.
+        Protocol("whole", 1, Schedule(epochs=100, decay=0.0), networks=5),
+        Protocol("whole-quick", 1, Schedule(epochs=10, decay=0.0), networks=2),
+    )
+}
+
+
+def find_protocol(name: str) -> Protocol:
+    """The protocol called ``name``; raises UnknownNameError."""
+    if name not in PROTOCOLS:
+        raise UnknownNameError("protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]
