@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dcbench.records import EvaluationRecord, find_records
-from dcbench.report.statistics.sets import Comparison, compare
+from dcbench.report.statistics.accuracies import MeanDifference, compare
 
 MEASURED = Path(__file__).parents[1] / "results" / "measured" / "precision"
 MARGIN = 0.5  # points
@@ -30,7 +30,7 @@ class Row:
     ipc: int | None
     networks: int
     means: tuple[float, float]  # fp32, bf16
-    comparison: Comparison
+    comparison: MeanDifference
 
     @property
     def within(self) -> bool:

@@ -74,7 +74,7 @@ def _known(*figures: Figure | None) -> list[Figure]:
 
 
 def _measured(scored: Scored) -> dict[str, Any]:
-    from dcbench.report.statistics.sets import summarise
+    from dcbench.report.statistics.accuracies import summarise
 
     plain = scored.record.to_json()
     figures = summarise(scored.record.accuracies)
@@ -131,7 +131,7 @@ def evaluation_table(records: Sequence[EvaluationRecord]) -> Table:
 
 def trace_table(trace: TraceRecord) -> Table:
     """What a set scores at each step, in percent."""
-    from dcbench.report.statistics.sets import summarise
+    from dcbench.report.statistics.accuracies import summarise
 
     rows = []
     for point in trace.points:
@@ -217,7 +217,7 @@ def _sorted_out(columns: dict[str, list[str]]) -> tuple[dict[str, str], dict[str
 
 
 def _accuracies(records: Sequence[EvaluationRecord]) -> dict[str, list[str]]:
-    from dcbench.report.statistics.sets import summarise
+    from dcbench.report.statistics.accuracies import summarise
 
     figures = [summarise(record.accuracies) for record in records]
     spreads = ["" if each.std is None else f" ± {100 * each.std:.1f}" for each in figures]
@@ -252,7 +252,7 @@ def _percent(fraction: float | None) -> str:
 
 
 def _interval(bounds: Sequence[float] | None) -> str:
-    from dcbench.report.statistics.sets import possible
+    from dcbench.report.statistics.accuracies import clipped
 
-    shown = possible(None if bounds is None else (bounds[0], bounds[1]))
+    shown = clipped(None if bounds is None else (bounds[0], bounds[1]))
     return NONE if shown is None else f"{100 * shown[0]:.1f} to {100 * shown[1]:.1f}"

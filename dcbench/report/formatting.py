@@ -1,11 +1,12 @@
-"""How names, figures and protocols are put in words."""
+"""Words for names, numbers, intervals, budgets and protocols."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 DASH = "\N{EN DASH}"
@@ -58,7 +59,7 @@ _DECAY = ("decay", "decay_every", "decay_after", "fresh_momentum")
 
 
 def title(name: str) -> str:
-    """The field's spelling of a name, or the name itself."""
+    """The usual spelling of a name, or the name itself."""
     return _TITLES.get(name, one_line(name))
 
 
@@ -76,13 +77,18 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def short_hash(text: str) -> str:
+    """The first eight hexadecimal digits of the text's SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
 def plain(value: object) -> str:
-    """A value as people write it: JSON, but words without marks."""
+    """A value as people write it: JSON, but strings without quotation marks."""
     return one_line(value if isinstance(value, str) else canonical(value))
 
 
 def named(*parts: str) -> str:
-    """The parts as a file's name: small letters, figures and hyphens."""
+    """Join the parts into a file name of lower-case letters, digits and hyphens."""
     return "-".join(
         filter(None, (re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40] for part in parts))
     )
@@ -94,14 +100,24 @@ def percent(fraction: float) -> str:
 
 
 def signed(fraction: float) -> str:
-    """A difference of fractions as percentage points, with its sign."""
+    """A difference of two fractions in percentage points, with its sign."""
     shown = percent(fraction)
     return shown if shown.startswith(MINUS) or float(shown) == 0 else f"+{shown}"
 
 
 def spread(mean: float, std: float | None) -> str:
-    """Mean and deviation in percent."""
+    """Mean and standard deviation in percent."""
     return percent(mean) if std is None else f"{percent(mean)} ± {percent(std)}"
+
+
+def bounds(interval: tuple[float, float] | None, show: Callable[[float], str] = percent) -> str:
+    """An interval in brackets, each end written by ``show``; nothing if there is none."""
+    return "" if interval is None else f"[{show(interval[0])}, {show(interval[1])}]"
+
+
+def budget_label(ipc: int | None) -> str:
+    """The number of images per class, in words."""
+    return "no budget" if ipc is None else f"IPC {ipc}"
 
 
 def size(count: float) -> str:
@@ -128,29 +144,34 @@ def accuracy_words(protocol: Mapping[str, Any]) -> str:
     )
 
 
+def protocol_name(protocol: Mapping[str, Any], otherwise: str = "") -> str:
+    """The protocol's name, or ``otherwise`` if the record gives none."""
+    return one_line(str(protocol.get("name", otherwise)))
+
+
 def protocol_words(protocol: Mapping[str, Any], network: str, augment: str) -> str:
-    """A protocol as half a sentence; what this dcbench has no phrase for is named as it stands."""
+    """The protocol's settings as a list of phrases; a setting without a phrase is named as it stands."""
     settings: dict[str, Any] = {}
     for key, value in protocol.items():
         settings |= value if isinstance(value, Mapping) else {key: value}
     settings |= {"network": title(network), "augment": title(augment)}
-    said_of = {"lr": _decay({key: settings.get(key) for key in _DECAY})}
-    stated = {key: phrase for key, phrase in _PHRASES.items() if settings.get(key) is not None}
-    phrases = [
-        phrase.format(plain(settings[key])) + said_of.get(key, "") for key, phrase in stated.items()
-    ]
+    stated = [key for key in _PHRASES if settings.get(key) is not None]
+    phrases = {key: _PHRASES[key].format(plain(settings[key])) for key in stated}
+    if "lr" in phrases:
+        phrases["lr"] += _decay({key: settings.get(key) for key in _DECAY})
     said = {"name", "version", "judged_on", *_PHRASES, *_DECAY}
-    rest = {
-        key: value
+    rest = [
+        f"{one_line(key).replace('_', ' ')} {plain(value)}"
         for key, value in sorted(settings.items())
         if value is not None and key not in said
-    }
-    return ", ".join(
-        [
-            *phrases,
-            *(f"{one_line(key).replace('_', ' ')} {plain(value)}" for key, value in rest.items()),
-        ]
-    )
+    ]
+    return ", ".join([*phrases.values(), *rest])
+
+
+def protocol_clause(protocol: Mapping[str, Any], network: str, augment: str) -> str:
+    """The protocol's name with its settings in parentheses."""
+    words = protocol_words(protocol, network, augment)
+    return f"by protocol {protocol_name(protocol)} ({words})"
 
 
 def _decay(decay: Mapping[str, Any]) -> str:

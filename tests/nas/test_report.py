@@ -30,8 +30,8 @@ from dcbench.records import (
 )
 from dcbench.report import Table, to_csv, to_latex, to_markdown
 from dcbench.report.figures import write_figures
-from dcbench.report.figures.searches import search_drawings
-from dcbench.report.tables.searches import search_boards, search_summary, search_tables
+from dcbench.report.figures.search_scatter import search_drawings
+from dcbench.report.tables.searches import search_groups, search_summary, search_tables
 from dcbench.system.errors import FileFormatError
 
 README = Path(__file__).parents[2] / "results" / "README.md"
@@ -242,31 +242,31 @@ def test_what_was_not_done_alike_shares_no_table() -> None:
         search("random", noisy(2, 0.2), protocol=PROTOCOL | {"lr": 0.1}),
         search("random", noisy(2, 0.2)[:50]),
     ]
-    assert [len(search_boards([base, other])) for other in others] == [2] * len(others)
-    assert len(search_boards([base, search("random", noisy(2, 0.2))])) == 1
+    assert [len(search_groups([base, other])) for other in others] == [2] * len(others)
+    assert len(search_groups([base, search("random", noisy(2, 0.2))])) == 1
 
 
 def test_the_whole_data_stands_beside_proxies_trained_for_other_epochs() -> None:
     reference = search(
         "whole", TRUTH, protocol=PROTOCOL | {"epochs": 5}, proxy_ipc=None, proxy_seed=None
     )
-    (board,) = search_boards([*three(), reference])
-    assert board.labels == ("Random", "DM", "DataDAM", "Whole")
+    (group,) = search_groups([*three(), reference])
+    assert group.labels == ("Random", "DM", "DataDAM", "Whole")
     table = search_tables([*three(), reference])[0]
     assert row(table, "Spearman, all")["Whole, measured"] == "1.00 [1.00, 1.00]"
     assert "60 epochs (Random, DM, DataDAM) and 5 epochs (Whole)" in table.caption
     assert any("the networks whose test accuracy is the truth" in note for note in table.notes)
-    assert [board.labels for board in search_boards([reference])] == [("Whole",)]
+    assert [group.labels for group in search_groups([reference])] == [("Whole",)]
 
 
 def test_sets_of_one_method_are_told_apart() -> None:
     sets = [
         search("dm", noisy(seed, 0.08), proxy_seed=seed, proxy_hash=str(seed)) for seed in range(2)
     ]
-    (board,) = search_boards([*sets, search("random", noisy(5, 0.2))])
-    assert board.labels == ("Random", "DM (seed 0)", "DM (seed 1)")
+    (group,) = search_groups([*sets, search("random", noisy(5, 0.2))])
+    assert group.labels == ("Random", "DM (seed 0)", "DM (seed 1)")
     twins = [search("dm", noisy(seed, 0.08), proxy_hash=f"{seed}abcdefghi") for seed in range(2)]
-    assert search_boards(twins)[0].labels == ("DM (0abcdefg)", "DM (1abcdefg)")
+    assert search_groups(twins)[0].labels == ("DM (0abcdefg)", "DM (1abcdefg)")
 
 
 def test_a_foreign_set_stands_apart_and_beside_nothing_published() -> None:
@@ -289,9 +289,9 @@ def test_a_foreign_set_stands_apart_and_beside_nothing_published() -> None:
     ]
     assert "DataDAM, published" in titles
     ours = search("datadam", noisy(3, 0.03))
-    assert search_boards([theirs, ours])[0].labels == ("DataDAM", "DataDAM (foreign)")
+    assert search_groups([theirs, ours])[0].labels == ("DataDAM", "DataDAM (foreign)")
     more = search("datadam", noisy(4, 0.1), proxy_preset=None, proxy_seed=None, proxy_hash="others")
-    assert search_boards([theirs, more])[0].labels == (
+    assert search_groups([theirs, more])[0].labels == (
         "DataDAM (foreign, others)",
         "DataDAM (foreign, theirs)",
     )

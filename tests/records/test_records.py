@@ -425,7 +425,8 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_reports_need_neither_torch_nor_the_command_line() -> None:
-    code = "import sys, dcbench.records, dcbench.report, dcbench.report.selection.frames, dcbench.studies.declarations; print(*sys.modules)"
+    names = "dcbench.records, dcbench.report, dcbench.report.selection.dataframes, dcbench.studies.declarations"
+    code = f"import sys, {names}; print(*sys.modules)"
     modules = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

@@ -32,15 +32,14 @@ from dcbench.records import (
 from dcbench.report import build_tables
 from dcbench.report.figures import Drawing, draw_figures, write_figures
 from dcbench.report.figures.ablations import ablation_drawings, ablations
-from dcbench.report.figures.cases import draw_series
-from dcbench.report.figures.conditions import condition_drawings
-from dcbench.report.figures.drawing import look, panels
 from dcbench.report.figures.embeddings import embedding_drawings
-from dcbench.report.figures.pictures import Shown, pictures_drawing
+from dcbench.report.figures.evaluation_conditions import condition_drawings
+from dcbench.report.figures.pictures import Picture, pictures_drawing
+from dcbench.report.figures.plotting import draw_series, look
 from dcbench.report.figures.storage import storage_drawings, stored_bytes
 from dcbench.report.figures.traces import trace_drawings
-from dcbench.report.selection import variants
-from dcbench.report.selection.variants import in_short
+from dcbench.report.selection import method_variants
+from dcbench.report.selection.method_variants import shortened
 from tests.fixed_records import EXAMPLE, FOREIGN, SETS, fixed, record, sets
 
 POWER_1 = {**EXAMPLE["fields"], "power": 1.0}
@@ -341,8 +340,7 @@ def test_a_legend_stays_within_its_figure(name: str) -> None:
     )
 
     def draw() -> Figure:
-        figure, (panel,) = panels(1, 2.6)
-        draw_series(figure, panel, data, 3)
+        figure, _ = draw_series(data, 2.6, 3)
         figure.draw_without_rendering()
         return figure
 
@@ -441,8 +439,8 @@ def test_many_records_of_one_method_are_named_in_linear_time(
         asked.append(value)
         return str(value)
 
-    monkeypatch.setattr(variants, "canonical", counted)
-    variants.labels(
+    monkeypatch.setattr(method_variants, "canonical", counted)
+    method_variants.labels(
         [record("dm", [0.4], fields={"a": 1, "b": float(number)}).record for number in range(50)]
     )
     assert len(asked) <= 3 * 50
@@ -581,15 +579,16 @@ def test_titles_that_would_be_the_same_stay_whole() -> None:
         {"lr": "1", "init": "random"},
         {"init": "random"},
     ]
-    assert in_short(variants) == (variants, {})
-    assert in_short(variants[:2]) == ([{}, {"init": "noise"}], {"lr": "1"})
+    assert shortened(variants) == (variants, {})
+    assert shortened(variants[:2]) == ([{}, {"init": "noise"}], {"lr": "1"})
 
 
 def test_a_setting_too_long_for_a_line_is_broken_behind_its_name(tmp_path: Path) -> None:
     for number in range(28):
         Image.new("RGB", (34, 34), (number, 0, 0)).save(tmp_path / f"{number}.png")
     shown = [
-        Shown("DataDAM (components=attention)", tmp_path / f"{number}.png") for number in range(28)
+        Picture("DataDAM (components=attention)", tmp_path / f"{number}.png")
+        for number in range(28)
     ]
     drawing = pictures_drawing("many", "", shown, tmp_path)
     assert drawing is not None
@@ -608,7 +607,7 @@ def test_pictures_stay_large_under_long_titles_on_one_page(count: int, tmp_path:
     drawing = pictures_drawing(
         "many",
         "Many.",
-        [Shown(f"{number} {words}", tmp_path / f"{number}.png") for number in range(count)],
+        [Picture(f"{number} {words}", tmp_path / f"{number}.png") for number in range(count)],
         tmp_path,
     )
     assert drawing is not None

@@ -14,11 +14,10 @@ from PIL import Image
 
 from dcbench.records import RecordsFound, StoredRecord, find_records, write_record
 from dcbench.report.page import to_html, write_page
-from dcbench.report.page.album import Album
 from dcbench.report.page.curves import curve, thinned
+from dcbench.report.page.images import PageImages
 from dcbench.report.page.markup import element, text
-from dcbench.report.page.scales import scale_for
-from dcbench.report.page.strips import strip, strip_scale
+from dcbench.report.page.strip_plots import strip, strip_scale
 from tests.fixed_records import EXAMPLE, HOSTILE, SETS, fixed, record, sets
 
 ROOT = Path(__file__).parents[2]
@@ -138,7 +137,7 @@ def test_pictures_and_curves_stand_beside_their_set_and_each_picture_once(tmp_pa
 def test_a_page_that_is_full_says_where_the_picture_is(tmp_path: Path) -> None:
     (first, *_) = stored(tmp_path, sets("dm", SETS["dm"]))
     Image.new("RGB", (34, 34)).save(tmp_path / "set0" / "images.png")
-    said = str(Album(tmp_path, most_bytes=10).show(first.path, "DM"))
+    said = str(PageImages(tmp_path, most_bytes=10).show(first.path, "DM"))
     assert "it is in set0/images.png" in said
     assert "<img" not in said
 
@@ -261,7 +260,7 @@ def test_markup_escapes_all_but_markup() -> None:
     "accuracies", [[0.5], [0.0, 1.0], [0.101, 0.1012], [0.17, 0.46], [0.0], [1.0]]
 )
 def test_a_scale_holds_every_accuracy_between_round_ends(accuracies: list[float]) -> None:
-    scale = scale_for(accuracies, 260, 12)
+    scale = strip_scale(accuracies)
     assert all(scale.low - 1e-9 <= accuracy <= scale.high + 1e-9 for accuracy in accuracies)
     assert 2 <= len(scale.ticks) <= 6
     assert scale.place(scale.low) == 12

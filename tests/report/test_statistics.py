@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from dcbench.report.statistics.sets import compare, holm, ranks, summarise, summarise_sets
+from dcbench.report.statistics.accuracies import compare, holm, ranks, summarise, summarise_sets
 from dcbench.system.errors import OutOfRangeError
 
 counts = st.integers(0, 10_000)  # correct answers on a test set of ten thousand

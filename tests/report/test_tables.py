@@ -32,7 +32,7 @@ from dcbench.report import (
     to_markdown,
     write_tables,
 )
-from dcbench.report.selection.variants import LAYOUTS as NAMES_OF_LAYOUTS
+from dcbench.report.selection.method_variants import LAYOUTS as NAMES_OF_LAYOUTS
 from dcbench.report.tables.escapes import latex, markdown
 from dcbench.studies.declarations import STUDIES
 from dcbench.studies.published import PUBLISHED

@@ -15,9 +15,9 @@ from dcbench.cli import main
 from dcbench.records import StoredRecord, find_records
 from dcbench.report import build_tables, summary_rows, to_markdown
 from dcbench.report.figures.ablations import ablation_drawings
-from dcbench.report.figures.conditions import condition_drawings
+from dcbench.report.figures.evaluation_conditions import condition_drawings
 from dcbench.report.figures.traces import trace_drawings
-from dcbench.report.statistics.sets import compare, summarise_sets
+from dcbench.report.statistics.accuracies import compare, summarise_sets
 from dcbench.report.tables.searches import search_tables
 
 ROOT = Path(__file__).parents[2]

@@ -3,6 +3,6 @@ it.
 """
 
 from dcbench.report.figures.collection import draw_figures, draw_plots, write_figures
-from dcbench.report.figures.drawing import Drawing
+from dcbench.report.figures.plotting import Drawing
 
 __all__ = ["Drawing", "draw_figures", "draw_plots", "write_figures"]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from dcbench.records import RecordsFound
 from dcbench.report.figures.ablations import ablation_drawings
-from dcbench.report.figures.conditions import condition_drawings
-from dcbench.report.figures.drawing import Drawing
 from dcbench.report.figures.embeddings import embedding_drawings
+from dcbench.report.figures.evaluation_conditions import condition_drawings
 from dcbench.report.figures.pictures import grid_drawings
-from dcbench.report.figures.searches import search_drawings
+from dcbench.report.figures.plotting import Drawing
+from dcbench.report.figures.search_scatter import search_drawings
 from dcbench.report.figures.storage import storage_drawings
 from dcbench.report.figures.traces import trace_drawings
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dcbench.records import EmbeddingRecord, StoredEmbedding
-from dcbench.report.figures.drawing import COLUMN_INCHES, PAGE_INCHES, Drawing, panels
-from dcbench.report.formatting import canonical, named, one_line, percent, title
-from dcbench.report.selection.frames import frame
-from dcbench.report.selection.variants import labels, numbered
+from dcbench.report.figures.plotting import COLUMN_INCHES, PAGE_INCHES, Drawing, panels
+from dcbench.report.formatting import canonical, named, one_line, percent, short_hash, title
+from dcbench.report.grouping import grouped
+from dcbench.report.selection.dataframes import frame
+from dcbench.report.selection.method_variants import labels, numbered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,80 +19,59 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("series", "x", "y", "class", "synthetic")
 _IN_ROW = 3
+_MOST_IN_LEGEND = 12
 
 
 def embedding_drawings(embeddings: Iterable[StoredEmbedding]) -> list[Drawing]:
-    """For each data set, budget and network a panel for each set."""
-    groups: dict[str, list[EmbeddingRecord]] = defaultdict(list)
-    for record in (stored.record for stored in embeddings):
-        network = [record.network, record.network_seed, record.protocol]
-        groups[
-            canonical(
-                [record.dataset, record.dataset_revision, record.ipc, network, record.settings]
-            )
-        ].append(record)
-    drawn = []
-    for key, members in sorted(groups.items()):
-        drawn += [
-            _drawing(key, members[place : place + _IN_ROW])
-            for place in range(0, len(members), _IN_ROW)
-        ]
-    return drawn
-
-
-def embedding_data(records: Sequence[EmbeddingRecord]) -> pd.DataFrame:
-    """One row for each image."""
-    rows = [
-        {
-            "series": label,
-            "x": point.x,
-            "y": point.y,
-            "class": record.class_names[point.label],
-            "synthetic": point.synthetic,
-        }
-        for record, label in zip(records, _labels(records), strict=True)
-        for point in record.points
+    """For each data set, budget and network a panel for each set, at most three in a figure."""
+    groups = grouped((stored.record for stored in embeddings), _shared)
+    return [
+        _drawing(key, members[place : place + _IN_ROW])
+        for key, members in sorted(groups.items())
+        for place in range(0, len(members), _IN_ROW)
     ]
-    return frame(rows, _COLUMNS)
+
+
+def _shared(record: EmbeddingRecord) -> str:
+    network = [record.network, record.network_seed, record.protocol]
+    data = [record.dataset, record.dataset_revision, record.ipc]
+    return canonical([*data, network, record.settings])
 
 
 def _labels(records: Sequence[EmbeddingRecord]) -> list[str]:
-    """Sets that were made alike are told apart by their seeds, or else by numbers."""
+    """Sets that were made alike are distinguished by their seeds, or else by numbers."""
     found = labels(records)
-    return numbered(
-        [
-            f"{label}, seed {record.seed}" if found.count(label) > 1 else label
-            for label, record in zip(found, records, strict=True)
-        ]
-    )
+    with_seeds = [
+        f"{label}, seed {record.seed}" if found.count(label) > 1 else label
+        for label, record in zip(found, records, strict=True)
+    ]
+    return numbered(with_seeds)
 
 
 def _drawing(key: str, records: Sequence[EmbeddingRecord]) -> Drawing:
-    data, record = embedding_data(records), records[0]
-    divergences = ", ".join(
-        f"{label} {own.kl_divergence:.2f}"
-        for label, own in zip(_labels(records), records, strict=True)
-    )
+    record, labelled = records[0], list(zip(_labels(records), records, strict=True))
+    rows = [
+        (label, point.x, point.y, own.class_names[point.label], point.synthetic)
+        for label, own in labelled
+        for point in own.points
+    ]
+    data = frame([dict(zip(_COLUMNS, row, strict=True)) for row in rows], _COLUMNS)
+    divergences = ", ".join(f"{label} {own.kl_divergence:.2f}" for label, own in labelled)
     settings = ", ".join(
         f"{one_line(name).replace('_', ' ')} {canonical(value)}"
         for name, value in sorted(record.settings.items())
     )
-    budget = "" if record.ipc is None else f" at IPC {record.ipc}"
+    budget, ipc = (f" at IPC {record.ipc}", f"ipc{record.ipc}") if record.ipc else ("", "")
     caption = (
-        f"t-SNE of real images (dots) and synthetic ones (rings with a cross) of {title(record.dataset)}{budget}, by their last features in"
-        f" a {title(record.network)} trained on the real data (test accuracy {percent(record.network_accuracy)} %); {settings}."
+        "t-SNE of real images (dots) and synthetic ones (rings with a cross) of"
+        f" {title(record.dataset)}{budget}, by their last features in a {title(record.network)}"
+        " trained on the real data"
+        f" (test accuracy {percent(record.network_accuracy)} %); {settings}."
         f" KL divergence: {divergences}. Places of different panels cannot be compared."
     )
-    checksum = hashlib.sha256(
-        canonical([key, *(list(map(str, own.identity)) for own in records)]).encode()
-    ).hexdigest()[:8]
-    name = named(
-        "embedding",
-        record.dataset,
-        f"ipc{record.ipc}" if record.ipc else "",
-        record.network,
-        checksum,
-    )
+    identities = [list(map(str, own.identity)) for own in records]
+    checksum = short_hash(canonical([key, *identities]))
+    name = named("embedding", record.dataset, ipc, record.network, checksum)
     return Drawing(name, caption, data, lambda: _draw(data))
 
 
@@ -106,40 +84,28 @@ def _draw(data: pd.DataFrame) -> Figure:
         panel.set_xticks([])
         panel.set_yticks([])
     handles, names = axes[0].get_legend_handles_labels()
-    if len(names) <= 12:
+    if len(names) <= _MOST_IN_LEGEND:
         figure.legend(handles, names, loc="outside lower center", ncols=6, markerscale=3)
     return figure
 
 
 def _scatter(panel: Axes, points: pd.DataFrame, classes: Sequence[str]) -> None:
-    """Colours tell classes apart, shapes what is synthetic; axes of different panels have scales of
-    their own.
-    """
+    """Colours distinguish classes, shapes distinguish synthetic images from real ones."""
     import seaborn as sns
 
-    colours = sns.color_palette("husl", len(classes))
-    for colour, name in zip(colours, classes, strict=True):
+    dot: dict[str, Any] = {"s": 3, "alpha": 0.5, "linewidths": 0, "rasterized": True}
+    ring: dict[str, Any] = {"s": 34, "edgecolors": "black", "linewidths": 0.9, "zorder": 3}
+    cross: dict[str, Any] = {
+        "s": 14,
+        "color": "black",
+        "marker": "x",
+        "linewidths": 0.7,
+        "zorder": 4,
+    }
+    for colour, name in zip(sns.color_palette("husl", len(classes)), classes, strict=True):
         own = points[points["class"] == name]
-        real, made = own[~own["synthetic"].astype(bool)], own[own["synthetic"].astype(bool)]
-        panel.scatter(
-            real["x"],
-            real["y"],
-            s=3,
-            color=colour,
-            alpha=0.5,
-            linewidths=0,
-            label=one_line(name),
-            rasterized=True,
-        )
-        panel.scatter(
-            made["x"],
-            made["y"],
-            s=34,
-            facecolors=[colour],
-            edgecolors="black",
-            linewidths=0.9,
-            zorder=3,
-        )
-        panel.scatter(
-            made["x"], made["y"], s=14, color="black", marker="x", linewidths=0.7, zorder=4
-        )
+        synthetic = own["synthetic"].astype(bool)
+        real, made = own[~synthetic], own[synthetic]
+        panel.scatter(real["x"], real["y"], color=colour, label=one_line(name), **dot)
+        panel.scatter(made["x"], made["y"], facecolors=[colour], **ring)
+        panel.scatter(made["x"], made["y"], **cross)

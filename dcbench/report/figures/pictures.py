@@ -5,102 +5,93 @@ from __future__ import annotations
 import hashlib
 import io
 import textwrap
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcbench.records import StoredRecord
-from dcbench.report.figures.drawing import COLUMN_INCHES, PAGE_INCHES, Drawing
+from dcbench.report.figures.plotting import COLUMN_INCHES, PAGE_INCHES, Drawing
 from dcbench.report.formatting import named, title
+from dcbench.report.grouping import grouped
 from dcbench.report.selection.comparable import Entry, entries
-from dcbench.report.selection.frames import frame
+from dcbench.report.selection.dataframes import frame
+from dcbench.report.selection.method_variants import row_label, shortened
 from dcbench.report.selection.sidecar_files import PICTURE_NAME, find_beside, inside, read_png
-from dcbench.report.selection.variants import in_short, row_label
 from dcbench.studies.declarations import STUDIES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_IN_ROW, _MOST_INCHES = 4, 9.0  # at least, where there are as many; of height
-# of titles; about how wide a letter is; in a line
+_IN_ROW = 4  # at least, if there are as many
+_MOST_INCHES = 9.0  # of height
+# of titles: size, about how wide a letter is, letters in a line, lines
 _FONT_SIZE, _LETTER_INCHES, _FEWEST_LETTERS, _MOST_LINES = 7, 0.06, 16, 8
 _COLUMNS = ("title", "file", "sha256")
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A picture and what stands above it."""
+class Picture:
+    """A picture and the title above it."""
 
     title: str
     path: Path
 
 
 def grid_drawings(records: Iterable[StoredRecord], root: Path) -> list[Drawing]:
-    """For each data set and budget the images of every method that has a picture; one set of each,
-    that of the lowest seed.
+    """For each data set and budget the images of every method that has a picture: of the set with
+    the lowest seed.
     """
-    groups: dict[tuple[str, str, int | None], list[StoredRecord]] = defaultdict(list)
-    for stored in records:
-        groups[stored.record.dataset, stored.record.dataset_revision, stored.record.ipc].append(
-            stored
-        )
-    drawn = []
-    for (dataset, revision, ipc), members in sorted(
-        groups.items(), key=lambda group: (*group[0][:2], group[0][2] is None, group[0][2] or 0)
-    ):
-        # whatever judged them: the same set has the same images
-        rows = entries(members, STUDIES["table3"].methods)
-        titles, usual = _titles(rows)
-        budget = "without a budget" if ipc is None else f"at IPC {ipc}"
-        how = "a class in each row, in pixel space, whitening undone; the lowest seed of each method; the same picture once"
-        name = named("images", dataset, f"ipc{ipc}" if ipc else "whole", revision[:8])
-        found = [
-            (each, _first_picture(entry.records, root))
-            for each, entry in zip(titles, rows, strict=True)
-        ]
-        shown = [Shown(each, path) for each, path in found if path is not None]
-        drawing = pictures_drawing(
-            name, f"Images on {title(dataset)} {budget}: {how}.{usual}", shown, root
-        )
-        drawn += [drawing] if drawing is not None else []
-    return drawn
-
-
-def _titles(rows: Sequence[Entry]) -> tuple[list[str], str]:
-    """What stands above each row's picture, without what most rows of its method share; and that,
-    for the caption.
-    """
-    places: dict[tuple[str, bool], list[int]] = defaultdict(list)
-    for place, entry in enumerate(rows):
-        places[entry.method, entry.foreign].append(place)
-    titles, shared = [""] * len(rows), ""
-    for (method, foreign), own in places.items():
-        short, usual = in_short([rows[place].variant for place in own])
-        for place, variant in zip(own, short, strict=True):
-            titles[place] = row_label(method, foreign, variant)
-        shared += f" {row_label(method, foreign, usual)} unless said otherwise." if usual else ""
-    return titles, shared
-
-
-def _first_picture(records: Sequence[StoredRecord], root: Path) -> Path | None:
-    by_seed = sorted(records, key=lambda stored: (stored.record.seed or 0, str(stored.path)))
-    return next(
-        (
-            path
-            for stored in by_seed
-            if (path := find_beside(stored.path, PICTURE_NAME, root)) is not None
-        ),
-        None,
+    groups = grouped(
+        records,
+        lambda stored: (stored.record.dataset, stored.record.dataset_revision, stored.record.ipc),
     )
+    in_order = sorted(
+        groups.items(), key=lambda group: (*group[0][:2], group[0][2] is None, group[0][2] or 0)
+    )
+    drawn = [_grid_drawing(*key, members, root) for key, members in in_order]
+    return [drawing for drawing in drawn if drawing is not None]
 
 
-def pictures_drawing(name: str, caption: str, shown: Sequence[Shown], root: Path) -> Drawing | None:
-    """The pictures that can be read, in rows; nothing if there are none. The same picture stands
-    once, below all its titles.
+def _grid_drawing(
+    dataset: str, revision: str, ipc: int | None, records: Sequence[StoredRecord], root: Path
+) -> Drawing | None:
+    shown, shared = [], ""
+    # in one row whatever the protocol: the same set has the same images
+    rows = entries(records, STUDIES["table3"].methods)
+    for (method, foreign), of_the_method in groupby(rows, lambda row: (row.method, row.foreign)):
+        own = list(of_the_method)
+        short, usual = shortened([entry.variant for entry in own])
+        shown += [
+            Picture(row_label(method, foreign, variant), path)
+            for entry, variant in zip(own, short, strict=True)
+            if (path := _first_picture(entry, root)) is not None
+        ]
+        shared += f" {row_label(method, foreign, usual)} unless said otherwise." if usual else ""
+    budget = "without a budget" if ipc is None else f"at IPC {ipc}"
+    caption = (
+        f"Images on {title(dataset)} {budget}: a class in each row, in pixel space, whitening"
+        f" undone; the lowest seed of each method; the same picture once.{shared}"
+    )
+    name = named("images", dataset, f"ipc{ipc}" if ipc else "whole", revision[:8])
+    return pictures_drawing(name, caption, shown, root)
 
-    The data are every picture's title, its file's name and checksum.
+
+def _first_picture(entry: Entry, root: Path) -> Path | None:
+    """The picture of the lowest seed that has one."""
+    by_seed = sorted(entry.records, key=lambda stored: (stored.record.seed or 0, str(stored.path)))
+    found = (find_beside(stored.path, PICTURE_NAME, root) for stored in by_seed)
+    return next((path for path in found if path is not None), None)
+
+
+def pictures_drawing(
+    name: str, caption: str, shown: Sequence[Picture], root: Path
+) -> Drawing | None:
+    """The pictures below ``root`` that can be read, in rows; None if there are none. Equal pictures
+    stand once, below all their titles.
+
+    The data are every picture's title, file name and checksum.
     """
     read = [
         (each, content)
@@ -109,29 +100,25 @@ def pictures_drawing(name: str, caption: str, shown: Sequence[Shown], root: Path
     ]
     if not read:
         return None
-    titles: dict[bytes, list[str]] = defaultdict(list)
-    for each, content in read:
-        titles[content].append(each.title)
+    titles = {
+        content: ", ".join(each.title for each, _ in own)
+        for content, own in grouped(read, lambda pair: pair[1]).items()
+    }
     rows = [
         (each.title, str(each.path.relative_to(root)), hashlib.sha256(content).hexdigest())
         for each, content in read
     ]
     data = frame([dict(zip(_COLUMNS, row, strict=True)) for row in rows], _COLUMNS)
-    return Drawing(
-        name,
-        caption,
-        data,
-        lambda: _draw([(", ".join(own), content) for content, own in titles.items()]),
-    )
+    return Drawing(name, caption, data, lambda: _draw(list(titles.values()), list(titles)))
 
 
-def _draw(pictures: Sequence[tuple[str, bytes]]) -> Figure:
+def _draw(titles: Sequence[str], contents: Sequence[bytes]) -> Figure:
     from matplotlib.figure import Figure
     from PIL import Image
 
-    images = [Image.open(io.BytesIO(content)).convert("RGB") for _, content in pictures]
+    images = [Image.open(io.BytesIO(content)).convert("RGB") for content in contents]
     tall = min(3.0, max(image.height / image.width for image in images))
-    laid = _arranged([words for words, _ in pictures], tall)
+    laid = _arranged(titles, tall)
     figure = Figure(figsize=(_width(laid.columns), laid.height), layout="constrained")
     panels = figure.subplots(laid.rows, laid.columns, squeeze=False).flat
     for panel, words, image in zip(panels, laid.titles, images, strict=False):
@@ -144,7 +131,7 @@ def _draw(pictures: Sequence[tuple[str, bytes]]) -> Figure:
 
 @dataclass(frozen=True)
 class _Arrangement:
-    """Pictures in rows on one page, lengths in inches."""
+    """Pictures in rows on one page; lengths in inches."""
 
     columns: int
     rows: int
@@ -154,9 +141,7 @@ class _Arrangement:
 
 
 def _arranged(words: Sequence[str], tall: float) -> _Arrangement:
-    """As many in a row as make the pictures largest, as few as do; ``tall``: a picture's height by
-    its width.
-    """
+    """The fewest columns that make the pictures largest; ``tall`` is a picture's height by its width."""
     fewest = min(len(words), _IN_ROW if tall <= 2 else 3 * _IN_ROW)
     # more would tear the titles' words
     most = min(len(words), int(PAGE_INCHES / (_FEWEST_LETTERS * _LETTER_INCHES)))
@@ -173,9 +158,8 @@ def _in_columns(columns: int, words: Sequence[str], tall: float) -> _Arrangement
     above = 0.13 + 0.12 * lines
     room = _MOST_INCHES / rows - above  # for a picture's height
     side = _width(columns) / columns
-    return _Arrangement(
-        columns, rows, titles, min(side, room / tall), rows * (above + min(tall * side, room))
-    )
+    height = rows * (above + min(tall * side, room))
+    return _Arrangement(columns, rows, titles, min(side, room / tall), height)
 
 
 def _in_lines(words: str, letters: int) -> str:
@@ -183,11 +167,8 @@ def _in_lines(words: str, letters: int) -> str:
     broken = " ".join(
         word if len(word) <= letters else word.replace("=", "=\0 ") for word in words.split(" ")
     )
-    return (
-        textwrap.fill(broken, letters, max_lines=_MOST_LINES, placeholder="...")
-        .replace("\0 ", "")
-        .replace("\0", "")
-    )
+    lines = textwrap.fill(broken, letters, max_lines=_MOST_LINES, placeholder="...")
+    return lines.replace("\0 ", "").replace("\0", "")
 
 
 def _width(columns: int) -> float:

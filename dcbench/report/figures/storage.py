@@ -1,8 +1,7 @@
-"""What a set takes to store, and the accuracy that it buys."""
+"""Accuracy against the storage of the set."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -10,12 +9,26 @@ import numpy as np
 
 from dcbench.datasets import DATASETS
 from dcbench.records import EvaluationRecord, StoredRecord
-from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_series, figures_of
-from dcbench.report.figures.drawing import Drawing, panels
-from dcbench.report.formatting import accuracy_words, named, one_line, protocol_words, size, title
-from dcbench.report.selection.comparable import Board, boards
-from dcbench.report.selection.frames import frame
-from dcbench.report.selection.variants import by_set, numbered
+from dcbench.report.figures.plotting import (
+    FIGURES,
+    INTERVALS,
+    Drawing,
+    accuracy_figures,
+    draw_series,
+)
+from dcbench.report.formatting import (
+    accuracy_words,
+    budget_label,
+    named,
+    protocol_clause,
+    protocol_name,
+    size,
+    title,
+)
+from dcbench.report.grouping import grouped
+from dcbench.report.selection.comparable import ComparableGroup, comparable_groups
+from dcbench.report.selection.dataframes import budgets, frame
+from dcbench.report.selection.method_variants import numbered
 from dcbench.studies.declarations import STUDIES
 
 if TYPE_CHECKING:
@@ -29,83 +42,60 @@ _COLUMNS = ("series", "ipc", "x", *FIGURES)
 
 
 def stored_bytes(record: EvaluationRecord) -> int | None:
-    """Images as the artifact holds them, with a class for each: records do not say which sets have
-    soft labels.
-
-    Nothing for data whose size is not declared here.
+    """The bytes of the images as the artifact holds them, with a class for each (records do not say
+    which sets have soft labels). None for data whose shape is not in the catalogue.
     """
     known = DATASETS.get(record.dataset)
     if known is None:
         return None
-    values = int(np.prod(known.shape))
-    return record.budget_images * (
-        values * (_REAL_VALUE if record.ipc is None else _VALUE) + _LABEL
-    )
+    value = _REAL_VALUE if record.ipc is None else _VALUE
+    return record.budget_images * (int(np.prod(known.shape)) * value + _LABEL)
 
 
 def storage_drawings(records: Iterable[StoredRecord]) -> list[Drawing]:
-    """For each group that may be compared and has a method of several budgets: accuracy against the
-    bytes that the set takes.
-    """
-    return [
-        drawing
-        for board in boards(records, STUDIES["table3"].methods)
-        if (drawing := _drawing(board)) is not None
-    ]
+    """A figure for each comparable group in which a method has several sizes."""
+    groups = comparable_groups(records, STUDIES["table3"].methods)
+    return [drawing for group in groups if (drawing := _drawing(group)) is not None]
 
 
-def _drawing(board: Board) -> Drawing | None:
-    data = _data(board)
+def _drawing(group: ComparableGroup) -> Drawing | None:
+    data = _data(group)
     if data.empty or data.groupby("series")["x"].nunique().max() < _FEWEST_SIZES:
         return None
-    conditions = protocol_words(board.protocol, board.network, board.augment)
+    protocol = group.protocol
     caption = (
-        f"{accuracy_words(board.protocol).capitalize()} against the storage of the set"
-        " (images as float32 and a class for each as int64; a set without a budget, one byte for a value)"
-        f" on {title(board.dataset)}, by protocol {one_line(str(board.protocol.get('name', '')))} ({conditions}); {INTERVALS}."
+        f"{accuracy_words(protocol).capitalize()} against the storage of the set (images as float32"
+        " and a class for each as int64; a set without a budget, one byte for a value)"
+        f" on {title(group.dataset)},"
+        f" {protocol_clause(protocol, group.network, group.augment)}; {INTERVALS}."
     )
-    name = named(
-        "storage",
-        board.dataset,
-        str(board.protocol.get("name", "")),
-        board.network,
-        board.augment,
-        board.key,
-    )
-    return Drawing(name, caption, data, lambda: _draw(data))
+    parts = [group.dataset, protocol_name(protocol), group.network, group.augment, group.key]
+    return Drawing(named("storage", *parts), caption, data, lambda: _draw(data))
 
 
-def _data(board: Board) -> pd.DataFrame:
+def _data(group: ComparableGroup) -> pd.DataFrame:
     rows = []
-    for entry, name in zip(
-        board.entries, numbered([entry.label for entry in board.entries]), strict=True
-    ):
-        sizes: dict[tuple[int | None, int], list[EvaluationRecord]] = defaultdict(list)
-        for record in (each.record for each in entry.records):
-            stored = stored_bytes(record)
-            if stored is not None:
-                sizes[record.ipc, stored].append(record)
-        in_order = sorted(sizes.items(), key=lambda size: size[0][1])
+    names = numbered([entry.label for entry in group.entries])
+    for entry, name in zip(group.entries, names, strict=True):
+        own = [stored.record for stored in entry.records]
+        sizes = grouped(own, lambda record: (stored_bytes(record), record.ipc))
         rows += [
-            {"series": name, "ipc": ipc, "x": stored, **figures_of(by_set(own))}
-            for (ipc, stored), own in in_order
+            {"series": name, "ipc": ipc, "x": stored, **accuracy_figures(records)}
+            for (stored, ipc), records in sorted(sizes.items(), key=lambda item: item[0][0] or 0)
+            if stored is not None
         ]
     return frame(rows, _COLUMNS)
 
 
 def _draw(data: pd.DataFrame) -> Figure:
-    figure, (panel,) = panels(1, 2.6)
-    draw_series(figure, panel, data, 3)
+    figure, panel = draw_series(data, 2.6, columns=3)
     panel.set_xscale("log")
-    budgets = data.drop_duplicates("x").sort_values("x")
+    places = data.drop_duplicates("x").sort_values("x")
     names = [
-        "no budget" if ipc is None else f"IPC {ipc}"
-        for ipc in budgets["ipc"].astype(object).where(budgets["ipc"].notna(), None)
+        f"{size(float(x))}\n{budget_label(ipc)}"
+        for x, ipc in zip(places["x"], budgets(places), strict=True)
     ]
-    sizes = [
-        f"{size(float(count))}\n{name}" for count, name in zip(budgets["x"], names, strict=True)
-    ]
-    panel.set_xticks(budgets["x"].astype(float), labels=sizes)
+    panel.set_xticks(places["x"].astype(float), labels=names)
     panel.minorticks_off()
     panel.set_xlabel("stored")
     return figure

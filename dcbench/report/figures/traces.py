@@ -1,28 +1,28 @@
-"""Traces: what a set was worth, and how it looked, over the steps of its distillation."""
+"""Traces: accuracy and images of a set over the steps of its distillation."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcbench.records import StoredTrace, TraceRecord
-from dcbench.report.figures.cases import FIGURES, INTERVALS, draw_series, figures_of
-from dcbench.report.figures.drawing import Drawing, panels
-from dcbench.report.figures.pictures import Shown, pictures_drawing
+from dcbench.report.figures.pictures import Picture, pictures_drawing
+from dcbench.report.figures.plotting import FIGURES, INTERVALS, Drawing, draw_series, figures_of
 from dcbench.report.formatting import (
     accuracy_words,
     canonical,
     named,
-    one_line,
-    protocol_words,
+    protocol_clause,
+    protocol_name,
+    short_hash,
     title,
 )
+from dcbench.report.grouping import grouped
 from dcbench.report.selection.comparable import compared_protocol
-from dcbench.report.selection.frames import frame
-from dcbench.report.selection.variants import labels, one_set
+from dcbench.report.selection.dataframes import frame
+from dcbench.report.selection.method_variants import labels, one_set
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,98 +33,68 @@ _MOST_PICTURES = 6
 
 
 def trace_drawings(traces: Iterable[StoredTrace], root: Path) -> list[Drawing]:
-    """For each group that may be compared the accuracy over steps; for each trace whose pictures
-    are there, the images over steps.
+    """For each comparable group the accuracy over steps; for each trace whose pictures are below
+    ``root``, the images over steps.
     """
-    groups: dict[str, list[StoredTrace]] = defaultdict(list)
-    for stored in traces:
-        groups[_shared(stored.record)].append(stored)
     drawn = []
-    for key, members in sorted(groups.items()):
+    for key, members in sorted(grouped(traces, lambda stored: _shared(stored.record)).items()):
         drawn.append(_accuracy_drawing(key, [stored.record for stored in members]))
-        drawn += [
-            drawing for stored in members if (drawing := _images_drawing(stored, root)) is not None
-        ]
+        images = [_images_drawing(stored, root) for stored in members]
+        drawn += [drawing for drawing in images if drawing is not None]
     return drawn
 
 
 def trace_data(records: Sequence[TraceRecord]) -> pd.DataFrame:
-    """One row for each method and step, over the sets that have it; of a set that several traces
-    judge there, the most networks.
+    """One row for each method and step, over the sets that have it. If several traces judge a set at
+    one step, the one with the most networks counts.
     """
     cells: dict[tuple[str, int], dict[Hashable, tuple[float, ...]]] = defaultdict(dict)
     for record, label in zip(records, labels(records), strict=True):
         for point in record.points:
             own = cells[label, point.step]
             own[one_set(record)] = max(own.get(one_set(record), ()), point.accuracies, key=len)
-    return frame(
-        [
-            {"series": label, "x": step, **figures_of(sets)}
-            for (label, step), sets in sorted(cells.items())
-        ],
-        _COLUMNS,
-    )
+    rows = [
+        {"series": label, "x": step, **figures_of(sets)}
+        for (label, step), sets in sorted(cells.items())
+    ]
+    return frame(rows, _COLUMNS)
 
 
 def _shared(record: TraceRecord) -> str:
+    data = [record.dataset, record.dataset_revision, record.ipc]
     protocol = compared_protocol(record.protocol)
-    return canonical(
-        [
-            record.dataset,
-            record.dataset_revision,
-            record.ipc,
-            protocol,
-            record.network,
-            record.augment,
-        ]
-    )
+    return canonical([*data, protocol, record.network, record.augment])
 
 
 def _accuracy_drawing(key: str, records: Sequence[TraceRecord]) -> Drawing:
     data, record = trace_data(records), records[0]
-    budget = "" if record.ipc is None else f", IPC {record.ipc}"
-    conditions = protocol_words(record.protocol, record.network, record.augment)
+    budget, ipc = (f", IPC {record.ipc}", f"ipc{record.ipc}") if record.ipc else ("", "")
     caption = (
-        f"{accuracy_words(record.protocol).capitalize()} of the set over the steps of its distillation, on"
-        f" {title(record.dataset)}{budget}, by protocol"
-        f" {one_line(str(record.protocol.get('name', '')))} ({conditions}); {INTERVALS}."
+        f"{accuracy_words(record.protocol).capitalize()} of the set over the steps of its"
+        f" distillation, on {title(record.dataset)}{budget},"
+        f" {protocol_clause(record.protocol, record.network, record.augment)}; {INTERVALS}."
     )
-    checksum = hashlib.sha256(key.encode()).hexdigest()[:8]
-    name = named(
-        "trace",
-        record.dataset,
-        f"ipc{record.ipc}" if record.ipc else "",
-        str(record.protocol.get("name", "")),
-        checksum,
-    )
+    name = named("trace", record.dataset, ipc, protocol_name(record.protocol), short_hash(key))
     return Drawing(name, caption, data, lambda: _draw(data))
 
 
 def _draw(data: pd.DataFrame) -> Figure:
-    figure, (panel,) = panels(1, 2.4)
-    draw_series(figure, panel, data, 2)
+    figure, panel = draw_series(data, 2.4, columns=2)
     panel.set_xlabel("steps of the distillation")
     return figure
 
 
 def _images_drawing(stored: StoredTrace, root: Path) -> Drawing | None:
     record = stored.record
-    chosen = _spread(len(record.points))
-    shown = [
-        Shown(f"step {record.points[place].step}", stored.path.parent / record.points[place].image)
-        for place in chosen
-    ]
-    checksum = hashlib.sha256(canonical([*map(str, record.identity)]).encode()).hexdigest()[:8]
-    name = named("images-over-steps", record.dataset, record.method, checksum)
-    return pictures_drawing(
-        name, f"The images of {record.label} over the steps of its distillation.", shown, root
-    )
+    chosen = [record.points[place] for place in _spread(len(record.points))]
+    shown = [Picture(f"step {point.step}", stored.path.parent / point.image) for point in chosen]
+    key = short_hash(canonical([*map(str, record.identity)]))
+    name = named("images-over-steps", record.dataset, record.method, key)
+    caption = f"The images of {record.label} over the steps of its distillation."
+    return pictures_drawing(name, caption, shown, root)
 
 
 def _spread(count: int) -> list[int]:
     """At most six places, the first and the last among them."""
-    if count <= _MOST_PICTURES:
-        return list(range(count))
-    return sorted(
-        {round(place * (count - 1) / (_MOST_PICTURES - 1)) for place in range(_MOST_PICTURES)}
-    )
+    shown = min(count, _MOST_PICTURES)
+    return [round(number * (count - 1) / max(1, shown - 1)) for number in range(shown)]

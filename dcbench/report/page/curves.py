@@ -15,36 +15,35 @@ _WIDE = 20.0  # a loss that falls by more than this factor is drawn on a logarit
 
 
 def curve(points: Sequence[Point], label: str) -> Markup | None:
-    """The curve of at least two finite points, or nothing. A long one is thinned: of each stretch
-    its lowest and highest stay.
+    """The curve of at least two points, or None. A long one is thinned: the lowest and highest point
+    of each stretch remain.
     """
     if len(points) < 2 or points[0][0] == points[-1][0]:
         return None
     losses = [loss for _, loss in points]
     low, high = min(losses), max(losses)
     logarithmic = low > 0 and high / low > _WIDE
-    drawn = thinned(points)
-    path = "M" + "L".join(
-        f"{_across(step, points)} {_down(loss, low, high, logarithmic)}" for step, loss in drawn
+    (first, first_loss), (last, last_loss) = points[0], points[-1]
+    places = (
+        f"{_across(step, first, last)} {_down(loss, low, high, logarithmic)}"
+        for step, loss in thinned(points)
     )
-    said = f"{label}: loss from {_short(losses[0])} at step {points[0][0]:g} to {_short(losses[-1])} at step {points[-1][0]:g}"
-    bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
+    said = (
+        f"{label}: loss from {_short(first_loss)} at step {first:g}"
+        f" to {_short(last_loss)} at step {last:g}"
+    )
+    step = "step, logarithmic loss" if logarithmic else "step"
+    bottom, right, below = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT, _HEIGHT - 7
     return element(
         "svg",
         element("title", said),
         element("path", d=f"M{_LEFT} {_TOP}V{bottom}H{right}", class_="frame"),
-        element("path", d=path, class_="line"),
+        element("path", d="M" + "L".join(places), class_="line"),
         element("text", _short(high), x=_LEFT - 5, y=_TOP + 4, class_="end"),
         element("text", _short(low), x=_LEFT - 5, y=bottom + 1, class_="end"),
-        element("text", f"{points[0][0]:g}", x=_LEFT, y=_HEIGHT - 7),
-        element(
-            "text",
-            f"step{', logarithmic loss' if logarithmic else ''}",
-            x=(_LEFT + right) / 2,
-            y=_HEIGHT - 7,
-            class_="middle",
-        ),
-        element("text", f"{points[-1][0]:g}", x=right, y=_HEIGHT - 7, class_="end"),
+        element("text", f"{first:g}", x=_LEFT, y=below),
+        element("text", step, x=(_LEFT + right) / 2, y=below, class_="middle"),
+        element("text", f"{last:g}", x=right, y=below, class_="end"),
         class_="curve",
         viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}",
         role="img",
@@ -69,22 +68,18 @@ def thinned(points: Sequence[Point]) -> list[Point]:
     return [points[place] for place in sorted(kept)]
 
 
-def _across(step: float, points: Sequence[Point]) -> float:
-    first, last = points[0][0], points[-1][0]
+def _across(step: float, first: float, last: float) -> float:
     return round(_LEFT + (step - first) / (last - first) * (_WIDTH - _LEFT - _RIGHT), 1)
 
 
 def _down(loss: float, low: float, high: float, logarithmic: bool) -> float:
-    value, least, most = (
-        (math.log(each) for each in (loss, low, high)) if logarithmic else (loss, low, high)
-    )
-    share = (value - least) / (most - least) if most > least else 0.5
+    if logarithmic:
+        loss, low, high = math.log(loss), math.log(low), math.log(high)
+    share = (loss - low) / (high - low) if high > low else 0.5
     return round(_HEIGHT - _BOTTOM - share * (_HEIGHT - _BOTTOM - _TOP), 1)
 
 
 def _short(value: float) -> str:
-    return (
-        f"{value:.3g}"
-        if 0.001 <= abs(value) < 1000 or value == 0
-        else f"{value:.1e}".replace("e+0", "e").replace("e-0", "e-")
-    )
+    if value == 0 or 0.001 <= abs(value) < 1000:
+        return f"{value:.3g}"
+    return f"{value:.1e}".replace("e+0", "e").replace("e-0", "e-")

@@ -1,4 +1,4 @@
-"""A leaderboard: what may be compared with one another, a row for each method and budget."""
+"""A leaderboard: one comparable group, a row for each method and budget."""
 
 from __future__ import annotations
 
@@ -6,19 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dcbench.records import StoredRecord
-from dcbench.report.formatting import DASH, TIMES, one_line, percent, signed, spread, title
-from dcbench.report.page.album import Album
-from dcbench.report.page.markup import Markup, element, join
-from dcbench.report.page.scales import Scale
-from dcbench.report.page.sets import set_article
-from dcbench.report.page.strips import axis, strip, strip_label, strip_scale
+from dcbench.report.formatting import (
+    DASH,
+    TIMES,
+    bounds,
+    one_line,
+    protocol_name,
+    signed,
+    spread,
+    title,
+)
+from dcbench.report.page.evaluated_sets import set_article
+from dcbench.report.page.images import PageImages
+from dcbench.report.page.markup import Markup, element, join, notes_list
+from dcbench.report.page.strip_plots import Scale, axis, strip, strip_label, strip_scale
 from dcbench.report.selection.comparable import Entry
-from dcbench.report.statistics.sets import Interval, SetsSummary, summarise
+from dcbench.report.statistics.accuracies import SetsSummary
 from dcbench.report.tables.accuracy_notes import caption, notes
-from dcbench.report.tables.layout import Layout, Line
+from dcbench.report.tables.layout import TableLayout
 from dcbench.system.wording import counted, in_words
 
-# key: head, and the direction in which it is first sorted
+# key: heading, and the direction in which the column is first sorted
 COLUMNS: Mapping[str, tuple[str, str]] = {
     "rank": ("Rank", "ascending"),
     "method": ("Method", "ascending"),
@@ -30,22 +38,18 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
     "sets": (f"Sets{TIMES}networks", "descending"),
     "time": ("Distilled in", "ascending"),
 }
-LAST = "none"  # stands for a figure that is not there; such rows come last however one sorts
+LAST = "none"  # the value of a missing figure; such rows come last in any order
 
 
 @dataclass(frozen=True)
 class _Row:
     """One method at one budget."""
 
-    layout: Layout
+    layout: TableLayout
     number: int
     ipc: int | None
     scale: Scale
-    budget_scale: Scale  # of all methods at this budget: finer than that of the whole board
-
-    @property
-    def line(self) -> Line:
-        return self.layout.lines[self.number]
+    budget_scale: Scale  # of all methods at this budget: finer than that of the leaderboard
 
     @property
     def figures(self) -> SetsSummary:
@@ -57,9 +61,8 @@ class _Row:
 
     @property
     def records(self) -> list[StoredRecord]:
-        found = [stored for stored in self.entry.records if stored.record.ipc == self.ipc]
         return sorted(
-            found,
+            self.entry.at(self.ipc),
             key=lambda stored: (
                 stored.record.seed or 0,
                 stored.record.evaluation_seed,
@@ -67,47 +70,34 @@ class _Row:
             ),
         )
 
-    @property
-    def networks(self) -> list[tuple[float, ...]]:
-        """The accuracies of each set."""
-        return list(self.entry.sets(self.ipc).values())
 
-
-def leaderboard(layout: Layout, album: Album) -> Markup:
-    """The section of one board: its conditions, its rows, what is said below it."""
-    board = layout.board
-    scale = _scale(board.records)
-    budgets = {
-        ipc: _scale([stored for stored in board.records if stored.record.ipc == ipc])
-        for ipc in board.ipcs
-    }
-    rows = [
-        _Row(layout, number, ipc, scale, own)
-        for ipc, own in budgets.items()
-        for number in _by_mean(layout, ipc)
-    ]
-    name = one_line(
-        f"{title(board.dataset)}, protocol {board.protocol.get('name', 'without a name')}"
-    )
+def leaderboard(layout: TableLayout, images: PageImages) -> Markup:
+    """The section of one comparable group: its conditions, its rows, the notes below."""
+    group = layout.group
+    scale = _scale(group.records)
+    rows = []
+    for ipc in group.ipcs:
+        own = _scale([stored for stored in group.records if stored.record.ipc == ipc])
+        numbers = [number for number, each in layout.measured if each == ipc]
+        numbers.sort(key=lambda number: (-layout.measured[number, ipc].mean, number))
+        rows += [_Row(layout, number, ipc, scale, own) for number in numbers]
+    protocol = protocol_name(group.protocol, "without a name")
+    name = one_line(f"{title(group.dataset)}, protocol {protocol}")
     conditions = [
-        title(board.network),
-        f"augmentation {title(board.augment)}",
-        str(board.protocol.get("precision", "")),
+        title(group.network),
+        f"augmentation {title(group.augment)}",
+        str(group.protocol.get("precision", "")),
     ]
     said = element("small", ", ".join(filter(None, map(one_line, conditions))))
+    summary = element("summary", "What was measured, and by which protocol")
     return element(
         "section",
-        element("h2", name, " ", said, id=f"board-{board.key}"),
-        element(
-            "details",
-            element("summary", "What was measured, and by which protocol"),
-            element("p", caption(layout)),
-            class_="protocol",
-        ),
-        _table(rows, scale, name, album),
-        element("ul", *(element("li", note) for note in notes(layout)), class_="notes"),
+        element("h2", name, " ", said, id=f"board-{group.key}"),
+        element("details", summary, element("p", caption(layout)), class_="protocol"),
+        _table(rows, scale, name, images),
+        notes_list(notes(layout)),
         class_="board",
-        aria_labelledby=f"board-{board.key}",
+        aria_labelledby=f"board-{group.key}",
     )
 
 
@@ -115,122 +105,78 @@ def _scale(records: Sequence[StoredRecord]) -> Scale:
     return strip_scale(accuracy for stored in records for accuracy in stored.record.accuracies)
 
 
-def _by_mean(layout: Layout, ipc: int | None) -> list[int]:
-    rows = [number for number in range(len(layout.lines)) if (number, ipc) in layout.measured]
-    return sorted(rows, key=lambda number: -layout.measured[number, ipc].mean)
-
-
-def _table(rows: Sequence[_Row], scale: Scale, name: str, album: Album) -> Markup:
-    heads = [_head(key, scale) for key in COLUMNS]
-    bodies = [_body(row, album) for row in rows]
-    caption_of = element("caption", f"{name}: a row for each method and budget", class_="unseen")
-    return element(
-        "table", caption_of, element("thead", element("tr", *heads)), *bodies, class_="board-table"
-    )
+def _table(rows: Sequence[_Row], scale: Scale, name: str, images: PageImages) -> Markup:
+    head = element("tr", *(_head(key, scale) for key in COLUMNS))
+    bodies = [_body(row, images) for row in rows]
+    unseen = element("caption", f"{name}: a row for each method and budget", class_="unseen")
+    return element("table", unseen, element("thead", head), *bodies, class_="board-table")
 
 
 def _head(key: str, scale: Scale) -> Markup:
     text, direction = COLUMNS[key]
-    inner = (
-        element("button", text, type="button", data_key=key, data_first=direction)
-        if direction
-        else join(text, " (%)", axis(scale))
-    )
-    return element("th", inner, scope="col", class_=key, aria_sort="none" if direction else None)
+    if not direction:
+        return element("th", join(text, " (%)", axis(scale)), scope="col", class_=key)
+    button = element("button", text, type="button", data_key=key, data_first=direction)
+    return element("th", button, scope="col", class_=key, aria_sort="none")
 
 
-def _body(row: _Row, album: Album) -> Markup:
-    figures, ipc = row.figures, row.ipc
-    printed, difference = row.layout.value(row.line, ipc), row.layout.difference(row.number, ipc)
-    rank = row.layout.ranks.get((row.number, ipc))
-    seconds = _seconds(row.records)
-    best = "strong" if rank == 1 else "span"
-    accuracy = element(
-        best, spread(figures.mean, figures.std_networks if figures.sets == 1 else figures.std_sets)
-    )
-    words = strip_label(row.networks, figures.mean, _interval(row))
-    cells = [
-        _cell("rank", DASH if rank is None else str(rank), rank),
-        element(
-            "th", row.entry.label, scope="row", class_="method", data_value=row.entry.label.lower()
-        ),
-        _cell("ipc", "none" if ipc is None else str(ipc), ipc),
-        _cell("accuracy", join(accuracy, _bounds(figures.shown_ci95_sets)), figures.mean),
-        _cell(
-            "networks", strip(row.networks, figures.mean, _interval(row), row.scale, words), None
-        ),
-        _cell(
-            "published",
-            DASH if printed is None else spread(printed.mean, printed.std),
-            printed and printed.mean,
-        ),
-        _cell(
-            "difference",
-            DASH if difference is None else _difference(*difference),
-            difference and difference[0],
-        ),
-        _cell("sets", f"{figures.sets}{TIMES}{_sizes(row)}", figures.sets),
-        _cell("time", DASH if seconds is None else in_words(seconds), seconds),
-    ]
-    articles = [set_article(stored, row.budget_scale, album) for stored in row.records]
+def _body(row: _Row, images: PageImages) -> Markup:
+    ipc, label = row.ipc, row.entry.label
+    budget = "none" if ipc is None else str(ipc)
+    name = element("th", label, scope="row", class_="method", data_value=label.lower())
+    rank, *others = _cells(row)
     summary = element("summary", f"{_told(row.records)} in detail")
-    more = element(
-        "td",
-        element("details", summary, element("div", *articles, class_="articles")),
-        colspan=len(COLUMNS),
-    )
-    rows = element("tr", *cells, class_="figures"), element("tr", more, class_="more")
+    articles = [set_article(stored, row.budget_scale, images) for stored in row.records]
+    details = element("details", summary, element("div", *articles, class_="articles"))
+    more = element("td", details, colspan=len(COLUMNS))
     return element(
         "tbody",
-        *rows,
-        data_ipc="none" if ipc is None else ipc,
-        data_dataset=row.layout.board.dataset,
+        element("tr", rank, name, _cell("ipc", budget, ipc), *others, class_="figures"),
+        element("tr", more, class_="more"),
+        data_ipc=budget,
+        data_dataset=row.layout.group.dataset,
     )
 
 
-def _interval(row: _Row) -> Interval | None:
-    """Over sets; of one set, over its networks."""
-    return (
-        row.figures.shown_ci95_sets
-        if row.figures.sets > 1
-        else summarise(row.networks[0]).shown_ci95
-    )
+def _cells(row: _Row) -> list[Markup]:
+    """The cells of the row's figures, in the order of the columns."""
+    layout, place, figures = row.layout, (row.number, row.ipc), row.figures
+    rank, seconds = layout.ranks.get(place), _seconds(row.records)
+    accuracy = element("strong" if rank == 1 else "span", spread(figures.mean, figures.shown_std))
+    sets, interval = list(row.entry.sets(row.ipc).values()), figures.shown_ci95
+    words = strip_label(sets, figures.mean, interval)
+    printed = layout.value(*place)
+    published = spread(printed.mean, printed.std) if printed else DASH
+    value, reach = layout.difference(*place) or (None, None)
+    difference = DASH if value is None else join(signed(value), _small(bounds(reach, signed)))
+    fewest, most = figures.fewest_networks, figures.most_networks
+    networks = str(fewest) if fewest == most else f"{fewest}{DASH}{most}"
+    shown = join(accuracy, _small(bounds(figures.shown_ci95_sets)))
+    return [
+        _cell("rank", DASH if rank is None else str(rank), rank),
+        _cell("accuracy", shown, figures.mean),
+        _cell("networks", strip(sets, figures.mean, interval, row.scale, words), None),
+        _cell("published", published, printed and printed.mean),
+        _cell("difference", difference, value),
+        _cell("sets", f"{figures.sets}{TIMES}{networks}", figures.sets),
+        _cell("time", DASH if seconds is None else in_words(seconds), seconds),
+    ]
 
 
 def _cell(key: str, shown: object, value: object) -> Markup:
-    """A cell with its column's name, which stands before it on a narrow screen, and what it is
-    sorted by.
+    """A cell with its column's heading, which is shown on narrow screens, and the value by which it
+    is sorted.
     """
-    head = COLUMNS[key][0]
-    return element(
-        "td", shown, class_=key, data_head=head, data_value=LAST if value is None else value
-    )
+    kept = LAST if value is None else value
+    return element("td", shown, class_=key, data_head=COLUMNS[key][0], data_value=kept)
 
 
-def _difference(value: float, interval: Interval | None) -> Markup:
-    return join(
-        signed(value),
-        None
-        if interval is None
-        else element("small", f"[{signed(interval[0])}, {signed(interval[1])}]"),
-    )
-
-
-def _bounds(interval: Interval | None) -> Markup | None:
-    return (
-        None
-        if interval is None
-        else element("small", f"[{percent(interval[0])}, {percent(interval[1])}]")
-    )
-
-
-def _sizes(row: _Row) -> str:
-    fewest, most = row.layout.networks[row.number, row.ipc]
-    return str(fewest) if fewest == most else f"{fewest}{DASH}{most}"
+def _small(words: str) -> Markup | None:
+    return element("small", words) if words else None
 
 
 def _seconds(records: Sequence[StoredRecord]) -> float | None:
-    """The mean over the sets whose making was seen."""
+    """The mean time of distillation over the sets whose distillation was recorded."""
     made = [(stored.record.artifact_sha256, stored.record.distillation) for stored in records]
     seconds = {sha256: known.distill_seconds for sha256, known in made if known is not None}
     return sum(seconds.values()) / len(seconds) if seconds else None

@@ -1,4 +1,4 @@
-"""HTML and SVG from parts: whatever is not markup already is escaped, so that no name from a file
+"""Builds HTML and SVG. Whatever is not markup already is escaped, so that no name from a file
 becomes a tag.
 """
 
@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import html
 import unicodedata
+from collections.abc import Iterable
 
 
 class Markup(str):
@@ -38,16 +39,18 @@ def element(kind: str, /, *children: object, **attributes: object) -> Markup:
     """One element. ``class_`` is class, ``aria_label`` is aria-label; an attribute that is None or
     False is left out.
     """
-    words = [
-        kind,
-        *(
-            _attribute(key, value)
-            for key, value in attributes.items()
-            if value is not None and value is not False
-        ),
+    written = [
+        _attribute(key, value)
+        for key, value in attributes.items()
+        if value is not None and value is not False
     ]
-    opened = f"<{' '.join(words)}>"
+    opened = f"<{' '.join([kind, *written])}>"
     return Markup(opened if kind in _VOID else f"{opened}{join(*children)}</{kind}>")
+
+
+def notes_list(notes: Iterable[object]) -> Markup:
+    """The notes below a table."""
+    return element("ul", *(element("li", note) for note in notes), class_="notes")
 
 
 def _attribute(key: str, value: object) -> str:

@@ -1,25 +1,24 @@
-"""Which records may stand in one table, which in one row, which in one cell."""
+"""Groups records into what may be compared (a table), and into rows and cells."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dcbench.records import EvaluationRecord, StoredRecord
+from dcbench.records import StoredRecord
 from dcbench.records.kinds import STOPPED
-from dcbench.report.formatting import canonical
-from dcbench.report.selection.variants import (
+from dcbench.report.formatting import canonical, short_hash
+from dcbench.report.grouping import grouped
+from dcbench.report.selection.method_variants import (
     by_set,
     common_preset,
     row_label,
     variant_words,
     variants_of,
 )
-from dcbench.report.statistics.sets import SetsSummary, summarise_sets
+from dcbench.report.statistics.accuracies import SetsSummary, summarise_sets
 
 _HOW_OFTEN = ("networks", "seed", "evaluation_seed")  # a protocol was carried out
 _WHO_CHOSE = ("chosen",)  # network and augmentation, which stand in a record themselves
@@ -27,8 +26,8 @@ _WHO_CHOSE = ("chosen",)  # network and augmentation, which stand in a record th
 
 @dataclass(frozen=True)
 class Entry:
-    """One row: one method with one setting of its fields. ``variant`` names what tells it from the
-    method's other rows.
+    """One row: one method with one setting of its fields. ``variant`` holds the settings that
+    distinguish it from the method's other rows.
     """
 
     method: str
@@ -38,7 +37,7 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """The method's title and what tells this row from the method's others."""
+        """The method's title and the settings that distinguish this row."""
         return row_label(self.method, self.foreign, self.variant)
 
     @property
@@ -55,9 +54,13 @@ class Entry:
     def ipcs(self) -> frozenset[int | None]:
         return frozenset(stored.record.ipc for stored in self.records)
 
+    def at(self, ipc: int | None) -> list[StoredRecord]:
+        """The records of one budget."""
+        return [stored for stored in self.records if stored.record.ipc == ipc]
+
     def sets(self, ipc: int | None) -> dict[Hashable, tuple[float, ...]]:
-        """The networks' accuracies of each set."""
-        return by_set(stored.record for stored in self.records if stored.record.ipc == ipc)
+        """The networks' accuracies of each set of one budget."""
+        return by_set(stored.record for stored in self.at(ipc))
 
     def summary(self, ipc: int | None) -> SetsSummary:
         """The figures of one cell."""
@@ -65,10 +68,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Board:
-    """Everything that may be compared: the same data, the same protocol, the same network and
-    augmentation.
-    """
+class ComparableGroup:
+    """Records that may be compared: the same data, protocol, network and augmentation."""
 
     key: str  # a short hash of what they share
     dataset: str
@@ -90,38 +91,89 @@ def in_order(ipcs: Iterable[int | None]) -> list[int | None]:
     return sorted(set(ipcs), key=lambda ipc: (ipc is None, ipc or 0))
 
 
-def boards(records: Iterable[StoredRecord], order: Sequence[str] = ()) -> list[Board]:
-    """The records in groups that may be compared; methods in ``order`` first, then by name.
-    Different protocols never meet.
+def comparable_groups(
+    records: Iterable[StoredRecord], order: Sequence[str] = ()
+) -> list[ComparableGroup]:
+    """Group the records that may be compared; different protocols never meet.
+
+    Args:
+        records: of any methods, data and protocols.
+        order: the methods that come first in each group; the others follow by name.
     """
-    groups: dict[str, list[StoredRecord]] = defaultdict(list)
-    for stored in records:
-        groups[_shared(stored.record)].append(stored)
+    found = [
+        ComparableGroup(
+            short_hash(shared), *_fields(members[0]), tuple(members), tuple(entries(members, order))
+        )
+        for shared, members in grouped(records, lambda stored: canonical(_fields(stored))).items()
+    ]
     return sorted(
-        (_board(shared, members, order) for shared, members in groups.items()), key=_board_order
+        found,
+        key=lambda group: (
+            group.dataset,
+            str(group.protocol.get("name", "")),
+            group.network,
+            group.augment,
+            group.revision,
+            group.key,
+        ),
     )
 
 
-def summary_rows(records: Iterable[StoredRecord], told_apart: bool = False) -> list[dict[str, Any]]:
-    """One row per method, its settings, conditions and budget over all sets (the ``summary`` of
-    JSON); accuracies are fractions.
+def compared_protocol(protocol: Mapping[str, Any], without: Sequence[str] = ()) -> dict[str, Any]:
+    """The settings of a protocol that compared records share, except those in ``without``."""
+    ignored = (*_HOW_OFTEN, *_WHO_CHOSE, *without)
+    return {key: value for key, value in protocol.items() if key not in ignored}
 
-    ``told_apart``: with the conditions and the variant, which differ where records are not of one command.
+
+def _fields(stored: StoredRecord) -> tuple[str, str, dict[str, Any], str, str]:
+    """The fields of a ``ComparableGroup`` from ``dataset`` to ``augment``."""
+    record = stored.record
+    protocol = json.loads(canonical(compared_protocol(record.protocol)))  # keys in order
+    return record.dataset, record.dataset_revision, protocol, record.network, record.augment
+
+
+def entries(records: Sequence[StoredRecord], order: Sequence[str] = ()) -> list[Entry]:
+    """The records as rows, methods in ``order`` first, then by name."""
+    variants = variants_of([stored.record for stored in records])
+    groups = grouped(
+        zip(records, variants, strict=True),
+        lambda row: (row[0].record.method, row[0].record.foreign, tuple(row[1].items())),
+    )
+    place = {method: index for index, method in enumerate(order)}
+
+    def rank(entry: Entry) -> tuple[Any, ...]:
+        variant = (entry.preset != "paper", bool(entry.variant), canonical(entry.variant))
+        return place.get(entry.method, len(place)), entry.method, entry.foreign, *variant
+
+    found = [
+        Entry(method, foreign, dict(variant), tuple(stored for stored, _ in own))
+        for (method, foreign, variant), own in groups.items()
+    ]
+    return sorted(found, key=rank)
+
+
+def summary_rows(records: Iterable[StoredRecord], told_apart: bool = False) -> list[dict[str, Any]]:
+    """One row for each method, its settings, conditions and budget (the ``summary`` of JSON);
+    accuracies are fractions.
+
+    Args:
+        records: of any methods, data and protocols.
+        told_apart: add the conditions and the variant, which differ if the records come from
+            several commands.
     """
-    cells = [
-        (board, entry, ipc)
-        for board in boards(records)
-        for entry in board.entries
+    return [
+        _summary_row(group, entry, ipc) | (_conditions(group, entry, ipc) if told_apart else {})
+        for group in comparable_groups(records)
+        for entry in group.entries
         for ipc in in_order(entry.ipcs)
     ]
-    return [_summary_row(*cell) | (_conditions(*cell) if told_apart else {}) for cell in cells]
 
 
-def _summary_row(board: Board, entry: Entry, ipc: int | None) -> dict[str, Any]:
+def _summary_row(group: ComparableGroup, entry: Entry, ipc: int | None) -> dict[str, Any]:
     figures = entry.summary(ipc)
     return {
         "method": entry.method,
-        "dataset": board.dataset,
+        "dataset": group.dataset,
         "ipc": ipc,
         "sets": figures.sets,
         "mean": figures.mean,
@@ -131,14 +183,14 @@ def _summary_row(board: Board, entry: Entry, ipc: int | None) -> dict[str, Any]:
     }
 
 
-def _conditions(board: Board, entry: Entry, ipc: int | None) -> dict[str, Any]:
-    own = [stored.record for stored in entry.records if stored.record.ipc == ipc]
+def _conditions(group: ComparableGroup, entry: Entry, ipc: int | None) -> dict[str, Any]:
+    own = [stored.record for stored in entry.at(ipc)]
     return {
-        "dataset_revision": board.revision,
-        "protocol": dict(board.protocol),
+        "dataset_revision": group.revision,
+        "protocol": dict(group.protocol),
         "protocol_hash": _common({record.protocol_hash for record in own}),
-        "network": board.network,
-        "augment": board.augment,
+        "network": group.network,
+        "augment": group.augment,
         "precision": _common({record.precision for record in own}),
         "preset": common_preset(own) or None,
         "variant": variant_words(entry.foreign, entry.variant),
@@ -146,69 +198,5 @@ def _conditions(board: Board, entry: Entry, ipc: int | None) -> dict[str, Any]:
 
 
 def _common(values: Collection[str]) -> str | None:
-    """The one value that all have, if they do."""
+    """The value, if there is only one."""
     return next(iter(values)) if len(values) == 1 else None
-
-
-def compared_protocol(protocol: Mapping[str, Any], without: Sequence[str] = ()) -> dict[str, Any]:
-    """What records that are compared share of their protocols, but for the settings in ``without``."""
-    return {
-        key: value
-        for key, value in protocol.items()
-        if key not in (*_HOW_OFTEN, *_WHO_CHOSE, *without)
-    }
-
-
-def _shared(record: EvaluationRecord) -> str:
-    protocol = compared_protocol(record.protocol)
-    return canonical(
-        [record.dataset, record.dataset_revision, protocol, record.network, record.augment]
-    )
-
-
-def _board(shared: str, members: Sequence[StoredRecord], order: Sequence[str]) -> Board:
-    dataset, revision, protocol, network, augment = json.loads(shared)
-    key = hashlib.sha256(shared.encode()).hexdigest()[:8]
-    return Board(
-        key,
-        dataset,
-        revision,
-        protocol,
-        network,
-        augment,
-        tuple(members),
-        tuple(entries(members, order)),
-    )
-
-
-def _board_order(board: Board) -> tuple[str, ...]:
-    return (
-        board.dataset,
-        str(board.protocol.get("name", "")),
-        board.network,
-        board.augment,
-        board.revision,
-        board.key,
-    )
-
-
-def entries(records: Sequence[StoredRecord], order: Sequence[str] = ()) -> list[Entry]:
-    """The records as rows, methods in ``order`` first, then by name."""
-    groups: dict[tuple[str, bool, tuple[tuple[str, str], ...]], list[StoredRecord]] = defaultdict(
-        list
-    )
-    for stored, variant in zip(
-        records, variants_of([stored.record for stored in records]), strict=True
-    ):
-        groups[stored.record.method, stored.record.foreign, tuple(variant.items())].append(stored)
-    place = {method: index for index, method in enumerate(order)}
-
-    def rank(entry: Entry) -> tuple[Any, ...]:
-        variant = (entry.preset != "paper", bool(entry.variant), canonical(entry.variant))
-        return place.get(entry.method, len(place)), entry.method, entry.foreign, *variant
-
-    found = [
-        Entry(method, foreign, dict(variant), tuple(own))
-        for (method, foreign, variant), own in groups.items()
-    ]
-    return sorted(found, key=rank)

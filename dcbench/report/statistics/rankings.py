@@ -1,9 +1,9 @@
-"""How well a proxy ranks architectures: rank correlations with the truth, and what its best
-architectures are worth.
+"""How well a proxy ranks architectures: rank correlations with the truth, and the true accuracy of
+its best architectures.
 
-Intervals are bootstrap percentiles (95 %) over architectures: they say what another draw of
-architectures might have given, not what other networks of the same ones might. Everything is
-seeded, and proxies are compared on the same resamples.
+Intervals are bootstrap percentiles (95 %) over architectures: they cover other draws of
+architectures, not other networks of the same architectures. Everything is seeded, and proxies are
+compared on the same resamples.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ Interval = tuple[float, float]
 Values = NDArray[np.float64]
 Places = NDArray[np.int64]  # resamples × architectures
 Figures = Sequence[float] | Values
+# the correlation in each resample; NaN if all that was drawn is alike
+_OfResamples = Callable[[Values, Values, Places], Values]
 
 FEWEST = 10  # architectures that a correlation of the top share, or the ten best, is given for
 RESAMPLES = 1000
@@ -43,7 +45,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class RankFigures:
-    """What the ranking by a proxy is worth. Accuracies are true ones (test set, whole data)."""
+    """How good the ranking by a proxy is. Accuracies are true ones (test set, whole data)."""
 
     architectures: int
     top_architectures: int
@@ -74,43 +76,53 @@ def kendall(first: Figures, second: Figures) -> float | None:
     )
 
 
-def judge(
+def rank_statistics(
     proxy: Figures, truth: Figures, *, top: float = 0.2, resamples: int = RESAMPLES, seed: int = 0
 ) -> RankFigures:
-    """All figures of one proxy; ``proxy`` and ``truth`` are accuracies of the same architectures in
-    the same order.
+    """All figures of one proxy.
 
-    ``top`` is the share that is best by truth. Raises OutOfRangeError where it is not in (0, 1] or the lengths differ.
+    Args:
+        proxy: accuracies of the architectures on the proxy.
+        truth: their true accuracies, in the same order.
+        top: the share that is best by truth.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        OutOfRangeError: if ``top`` is not in (0, 1], or the lengths differ.
     """
     _check(proxy, truth, top)
     best = top_members(truth, top)
-    few = len(best) < FEWEST
-    nothing = Estimate(None, None)
-
-    def estimate(statistic: _Statistic, members: Sequence[int]) -> Estimate:
-        a, b = np.asarray(proxy, float)[members], np.asarray(truth, float)[members]
-        return Estimate(
-            statistic.value(a, b), _interval(statistic.resampled((a,), b, resamples, seed)[0])
-        )
-
     everything = range(len(truth))
-    top1, top10 = _worth(proxy, truth, 1), _worth(proxy, truth, FEWEST)
+
+    def estimate(
+        value: Callable[[Figures, Figures], float | None],
+        of_resamples: _OfResamples,
+        members: Sequence[int],
+    ) -> Estimate:
+        a, b = np.asarray(proxy, float)[members], np.asarray(truth, float)[members]
+        return Estimate(value(a, b), _interval(*_resampled(of_resamples, [a], b, resamples, seed)))
+
+    nothing = Estimate(None, None)
+    few = len(best) < FEWEST
+    best_accuracy, best10_accuracy = (_best(truth, truth, count) for count in (1, FEWEST))
+    top1, top10 = (_best(proxy, truth, count) for count in (1, FEWEST))
     return RankFigures(
         architectures=len(truth),
         top_architectures=len(best),
-        spearman=estimate(_SPEARMAN, everything),
-        kendall=estimate(_KENDALL, everything),
-        spearman_top=nothing if few else estimate(_SPEARMAN, best),
-        kendall_top=nothing if few else estimate(_KENDALL, best),
-        best_accuracy=_worth(truth, truth, 1),
+        spearman=estimate(spearman, _spearman_of_resamples, everything),
+        kendall=estimate(kendall, _kendall_of_resamples, everything),
+        spearman_top=nothing if few else estimate(spearman, _spearman_of_resamples, best),
+        kendall_top=nothing if few else estimate(kendall, _kendall_of_resamples, best),
+        best_accuracy=best_accuracy,
         top1_accuracy=top1,
-        regret=_less(_worth(truth, truth, 1), top1),
+        regret=_less(best_accuracy, top1),
         top10_accuracy=top10,
-        top10_regret=_less(_worth(truth, truth, FEWEST), top10),
+        top10_regret=_less(best10_accuracy, top10),
     )
 
 
-def difference(
+def spearman_difference(
     first: Figures, second: Figures, truth: Figures, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
     """Spearman's correlation of one proxy less that of another, paired: each resample is of the
@@ -118,47 +130,37 @@ def difference(
     """
     _check(first, truth, 1.0)
     _check(second, truth, 1.0)
-    values = [spearman(values, truth) for values in (first, second)]
-    sides = (np.asarray(first, float), np.asarray(second, float))
-    a, b = _SPEARMAN.resampled(sides, np.asarray(truth, float), resamples, seed)
-    return Estimate(_less(*values), _interval(a - b))
+    sides = [np.asarray(first, float), np.asarray(second, float)]
+    a, b = _resampled(_spearman_of_resamples, sides, np.asarray(truth, float), resamples, seed)
+    return Estimate(_less(spearman(first, truth), spearman(second, truth)), _interval(a - b))
 
 
 def top_members(truth: Figures, share: float) -> list[int]:
-    """The places of the best ``share`` by truth (rounded up), in order of place; of equals, the
-    earlier ones.
-    """
+    """The places of the best ``share`` by truth (rounded up), ascending; of equals, the earlier."""
     count = math.ceil(share * len(truth) - 1e-9)
     order = np.argsort(-np.asarray(truth, float), kind="stable")
     return sorted(int(place) for place in order[:count])
 
 
-@dataclass(frozen=True)
-class _Statistic:
-    """A correlation of two rows of values, and of many resamples of them."""
-
-    value: Callable[[Figures, Figures], float | None]
-    # NaN where all that was drawn is alike
-    of_resamples: Callable[[Values, Values, Places], Values]
-
-    def resampled(
-        self, sides: tuple[Values, ...], truth: Values, resamples: int, seed: int
-    ) -> list[Values]:
-        """The statistic of each of ``sides`` with ``truth``, once for each resample of the
-        architectures, drawn for all alike.
-        """
-        count = len(truth)
-        # its stream is frozen: the same intervals with every version of NumPy
-        random = np.random.RandomState(seed)
-        found: list[list[Values]] = [[] for _ in sides]
-        rows = max(1, _CHUNK_VALUES // max(1, count))
-        for start in range(0, resamples if count > 1 else 0, rows):
-            places = random.randint(
-                0, count, size=(min(rows, resamples - start), count), dtype=np.int64
-            )
-            for side, values in zip(found, sides, strict=True):
-                side.append(self.of_resamples(values, truth, places))
-        return [np.concatenate(side) if side else np.empty(0) for side in found]
+def _resampled(
+    of_resamples: _OfResamples, sides: Sequence[Values], truth: Values, resamples: int, seed: int
+) -> list[Values]:
+    """The correlation of each of ``sides`` with ``truth`` in each resample of the architectures; the
+    resamples are the same for all sides.
+    """
+    count = len(truth)
+    # its stream is frozen: the same intervals with every version of NumPy
+    random = np.random.RandomState(seed)
+    found = [np.empty(0) for _ in sides]
+    rows = max(1, _CHUNK_VALUES // max(1, count))
+    for start in range(0, resamples if count > 1 else 0, rows):
+        size = min(rows, resamples - start), count
+        places = random.randint(0, count, size=size, dtype=np.int64)
+        found = [
+            np.append(values, of_resamples(side, truth, places))
+            for values, side in zip(found, sides, strict=True)
+        ]
+    return found
 
 
 def _spearman_of_resamples(first: Values, second: Values, places: Places) -> Values:
@@ -194,10 +196,6 @@ def _share(product: Values, first: Values, second: Values) -> Values:
     return found
 
 
-_SPEARMAN = _Statistic(spearman, _spearman_of_resamples)
-_KENDALL = _Statistic(kendall, _kendall_of_resamples)
-
-
 def _both_vary(
     first: Figures, second: Figures, statistic: Callable[[Values, Values], float]
 ) -> float | None:
@@ -216,9 +214,9 @@ def _interval(values: Values) -> Interval | None:
     return round(float(low), _DIGITS), round(float(high), _DIGITS)
 
 
-def _worth(scores: Figures, truth: Figures, count: int) -> float | None:
-    """The mean truth of the ``count`` best by ``scores``; those that tie for the last places share
-    them. None if there are fewer.
+def _best(scores: Figures, truth: Figures, count: int) -> float | None:
+    """The mean truth of the ``count`` best by ``scores``; ties for the last places share them. None
+    if there are fewer.
     """
     if len(truth) < count:
         return None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from itertools import groupby
 from pathlib import Path
 
-from dcbench.report.tables.accuracies import Cell, Table
 from dcbench.report.tables.escapes import latex, markdown
+from dcbench.report.tables.table import Table, TableCell
 from dcbench.system.errors import UnknownNameError
 from dcbench.system.files import write_bytes
+
+_MARKDOWN_MARKS = {"": ("", ""), "bold": ("**", "**"), "underline": ("<ins>", "</ins>")}
+_LATEX_MARKS = {"": ("", ""), "bold": (r"\textbf{", "}"), "underline": (r"\underline{", "}")}
 
 
 def to_markdown(table: Table) -> str:
@@ -30,10 +32,6 @@ def to_latex(table: Table) -> str:
     """A fragment for ``\\input``: needs booktabs and graphicx; whatever a name holds, it is set and
     not executed.
     """
-    groups = [
-        (group, len(list(members)))
-        for group, members in groupby(column.group for column in table.columns)
-    ]
     lines = [
         r"\begin{table}[htbp]",
         r"\centering",
@@ -42,7 +40,7 @@ def to_latex(table: Table) -> str:
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
         r"\toprule",
-        *_latex_groups(groups),
+        *_latex_groups(table.column_groups),
         _ampersands(latex(column.title) for column in table.columns),
         r"\midrule",
         *(_ampersands(map(_latex_cell, row)) for row in table.rows),
@@ -84,44 +82,35 @@ def _pipes(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _markdown_cell(cell: Cell) -> str:
-    text = markdown(cell.text)
-    emphasised = {"bold": f"**{text}**", "underline": f"<ins>{text}</ins>"}.get(cell.emphasis, text)
-    return f"{emphasised} {markdown(cell.detail)}".rstrip()
+def _markdown_cell(cell: TableCell) -> str:
+    before, after = _MARKDOWN_MARKS[cell.emphasis]
+    return f"{before}{markdown(cell.text)}{after} {markdown(cell.detail)}".rstrip()
 
 
 def _ampersands(cells: Iterable[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _latex_cell(cell: Cell) -> str:
-    text = latex(cell.text)
-    emphasised = {"bold": rf"\textbf{{{text}}}", "underline": rf"\underline{{{text}}}"}.get(
-        cell.emphasis, text
-    )
-    return emphasised + (rf" {{\scriptsize {latex(cell.detail)}}}" if cell.detail else "")
+def _latex_cell(cell: TableCell) -> str:
+    before, after = _LATEX_MARKS[cell.emphasis]
+    detail = rf" {{\scriptsize {latex(cell.detail)}}}" if cell.detail else ""
+    return f"{before}{latex(cell.text)}{after}{detail}"
 
 
 def _latex_groups(groups: list[tuple[str, int]]) -> list[str]:
-    """The line of shared heads and the rules below them; nothing where no column has a group."""
-    if not any(group for group, _ in groups):
-        return []
-    rules, first = [], 1
+    """The line of shared headings and the line of rules below them, if there are any."""
+    cells, rules, first = [], [], 1
     for group, width in groups:
         if group:
+            cells.append(rf"\multicolumn{{{width}}}{{c}}{{{latex(group)}}}")
             rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
+        else:
+            cells += [""] * width
         first += width
-    cells = (
-        rf"\multicolumn{{{width}}}{{c}}{{{latex(group)}}}" if group else " & ".join([""] * width)
-        for group, width in groups
-    )
-    return [_ampersands(cells), " ".join(rules)]
+    return [_ampersands(cells), " ".join(rules)] if groups else []
 
 
 def _latex_notes(notes: Iterable[str]) -> list[str]:
     lines = [rf"{latex(note)}\par" for note in notes]
-    return (
-        [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize", *lines, r"\end{minipage}"]
-        if lines
-        else []
-    )
+    start = [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize"]
+    return [*start, *lines, r"\end{minipage}"] if lines else []

@@ -2,57 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from dcbench.records import EvaluationRecord, StoredRecord
-from dcbench.report.formatting import canonical, percent, spread
-from dcbench.report.page.album import Album
+from dcbench.records import Distillation, EvaluationRecord, StoredRecord
+from dcbench.report.formatting import bounds, canonical, spread
 from dcbench.report.page.curves import curve
+from dcbench.report.page.images import PageImages
 from dcbench.report.page.markup import Markup, element, join
-from dcbench.report.page.scales import Scale
-from dcbench.report.page.strips import axis, strip, strip_label
+from dcbench.report.page.strip_plots import Scale, axis, strip, strip_label
 from dcbench.report.selection.sidecar_files import HISTORY_NAME, find_beside, read_history
-from dcbench.report.statistics.sets import summarise
+from dcbench.report.statistics.accuracies import summarise
 from dcbench.system.wording import counted, in_words
 
 _ORIGINS = {"measured": "measured by the project", "yours": "your own"}
 
 
-def set_article(stored: StoredRecord, scale: Scale, album: Album) -> Markup:
+def set_article(stored: StoredRecord, scale: Scale, images: PageImages) -> Markup:
     """All that is known of the set behind one record."""
     record = stored.record
     figures = summarise(record.accuracies)
-    networks = [record.accuracies]
-    bounds = figures.shown_ci95
-    words = strip_label(networks, figures.mean, bounds)
-    interval = (
-        "" if bounds is None else f" [{percent(bounds[0])}, {percent(bounds[1])}] given this set"
-    )
+    networks, interval = [record.accuracies], figures.shown_ci95
+    words = strip_label(networks, figures.mean, interval)
+    given = f" {bounds(interval)} given this set" if interval else ""
     measured = (
-        f"{spread(figures.mean, figures.std)} %{interval}, {counted(figures.networks, 'network')}"
+        f"{spread(figures.mean, figures.std)} %{given}, {counted(figures.networks, 'network')}"
     )
     warnings = [
         element("p", element("strong", "Warning: "), warning, class_="warning")
         for warning in record.warnings
     ]
-    drawing = element(
-        "div", axis(scale), strip(networks, figures.mean, bounds, scale, words), class_="strip-box"
-    )
-    shown = join(album.show(stored.path, record.label), _curve(stored, album.root))
+    drawing = strip(networks, figures.mean, interval, scale, words)
+    shown = join(images.show(stored.path, record.label), _curve(stored, images.root))
+    provenance = element("dl", *_provenance(stored, images.root))
     return element(
         "article",
         element("h4", _heading(record)),
         element("p", measured),
         *warnings,
-        drawing,
+        element("div", axis(scale), drawing, class_="strip-box"),
         element("div", shown, class_="drawings") if shown else None,
-        element(
-            "details",
-            element("summary", "Provenance"),
-            element("dl", *_provenance(stored, album.root)),
-            class_="provenance",
-        ),
+        element("details", element("summary", "Provenance"), provenance, class_="provenance"),
         class_="set",
     )
 
@@ -62,11 +52,9 @@ def _heading(record: EvaluationRecord) -> str:
         return f"The data itself, networks of seed {record.evaluation_seed}"
     if record.seed is None:
         return f"Set {record.artifact_sha256[:8]}"
-    return f"Seed {record.seed}" + (
-        f", networks of seed {record.evaluation_seed}"
-        if record.evaluation_seed != record.seed
-        else ""
-    )
+    if record.evaluation_seed == record.seed:
+        return f"Seed {record.seed}"
+    return f"Seed {record.seed}, networks of seed {record.evaluation_seed}"
 
 
 def _curve(stored: StoredRecord, root: Path) -> Markup | None:
@@ -84,28 +72,26 @@ def _curve(stored: StoredRecord, root: Path) -> Markup | None:
 
 def _provenance(stored: StoredRecord, root: Path) -> Iterator[Markup]:
     place = stored.path.relative_to(root) if stored.path.is_relative_to(root) else stored.path.name
-    record, made = stored.record, stored.record.distillation
+    record = stored.record
+    version = "unknown (made by other code)" if record.foreign else record.method_version
+    note = f" ({record.dataset_note})" if record.dataset_note else ""
+    versions = record.versions
     facts: dict[str, object] = {
-        "method": f"{record.method}, version {'unknown (made by other code)' if record.foreign else record.method_version}",
+        "method": f"{record.method}, version {version}",
         "paper": record.paper,
         "preset": record.preset,
         "fields": _pairs(record.fields),
         "asked for by the set": _pairs(record.recipe),
         "images": f"{record.budget_images} in space {record.space}",
         "kept apart": record.holdout,
-        "data": f"{record.dataset}, revision {record.dataset_revision}"
-        + (f" ({record.dataset_note})" if record.dataset_note else ""),
+        "data": f"{record.dataset}, revision {record.dataset_revision}{note}",
         "artifact": record.artifact_hash,
         "checksum": record.artifact_sha256,
-        "distilled": made
-        and f"{in_words(made.distill_seconds)}, {made.engine}, {made.precision}, {made.device_name}, torch {made.torch}",
-        "distilled by code": made and made.code,
-        "resumed": "on another machine or setting than it, or work that it shares, began with"
-        if made and made.resumed_elsewhere
-        else "",
-        "evaluated": f"{in_words(record.evaluate_seconds)}, {record.engine}, {record.precision}, {record.device_name}",
+        **(_distillation(record.distillation) if record.distillation else {}),
+        "evaluated": f"{in_words(record.evaluate_seconds)}, {record.engine}, {record.precision},"
+        f" {record.device_name}",
         "protocol": record.protocol_hash,
-        "versions": f"dcbench {record.versions.dcbench}, torch {record.versions.torch}, Python {record.versions.python}",
+        "versions": f"dcbench {versions.dcbench}, torch {versions.torch}, Python {versions.python}",
         "code": record.code,
         "created": record.created,
         "origin": _ORIGINS[stored.origin],
@@ -116,9 +102,15 @@ def _provenance(stored: StoredRecord, root: Path) -> Iterator[Markup]:
             yield join(element("dt", name), element("dd", fact))
 
 
-def _pairs(values: object) -> str:
-    return (
-        ", ".join(f"{key}={canonical(value)}" for key, value in values.items())
-        if isinstance(values, dict)
-        else ""
-    )
+def _distillation(made: Distillation) -> dict[str, object]:
+    work = f"{in_words(made.distill_seconds)}, {made.engine}, {made.precision}"
+    resumed = "on another machine or setting than it, or work that it shares, began with"
+    return {
+        "distilled": f"{work}, {made.device_name}, torch {made.torch}",
+        "distilled by code": made.code,
+        "resumed": resumed if made.resumed_elsewhere else "",
+    }
+
+
+def _pairs(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{key}={canonical(value)}" for key, value in values.items())

@@ -4,23 +4,64 @@ below.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from dcbench.report.formatting import percent
 from dcbench.report.page.markup import Markup, element, join
-from dcbench.report.page.scales import Scale, scale_for
-from dcbench.report.statistics.sets import Interval
+from dcbench.report.statistics.accuracies import Interval
 from dcbench.system.wording import counted
 
 WIDTH, MARGIN = 260.0, 12.0
 _LANE, _TOP, _BELOW, _FOOT = 8.0, 7.0, 11.0, 7.0
 _MOST_LANES = 6  # more sets than lanes: they share them in turn
 _AXIS = 12.0
+_MOST_TICKS = 6
+_STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """An axis for accuracies from ``low`` to ``high`` (fractions) on a line of ``width``, with
+    ``margin`` at both ends.
+    """
+
+    low: float
+    high: float
+    step: float
+    width: float
+    margin: float
+
+    @property
+    def ticks(self) -> list[float]:
+        """Round accuracies from the lowest to the highest."""
+        return [
+            self.low + number * self.step
+            for number in range(round((self.high - self.low) / self.step) + 1)
+        ]
+
+    def place(self, accuracy: float) -> float:
+        """Where an accuracy stands; beyond the ends, at the end."""
+        share = (accuracy - self.low) / (self.high - self.low)
+        return round(self.margin + min(1.0, max(0.0, share)) * (self.width - 2 * self.margin), 2)
+
+    def holds(self, accuracy: float) -> bool:
+        """Whether it stands between the ends."""
+        return self.low <= accuracy <= self.high
 
 
 def strip_scale(accuracies: Iterable[float]) -> Scale:
-    """The scale that all strips of a board share."""
-    return scale_for(accuracies, WIDTH, MARGIN)
+    """The narrowest scale with round ends that holds all ``accuracies`` and has few ticks."""
+    found = list(accuracies)
+    scales = (_with_step(step, min(found), max(found)) for step in _STEPS)
+    # the widest step fits whatever lies between 0 and 1
+    return next(scale for scale in scales if len(scale.ticks) <= _MOST_TICKS)
+
+
+def _with_step(step: float, least: float, most: float) -> Scale:
+    low, high = math.floor(least / step + 1e-9) * step, math.ceil(most / step - 1e-9) * step
+    return Scale(low, high if high > low else low + step, step, WIDTH, MARGIN)
 
 
 def axis(scale: Scale) -> Markup:
@@ -35,7 +76,7 @@ def strip(
     scale: Scale,
     label: str,
 ) -> Markup:
-    """The drawing, with ``label`` for those who do not see it."""
+    """The drawing; ``label`` is its text alternative."""
     lanes = max(1, min(len(sets), _MOST_LANES))
     foot = _TOP + (lanes - 1) * _LANE + _BELOW
     height = foot + _FOOT
@@ -45,8 +86,8 @@ def strip(
         for accuracy in networks
     ]
     lines = [
-        element("line", x1=scale.place(tick), x2=scale.place(tick), y1=0, y2=height, class_="tick")
-        for tick in scale.ticks
+        element("line", x1=place, x2=place, y1=0, y2=height, class_="tick")
+        for place in map(scale.place, scale.ticks)
     ]
     own_axis = element("g", *_figures(scale, height + _AXIS - 3), class_="own-axis")
     drawn = (
@@ -64,12 +105,10 @@ def strip_label(sets: Sequence[Sequence[float]], mean: float, interval: Interval
     counts = f"{counted(len(networks), 'network')} of {counted(len(sets), 'set')}"
     said = f"{counts}, {percent(min(networks))} to {percent(max(networks))} %"
     over = "sets" if len(sets) > 1 else "networks"
-    bounds = (
-        ""
-        if interval is None
-        else f", 95 % interval over {over} {percent(interval[0])} to {percent(interval[1])}"
-    )
-    return f"{said}; mean {percent(mean)}{bounds}"
+    if interval is None:
+        return f"{said}; mean {percent(mean)}"
+    low, high = map(percent, interval)
+    return f"{said}; mean {percent(mean)}, 95 % interval over {over} {low} to {high}"
 
 
 def _mean(mean: float, interval: Interval | None, scale: Scale, y: float) -> Markup:
@@ -78,12 +117,12 @@ def _mean(mean: float, interval: Interval | None, scale: Scale, y: float) -> Mar
     diamond = element("path", d=f"M{x} {y - 4}l4 4l-4 4l-4 -4z")
     if interval is None:
         return element("g", diamond, class_="mean")
-    low, high = (scale.place(bound) for bound in interval)
     ends = [
         element("line", x1=scale.place(bound), x2=scale.place(bound), y1=y - 3.5, y2=y + 3.5)
         for bound in interval
         if scale.holds(bound)
     ]
+    low, high = map(scale.place, interval)
     return element("g", element("line", x1=low, x2=high, y1=y, y2=y), *ends, diamond, class_="mean")
 
 

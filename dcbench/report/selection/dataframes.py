@@ -1,4 +1,4 @@
-"""Records and figures as pandas frames."""
+"""Records and figures as pandas data frames."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pandas as pd
 
 from dcbench.records import StoredRecord
 from dcbench.report.formatting import canonical
-from dcbench.report.selection.variants import made_by
+from dcbench.report.selection.method_variants import made_by
 
 
 def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """``rows`` as a frame in which whole numbers stay whole beside missing ones."""
+    """``rows`` as a data frame in which integers stay integers beside missing values."""
     values = {column: [row.get(column) for row in rows] for column in columns}
     return pd.DataFrame(
         {column: pd.Series(entries, dtype=_dtype(entries)) for column, entries in values.items()},
@@ -30,56 +30,32 @@ def _dtype(entries: Sequence[object]) -> Any:
     return "bool" if kinds == {bool} else "object"
 
 
+def budgets(data: pd.DataFrame) -> list[int | None]:
+    """The column ``ipc``; None for a set without a budget."""
+    return [None if pd.isna(ipc) else int(ipc) for ipc in data["ipc"]]
+
+
 def tidy_frame(records: Iterable[StoredRecord]) -> pd.DataFrame:
-    """One row per network of each record, accuracies as fractions."""
+    """One row for each network of each record, accuracies as fractions."""
     return frame([row for stored in records for row in _tidy_rows(stored)], _TIDY_COLUMNS)
 
 
-_PLAIN_COLUMNS = (
-    *(
-        "method",
-        "paper",
-        "method_version",
-        "preset",
-        "dataset",
-        "dataset_revision",
-        "dataset_note",
-        "ipc",
-        "budget_images",
-        "seed",
-    ),
-    *(
-        "holdout",
-        "space",
-        "artifact_hash",
-        "artifact_sha256",
-        "network",
-        "augment",
-        "protocol_hash",
-        "evaluation_seed",
-    ),
-    *("engine", "precision", "threads", "code", "created"),
-)
+_FROM_RECORD = (
+    "method", "paper", "method_version", "preset", "dataset", "dataset_revision", "dataset_note",
+    "ipc", "budget_images", "seed", "holdout", "space", "artifact_hash", "artifact_sha256",
+    "network", "augment", "protocol_hash", "evaluation_seed", "engine", "precision", "threads",
+    "code", "created",
+)  # fmt: skip
 _TIDY_COLUMNS = (
-    *(
-        "origin",
-        *_PLAIN_COLUMNS,
-        "foreign",
-        "fields",
-        "recipe",
-        "made",
-        "protocol",
-        "protocol_version",
-        "distill_seconds",
-        "device",
-    ),
-    *("dcbench_version", "torch_version", "network_index", "accuracy", "loss", "network_seconds"),
-)
+    "origin", *_FROM_RECORD, "foreign", "fields", "recipe", "made", "protocol", "protocol_version",
+    "distill_seconds", "device", "dcbench_version", "torch_version", "network_index", "accuracy",
+    "loss", "network_seconds",
+)  # fmt: skip
 
 
 def _tidy_rows(stored: StoredRecord) -> Iterable[dict[str, Any]]:
-    record = stored.record
-    shared = {name: getattr(record, name) for name in _PLAIN_COLUMNS} | {
+    record, made = stored.record, stored.record.distillation
+    shared = {name: getattr(record, name) for name in _FROM_RECORD} | {
         "origin": stored.origin,
         "foreign": record.foreign,
         "fields": canonical(record.fields),
@@ -87,9 +63,7 @@ def _tidy_rows(stored: StoredRecord) -> Iterable[dict[str, Any]]:
         "made": made_by(record),
         "protocol": str(record.protocol.get("name", "")),
         "protocol_version": str(record.protocol.get("version", "")),
-        "distill_seconds": None
-        if record.distillation is None
-        else record.distillation.distill_seconds,
+        "distill_seconds": made.distill_seconds if made else None,
         "device": f"{record.device}: {record.device_name}",
         "dcbench_version": record.versions.dcbench,
         "torch_version": record.versions.torch,

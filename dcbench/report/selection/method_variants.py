@@ -1,5 +1,5 @@
-"""How sets of one method that were made in different ways are told apart, and what counts as one
-set.
+"""Tells apart the sets of one method that were made with different settings, and decides which
+records are of one set.
 """
 
 from __future__ import annotations
@@ -12,31 +12,28 @@ from dcbench.records.kinds import STOPPED, OfASet
 from dcbench.report.formatting import canonical, one_line, title
 
 ABSENT = "none"
-# Of foreign sets, and the names of those given none.
+# of foreign sets; a set that was given no name has its layout's
 LAYOUTS = ("dc", "dm", "datadam", "mtt", "kip", "idc", "idc3", "folder", "plain")
 # a field on which a record is silent: it came later than the method, and is at its default
 DEFAULT = "default"
 
 
 def labels(records: Sequence[OfASet]) -> list[str]:
-    """What each record's row would be called, were these the records of one table; rows of the same
-    name get numbers.
+    """Label each record as its table row would be labelled; equal labels of different rows get
+    numbers.
     """
-    variants = variants_of(records)
     rows = [
         (record.method, record.foreign, tuple(variant.items()))
-        for record, variant in zip(records, variants, strict=True)
+        for record, variant in zip(records, variants_of(records), strict=True)
     ]
     different = list(dict.fromkeys(rows))
-    names = numbered(
-        [row_label(method, foreign, dict(variant)) for method, foreign, variant in different]
-    )
-    named = dict(zip(different, names, strict=True))
+    names = [row_label(method, foreign, dict(variant)) for method, foreign, variant in different]
+    named = dict(zip(different, numbered(names), strict=True))
     return [named[row] for row in rows]
 
 
 def numbered(names: Sequence[str]) -> list[str]:
-    """The names, with numbers behind those that are the same."""
+    """The names; those that occur more than once get numbers."""
     return [
         f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
         for place, name in enumerate(names)
@@ -44,21 +41,23 @@ def numbered(names: Sequence[str]) -> list[str]:
 
 
 def row_label(method: str, foreign: bool, variant: Mapping[str, str]) -> str:
-    """The method's title and what tells this row from the method's others."""
+    """The method's title and the settings that distinguish this row from the method's others."""
     words = variant_words(foreign, variant)
     return one_line(f"{title(method)} ({words})" if words else title(method))
 
 
 def variant_words(foreign: bool, variant: Mapping[str, str]) -> str:
-    """What tells a row from the method's others, or nothing where it is the only one."""
-    return ", ".join(
-        [*(["foreign"] if foreign else []), *(f"{name}={value}" for name, value in variant.items())]
-    )
+    """The settings that distinguish a row; empty if it is the method's only one."""
+    settings = [f"{name}={value}" for name, value in variant.items()]
+    return ", ".join(["foreign", *settings] if foreign else settings)
 
 
-def in_short(variants: Sequence[Mapping[str, str]]) -> tuple[list[dict[str, str]], dict[str, str]]:
-    """Of each of one method's rows only what most of them do not share, and what most share; all
-    and nothing if two came to the same.
+def shortened(variants: Sequence[Mapping[str, str]]) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """Drop every setting that most of one method's rows share.
+
+    Returns:
+        The shortened variants and the shared settings; the full variants and nothing if shortening
+        would make two rows look alike.
     """
     counts = Counter(setting for own in variants for setting in own.items())
     usual = {
@@ -73,7 +72,7 @@ def in_short(variants: Sequence[Mapping[str, str]]) -> tuple[list[dict[str, str]
 
 
 def variants_of(records: Sequence[OfASet]) -> list[dict[str, str]]:
-    """For each record what tells its set from those of its method that were made in another way."""
+    """For each record, the settings that distinguish its set from its method's other sets."""
     places: dict[tuple[str, bool], list[int]] = defaultdict(list)
     for place, record in enumerate(records):
         places[record.method, record.foreign].append(place)
@@ -88,23 +87,18 @@ def _of_one_method(records: Sequence[OfASet]) -> list[dict[str, str]]:
     names = _varying(records, settings)
     # silent where a set has no such field
     found = [{name: own[name] for name in names if name in own} for own in settings]
+    pairs = list(zip(records, found, strict=True))
     if len({record.artifact_sha256 for record in records}) > 1 and all(map(unnamed, records)):
-        return [
-            own | {"checksum": record.artifact_sha256[:8]}
-            for record, own in zip(records, found, strict=True)
-        ]
-    told = [{"IPC": str(record.ipc), **own} for record, own in zip(records, found, strict=True)]
+        return [own | {"checksum": record.artifact_sha256[:8]} for record, own in pairs]
+    told = [{"IPC": str(record.ipc), **own} for record, own in pairs]
     if _more_hashes(records, settings) or _more_hashes(records, told):
-        found = [
-            own | {"artifact": record.artifact_hash}
-            for record, own in zip(records, found, strict=True)
-        ]
+        found = [own | {"artifact": record.artifact_hash} for record, own in pairs]
     return _named_by_preset(records, found)
 
 
 def _more_hashes(records: Sequence[OfASet], settings: Sequence[Mapping[str, str]]) -> bool:
-    """Whether the settings leave two of our own artifacts alike: the hash speaks only there, as of
-    a method's file that was changed.
+    """Whether the settings leave two of our own artifacts alike, as after a change of a method's
+    file; only then the hash is shown.
     """
     alike = [tuple(own.items()) for own in settings]
     apart = {
@@ -115,22 +109,20 @@ def _more_hashes(records: Sequence[OfASet], settings: Sequence[Mapping[str, str]
 
 
 def unnamed(record: OfASet) -> bool:
-    """Whether a foreign set bears the name of its layout, or none: nobody said which method made
-    it, or which others that did.
-    """
+    """Whether a foreign set has only its layout's name, or none: nobody said which method made it."""
     return record.foreign and record.method in (*LAYOUTS, "foreign")
 
 
 def made_by(record: EvaluationRecord) -> str:
-    """What sets that may count as one method's have in common besides its name: their hash, or of
-    foreign ones what they ask for.
+    """What the sets of one method share besides its name: the artifact's hash, or what a foreign set
+    asks for.
     """
     return record.artifact_hash if unnamed(record) or not record.foreign else recipe_words(record)
 
 
 def _varying(records: Sequence[OfASet], settings: Sequence[Mapping[str, str]]) -> list[str]:
-    """The settings that tell two sets of one budget apart. One that differs between budgets only is
-    the method's own schedule.
+    """The settings that differ between two sets of one budget. A setting that differs only between
+    budgets belongs to the method's own schedule.
     """
     budgets: dict[int | None, list[Mapping[str, str]]] = defaultdict(list)
     for record, own in zip(records, settings, strict=True):
@@ -144,55 +136,46 @@ def _varying(records: Sequence[OfASet], settings: Sequence[Mapping[str, str]]) -
 
 
 def settings_of(records: Sequence[OfASet]) -> list[dict[str, str]]:
-    """What decides the images of each record's set, as far as it is known, besides the data, the
-    budget and the seed.
-    """
-    made = {
+    """The known settings that decide each set's images, besides data, budget and seed."""
+    precisions = {
         record.artifact_hash: record.distillation.precision
         for record in records
         if isinstance(record, EvaluationRecord) and record.distillation is not None
     }
     found = []
     for record in records:
-        own = {
-            name: value if isinstance(value, str) else canonical(value)
-            for name, value in record.fields.items()
-        }
-        own |= {
-            "method version": str(record.method_version),
-            "part kept apart": record.holdout or ABSENT,
-            "space": record.space,
-        }
+        own = {name: _text(value) for name, value in record.fields.items()}
+        own["method version"] = str(record.method_version)
+        own["part kept apart"] = record.holdout or ABSENT
+        own["space"] = record.space
         # what a set of ours asks for follows from its fields, or is learned
         if record.foreign and isinstance(record, EvaluationRecord):
             own["recipe"] = recipe_words(record).replace("=", " ") or ABSENT
-        own |= (
-            {"stopped after": f"{record.changed[STOPPED]} steps"}
-            if STOPPED in record.changed
-            else {}
-        )
-        found.append(own | {"distilled in": made.get(record.artifact_hash, ABSENT)})
+        if STOPPED in record.changed:
+            own["stopped after"] = f"{record.changed[STOPPED]} steps"
+        own["distilled in"] = precisions.get(record.artifact_hash, ABSENT)
+        found.append(own)
     return found
 
 
 def recipe_words(record: EvaluationRecord) -> str:
-    """What a set asks for itself, or nothing; numbers to six digits, for a file has the same rate
-    in single or double precision.
+    """The training settings that the set itself asks for; numbers to six digits, because a file has
+    the same rate in single or double precision.
     """
-    plain = {
-        key: f"{value:.6g}" if isinstance(value, float) else value
-        for key, value in sorted(record.recipe.items())
-    }
     return ", ".join(
-        f"{key}={value if isinstance(value, str) else canonical(value)}"
-        for key, value in plain.items()
+        f"{key}={f'{value:.6g}' if isinstance(value, float) else _text(value)}"
+        for key, value in sorted(record.recipe.items())
     )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else canonical(value)
 
 
 def _named_by_preset(
     records: Sequence[OfASet], variants: list[dict[str, str]]
 ) -> list[dict[str, str]]:
-    """Where each variant is a preset of its own, the preset's name says it all."""
+    """Replace the variants by the names of their presets, if each variant has its own."""
     groups: dict[str, list[OfASet]] = defaultdict(list)
     for record, variant in zip(records, variants, strict=True):
         groups[canonical(variant)].append(record)
@@ -209,14 +192,12 @@ def common_preset(records: Sequence[OfASet]) -> str:
 
 
 def one_set(record: OfASet) -> Hashable:
-    """What tells a set from others that were made alike: the seed that made it, or the content of a
-    foreign one.
-    """
+    """What distinguishes a set from others made alike: its seed, or the content of a foreign set."""
     return record.artifact_sha256 if record.foreign or record.seed is None else record.seed
 
 
 def by_set(records: Iterable[EvaluationRecord]) -> dict[Hashable, tuple[float, ...]]:
-    """The networks' accuracies of each set, of records that were made alike."""
+    """The networks' accuracies of each set; the records are of sets made alike."""
     found: dict[Hashable, tuple[float, ...]] = defaultdict(tuple)
     for record in records:
         found[one_set(record)] += record.accuracies

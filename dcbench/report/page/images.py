@@ -1,4 +1,4 @@
-"""The pictures of a page: each file once, and no more of them than a browser bears."""
+"""Embeds pictures in the page: each file once, and no more than a browser can handle."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dcbench.report.selection.sidecar_files import PICTURE_NAME, find_beside, re
 MOST_BYTES = 64 * 2**20  # of all pictures together
 
 
-class Album:
-    """Shows the picture of a set where it is first asked for, and from then on points there."""
+class PageImages:
+    """Embeds the picture of a set where it is first shown, and links to that place afterwards."""
 
     def __init__(self, root: Path, most_bytes: int = MOST_BYTES) -> None:
         self.root = root
@@ -20,42 +20,28 @@ class Album:
         self._places: dict[Path, str] = {}
 
     def show(self, record: Path, label: str) -> Markup | None:
-        """The picture beside ``record``, a link to where it stands already, or why it is not shown;
-        nothing where there is none.
+        """The picture beside ``record``, a link to its place above, or why it is not shown; None if
+        there is no picture.
         """
         path = find_beside(record, PICTURE_NAME, self.root)
         if path is None:
             return None
         if path in self._places:
-            return element(
-                "p",
-                element(
-                    "a", f"Its images are shown further up: {label}", href=f"#{self._places[path]}"
-                ),
-                class_="quiet",
-            )
+            above = f"Its images are shown further up: {label}"
+            link = element("a", above, href=f"#{self._places[path]}")
+            return element("p", link, class_="quiet")
         picture = read_png(path)
         if isinstance(picture, str):
             return element("p", f"No picture: {picture}.", class_="warning")
         if len(picture) > self.left:
-            return element(
-                "p",
-                f"No picture: those above it fill the page already; it is in {self._named(path)}.",
-                class_="quiet",
-            )
+            place = path.relative_to(self.root) if path.is_relative_to(self.root) else path.name
+            full = f"No picture: those above it fill the page already; it is in {place}."
+            return element("p", full, class_="quiet")
         self.left -= len(picture)
-        self._places[path] = f"images-{len(self._places)}"
+        name = self._places[path] = f"images-{len(self._places)}"
         image = embedded(picture, f"Images of {label}, a class in each row")
-        return element(
-            "figure",
-            image,
-            element("figcaption", "A class in each row"),
-            id=self._places[path],
-            class_="images",
-        )
-
-    def _named(self, path: Path) -> str:
-        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else path.name
+        said = element("figcaption", "A class in each row")
+        return element("figure", image, said, id=name, class_="images")
 
 
 def embedded(png: bytes, alt: str) -> Markup:

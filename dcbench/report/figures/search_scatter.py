@@ -1,0 +1,100 @@
+"""Scatter plots of searches, as the paper's Figures 7 and 8: accuracy on the proxy against the
+truth, a panel for each proxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dcbench.records import StoredSearch
+from dcbench.report.figures.plotting import COLUMN_INCHES, PAGE_INCHES, Drawing, tidy
+from dcbench.report.formatting import DASH, MINUS
+from dcbench.report.selection.dataframes import frame
+from dcbench.report.statistics.rankings import Estimate, top_members
+from dcbench.report.tables.search_notes import search_caption
+from dcbench.report.tables.searches import SearchGroup, search_groups
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PANELS_IN_ROW = 4
+_COLUMNS = ("proxy", "architecture", "proxy_accuracy", "truth", "top")
+# told apart without colour
+_RING: dict[str, Any] = {"marker": "o", "s": 14, "facecolors": "none", "edgecolors": "0.45"}
+_DIAMOND: dict[str, Any] = {"marker": "D", "s": 14, "facecolors": "0.1", "edgecolors": "0.1"}
+
+
+def search_drawings(searches: Iterable[StoredSearch]) -> list[Drawing]:
+    """Two figures for each comparable group: all architectures, and the top share alone."""
+    drawn = []
+    for group in search_groups(searches):
+        points = _points(group)
+        best = points[points["top"].astype(bool)]
+        said = search_caption(group.records)
+        share = f"the top {100 * group.first.top:g} % by truth"
+        everything = f"All architectures, {share} as diamonds. {said}"
+        draw_all = partial(_draw, group, points, only_top=False)
+        draw_top = partial(_draw, group, best, only_top=True)
+        drawn += [
+            Drawing(f"{group.name}-scatter", everything, points, draw_all),
+            Drawing(f"{group.name}-scatter-top", f"Only {share}. {said}", best, draw_top),
+        ]
+    return drawn
+
+
+def _points(group: SearchGroup) -> pd.DataFrame:
+    """One row for each proxy and architecture that has both figures; ``top`` marks the best share by
+    truth. Fractions.
+    """
+    rows: list[tuple[object, ...]] = []
+    for label, record in zip(group.labels, group.records, strict=True):
+        ranked = sorted(record.ranked.items())
+        top = set(top_members([truth for _, (_, truth) in ranked], record.top))
+        rows += [
+            (label, name, accuracy, truth, place in top)
+            for place, (name, (accuracy, truth)) in enumerate(ranked)
+        ]
+    return frame([dict(zip(_COLUMNS, row, strict=True)) for row in rows], _COLUMNS)
+
+
+def _draw(group: SearchGroup, points: pd.DataFrame, only_top: bool) -> Figure:
+    from matplotlib.figure import Figure
+
+    columns = min(_PANELS_IN_ROW, len(group.labels))
+    rows = -(-len(group.labels) // columns)
+    width = COLUMN_INCHES if columns == 1 else PAGE_INCHES
+    figure = Figure(figsize=(width, (min(2.4, width / columns) + 0.5) * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
+    for panel, label, found in zip(panels, group.labels, group.figures, strict=False):
+        estimate = found.spearman_top if only_top else found.spearman
+        _scatter(panel, points[points["proxy"] == label])
+        panel.set_title(f"{label}\nSpearman {_in_words(estimate)}")
+    for panel in figure.axes[len(group.labels) :]:
+        panel.set_axis_off()
+    handles, _ = figure.axes[0].get_legend_handles_labels()
+    names = ["the others", f"top {100 * group.first.top:g} % by truth"]
+    figure.legend(handles[::-1], names[::-1], loc="outside upper center", ncols=2)
+    figure.supxlabel("accuracy on validation images, trained on the proxy (%)", fontsize="medium")
+    figure.supylabel("truth: test accuracy (%)", fontsize="medium")
+    return figure
+
+
+def _scatter(panel: Axes, points: pd.DataFrame) -> None:
+    for name, chosen, style in (
+        ("others", ~points["top"], _RING),
+        ("top", points["top"], _DIAMOND),
+    ):
+        x, y = (100 * points.loc[chosen, column] for column in ("proxy_accuracy", "truth"))
+        panel.scatter(x, y, linewidths=0.6, label=name, **style)
+    tidy(panel)
+
+
+def _in_words(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return DASH
+    interval = "" if estimate.ci95 is None else " [{:.2f}, {:.2f}]".format(*estimate.ci95)
+    return f"{estimate.value:.2f}{interval}".replace("-", MINUS)
