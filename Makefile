@@ -4,22 +4,32 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-long check bench format clean
+# Of checks that run at once, each one's output in one piece, where make can do that.
+TOGETHER := --jobs=2 --keep-going --no-print-directory $(if $(filter output-sync,$(.FEATURES)),--output-sync)
+
+.PHONY: demo test test-long check types lint layers bench format clean
 
 demo: $(READY)      ## six methods on the built-in digits, then their table
 	$(BIN)/dcbench run --method random,k-center,herding,mmd,dm,datadam --dataset digits --ipc 1 --seed 0,1,2 --preset quick --set iterations=40 --networks 3 --out demo-results
 	$(BIN)/dcbench report --results demo-results --format markdown
 
 test: $(READY)      ## all but the long tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 test-long: $(READY) ## the tests that take minutes: generative models, twenty kills, a thousand classes
 	$(BIN)/python -m pytest -m long
 
 check: $(READY)     ## format, lint, types, architecture
+	@$(MAKE) $(TOGETHER) types lint layers
+
+types:
+	$(BIN)/mypy
+
+lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+
+layers:
 	$(BIN)/lint-imports
 
 bench: $(READY)     ## speed of the engine beside a plain transcription

@@ -4,15 +4,12 @@ own, as a user does.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +20,7 @@ import torch
 from dcbench.cli import main
 
 ROOT = Path(__file__).parents[1]
-CACHE = tempfile.mkdtemp(prefix="dcbench-tests-")
-atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+CACHE = os.environ["DCBENCH_TESTS_CACHE"]  # one for the whole run of the tests: see conftest.py
 
 QUICKLY = ("--networks", "2", "--epochs", "3", "--threads", "1")
 # of the learned methods the quickest

@@ -8,13 +8,23 @@ compiled engine start a process of their own, where no hook is.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
-import hypothesis
-import jaxtyping
-import pytest
+# Before torch is imported: the tests share the processors with one another and not with the threads
+# of each, in their subprocesses as well.
+os.environ["OMP_NUM_THREADS"] = "1"
+if "DCBENCH_TESTS_CACHE" not in os.environ:  # else a worker's, which shares that of the whole run
+    os.environ["DCBENCH_TESTS_CACHE"] = tempfile.mkdtemp(prefix="dcbench-tests-")
+    atexit.register(shutil.rmtree, os.environ["DCBENCH_TESTS_CACHE"], ignore_errors=True)
+
+import hypothesis  # noqa: E402
+import jaxtyping  # noqa: E402
+import pytest  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 # the hook sees only what is found on the path; also for tests.reference
@@ -34,6 +44,8 @@ from dcbench.experiments.tasks import Distil  # noqa: E402
 from dcbench.images import ImageSpec, Space, SyntheticSet, TestSet, TrainSet  # noqa: E402
 from dcbench.run import Run  # noqa: E402
 from dcbench.system.machine import Machine, resolve  # noqa: E402
+
+CACHE = Path(os.environ["DCBENCH_TESTS_CACHE"])  # one for all workers and their subprocesses
 
 
 @pytest.fixture
@@ -57,9 +69,9 @@ def run(machine: Machine) -> Run:
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+def digits() -> Loaded:
     """scikit-learn's digits: real, always there."""
-    return load("digits", Places(None, tmp_path_factory.mktemp("digits")))
+    return load("digits", Places(None, CACHE))
 
 
 @pytest.fixture
@@ -127,6 +139,6 @@ def cifar_root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def cifar(cifar_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    """The real CIFAR-10."""
-    return load("cifar10", Places(cifar_root, tmp_path_factory.mktemp("cifar")))
+def cifar(cifar_root: Path) -> Loaded:
+    """The real CIFAR-10, decoded once for all tests."""
+    return load("cifar10", Places(cifar_root, CACHE))

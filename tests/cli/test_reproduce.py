@@ -25,7 +25,7 @@ from dcbench.run import Resumption, Run
 from dcbench.studies.declarations import STUDIES, find_study
 from dcbench.system.errors import MismatchError
 from dcbench.system.machine import Machine
-from tests.commandline import Answer, ask, done
+from tests.commandline import CACHE, Answer, ask, done
 from tests.faults.victims import finish, left_over, start, wait_until
 from tests.small_studies import FIELDS, SHORT, SMALL, STEPS
 
@@ -207,7 +207,7 @@ def test_what_it_costs_is_known_without_data(tmp_path: Path, name: str, preset: 
 
 
 def test_an_estimate_whitens_nothing(tmp_path: Path, cifar_root: Path, machine: Machine) -> None:
-    places, workshop = Places(cifar_root, tmp_path / "cache"), Workshop(tmp_path, machine)
+    places, workshop = Places(cifar_root, Path(CACHE)), Workshop(tmp_path, machine)
     counted = Reproduction(find_study("table3"), "paper", places, workshop, only_estimate=True)
     assert counted.data_found
     assert counted._loaded.train.space.zca_matrix is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 import time
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tests.faults.victims import (
     steps_done,
     wait_until,
 )
+from tests.forked import Forked
 
 pytestmark = pytest.mark.slow
 OFTEN = "tests.faults.driver"
@@ -34,7 +34,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[f
     return artifact_of(out), accuracies(said)
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: Forked) -> None:
     process.kill()
     process.communicate()
 

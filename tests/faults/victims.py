@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 from dcbench.system.errors import FileFormatError
 from dcbench.system.files import read_tensors
 from tests.commandline import ROOT, environment
+from tests.forked import Forked
 
 PATIENCE = 300.0  # seconds until something that should happen counts as not happening
 STEPS = 200
@@ -31,27 +30,19 @@ COMMAND = (
 )
 
 
-def start(*words: str | Path, driver: str = "dcbench") -> subprocess.Popen[str]:
+def start(*words: str | Path, driver: str = "dcbench") -> Forked:
     """``dcbench words`` in a process of its own; the driver of these tests leaves a checkpoint after every step."""
-    command = [sys.executable, "-m", driver, *map(str, words)]
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return Forked(driver, [*map(str, words)], environment(), ROOT)
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
+def finish(process: Forked) -> tuple[str, str]:
     """What a process said that must succeed."""
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     return out, err
 
 
-def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def wait_until(happened: Callable[[], bool], process: Forked) -> None:
     """Wait until something happens; it must do so before the process ends."""
     begun = time.monotonic()
     while not happened():
