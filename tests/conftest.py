@@ -22,9 +22,9 @@ if "DCBENCH_TESTS_CACHE" not in os.environ:  # else a worker's, which shares tha
     os.environ["DCBENCH_TESTS_CACHE"] = tempfile.mkdtemp(prefix="dcbench-tests-")
     atexit.register(shutil.rmtree, os.environ["DCBENCH_TESTS_CACHE"], ignore_errors=True)
 
-import hypothesis  # noqa: E402
-import jaxtyping  # noqa: E402
-import pytest  # noqa: E402
+import hypothesis
+import jaxtyping
+import pytest
 
 ROOT = Path(__file__).parents[1]
 # the hook sees only what is found on the path; also for tests.reference
