@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcbench.artifacts.importers.catalogue import LAYOUTS
 from dcbench.cli.importing import SPACE_HELP, experiment
 from dcbench.cli.options import LARGEST, CommaList, Common, common, protocol, within
 
 if TYPE_CHECKING:
-    from dcbench.cli.importing import Foreign
+    from dcbench.cli.importing import ForeignOptions
     from dcbench.cli.results import Scored
     from dcbench.datasets.loading import Loaded
     from dcbench.evaluation.protocol import Protocol
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--as",
     "layout",
-    help="Whose layout PATHS are in, if not ours: dc, dm, datadam, mtt, kip, idc, idc3, folder, plain.",
+    help=f"Whose layout PATHS are in, if not ours: {', '.join(LAYOUTS)}.",
 )
 @click.option("--space", default="auto", show_default=True, help=SPACE_HELP)
 @experiment
@@ -155,7 +156,7 @@ def _scored(distilled: Distilled, record: EvaluationRecord) -> Scored:
 
 def _own(path: Path, shared: Common, options: dict[str, Any], workshop: Workshop) -> Path:
     """The path of our artifact: as given, or that of the artifact which a foreign set becomes."""
-    from dcbench.artifacts.importers import keep_imported
+    from dcbench.artifacts.importers.importing import keep_imported
     from dcbench.system.layout import file_name, imported_folder
 
     if options["layout"] is None:
@@ -167,10 +168,10 @@ def _own(path: Path, shared: Common, options: dict[str, Any], workshop: Workshop
     return keep_imported(folder, stem, imported, foreign.name or foreign.layout)
 
 
-def _foreign(options: dict[str, Any]) -> Foreign:
-    from dcbench.cli.importing import Foreign
+def _foreign(options: dict[str, Any]) -> ForeignOptions:
+    from dcbench.cli.importing import ForeignOptions
 
-    return Foreign.of(options)
+    return ForeignOptions.of(options)
 
 
 def _check_data(distilled: Distilled, asked: str | None) -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import click
 
+from dcbench.artifacts.importers.catalogue import LAYOUTS
 from dcbench.cli.options import CREW, Hardware, data_root, hardware, out, places, speaking, unneeded
 
 if TYPE_CHECKING:
-    from dcbench.artifacts.importers import Imported
+    from dcbench.artifacts.importers.importing import ImportedSet
     from dcbench.datasets.places import Places
 
 SPACE_HELP = (
@@ -33,7 +34,7 @@ class Listener(Protocol):
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ForeignOptions:
     """What the user says of a set in another project's layout."""
 
     layout: str
@@ -43,28 +44,31 @@ class Foreign:
     experiment: int | None
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Foreign:
+    def of(cls, options: Mapping[str, Any]) -> ForeignOptions:
         """What the command's ``options`` say of it."""
         return cls(*(options[field.name] for field in fields(cls)))
 
     def check(self) -> None:
         """Raises UnknownNameError or OutOfRangeError if the words are wrong by themselves."""
-        from dcbench.artifacts.importers import WHERE, find_layout
+        from dcbench.artifacts.importers.catalogue import find_layout
+        from dcbench.artifacts.importers.layout import VALUE_SPACES
         from dcbench.datasets.catalogue import find
         from dcbench.system.errors import OutOfRangeError, UnknownNameError
 
         find_layout(self.layout)
-        if self.space not in ("auto", *WHERE):
-            raise UnknownNameError("space", self.space, ("auto", *WHERE))
+        if self.space not in ("auto", *VALUE_SPACES):
+            raise UnknownNameError("space", self.space, ("auto", *VALUE_SPACES))
         if self.dataset is None:
             raise OutOfRangeError(
                 f"a set in the layout {self.layout} does not say what its images are of: name it with --dataset"
             )
         find(self.dataset)
 
-    def read(self, path: Path, where: Places, listener: Listener) -> Imported:
+    def read(self, path: Path, where: Places, listener: Listener) -> ImportedSet:
         """The set ``path`` as one of ours; says what looks wrong with it."""
-        from dcbench.artifacts.importers import find_layout, import_set
+        from dcbench.artifacts.importers.catalogue import find_layout
+        from dcbench.artifacts.importers.importing import import_set
+        from dcbench.artifacts.importers.layout import ImportOptions
         from dcbench.datasets.loading import load
         from dcbench.images import Space
 
@@ -74,8 +78,9 @@ class Foreign:
         whitening = {"zca": kind.startswith("zca"), "of_pixels": kind == "zca-pixels"}
         loaded = load(self.dataset, where, **whitening, progress=listener.stoppable_progress)
         space = Space() if kind == "raw" else loaded.train.space
+        options = ImportOptions(self.experiment)
         imported = import_set(
-            path, layout, loaded.spec, space, pixels=kind == "pixels", experiment=self.experiment
+            path, layout, loaded.spec, space, pixels=kind == "pixels", options=options
         )
         for warning in imported.warnings:
             listener.say(f"{path}: {warning}")
@@ -95,7 +100,7 @@ experiment = click.option(
     "--as",
     "layout",
     required=True,
-    help="Whose layout: dc, dm, datadam, mtt, kip, idc, idc3, folder, plain.",
+    help=f"Whose layout: {', '.join(LAYOUTS)}.",
 )
 @click.option("--dataset", required=True, help="The data set that the images are images of.")
 @click.option("--space", default="auto", show_default=True, help=SPACE_HELP)
@@ -123,11 +128,11 @@ def command(
     """Read the foreign set PATH and write it as a self-describing artifact, doubting aloud what
     looks wrong.
     """
-    from dcbench.artifacts.importers import write_imported
+    from dcbench.artifacts.importers.importing import write_imported
     from dcbench.cli.console import Console
     from dcbench.system.layout import latest_artifact
 
-    foreign = Foreign.of(options)
+    foreign = ForeignOptions.of(options)
     foreign.check()
     with Console(as_json) as console:
         hardware.machine()  # the threads that fit a whitening

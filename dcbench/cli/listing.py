@@ -15,7 +15,7 @@ def command(as_json: bool) -> None:
     """Show methods with their fields and presets, data sets, networks, protocols, foreign layouts
     and studies.
     """
-    from dcbench.artifacts.importers import LAYOUTS
+    from dcbench.artifacts.importers.catalogue import LAYOUTS
     from dcbench.cli.console import Console
     from dcbench.datasets.catalogue import DATASETS
     from dcbench.distiller import import_failures, registered
@@ -34,7 +34,7 @@ def command(as_json: bool) -> None:
             name: protocol.to_json() | {"networks": protocol.networks}
             for name, protocol in PROTOCOLS.items()
         },
-        "layouts": {name: layout.what for name, layout in LAYOUTS.items()},
+        "layouts": {name: layout.title for name, layout in LAYOUTS.items()},
         "studies": {name: study.title for name, study in STUDIES.items()},
         "failed_to_import": import_failures(),
     }

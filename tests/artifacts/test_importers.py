@@ -13,7 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from dcbench.artifacts.artifact import read_artifact
-from dcbench.artifacts.importers import LAYOUTS, find_layout, import_set, write_imported
+from dcbench.artifacts.importers.catalogue import LAYOUTS, find_layout
+from dcbench.artifacts.importers.importing import import_set, write_imported
+from dcbench.artifacts.importers.layout import ImportOptions
 from dcbench.datasets.loading import Loaded
 from dcbench.images import ImageSpec, Space, class_weights
 from dcbench.system.errors import FileFormatError, MismatchError, UnknownNameError
@@ -67,16 +69,20 @@ def test_experiments_of_which_the_last_counts(tmp_path: Path, layout: str) -> No
     assert torch.allclose(pixels, PIXELS, atol=1e-5)
     assert torch.equal(labels, LABELS)
     assert warnings == ("holds 2 experiments, the last is read; --experiment 0 to 1 chooses",)
-    first = import_set(path, find_layout(layout), SPEC, NORMALISED, experiment=0)
+    first = import_set(
+        path, find_layout(layout), SPEC, NORMALISED, options=ImportOptions(experiment=0)
+    )
     assert torch.allclose(NORMALISED.leave(first.synthetic.images), 1 - PIXELS, atol=1e-5)
     assert not first.warnings
     for wrong in (2, -1):
         with pytest.raises(
             FileFormatError, match=f"holds 2 experiments, 0 to 1; got --experiment {wrong}"
         ):
-            import_set(path, find_layout(layout), SPEC, NORMALISED, experiment=wrong)
+            import_set(
+                path, find_layout(layout), SPEC, NORMALISED, options=ImportOptions(experiment=wrong)
+            )
     with pytest.raises(MismatchError, match="the layout idc holds one set in a file"):
-        import_set(path, find_layout("idc"), SPEC, NORMALISED, experiment=0)
+        import_set(path, find_layout("idc"), SPEC, NORMALISED, options=ImportOptions(experiment=0))
 
 
 @pytest.mark.parametrize("module", [b"numpy._core.multiarray", b"numpy.core.multiarray"])

@@ -16,7 +16,7 @@ from PIL import Image
 from rich.cells import cell_len
 
 from dcbench.artifacts.artifact import read_artifact, write_artifact
-from dcbench.artifacts.importers import LAYOUTS
+from dcbench.artifacts.importers.catalogue import LAYOUTS
 from dcbench.datasets.catalogue import DATASETS
 from dcbench.distiller import registered
 from dcbench.evaluation.protocol import PROTOCOLS

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from dcbench.artifacts.artifact import read_artifact
-from dcbench.artifacts.importers import find_layout, import_set
+from dcbench.artifacts.importers.catalogue import find_layout
+from dcbench.artifacts.importers.importing import import_set
 from dcbench.datasets import find
 from dcbench.datasets.parquet import look
 from dcbench.images import ImageSpec, Space

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from PIL import EpsImagePlugin, Image
 
 from dcbench.artifacts.artifact import read_artifact, write_artifact
-from dcbench.artifacts.importers import find_layout, import_set
+from dcbench.artifacts.importers.catalogue import find_layout
+from dcbench.artifacts.importers.importing import import_set
 from dcbench.images import SyntheticSet
 from dcbench.nas.catalogue import SPACES
 from dcbench.nas.truth import read_truth

@@ -7,13 +7,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+from dcbench.artifacts.importers.catalogue import LAYOUTS
 from dcbench.records import EvaluationRecord
 from dcbench.records.kinds import STOPPED, OfASet
 from dcbench.report.formatting import canonical, one_line, title
 
 ABSENT = "none"
-# of foreign sets; a set that was given no name has its layout's
-LAYOUTS = ("dc", "dm", "datadam", "mtt", "kip", "idc", "idc3", "folder", "plain")
 # a field on which a record is silent: it came later than the method, and is at its default
 DEFAULT = "default"
 

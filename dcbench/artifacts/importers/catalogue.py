@@ -1,0 +1,22 @@
+"""The table of all layouts. A new layout is a file that declares it, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dcbench.artifacts.importers import datadam, experiments, folder, idc, kip, mtt, plain
+from dcbench.artifacts.importers.layout import FileLayout
+from dcbench.system.errors import UnknownNameError
+
+LAYOUTS: Mapping[str, FileLayout] = {
+    layout.name: layout
+    for module in (experiments, datadam, mtt, kip, idc, folder, plain)
+    for layout in module.LAYOUTS
+}
+
+
+def find_layout(name: str) -> FileLayout:
+    """The layout called ``name``; raises UnknownNameError."""
+    if name not in LAYOUTS:
+        raise UnknownNameError("layout", name, LAYOUTS)
+    return LAYOUTS[name]

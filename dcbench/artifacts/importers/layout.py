@@ -1,0 +1,50 @@
+"""What a layout declares, and what it reads from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dcbench.images import ImageSpec
+
+# Where the values of a foreign set live. pixels: in [0, 1], to be normalised; raw: in [0, 1], to be
+# trained on as they are; zca: whitened after normalisation, as DataDAM's code does; zca-pixels:
+# without, as MTT's does.
+ValueSpace = Literal["pixels", "raw", "normalised", "zca", "zca-pixels"]
+VALUE_SPACES: tuple[ValueSpace, ...] = ("pixels", "raw", "normalised", "zca", "zca-pixels")
+
+
+@dataclass(frozen=True)
+class ForeignSet:
+    """What a foreign file holds, before it is checked and interpreted."""
+
+    images: Tensor  # N×C×H×W
+    labels: Tensor  # N, or N×K
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    parts: int = 1  # images that were one in the file
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What the user says of a foreign set, besides the space of its values."""
+
+    experiment: int | None = None  # which of the sets of a file with several; its last if None
+
+
+@dataclass(frozen=True)
+class FileLayout:
+    """A way in which a project publishes its sets."""
+
+    name: str
+    title: str
+    space: ValueSpace  # where its values usually live
+    read: Callable[[Path, ImageSpec, ImportOptions], ForeignSet]
+    experiments: bool = False  # whether a file may hold the sets of several experiments
+    centred: bool = False  # its labels are rows less 1/classes
+    doubt: str = ""  # of every set in this layout

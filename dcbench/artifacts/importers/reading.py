@@ -1,0 +1,153 @@
+"""What the layouts' readers share: tensors and arrays from strangers' files, executing nothing."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dcbench.artifacts.importers.layout import ForeignSet
+from dcbench.system.errors import FileFormatError
+from dcbench.system.files import read_foreign_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MOST_UNPACKED_BYTES = 256 << 20  # of an .npz whatever its size, and beyond that
+MOST_TIMES_PACKED = 50  # so many times its size
+
+
+def read_tensors(path: Path) -> Any:
+    """What torch wrote into a file; raises FileFormatError for an artifact of ours, or for tensors
+    whose numbers do not all stand in the file.
+    """
+    from dcbench.artifacts.artifact import KEYS, check_size
+
+    check_size(path)
+    value = read_foreign_tensors(path)
+    if isinstance(value, Mapping) and set(value) == KEYS:
+        raise FileFormatError(
+            f"{path} is an artifact of dcbench already; dcbench evaluate and nas take it as it is, without --as"
+        )
+    if not all(map(_stands_there, _tensors_in(value))):
+        raise FileFormatError(
+            f"{path} holds a tensor whose numbers do not all stand in the file (sparse, or expanded from fewer)"
+        )
+    return value
+
+
+def _tensors_in(value: Any) -> Iterator[Tensor]:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        entries = value.values() if isinstance(value, Mapping) else value
+        yield from (tensor for entry in entries for tensor in _tensors_in(entry))
+
+
+def _stands_there(tensor: Tensor) -> bool:
+    import torch
+
+    strided = tensor.layout == torch.strided and tensor.device.type == "cpu"
+    return strided and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+
+
+def read_tensor(path: Path) -> Tensor:
+    """The one tensor of a file; raises FileFormatError."""
+    import torch
+
+    value = read_tensors(path)
+    if not isinstance(value, torch.Tensor):
+        raise FileFormatError(f"{path} holds a {type(value).__name__}, wanted a tensor")
+    return value
+
+
+def pair(value: Any, path: Path) -> ForeignSet:
+    """The images and labels of a pair of tensors; raises FileFormatError."""
+    import torch
+
+    if not (
+        isinstance(value, Sequence)
+        and len(value) >= 2
+        and all(isinstance(part, torch.Tensor) for part in value[:2])
+    ):
+        raise FileFormatError(
+            f"{path}: wanted a pair of tensors, images and labels, got {type(value).__name__}"
+        )
+    return ForeignSet(value[0], value[1])
+
+
+def keys_of(value: Any) -> str:
+    """The names in a dict, for messages."""
+    return ", ".join(map(str, value))[:80]
+
+
+def labels_beside(path: Path) -> Path:
+    """The file of labels that belongs to a file of images; raises FileFormatError if there is none."""
+    beside = path.with_name(path.name.replace("images", "labels"))
+    if not beside.is_file():
+        raise FileFormatError(f"{path}: its labels were looked for in {beside}, which is not there")
+    return beside
+
+
+def read_arrays(path: Path) -> ForeignSet:
+    """The arrays ``images`` and ``labels`` of an ``.npz``, as they are; raises FileFormatError."""
+    import numpy as np
+    import torch
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > max(MOST_UNPACKED_BYTES, MOST_TIMES_PACKED * path.stat().st_size):
+            raise FileFormatError(
+                f"{path}: {path.stat().st_size} bytes that unpack to {unpacked}; refused as a bomb"
+            )
+        with np.load(path, allow_pickle=False) as stored:
+            return ForeignSet(
+                torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
+            )
+    # RuntimeError: what zipfile raises for an archive that is encrypted, or packed in a way that it
+    # does not know
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        MemoryError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise FileFormatError(
+            f"{path} is not an .npz with plain arrays images and labels ({error})"
+        ) from error
+
+
+def channels_first(stored: ForeignSet, path: Path) -> Tensor:
+    """The images of an N×H×W×C array as N×C×H×W; raises FileFormatError for another shape."""
+    if stored.images.ndim != 4:
+        raise FileFormatError(f"{path}: images of {tuple(stored.images.shape)}, wanted N×H×W×C")
+    return stored.images.permute(0, 3, 1, 2)
+
+
+def taken_apart(images: Tensor, factor: int) -> Tensor:
+    """The factor×factor parts of each image, enlarged bilinearly to the whole image's size."""
+    import math
+
+    import torch
+
+    size = images.shape[-1]
+    side = math.ceil(size / factor)
+    padded = torch.nn.functional.pad(images, (0, side * factor - size) * 2, value=0.5)
+    parts = [
+        padded[..., row * side : (row + 1) * side, column * side : (column + 1) * side]
+        for row in range(factor)
+        for column in range(factor)
+    ]
+    stacked = torch.stack(parts, 1).flatten(0, 1)
+    return torch.nn.functional.interpolate(
+        stacked, size=(size, size), mode="bilinear", align_corners=False
+    )
