@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from dcbench.datasets.declaration import Dataset
-from dcbench.datasets.decoding import Decoded, Part, judged
-from dcbench.datasets.listed import Listed
-from dcbench.datasets.mapped import settled, write_images
+from dcbench.datasets.decoding import Decoded, ImageArrays, checked
+from dcbench.datasets.listed import ListedSource
+from dcbench.datasets.mapped import forget_blocks, write_images
 from dcbench.datasets.sources import Source
 from dcbench.system.errors import DataError, FileFormatError
 from dcbench.system.files import locked, read_json, write_bytes, write_json
@@ -32,14 +32,16 @@ _SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class CachedImages:
     """Decoded images and their revision."""
 
     decoded: Decoded
     revision: str
 
 
-def images(dataset: Dataset, source: Source, cache_root: Path, progress: Progress) -> Kept:
+def cached_images(
+    dataset: Dataset, source: Source, cache_root: Path, progress: Progress
+) -> CachedImages:
     """The images of ``source``, from the cache where they are there and whole, else decoded and
     kept.
 
@@ -54,10 +56,10 @@ def images(dataset: Dataset, source: Source, cache_root: Path, progress: Progres
         kept = _read(folder)  # another process may have been faster
         if kept is not None:
             return kept
-        decoded = judged(_decoded(source, folder, dataset, progress), dataset, source.description)
+        decoded = checked(_decoded(source, folder, dataset, progress), dataset, source.description)
         if _state(dataset, source) != state:
             raise DataError(f"{source.description}: files changed while they were read; try again")
-        fresh = Kept(decoded, decoded.revision)
+        fresh = CachedImages(decoded, decoded.revision)
         _write(folder, fresh, source)
         return fresh
 
@@ -66,7 +68,7 @@ def _decoded(source: Source, folder: Path, dataset: Dataset, progress: Progress)
     """What a source holds: in memory, or, where it is one file for each image, mapped from the
     cache's own files.
     """
-    if not isinstance(source, Listed):
+    if not isinstance(source, ListedSource):
         return source.read(progress)
     parts = []
     for split in _SPLITS:
@@ -83,7 +85,7 @@ def _decoded(source: Source, folder: Path, dataset: Dataset, progress: Progress)
             dataset,
             (progress, f"decoding {dataset.name} {split}"),
         )
-        parts.append(Part(_array(path), labels))
+        parts.append(ImageArrays(_array(path), labels))
     return Decoded(parts[0], parts[1], source.class_names)
 
 
@@ -102,12 +104,12 @@ def _state(dataset: Dataset, source: Source) -> str:
     return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
 
 
-def _write(folder: Path, kept: Kept, source: Source) -> None:
+def _write(folder: Path, kept: CachedImages, source: Source) -> None:
     checksums = {}
     for split, part in zip(_SPLITS, (kept.decoded.train, kept.decoded.test), strict=True):
         for what, array in (("images", part.images), ("labels", part.labels)):
             path = folder / f"{split}-{what}.npy"
-            if what == "labels" or not isinstance(source, Listed):
+            if what == "labels" or not isinstance(source, ListedSource):
                 buffer = io.BytesIO()
                 np.save(buffer, array, allow_pickle=False)
                 write_bytes(path, buffer.getvalue())
@@ -122,10 +124,10 @@ def _write(folder: Path, kept: Kept, source: Source) -> None:
     }
     write_json(folder / _INDEX, index | {"index_sha256": _checksum(index)})
     for split in _SPLITS:
-        settled(folder / f"{split}-images.npy")
+        forget_blocks(folder / f"{split}-images.npy")
 
 
-def _read(folder: Path) -> Kept | None:
+def _read(folder: Path) -> CachedImages | None:
     """What is kept in ``folder``, or None where it is missing, incomplete or damaged; no file is
     parsed before its checksum fits.
     """
@@ -137,10 +139,12 @@ def _read(folder: Path) -> Kept | None:
         ):
             return None
         train, test = (
-            Part(_array(folder / f"{split}-images.npy"), _array(folder / f"{split}-labels.npy"))
+            ImageArrays(
+                _array(folder / f"{split}-images.npy"), _array(folder / f"{split}-labels.npy")
+            )
             for split in _SPLITS
         )
-        return Kept(Decoded(train, test, tuple(index["class_names"])), index["revision"])
+        return CachedImages(Decoded(train, test, tuple(index["class_names"])), index["revision"])
     except (FileFormatError, OSError):
         return None
 

@@ -11,6 +11,11 @@ from dcbench.system.errors import UnknownNameError
 
 _NUMERALS = tuple("0123456789")
 
+_NUMBER_WORDS = tuple(
+    (word,)
+    for word in ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+)
+
 _CIFAR10_CLASSES = (
     "airplane",
     "automobile",
@@ -38,13 +43,21 @@ _CIFAR100_CLASSES = tuple(
 )
 
 _DECLARED = (
-    Dataset(name="digits", channels=1, size=8, class_names=_NUMERALS, flips=False),
+    Dataset(
+        name="digits",
+        channels=1,
+        size=8,
+        class_names=_NUMERALS,
+        flips=False,
+        synonyms=_NUMBER_WORDS,
+    ),
     Dataset(
         name="mnist",
         channels=1,
         size=28,
         class_names=_NUMERALS,
         flips=False,
+        synonyms=_NUMBER_WORDS,
         hub_names=("mnist", "ylecun/mnist"),
         hub_config="mnist",
         torchvision_class="MNIST",
@@ -58,6 +71,7 @@ _DECLARED = (
         size=32,
         class_names=_CIFAR10_CLASSES,
         flips=True,
+        synonyms=(("plane", "aeroplane"), ("car", "auto")),
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2023, 0.1994, 0.2010),
         hub_names=("cifar10", "uoft-cs/cifar10"),
@@ -95,6 +109,8 @@ KNOWN_REVISIONS: Mapping[tuple[str, str], str] = MappingProxyType(
         # The original images in the order of github.com/cyizhuo/CIFAR-10-dataset, mixed; other
         # orders of the same images have other revisions.
         ("cifar10", "f10b36135b31"): "original",
+        # The original images in the order of github.com/cyizhuo/CIFAR-100-dataset, by name.
+        ("cifar100", "c28b9efc1a38"): "original",
     }
 )
 

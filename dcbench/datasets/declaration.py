@@ -35,6 +35,8 @@ class Dataset:
     wordnet_ids: tuple[str, ...] = ()
     tree: Literal["", "tiny-imagenet", "wordnet"] = ""  # how its published folders are laid out
     folders: tuple[str, ...] = ()  # their names under the data root
+    # in the order of ``class_names``: other names that people give the class
+    synonyms: tuple[tuple[str, ...], ...] = ()
     # its images are of any size: the middle square of each, resized, is used
     photographs: bool = False
 
@@ -45,6 +47,20 @@ class Dataset:
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.channels, self.size, self.size
+
+    @property
+    def aliases(self) -> dict[str, int]:
+        """What classes are called besides their names, with their labels."""
+        others = enumerate(self.synonyms)
+        return {
+            **{id_: label for label, id_ in enumerate(self.wordnet_ids)},
+            **{name: label for label, names in others for name in names},
+        }
+
+    @property
+    def numbered(self) -> bool:
+        """Whether numbers can only mean the labels: others number WordNet ids in their order."""
+        return list(self.wordnet_ids) == sorted(self.wordnet_ids)
 
     @property
     def embedded(self) -> bool:

@@ -30,7 +30,7 @@ _REPORT_EVERY = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class ImageArrays:
     """One split: images uint8 (n, channels, size, size), labels int64 (n,)."""
 
     images: NDArray[np.uint8]
@@ -41,8 +41,8 @@ class Part:
 class Decoded:
     """A whole data set in memory."""
 
-    train: Part
-    test: Part
+    train: ImageArrays
+    test: ImageArrays
     class_names: tuple[str, ...]
 
     @property
@@ -132,7 +132,7 @@ def stack(
     total: int,
     dataset: Dataset,
     report: tuple[Progress, str],
-) -> Part:
+) -> ImageArrays:
     """Fill one split from ``total`` pairs of image and label, telling ``report`` (a Progress and
     its text) now and then.
 
@@ -149,10 +149,10 @@ def stack(
             progress(text, done, total)
     if done < total:
         raise DataError(f"{text}: {done} images found, though the files announce {total}")
-    return Part(images, labels)
+    return ImageArrays(images, labels)
 
 
-def judged(decoded: Decoded, dataset: Dataset, where: str) -> Decoded:
+def checked(decoded: Decoded, dataset: Dataset, where: str) -> Decoded:
     """``decoded`` itself, if every split has the data set's shape and classes; raises DataError starting with ``where``."""
     for split, part in (("train", decoded.train), ("test", decoded.test)):
         if not len(part.images):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dcbench.datasets.declaration import Dataset
-from dcbench.datasets.decoding import Decoded, Part
+from dcbench.datasets.decoding import Decoded, ImageArrays
 from dcbench.datasets.splits import stratified
 from dcbench.system.progress import Progress
 
@@ -53,7 +53,7 @@ class DigitsSource:
         test = stratified(labels, round(_TEST_SHARE * len(labels)), _SPLIT_SEED)
         progress(f"reading {self.dataset.name}", 1, 1)
         return Decoded(
-            Part(images[~test], labels[~test]),
-            Part(images[test], labels[test]),
+            ImageArrays(images[~test], labels[~test]),
+            ImageArrays(images[test], labels[test]),
             self.dataset.class_names,
         )

@@ -1,29 +1,30 @@
-"""What sources of one file for each image have in common."""
+"""Sources that hold one file for each image."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import final
 
+from dcbench.datasets.class_folders import class_by_class
 from dcbench.datasets.declaration import Dataset
 from dcbench.system.errors import DataError
 
 SPLITS = ("train", "test")
-# what desktops leave behind, besides names with a leading dot
-_LITTER = frozenset({"Thumbs.db", "desktop.ini"})
+PUBLISHED = {"train": "train", "test": "val"}  # the folders of ImageNet and its relatives
 
 
+@final
 @dataclass(frozen=True)
-class Listed(ABC):
-    """Files of a data set below a folder. A subclass says which, and what their classes are called."""
+class ListedSource:
+    """The image files of a data set below a folder."""
 
-    dataset: Dataset
+    kind: str
     folder: Path
-
-    kind: ClassVar[str]
-    besides: ClassVar[tuple[str, ...]] = ()  # files in the folder that are read and are no images
+    class_names: tuple[str, ...]  # in the order of labels
+    listing: Callable[[str], list[tuple[Path, int]]]  # the files of a split with their labels
+    other_files: tuple[Path, ...] = ()  # that are read and are no images
 
     @property
     def description(self) -> str:
@@ -32,50 +33,30 @@ class Listed(ABC):
 
     def files(self) -> tuple[Path, ...]:
         """All files that it would read."""
-        return (
-            *(self.folder / name for name in self.besides),
-            *(path for split in SPLITS for path, _ in self.listing(split)),
-        )
-
-    @property
-    @abstractmethod
-    def class_names(self) -> tuple[str, ...]:
-        """In the order of labels."""
-
-    @abstractmethod
-    def listing(self, split: str) -> list[tuple[Path, int]]:
-        """The files of a split with their labels."""
+        return (*self.other_files, *(path for split in SPLITS for path, _ in self.listing(split)))
 
 
-def published(dataset: Dataset, folder: Path) -> bool:
-    """Whether ``folder`` holds ``train`` and ``val``; raises DataError where it holds one of them,
-    and is no image folder.
+def by_class(
+    folder: Path, splits: Mapping[str, str], classes: tuple[str, ...]
+) -> Callable[[str], list[tuple[Path, int]]]:
+    """A listing of ``<split's folder>/<class>/<image>``, with ``classes`` in the order of labels."""
+    return lambda split: class_by_class(folder / splits[split] / name for name in classes)
 
-    An image folder has the data set's own name, and ``test`` beside ``train``.
+
+def published(dataset: Dataset, root: Path) -> Path | None:
+    """The first of the data set's folders that holds ``train`` and ``val``.
+
+    Raises DataError where one holds one of them and is no image folder, which has the data set's
+    own name, and ``test`` beside ``train``.
     """
-    missing = [name for name in ("train", "val") if not (folder / name).is_dir()]
-    own = folder.name == dataset.name
-    if len(missing) == 1 and not (own and (folder / "test").is_dir()):
-        instead = " (or test)" if own and missing == ["val"] else ""
-        raise DataError(
-            f"{folder / missing[0]}{instead} is missing, though its sibling is there; complete the copy"
-        )
-    return not missing
-
-
-def class_by_class(folders: list[Path]) -> list[tuple[Path, int]]:
-    """The files of each class's folder, by name, with the folder's place in the list as their
-    label.
-    """
-    return [(path, label) for label, folder in enumerate(folders) for path in images_in(folder)]
-
-
-def images_in(folder: Path) -> list[Path]:
-    """All files of a class folder: what is not an image there is an error later, not silently left
-    out.
-    """
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if not path.name.startswith(".") and path.name not in _LITTER
-    )
+    for folder in (root / name for name in dataset.folders):
+        missing = [name for name in PUBLISHED.values() if not (folder / name).is_dir()]
+        if not missing:
+            return folder
+        own = folder.name == dataset.name
+        if len(missing) == 1 and not (own and (folder / "test").is_dir()):
+            instead = " (or test)" if own and missing == ["val"] else ""
+            raise DataError(
+                f"{folder / missing[0]}{instead} is missing, though its sibling is there; complete the copy"
+            )
+    return None

@@ -11,7 +11,7 @@ import torch
 from dcbench.datasets import cache, preprocessing
 from dcbench.datasets.catalogue import find, revision_note
 from dcbench.datasets.declaration import Dataset
-from dcbench.datasets.decoding import Decoded, Part
+from dcbench.datasets.decoding import Decoded, ImageArrays
 from dcbench.datasets.places import Places
 from dcbench.datasets.sources import locate
 from dcbench.datasets.splits import stratified
@@ -76,14 +76,14 @@ def load(
         preprocessing.require_zca(dataset)
     report = progress or silent
     source = locate(dataset, where, report)
-    kept = cache.images(dataset, source, where.cache_root, report)
+    kept = cache.cached_images(dataset, source, where.cache_root, report)
     decoded = kept.decoded
     require_complete(dataset, decoded, source.description)
     apart = stratified(decoded.train.labels, holdout, _HOLDOUT_SEED)
     used = (
         decoded.train
         if not holdout
-        else Part(decoded.train.images[~apart], decoded.train.labels[~apart])
+        else ImageArrays(decoded.train.images[~apart], decoded.train.labels[~apart])
     )
     spec = ImageSpec(
         dataset.name,
@@ -107,7 +107,9 @@ def load(
         train=TrainSet(spec, *_tensors(used), space, described),
         test=TestSet(spec, *_tensors(decoded.test), space),
         holdout=TestSet(
-            spec, *_tensors(Part(decoded.train.images[apart], decoded.train.labels[apart])), space
+            spec,
+            *_tensors(ImageArrays(decoded.train.images[apart], decoded.train.labels[apart])),
+            space,
         )
         if holdout
         else None,
@@ -172,7 +174,7 @@ def _black(spec: ImageSpec, count: int) -> torch.Tensor:
     return torch.zeros(1, *spec.shape, dtype=torch.uint8).expand(count, -1, -1, -1)
 
 
-def _space(dataset: Dataset, used: Part, stem: Path, zca: bool, progress: Progress) -> Space:
+def _space(dataset: Dataset, used: ImageArrays, stem: Path, zca: bool, progress: Progress) -> Space:
     """Published constants cost nothing; whatever is computed is kept under a name that starts with
     ``stem``.
     """
@@ -182,11 +184,13 @@ def _space(dataset: Dataset, used: Part, stem: Path, zca: bool, progress: Progre
         return preprocessing.normalisation(dataset, images)
 
     own = stem.with_name(f"{stem.name}-own-v{_SPACE_VERSION}.pt")
-    normalised = fit_normalisation() if dataset.mean else preprocessing.kept(own, fit_normalisation)
+    normalised = (
+        fit_normalisation() if dataset.mean else preprocessing.cached(own, fit_normalisation)
+    )
     return _whitened(images, normalised, stem, progress) if zca else normalised
 
 
-def _whitened_pixels(dataset: Dataset, used: Part, stem: Path, progress: Progress) -> Space:
+def _whitened_pixels(dataset: Dataset, used: ImageArrays, stem: Path, progress: Progress) -> Space:
     """The same of pixels as they are."""
     unchanged = Space("normalised", (0.0,) * dataset.channels, (1.0,) * dataset.channels)
     return _whitened(_tensors(used)[0], unchanged, stem, progress)
@@ -194,10 +198,10 @@ def _whitened_pixels(dataset: Dataset, used: Part, stem: Path, progress: Progres
 
 def _whitened(images: torch.Tensor, base: Space, stem: Path, progress: Progress) -> Space:
     name = f"{stem.name}-zca{preprocessing.ZCA_EPSILON}-{base.fingerprint}-v{_SPACE_VERSION}.pt"
-    return preprocessing.kept(
+    return preprocessing.cached(
         stem.with_name(name), lambda: preprocessing.whitening(images, base, progress=progress)
     )
 
 
-def _tensors(part: Part) -> tuple[torch.Tensor, torch.Tensor]:
+def _tensors(part: ImageArrays) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(part.images), torch.from_numpy(part.labels)

@@ -37,8 +37,8 @@ def write_images(
     """Decode ``files`` into the ``.npy`` file ``path``, telling ``report`` (a Progress and its
     text) after each block.
 
-    Goes on where a stopped process was, also where that had finished this file and not ``settled``
-    it. Raises DataError naming the file that is broken, StorageError where ``path`` cannot be
+    Goes on where a stopped process was, also where that had finished this file and not forgotten
+    its blocks. Raises DataError naming the file that is broken, StorageError where ``path`` cannot be
     written.
     """
     blocks = _Blocks(path, dataset, tuple(files))
@@ -59,7 +59,7 @@ def write_images(
         ) from error
 
 
-def settled(path: Path) -> None:
+def forget_blocks(path: Path) -> None:
     """Forget how ``path`` was written: from now on its reader knows the checksum of the whole."""
     _journal(path).unlink(missing_ok=True)
 

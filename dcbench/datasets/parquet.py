@@ -1,9 +1,10 @@
 """The Hugging Face hub's parquet layout: ``<dataset>/<config>/{train,test}-*.parquet`` with an
-image and a label column.
+image and a label column, or ``<config>/{train,test}/0000.parquet`` as in its converted branch.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,20 +14,23 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dcbench.datasets.class_folders import alike
 from dcbench.datasets.declaration import Dataset
-from dcbench.datasets.decoding import Decoded, Part, decode, stack
+from dcbench.datasets.decoding import Decoded, ImageArrays, decode, stack
 from dcbench.system.errors import DataError
 from dcbench.system.progress import Progress
 
+KIND = "parquet files"
 _IMAGE_COLUMNS = ("img", "image")
 _SPLITS = ("train", "test")
-_SHARD = re.compile(r"-(\d+)-of-(\d+)\.parquet$")
+# train-00000-of-00002.parquet, with a hash before the suffix in older copies; converted: 0000.parquet
+_SHARD = re.compile(r"(?:.*?-)?(\d+)(?:-of-(\d+)(?:-[0-9a-f]+)?)?\.parquet")
 _ROWS_AT_A_TIME = 1000
 _MOST_TIMES_PACKED = 20
 _LEAST_IMAGE_BYTES = 64
 
 
-def places(dataset: Dataset, root: Path) -> list[Path]:
+def searched_folders(dataset: Dataset, root: Path) -> list[Path]:
     """The folders in which the hub's files are looked for, in order."""
     repositories = [root / name for name in dataset.hub_names]
     return [
@@ -36,12 +40,12 @@ def places(dataset: Dataset, root: Path) -> list[Path]:
     ]
 
 
-def look(dataset: Dataset, root: Path) -> ParquetSource | None:
+def find_source(dataset: Dataset, root: Path) -> ParquetSource | None:
     """The first place with a parquet file of either split; raises DataError where a split or a
     shard of it is missing.
     """
-    for folder in places(dataset, root):
-        shards = {split: tuple(sorted(folder.glob(f"{split}-*.parquet"))) for split in _SPLITS}
+    for folder in searched_folders(dataset, root):
+        shards = {split: _shards(folder, split) for split in _SPLITS}
         if any(shards.values()):
             for split, files in shards.items():
                 _require_all(folder, split, files)
@@ -49,21 +53,27 @@ def look(dataset: Dataset, root: Path) -> ParquetSource | None:
     return None
 
 
+def _shards(folder: Path, split: str) -> tuple[Path, ...]:
+    for pattern in (f"{split}-*.parquet", f"{split}.parquet", f"{split}/[!.]*.parquet"):
+        if found := tuple(sorted(folder.glob(pattern))):
+            return found
+    return ()
+
+
 def _require_all(folder: Path, split: str, files: tuple[Path, ...]) -> None:
-    """Shards are named ``train-00000-of-00002.parquet``; a missing one would be a smaller data set
-    of the same name.
+    """Raises DataError unless the shards' numbers are complete: with one missing, a smaller data
+    set would have the same name.
     """
     if not files:
         raise DataError(
-            f"{folder} holds no {split}-*.parquet, though it holds parquet files; complete the copy"
+            f"{folder} holds no {split}-*.parquet or {split}/*.parquet, though it holds parquet files; complete the copy"
         )
-    numbered = [match for file in files if (match := _SHARD.search(file.name))]
-    counts = {int(match[2]) for match in numbered}
-    if numbered and (
-        len(counts) > 1
-        or len(numbered) != len(files)
-        or {int(match[1]) for match in numbered} != set(range(*counts))
-    ):
+    matches = [match for file in files if (match := _SHARD.fullmatch(file.name))]
+    counts = {int(match[2] or len(files)) for match in matches}
+    complete = counts == {len(files)} and {int(match[1]) for match in matches} == set(
+        range(len(files))
+    )
+    if not complete and (matches or len(files) > 1):
         raise DataError(
             f"{folder} holds {', '.join(file.name for file in files)}: not one complete set of {split} shards; complete the copy"
         )
@@ -78,7 +88,7 @@ class ParquetSource:
     train: tuple[Path, ...]
     test: tuple[Path, ...]
 
-    kind: ClassVar[str] = "parquet files"
+    kind: ClassVar[str] = KIND
 
     @property
     def description(self) -> str:
@@ -94,7 +104,7 @@ class ParquetSource:
         train, test = (self._read(split, progress) for split in _SPLITS)
         return Decoded(train, test, self.dataset.class_names)
 
-    def _read(self, split: str, progress: Progress) -> Part:
+    def _read(self, split: str, progress: Progress) -> ImageArrays:
         shards = [_Shard.open(self.dataset, path) for path in getattr(self, split)]
         total = sum(shard.rows for shard in shards)
         pairs = (pair for shard in shards for pair in shard.pairs())
@@ -129,6 +139,12 @@ class _Shard:
         if not is_struct(kind) or kind.get_field_index("bytes") < 0:
             raise DataError(
                 f"{path}: column {image!r} holds {kind}; wanted a struct of bytes and path"
+            )
+        names = _declared_names(schema, label)
+        if names and list(map(alike, names)) != list(map(alike, dataset.class_names)):
+            raise DataError(
+                f"{path}: its labels mean other classes than those of {dataset.name}, or in another order: "
+                f"in the file {', '.join(names[:12])}; here {', '.join(dataset.class_names[:12])}"
             )
         if not is_integer(schema.field(label).type):
             raise DataError(
@@ -171,6 +187,15 @@ class _Shard:
                 f"{where} has label {label}; {self.dataset.name} has 0 to {self.dataset.classes - 1}"
             )
         return decode(content, self.dataset, where), label
+
+
+def _declared_names(schema: Any, label: str) -> list[str]:
+    """What the hub's metadata call the classes of a label column, in the order of labels."""
+    try:
+        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+        return list(map(str, features[label]["names"]))
+    except (KeyError, TypeError, ValueError):
+        return []
 
 
 def _require_plausible(path: Path, metadata: Any) -> None:

@@ -97,7 +97,7 @@ def _values(
     return base.enter(images.double() / 255).flatten(1)
 
 
-def kept(path: Path, fit: Callable[[], Space]) -> Space:
+def cached(path: Path, fit: Callable[[], Space]) -> Space:
     """The space in ``path``, or a fresh one, kept there, where it is missing or damaged; raises
     StorageError.
     """

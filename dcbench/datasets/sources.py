@@ -2,52 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from dcbench.datasets import folders, parquet, tiny_imagenet, torchvision_files, wordnet_folders
 from dcbench.datasets.declaration import Dataset
-from dcbench.datasets.decoding import Decoded
 from dcbench.datasets.embedded import DigitsSource
-from dcbench.datasets.listed import Listed
+from dcbench.datasets.listed import ListedSource
 from dcbench.datasets.places import Places
 from dcbench.system.errors import AbsentDataError, DataError, DcbenchError
 from dcbench.system.progress import Progress
 
+# the last ones are read into memory at once, a listed one block by block
+Source = ListedSource | parquet.ParquetSource | torchvision_files.TorchvisionSource | DigitsSource
 
-@runtime_checkable
-class Whole(Protocol):
-    """Images that are read into memory at once."""
-
-    @property
-    def kind(self) -> str:
-        """What it is, wherever it is."""
-
-    @property
-    def description(self) -> str:
-        """What people call it."""
-
-    @property
-    def folder(self) -> Path:
-        """What its files are named from."""
-
-    def files(self) -> tuple[Path, ...]:
-        """All files that it would read."""
-
-    def read(self, progress: Progress) -> Decoded:
-        """Decode everything; raises DataError naming what is broken."""
-
-
-Source = Whole | Listed  # a listed one is read block by block
-
-_ORDER: tuple[Callable[[Dataset, Path], Source | None], ...] = (
-    parquet.look,
-    tiny_imagenet.look,
-    wordnet_folders.look,
-    folders.look,
-    torchvision_files.look,
-)
+_FINDERS = (parquet, tiny_imagenet, wordnet_folders, folders, torchvision_files)  # in their order
 
 
 def locate(dataset: Dataset, where: Places, progress: Progress) -> Source:
@@ -74,9 +42,9 @@ def locate(dataset: Dataset, where: Places, progress: Progress) -> Source:
 
 
 def _first(dataset: Dataset, root: Path) -> Source | None:
-    for look in _ORDER:
+    for finder in _FINDERS:
         try:
-            source = look(dataset, root)
+            source: Source | None = finder.find_source(dataset, root)
         except DcbenchError:
             raise
         except OSError as error:
@@ -88,15 +56,9 @@ def _first(dataset: Dataset, root: Path) -> Source | None:
 
 def _nothing_found(dataset: Dataset, where: Places) -> str:
     looked = "; ".join(
-        f"{kind} in {', '.join(map(str, found))}"
-        for kind, places in (
-            (parquet.ParquetSource.kind, parquet.places),
-            (tiny_imagenet.TinyImageNetSource.kind, tiny_imagenet.places),
-            (wordnet_folders.WordNetFolders.kind, wordnet_folders.places),
-            (folders.FolderSource.kind, folders.places),
-            (torchvision_files.TorchvisionSource.kind, torchvision_files.places),
-        )
-        if (found := places(dataset, where.root))
+        f"{finder.KIND} in {', '.join(map(str, found))}"
+        for finder in _FINDERS
+        if (found := finder.searched_folders(dataset, where.root))
     )
     given = "" if where.data_root is not None else "no data root was given, and "
     fetching = ", or use --download" if dataset.torchvision_class else ""

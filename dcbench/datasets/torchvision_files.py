@@ -17,15 +17,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dcbench.datasets.declaration import Dataset
-from dcbench.datasets.decoding import Decoded, Part
+from dcbench.datasets.decoding import Decoded, ImageArrays
 from dcbench.system.errors import DataError, StorageError
 from dcbench.system.files import locked
 from dcbench.system.progress import Progress
 
+KIND = "torchvision's files"
 _MNIST_FILES = {"train": "train", "test": "t10k"}
 
 
-def places(dataset: Dataset, root: Path) -> list[Path]:
+def searched_folders(dataset: Dataset, root: Path) -> list[Path]:
     """The folders in which torchvision's files are looked for, in order."""
     return [
         base / dataset.torchvision_folder
@@ -34,7 +35,7 @@ def places(dataset: Dataset, root: Path) -> list[Path]:
     ]
 
 
-def look(dataset: Dataset, root: Path) -> TorchvisionSource | None:
+def find_source(dataset: Dataset, root: Path) -> TorchvisionSource | None:
     """The first of the folders that is there, whole or not."""
     for base in (root, root / dataset.name):
         if dataset.torchvision_folder and (base / dataset.torchvision_folder).is_dir():
@@ -100,7 +101,7 @@ class TorchvisionSource:
     dataset: Dataset
     base: Path
 
-    kind: ClassVar[str] = "torchvision's files"
+    kind: ClassVar[str] = KIND
 
     @property
     def folder(self) -> Path:
@@ -151,7 +152,7 @@ class TorchvisionSource:
         progress(f"reading {self.dataset.name}", 2, 2)
         return Decoded(parts[0], parts[1], self.dataset.class_names)
 
-    def _read_cifar(self, split: str) -> Part:
+    def _read_cifar(self, split: str) -> ImageArrays:
         # NumPy 2.4 dislikes how the published pickles spell a dtype
         with warnings.catch_warnings():
             warnings.filterwarnings(
@@ -161,14 +162,14 @@ class TorchvisionSource:
             )
             published = _published(self.dataset)(self.base, train=split == "train")
         images = np.ascontiguousarray(published.data.transpose(0, 3, 1, 2))
-        return Part(images, np.asarray(published.targets, dtype=np.int64))
+        return ImageArrays(images, np.asarray(published.targets, dtype=np.int64))
 
-    def _read_mnist(self, split: str) -> Part:
+    def _read_mnist(self, split: str) -> ImageArrays:
         from torchvision.datasets.mnist import read_image_file, read_label_file
 
         images = self._read_numbers(read_image_file, f"{_MNIST_FILES[split]}-images-idx3-ubyte")
         labels = self._read_numbers(read_label_file, f"{_MNIST_FILES[split]}-labels-idx1-ubyte")
-        return Part(images[:, None], labels.astype(np.int64))
+        return ImageArrays(images[:, None], labels.astype(np.int64))
 
     def _read_numbers(self, reader: Any, name: str) -> Any:
         path = self.folder / name

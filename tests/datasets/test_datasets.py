@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import pickle
 import struct
 import subprocess
@@ -336,6 +337,73 @@ def test_shards_of_two_copies_are_not_mixed(tmp_path: Path, toy: Toy, cache: Pat
     assert "complete" in refused("cifar10", Places(tmp_path / "data", cache))
 
 
+HASH = "a1b2c3d4e5f60718"
+
+
+def renamed(root: Path, name: Callable[[str, int], str], shards: int) -> Path:
+    """The hub's files called otherwise: ``name`` of the split and the shard's number."""
+    folder = root / "cifar10" / "plain_text"
+    for split in ("train", "test"):
+        for shard in range(shards):
+            path = folder / name(split, shard)
+            path.parent.mkdir(exist_ok=True)
+            (folder / f"{split}-{shard:05}-of-{shards:05}.parquet").rename(path)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "gone"),
+    [
+        (lambda split, shard: f"{split}-{shard:05}-of-00003-{HASH}.parquet", "00001-of-00003-*"),
+        (lambda split, shard: f"{split}-{shard:05}-of-00003-{HASH}.parquet", "00002-of-00003-*"),
+        (lambda split, shard: f"{split}/{shard:04}.parquet", "/0001.parquet"),
+        (lambda split, shard: f"{split}/{shard:04}.parquet", "/0000.parquet"),
+    ],
+    ids=["hash, the second gone", "hash, the last gone", "converted, 1 gone", "converted, 0 gone"],
+)
+def test_shards_of_older_and_of_converted_copies(
+    name: Callable[[str, int], str], gone: str, tmp_path: Path, toy: Toy, cache: Path
+) -> None:
+    folder = renamed(parquet_tree(tmp_path / "data", toy, shards=3), name, 3)
+    same_images(load("cifar10", Places(tmp_path / "data", cache)), toy)
+    (missing,) = folder.glob(f"train{gone if gone[0] == '/' else '-' + gone}")
+    missing.unlink()
+    message = refused("cifar10", Places(tmp_path / "data", cache))
+    assert "not one complete set of train shards; complete the copy" in message
+
+
+def test_a_shard_with_two_hashes_is_not_read_twice(tmp_path: Path, toy: Toy, cache: Path) -> None:
+    parquet_tree(tmp_path / "data", toy)
+    path = tmp_path / "data" / "cifar10" / "plain_text" / "train-00000-of-00001.parquet"
+    path.with_name(f"train-00000-of-00001-{HASH}.parquet").write_bytes(path.read_bytes())
+    assert "complete" in refused("cifar10", Places(tmp_path / "data", cache))
+
+
+def test_a_single_file_for_each_split(tmp_path: Path, toy: Toy, cache: Path) -> None:
+    renamed(parquet_tree(tmp_path / "data", toy), lambda split, _: f"{split}.parquet", 1)
+    same_images(load("cifar10", Places(tmp_path / "data", cache)), toy)
+
+
+def test_labels_that_mean_other_classes_in_the_hubs_metadata_are_refused(
+    tmp_path: Path, toy: Toy, cache: Path
+) -> None:
+    parquet_tree(tmp_path / "data", toy)
+    path = tmp_path / "data" / "cifar10" / "plain_text" / "train-00000-of-00001.parquet"
+    table = pq.read_table(path)
+    for called, right in (
+        ([name.upper() for name in toy.dataset.class_names], True),
+        (sorted(toy.dataset.class_names, reverse=True), False),
+    ):
+        features = {"info": {"features": {"label": {"names": called, "_type": "ClassLabel"}}}}
+        described = table.replace_schema_metadata({"huggingface": json.dumps(features)})
+        pq.write_table(described, path)
+        if right:
+            same_images(load("cifar10", Places(tmp_path / "data", cache)), toy)
+        else:
+            message = refused("cifar10", Places(tmp_path / "data", cache))
+            assert "mean other classes than those of cifar10, or in another order" in message
+
+
 def test_an_image_folder_with_the_usual_names_has_the_usual_order(
     tmp_path: Path, cache: Path
 ) -> None:
@@ -355,23 +423,54 @@ def test_numbered_class_folders_have_numeric_order(tmp_path: Path, cache: Path) 
     assert loaded.spec.class_names == toy.dataset.class_names
 
 
-def test_numbers_that_are_not_the_labels_name_themselves(
-    tmp_path: Path, toy: Toy, cache: Path
+MNIST_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+CIFAR10_WORDS = ["Plane", "CAR", "Bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+
+
+@pytest.mark.parametrize(
+    ("name", "folders"),
+    [
+        ("mnist", MNIST_WORDS),
+        ("mnist", [word.title() for word in MNIST_WORDS]),
+        ("mnist", [f"digit {number}" for number in range(10)]),
+        ("mnist", [f"{number:02}" for number in range(10)]),
+        ("cifar10", CIFAR10_WORDS),
+        ("cifar10", [f"{label}_class" for label in range(10)]),
+        ("cifar100", [f"new{label}" for label in range(100)]),
+        ("cifar100", [name.replace("_", " ").title() for name in find("cifar100").class_names]),
+        ("cifar100", [name.replace("_", "-") for name in find("cifar100").class_names]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[2],
+)
+def test_class_folders_have_labels_by_their_names(
+    name: str, folders: list[str], tmp_path: Path, cache: Path
 ) -> None:
-    numbers = [str(label) for label in range(3, 13)]
-    loaded = load("cifar10", Places(folder_tree(tmp_path / "data", toy, numbers), cache))
+    toy = Toy.of(name)
+    loaded = load(name, Places(folder_tree(tmp_path / "data", toy, folders), cache))
     same_images(loaded, toy)
-    assert loaded.spec.class_names == tuple(numbers)
+    assert loaded.spec.class_names == toy.dataset.class_names
 
 
-def test_other_class_folders_are_sorted_and_name_themselves(
-    tmp_path: Path, toy: Toy, cache: Path
+@pytest.mark.parametrize(
+    "folders",
+    [
+        [str(label) for label in range(3, 13)],
+        [str(label) for label in range(1, 11)],
+        list("qwertyuiop"),
+        ["plane", "airplane", *find("cifar10").class_names[2:]],
+        [f"{'ab'[label % 2]}{label}" for label in range(10)],
+    ],
+    ids=["from 3", "from 1", "letters", "a class twice", "two series"],
+)
+def test_folders_that_are_not_called_as_classes_are_refused(
+    folders: list[str], tmp_path: Path, toy: Toy, cache: Path
 ) -> None:
-    loaded = load("cifar10", Places(folder_tree(tmp_path / "data", toy, list("qwertyuiop")), cache))
-    assert loaded.spec.class_names == tuple(sorted("qwertyuiop"))
-    # 'e' was the third
-    assert np.array_equal(
-        loaded.train.images[loaded.train.labels == 0].numpy(), toy.train[2 * 3 : 3 * 3]
+    message = refused("cifar10", Places(folder_tree(tmp_path / "data", toy, folders), cache))
+    assert "its folders are not called as the classes of cifar10 are: folders" in message
+    found, wanted = message.split(": folders ")[1].split("; classes ")
+    assert set(found.split(", ")) == set(folders)
+    assert set(wanted.removesuffix("; rename the folders").split(", ")) == set(
+        toy.dataset.class_names
     )
 
 
@@ -385,6 +484,28 @@ def test_litter_of_desktops_is_passed_over(tmp_path: Path, toy: Toy, cache: Path
     (root / "cifar10" / "train" / ".DS_Store").write_bytes(b"x")
     (root / "cifar10" / "train" / "cat" / ".DS_Store").write_bytes(b"x")
     (root / "cifar10" / "train" / "cat" / "Thumbs.db").write_bytes(b"x")
+    for folder in (".ipynb_checkpoints", "__MACOSX", "@eaDir"):
+        (root / "cifar10" / "test" / folder).mkdir()
+        (root / "cifar10" / "train" / "dog" / folder).mkdir()
+    for name in ("._0001.png", "desktop.ini", "THUMBS.DB"):
+        (root / "cifar10" / "train" / "dog" / name).write_bytes(b"x")
+    same_images(load("cifar10", Places(root, cache)), toy)
+
+
+def test_files_of_other_kinds_are_named_and_counted(tmp_path: Path, toy: Toy, cache: Path) -> None:
+    root = folder_tree(tmp_path / "data", toy)
+    folder = root / "cifar10" / "train" / "cat"
+    for name in ("a.heic", "b.heic", "notes.txt"):
+        (folder / name).write_bytes(b"x")
+    message = refused("cifar10", Places(root, cache))
+    assert f"{folder / 'a.heic'} is of a kind that is not read" in message
+    assert "(2 of .heic, 1 of .txt, among 33 files)" in message
+    for name in ("a.heic", "b.heic", "notes.txt"):
+        (folder / name).unlink()
+    for path in list(folder.iterdir()):
+        with Image.open(path) as image:
+            image.save(path.with_suffix(".webp"), lossless=True)
+        path.unlink()
     same_images(load("cifar10", Places(root, cache)), toy)
 
 
@@ -848,7 +969,7 @@ def test_changed_files_are_decoded_anew(tmp_path: Path, toy: Toy, cache: Path) -
 
 
 def test_one_pixel_or_label_or_class_name_makes_another_revision(
-    tmp_path: Path, toy: Toy, cache: Path
+    tmp_path: Path, toy: Toy, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def revision(folder: str, tree: Callable[[Path], Path]) -> str:
         return load("cifar10", Places(tree(tmp_path / folder), cache)).spec.revision
@@ -868,11 +989,15 @@ def test_one_pixel_or_label_or_class_name_makes_another_revision(
         lambda root: parquet_tree(root, toy),
         lambda root: parquet_tree(root, other),
         relabelled,
-        lambda root: folder_tree(root, toy, [f"class {label}" for label in range(10)]),
     ]
     revisions = [revision(str(index), tree) for index, tree in enumerate(trees)]
-    assert len(set(revisions)) == len(trees)
     assert revision("copy", lambda root: parquet_tree(root, toy)) == revisions[0]
+    numbered = [f"class {label}" for label in range(10)]  # as the labels, which name the classes
+    assert revision("numbered", lambda root: folder_tree(root, toy, numbered)) == revisions[0]
+    called = replace(toy.dataset, class_names=tuple(numbered))
+    monkeypatch.setattr("dcbench.datasets.catalogue.DATASETS", {"cifar10": called})
+    revisions.append(revision("other names", lambda root: parquet_tree(root, toy)))
+    assert len(set(revisions)) == len(revisions)
     assert all(len(found) == 12 and set(found) <= set("0123456789abcdef") for found in revisions)
 
 

@@ -151,6 +151,41 @@ def test_tiny_imagenet_s_own_layout(tiny_root: Path, cache: Path) -> None:
         assert (part.images.float().mean((1, 2, 3)) - part.labels).abs().max() < 2
 
 
+def test_numbers_in_the_names_of_tiny_imagenet_s_classes_are_in_the_order_of_their_values(
+    tiny_root: Path, tmp_path: Path, cache: Path
+) -> None:
+    """``new2`` before ``new10``: as text, 198 of 200 would get another label."""
+    shutil.copytree(tiny_root, tmp_path / "data")
+    folder = tmp_path / "data" / "tiny-imagenet-200"
+    annotations = folder / "val" / "val_annotations.txt"
+    text = annotations.read_text()
+    for label, path in enumerate(sorted((folder / "train").iterdir())):
+        text = text.replace(path.name, f"new{label}")
+        path.rename(folder / "train" / f"new{label}")
+    annotations.write_text(text)
+    for litter in (".ipynb_checkpoints", "__MACOSX"):
+        (folder / "train" / litter / "images").mkdir(parents=True)
+    (folder / "val" / "images" / "._val_0.JPEG").write_bytes(b"x")
+    loaded = load("tinyimagenet", Places(tmp_path / "data", cache))
+    assert loaded.spec.class_names == tuple(f"new{label}" for label in range(200))
+    for part in (loaded.train, loaded.test):  # each image is of the colour of its label
+        assert (part.images.float().mean((1, 2, 3)) - part.labels).abs().max() < 2
+
+
+def test_numbers_are_refused_where_wordnet_ids_have_another_order(
+    tmp_path: Path, cache: Path
+) -> None:
+    """ImageWoof's classes are in the order of the paper's table; most readers sort the ids."""
+    folders = tuple(map(str, range(10)))
+    for split in ("train", "test"):
+        wordnet_tree(tmp_path / split, folders, 1, 0)
+        (tmp_path / "imagewoof").mkdir(exist_ok=True)
+        (tmp_path / split / "train").rename(tmp_path / "imagewoof" / split)
+    message = refused("imagewoof", Places(tmp_path, cache))
+    assert "folders 0, 1, 2, 3" in message
+    assert "classes Australian terrier, Border terrier" in message
+
+
 def annotated(old: str, new: str) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         path = folder / "val" / "val_annotations.txt"

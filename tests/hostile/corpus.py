@@ -19,7 +19,7 @@ from dcbench.artifacts.artifact import read_artifact
 from dcbench.artifacts.importers.catalogue import find_layout
 from dcbench.artifacts.importers.importing import import_set
 from dcbench.datasets import find
-from dcbench.datasets.parquet import look
+from dcbench.datasets.parquet import find_source
 from dcbench.images import ImageSpec, Space
 from dcbench.nas.catalogue import SPACES
 from dcbench.nas.truth import read_truth
@@ -105,7 +105,7 @@ def data(path: Path) -> object:
     folder.mkdir(parents=True)
     for split in ("train", "test"):
         (folder / f"{split}-00000-of-00001.parquet").symlink_to(path)
-    source = look(find("cifar10"), folder.parent)
+    source = find_source(find("cifar10"), folder.parent)
     assert source is not None
     return source.read(silent)
 

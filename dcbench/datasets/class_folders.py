@@ -1,0 +1,125 @@
+"""Class folders and the image files in them, of data sets and of other people's synthetic sets.
+
+A folder's label is never guessed from its place: its name must be a name of the class.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from dcbench.system.errors import DataError
+
+# what desktops, archives and network disks leave behind, besides names with a leading dot
+_LITTER = frozenset(
+    {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "icon\r"}
+)
+_SUFFIXES = frozenset(
+    [
+        ".png",
+        ".apng",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
+)
+_MOST_NAMED = 12
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name is passed over, wherever it lies."""
+    return name.startswith(".") or name.casefold() in _LITTER
+
+
+def class_folders(folder: Path) -> list[str]:
+    """The names of the folders in ``folder``; embedded numbers are in the order of their values."""
+    found = (entry.name for entry in folder.iterdir() if entry.is_dir())
+    return sorted((name for name in found if not is_litter(name)), key=_by_value)
+
+
+def _by_value(name: str) -> tuple[list[str], list[int], str]:
+    return re.split(r"\d+", name), [int(number) for number in re.findall(r"\d+", name)], name
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The files of a class folder, by name: what is no image is an error later, not left out."""
+    return sorted(path for path in folder.iterdir() if not is_litter(path.name))
+
+
+def class_by_class(folders: Iterable[Path]) -> list[tuple[Path, int]]:
+    """The files of each class's folder, with the folder's place in the list as their label.
+
+    Raises DataError where files are of kinds that are not read.
+    """
+    found = [(path, label) for label, folder in enumerate(folders) for path in images_in(folder)]
+    others = [path for path, _ in found if path.suffix and path.suffix.lower() not in _SUFFIXES]
+    if others:
+        kinds = Counter(path.suffix.lower() for path in others)
+        counted = ", ".join(f"{count} of {kind}" for kind, count in sorted(kinds.items()))
+        raise DataError(
+            f"{others[0]} is of a kind that is not read ({counted}, among {len(found)} files); "
+            "convert such files to .png, or move them elsewhere"
+        )
+    return found
+
+
+def alike(name: str) -> str:
+    """``name`` as it is compared: without case, spaces, hyphens and underscores."""
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold())
+
+
+def labels_of(
+    folders: Sequence[str],
+    class_names: Sequence[str],
+    aliases: Mapping[str, int],
+    numbered: bool = True,
+) -> list[int] | None:
+    """The label of each folder by its name, or None unless every class has exactly one folder.
+
+    Args:
+        folders: Names of folders.
+        class_names: In the order of labels.
+        aliases: Other names of classes, such as WordNet ids, with their labels.
+        numbered: Whether the numbers from 0 on, in names that are alike otherwise, are labels.
+    """
+    known = {alike(name): label for name, label in aliases.items()}
+    known |= {alike(name): label for label, name in enumerate(class_names)}
+    named = [known.get(alike(folder), -1) for folder in folders]
+    for labels in (named, _numbers(folders) if numbered else []):
+        if sorted(labels) == list(range(len(class_names))):
+            return labels
+    return None
+
+
+def _numbers(names: Sequence[str]) -> list[int]:
+    """The number in each name, if the names differ in it alone."""
+    parts = [re.fullmatch(r"(\D*)(\d+)(\D*)", name) for name in names]
+    found = [part for part in parts if part]
+    alone = len(found) == len(names) and len({(part[1], part[3]) for part in found}) == 1
+    return [int(part[2]) for part in found] if alone else []
+
+
+def side_by_side(folders: Sequence[str], class_names: Sequence[str]) -> str:
+    """Both lists for a message: first the names that are in one of them alone."""
+    return f"folders {_listed(folders, class_names)}; classes {_listed(class_names, folders)}"
+
+
+def _listed(names: Sequence[str], others: Sequence[str]) -> str:
+    known = set(map(alike, others))
+    first = sorted(names, key=lambda name: alike(name) in known)
+    more = f" and {len(first) - _MOST_NAMED} more" if len(first) > _MOST_NAMED else ""
+    return ", ".join(first[:_MOST_NAMED]) + more
