@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcbench.artifacts.importers.catalogue import LAYOUTS
-from dcbench.cli.importing import SPACE_HELP, experiment
+from dcbench.cli.importing import FOREIGN_DEFAULTS, foreign_options
 from dcbench.cli.options import LARGEST, CommaList, Common, common, protocol, within
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     "layout",
     help=f"Whose layout PATHS are in, if not ours: {', '.join(LAYOUTS)}.",
 )
-@click.option("--space", default="auto", show_default=True, help=SPACE_HELP)
-@experiment
+@foreign_options
 @click.option("--name", help="A foreign set's method in tables; the layout's name if not given.")
 @click.option("--dataset", help="The data set to judge on; the artifact's own if not given.")
 @click.option(
@@ -82,13 +81,12 @@ def _protocols(shared: Common, options: dict[str, Any]) -> list[Protocol]:
 
     if options["layout"] is not None:
         _foreign(options).check()
-    elif (
-        options["space"] != "auto"
-        or options["name"] is not None
-        or options["experiment"] is not None
+    elif options["name"] is not None or any(
+        options[name] != default for name, default in FOREIGN_DEFAULTS.items()
     ):
+        named = ", ".join(f"--{name}" for name in FOREIGN_DEFAULTS)
         raise OutOfRangeError(
-            "--space, --experiment and --name are of another project's set; say its layout with --as, or leave them out"
+            f"{named} and --name are of another project's set; say its layout with --as, or leave them out"
         )
     elif options["dataset"] is not None:
         find(options["dataset"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -20,6 +20,8 @@ SPACE_HELP = (
     "Where a foreign set's values live: auto (the layout's usual), pixels (in [0, 1], then normalised), raw (in [0, 1], trained on as "
     "they are), normalised, zca (whitened after normalising, as here), zca-pixels (whitened without, as by MTT)."
 )
+CLASSES = ("by-name", "by-position")
+FOREIGN_DEFAULTS = {"space": "auto", "experiment": None, "classes": "by-name", "resize": False}
 
 
 @runtime_checkable
@@ -42,6 +44,8 @@ class ForeignOptions:
     space: str
     name: str | None
     experiment: int | None
+    classes: str
+    resize: bool
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> ForeignOptions:
@@ -62,6 +66,8 @@ class ForeignOptions:
             raise OutOfRangeError(
                 f"a set in the layout {self.layout} does not say what its images are of: name it with --dataset"
             )
+        if self.classes not in CLASSES:
+            raise UnknownNameError("way to know classes", self.classes, CLASSES)
         find(self.dataset)
 
     def read(self, path: Path, where: Places, listener: Listener) -> ImportedSet:
@@ -69,16 +75,18 @@ class ForeignOptions:
         from dcbench.artifacts.importers.catalogue import find_layout
         from dcbench.artifacts.importers.importing import import_set
         from dcbench.artifacts.importers.layout import ImportOptions
+        from dcbench.datasets.catalogue import find
         from dcbench.datasets.loading import load
         from dcbench.images import Space
 
         assert self.dataset is not None  # noqa: S101 - checked
         layout = find_layout(self.layout)
-        kind = layout.space if self.space == "auto" else self.space
+        usual = layout.usual_space(path, find(self.dataset).channels)
+        kind = usual if self.space == "auto" else self.space
         whitening = {"zca": kind.startswith("zca"), "of_pixels": kind == "zca-pixels"}
         loaded = load(self.dataset, where, **whitening, progress=listener.stoppable_progress)
         space = Space() if kind == "raw" else loaded.train.space
-        options = ImportOptions(self.experiment)
+        options = ImportOptions(self.experiment, self.classes == "by-position", self.resize)
         imported = import_set(
             path, layout, loaded.spec, space, pixels=kind == "pixels", options=options
         )
@@ -87,11 +95,31 @@ class ForeignOptions:
         return imported
 
 
-experiment = click.option(
-    "--experiment",
-    type=int,
-    help="Which of the sets of a file of DC, DSA or DM, from 0; its last if not given.",
-)
+def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say what a foreign set is."""
+    for option in reversed(
+        (
+            click.option("--space", default="auto", show_default=True, help=SPACE_HELP),
+            click.option(
+                "--experiment",
+                type=int,
+                help="Which of the sets of a file of DC, DSA, DM or IDM, from 0; its last if not given.",
+            ),
+            click.option(
+                "--classes",
+                default="by-name",
+                show_default=True,
+                help="What a class folder's label is: by-name, or by-position among the sorted folders.",
+            ),
+            click.option(
+                "--resize",
+                is_flag=True,
+                help="Resize image files of other sizes: the middle square of each, bilinear.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
 
 
 @click.command("import")
@@ -103,8 +131,7 @@ experiment = click.option(
     help=f"Whose layout: {', '.join(LAYOUTS)}.",
 )
 @click.option("--dataset", required=True, help="The data set that the images are images of.")
-@click.option("--space", default="auto", show_default=True, help=SPACE_HELP)
-@experiment
+@foreign_options
 @click.option("--name", help="The method's name in tables; the layout's if not given.")
 @click.option(
     "--to",

@@ -29,6 +29,10 @@ _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", 
 _REPORT_EVERY = 1000
 
 
+class ImageSizeError(DataError):
+    """An image of another size than the data set's."""
+
+
 @dataclass(frozen=True, eq=False)
 class ImageArrays:
     """One split: images uint8 (n, channels, size, size), labels int64 (n,)."""
@@ -88,7 +92,7 @@ def decode_within(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[
         with Image.open(
             io.BytesIO(image) if isinstance(image, bytes) else image, formats=_FORMATS
         ) as opened:
-            _judge_header(opened, dataset, where)
+            _check_header(opened, dataset, where)
             pixels = np.asarray(
                 _fitted(opened.convert("L" if dataset.channels == 1 else "RGB"), dataset)
             )
@@ -110,10 +114,16 @@ def decode_within(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[
     return pixels.reshape(dataset.size, dataset.size, dataset.channels).transpose(2, 0, 1)
 
 
-def _judge_header(opened: Image.Image, dataset: Dataset, where: str) -> None:
+def size_of(image: Path) -> tuple[int, int]:
+    """Width and height of an image file that was decoded."""
+    with Image.open(image, formats=_FORMATS) as opened:
+        return opened.size
+
+
+def _check_header(opened: Image.Image, dataset: Dataset, where: str) -> None:
     width, height = opened.size
     if not dataset.photographs and (width, height) != (dataset.size, dataset.size):
-        raise DataError(
+        raise ImageSizeError(
             f"{where} is an image of {width}x{height} pixels; {dataset.name} has {dataset.size}x{dataset.size}"
         )
     if opened.mode not in _EIGHT_BIT_MODES:

@@ -164,7 +164,11 @@ def test_bytes_are_pixels_and_nothing_else(tmp_path: Path) -> None:
         match=r"images are whole numbers, which no normalised values are; .* --space pixels",
     ):
         import_set(path, find_layout("plain"), SPEC, NORMALISED)
-    torch.save((stored.float(), LABELS), path)
+    torch.save((stored.float(), LABELS), path)  # whatever the type
+    pixels, _, warnings = imported(path, "plain")
+    assert torch.allclose(pixels, stored / 255, atol=1e-5)
+    assert warnings == ("images are stored as whole numbers; read as bytes, 255 for white",)
+    torch.save((stored.float() + 0.25, LABELS), path)
     (doubt,) = imported(path, "plain")[2]
     assert doubt.endswith("(bytes as fractions? divide them by 255)")
 
@@ -265,27 +269,59 @@ def folders(tmp_path: Path, names: Sequence[str]) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("names", "classes"),
+    ("names", "classes", "by_position"),
     [
-        (("u", "v", "w"), [0, 1, 2]),  # in alphabetical order
-        (("9", "10", "11"), [0, 1, 2]),  # in the order of the numbers
-        (SPEC.class_names[::-1], [2, 1, 0]),  # by name
+        (("u", "v", "w"), [0, 1, 2], True),  # in alphabetical order
+        (("9", "10", "11"), [0, 1, 2], True),  # in the order of the numbers
+        (("2", "1", "0"), [2, 1, 0], False),  # by the numbers
+        (("new2", "new0", "new1"), [2, 0, 1], False),
+        (SPEC.class_names[::-1], [2, 1, 0], False),  # by name
+        (("C", "_b", "A "), [2, 1, 0], False),
     ],
 )
-def test_folder_of_images(names: tuple[str, ...], classes: list[int], tmp_path: Path) -> None:
-    pixels, labels, _ = imported(folders(tmp_path, names), "folder")
+def test_folder_of_images(
+    names: tuple[str, ...], classes: list[int], by_position: bool, tmp_path: Path
+) -> None:
+    found = import_set(
+        folders(tmp_path, names),
+        find_layout("folder"),
+        SPEC,
+        NORMALISED,
+        pixels=True,
+        options=ImportOptions(by_position=by_position),
+    )
+    pixels, labels = NORMALISED.leave(found.synthetic.images), found.synthetic.labels
     assert torch.equal(labels.bincount(), LABELS.bincount()[classes])
     for own, label in enumerate(classes):
         assert torch.allclose(pixels[labels == label], PIXELS[own == LABELS], atol=1 / 255)
+    told = ", ".join(f"{a} is {b}" for a, b in zip(names, SPEC.class_names, strict=True))
+    assert found.warnings == ((f"classes are taken by position: {told}",) if by_position else ())
+    assert found.notes.get("classes") == ("by position" if by_position else None)
 
 
-def test_folders_of_which_some_are_called_as_classes(tmp_path: Path) -> None:
-    """By name and by place at once, two of them could be one class."""
+@pytest.mark.parametrize(
+    "names",
+    [
+        (SPEC.class_names[1], "x", "y"),  # by name and by place at once, two could be one class
+        ("u", "v", "w"),
+        ("9", "10", "11"),
+        ("1", "2", "3"),
+        ("A", "a_", "b"),
+        ("one0", "two1", "two2"),
+    ],
+)
+def test_folders_that_are_not_called_as_classes_are_refused(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = folders(tmp_path, names)
     with pytest.raises(
-        FileFormatError,
-        match=r"folder 'x' is no class of three, though others are; wanted the names of the classes",
-    ):
-        imported(folders(tmp_path, (SPEC.class_names[1], "x", "y")), "folder")
+        FileFormatError, match="its folders are not called as the classes of three are"
+    ) as refusal:
+        imported(path, "folder")
+    found, wanted = str(refusal.value).split(": folders ")[1].split("; classes ")
+    assert set(found.split(", ")) == set(names)
+    assert set(wanted.split("; rename")[0].split(", ")) == set(SPEC.class_names)
+    assert "--classes by-position" in wanted
 
 
 def test_doubts_are_said(tmp_path: Path) -> None:

@@ -120,12 +120,22 @@ def test_a_network_that_cannot_see_the_images_is_named_before_anything_is_traine
     assert not (other / "mmd.pt").exists()
 
 
-@pytest.mark.parametrize("words", [("--space", "zca"), ("--name", "ours"), ("--experiment", "1")])
-def test_what_is_said_of_foreign_sets_needs_a_layout(words: tuple[str, str], out: Path) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--space", "zca"),
+        ("--name", "ours"),
+        ("--experiment", "1"),
+        ("--classes", "by-position"),
+        ("--resize",),
+    ],
+)
+def test_what_is_said_of_foreign_sets_needs_a_layout(words: tuple[str, ...], out: Path) -> None:
     answer = ask("evaluate", out / "mmd.pt", *words, "--out", out)
     assert answer.code == 2
     assert answer.line.startswith(
-        "dcbench: --space, --experiment and --name are of another project's set; say its layout with --as"
+        "dcbench: --space, --experiment, --classes, --resize and --name are of another project's set; "
+        "say its layout with --as"
     )
 
 

@@ -26,6 +26,6 @@ LAYOUTS = (
         "DataDAM: a dict with [images, labels], or …images.pt and …labels.pt",
         "normalised",
         read,
-        experiments=True,
+        options=frozenset({"experiment"}),
     ),
 )

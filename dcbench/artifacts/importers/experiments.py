@@ -45,7 +45,7 @@ LAYOUTS = (
         "DC, DSA: a dict with a list of [images, labels]",
         "normalised",
         read,
-        experiments=True,
+        options=frozenset({"experiment"}),
     ),
-    FileLayout("dm", "DM: the same", "normalised", read, experiments=True),
+    FileLayout("dm", "DM: the same", "normalised", read, options=frozenset({"experiment"})),
 )

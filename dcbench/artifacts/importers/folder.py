@@ -1,13 +1,16 @@
-"""SRe2L, RDED, D4M: a folder of images for each class."""
+"""SRe2L, RDED, EDC, D4M: a folder of images for each class."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcbench.artifacts.importers.layout import FileLayout, ForeignSet, ImportOptions
-from dcbench.system.errors import FileFormatError
+from dcbench.datasets.catalogue import DATASETS
+from dcbench.datasets.class_folders import class_by_class, class_folders, labels_of, side_by_side
+from dcbench.datasets.declaration import Dataset
+from dcbench.system.errors import DataError, FileFormatError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,80 +18,83 @@ if TYPE_CHECKING:
     from dcbench.images import ImageSpec
 
 
-def read(path: Path, spec: ImageSpec, _options: ImportOptions) -> ForeignSet:
-    """The images of all folders, which are called as the classes are, or all by other names in the
-    classes' order; raises FileFormatError.
-    """
+def read(path: Path, spec: ImageSpec, options: ImportOptions) -> ForeignSet:
+    """The images of all folders, which are called as the classes are; raises FileFormatError."""
     import torch
 
     if not path.is_dir():
         raise FileFormatError(f"{path} is not a folder with one folder of images per class")
-    folders = sorted((entry for entry in path.iterdir() if entry.is_dir()), key=_numbers_by_value)
+    folders = class_folders(path)
     if len(folders) != spec.classes:
         raise FileFormatError(
             f"{path}: {len(folders)} folders, but {spec.dataset} has {spec.classes} classes"
         )
-    images, labels = [], []
-    for label, folder in zip(
-        _classes([folder.name for folder in folders], spec, path), folders, strict=True
-    ):
-        for file in _pictures(folder):
-            images.append(_picture(file, spec))
-            labels.append(label)
-    if not images:
-        raise FileFormatError(f"{path}: no .png or .jpg in its folders")
-    return ForeignSet(torch.stack(images).float() / 255, torch.tensor(labels))
+    labels = _labels(folders, spec, options, path)
+    try:
+        files = class_by_class(path / folder for folder in folders)
+        if not files:
+            raise FileFormatError(f"{path}: no images in its folders")
+        images, resized = _images([file for file, _ in files], spec, options.resize)
+    except DataError as error:
+        raise FileFormatError(str(error)) from error
+    notes, doubts = {}, []
+    if options.by_position:
+        pairs = zip(folders, (spec.class_names[label] for label in labels), strict=True)
+        notes["classes"] = "by position"
+        doubts += [f"classes are taken by position: {', '.join(f'{a} is {b}' for a, b in pairs)}"]
+    if resized:
+        notes["resized"] = resized
+        doubts += [f"images are resized: {resized}"]
+    found = torch.tensor([labels[position] for _, position in files])
+    return ForeignSet(images, found, doubts=tuple(doubts), notes=notes)
 
 
-def _classes(names: Sequence[str], spec: ImageSpec, path: Path) -> list[int]:
-    """The class of each folder: by its name if all are names of classes, by its place if none is; a
-    mixture would count a class twice.
-    """
-    known = {name: index for index, name in enumerate(spec.class_names)}
-    strange = [name for name in names if name not in known]
-    if strange and len(strange) < len(names):
+def _labels(
+    folders: Sequence[str], spec: ImageSpec, options: ImportOptions, path: Path
+) -> list[int]:
+    if options.by_position:
+        return list(range(len(folders)))
+    declared = DATASETS.get(spec.dataset)
+    if declared is None or (declared.class_names or spec.class_names) != spec.class_names:
+        declared = Dataset(spec.dataset, spec.channels, spec.size, spec.class_names, spec.flips)
+    labels = labels_of(folders, spec.class_names, declared.aliases, declared.numbered)
+    if labels is None:
         raise FileFormatError(
-            f"{path}: folder {strange[0]!r} is no class of {spec.dataset}, though others are; wanted the names of the classes, "
-            f"such as {spec.class_names[0]!r}, or none of them, in their order"
+            f"{path}: its folders are not called as the classes of {spec.dataset} are: "
+            f"{side_by_side(folders, spec.class_names)}; rename the folders, or take them in their order with --classes by-position"
         )
-    return list(range(len(names))) if strange else [known[name] for name in names]
+    return labels
 
 
-def _picture(file: Path, spec: ImageSpec) -> Tensor:
+def _images(files: Sequence[Path], spec: ImageSpec, resize: bool) -> tuple[Tensor, str]:
+    """The decoded files as fractions of white, and what was resized."""
     import numpy as np
     import torch
-    from PIL import Image, UnidentifiedImageError
 
-    from dcbench.datasets.decoding import bombs_refused
+    from dcbench.datasets.decoding import ImageSizeError, bombs_refused, decode_within, size_of
 
+    fitting = Dataset(spec.dataset, spec.channels, spec.size, (), spec.flips, photographs=resize)
     try:
-        # other formats' readers may start other programs
-        with bombs_refused(), Image.open(file, formats=("PNG", "JPEG")) as opened:
-            # known from the head, before anything is unpacked
-            if opened.size != (spec.size, spec.size):
-                raise FileFormatError(
-                    f"{file}: an image of {opened.size[0]}×{opened.size[1]}, wanted {spec.size}×{spec.size}"
-                )
-            pixels = np.asarray(opened.convert("L" if spec.channels == 1 else "RGB"))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        with bombs_refused():
+            images = [decode_within(file, fitting, str(file)) for file in files]
+            sizes = set(map(size_of, files))
+    except ImageSizeError as error:
         raise FileFormatError(
-            f"{file} claims far more pixels than the {spec.size}×{spec.size} that are wanted"
+            f"{error}; with --resize the middle square of each image is resized to that"
         ) from error
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
-        raise FileFormatError(f"{file} is not a readable image") from error
-    return (
-        torch.from_numpy(pixels.copy()).view(spec.size, spec.size, spec.channels).permute(2, 0, 1)
-    )
+    others = sorted(sizes - {(spec.size, spec.size)})
+    was = " and ".join(f"{width}×{height}" for width, height in others[:: max(1, len(others) - 1)])
+    many = f"{len(others)} sizes, between " if len(others) > 2 else ""
+    resized = f"from {many}{was}, the middle square of each, bilinear, to {spec.size}×{spec.size}"
+    return torch.from_numpy(np.stack(images)).float() / 255, resized if others else ""
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
-    yield from sorted(
-        file for file in folder.iterdir() if file.suffix.lower() in (".png", ".jpg", ".jpeg")
-    )
-
-
-def _numbers_by_value(folder: Path) -> tuple[int, str]:
-    return (int(folder.name), "") if folder.name.isdecimal() else (1 << 30, folder.name)
-
-
-LAYOUTS = (FileLayout("folder", "SRe2L, RDED, D4M: a folder of images per class", "pixels", read),)
+LAYOUTS = (
+    FileLayout(
+        "folder",
+        "SRe2L, RDED, EDC, D4M: a folder of images per class",
+        "pixels",
+        read,
+        options=frozenset({"by_position", "resize"}),
+    ),
+)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcbench.artifacts.importers.layout import FileLayout, ForeignSet, ImportOptions
-from dcbench.artifacts.importers.reading import pair, read_tensors, taken_apart
+from dcbench.artifacts.importers.reading import in_parts, pair, read_tensors
 
 if TYPE_CHECKING:
     from dcbench.images import ImageSpec
@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 def read(path: Path, _spec: ImageSpec, _options: ImportOptions, factor: int) -> ForeignSet:
     """The set with each image taken apart into ``factor``² ones; raises FileFormatError."""
     packed = pair(read_tensors(path / "data.pt" if path.is_dir() else path), path)
-    parts = factor**2
-    return ForeignSet(
-        taken_apart(packed.images.float(), factor),
-        packed.labels.repeat_interleave(parts),
-        parts=parts,
-    )
+    return in_parts(packed, factor)
 
 
 LAYOUTS = (

@@ -9,17 +9,26 @@ loading: DSA's amounts are meant for it.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dcbench.artifacts.artifact import artifact_as_bytes
+from dcbench.artifacts.importers.interpretation import Interpretation, Numbers, interpret
 from dcbench.artifacts.importers.layout import FileLayout, ImportOptions
-from dcbench.images import ImageSpec, Space, SyntheticSet, class_weights
+from dcbench.images import ImageSpec, Space, SyntheticSet
 from dcbench.system.errors import FileFormatError, MismatchError
 from dcbench.system.files import write_bytes
+
+_OF_SOME_LAYOUTS = {
+    "experiment": "holds one set in a file, not experiments: leave out --experiment",
+    "by_position": "has no class folders: leave out --classes",
+    "resize": "has no image files of other sizes: leave out --resize",
+}
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,7 @@ class ImportedSet:
     layout: str
     warnings: tuple[str, ...]
     parts: int = 1  # images that were one in the file
+    notes: Mapping[str, Any] = field(default_factory=dict)  # for the artifact's provenance
 
 
 def import_set(
@@ -44,50 +54,55 @@ def import_set(
     """Read the set at ``path`` as images of ``spec``.
 
     Its values live in ``space``, or they are ``pixels`` that enter it. Raises FileFormatError
-    naming the file and what is wrong with it, MismatchError if the layout has no experiments.
+    naming the file and what is wrong with it, MismatchError if the layout does not know an option.
     """
     options = options or ImportOptions()
-    if options.experiment is not None and not layout.experiments:
-        raise MismatchError(
-            f"the layout {layout.name} holds one set in a file, not experiments: leave out --experiment"
-        )
+    for name, missing in _OF_SOME_LAYOUTS.items():
+        given = getattr(options, name) != getattr(ImportOptions(), name)
+        if given and name not in layout.options:
+            raise MismatchError(f"the layout {layout.name} {missing}")
     foreign = layout.read(path, spec, options)
-    images, whole = _as_floats(foreign.images.detach(), pixels or space.kind == "raw", path)
-    if images.ndim != 4 or tuple(images.shape[1:]) != spec.shape:
-        raise FileFormatError(
-            f"{path}: images of {tuple(images.shape)}, wanted N×{'×'.join(map(str, spec.shape))} for {spec.dataset}"
-        )
-    if not len(images) or not bool(images.isfinite().all()):
-        raise FileFormatError(f"{path}: no images, or values that are not finite")
-    labels, doubts = _labels(foreign.labels.detach(), len(images), spec, layout, path)
-    synthetic = SyntheticSet(
-        spec, space.enter(images).contiguous() if pixels else images, labels, space, foreign.recipe
-    )
-    strange = _strange_values(images, Space() if pixels else space)
+    kind: Numbers = "pixels" if pixels or space.kind == "raw" else "values"
+    try:
+        images = interpret(foreign.images, kind)
+        wanted = "×".join(map(str, spec.shape))
+        if images.values.ndim != 4 or tuple(images.values.shape[1:]) != spec.shape:
+            raise FileFormatError(
+                f"images of {tuple(images.values.shape)}, wanted N×{wanted} for {spec.dataset}"
+            )
+        labels = _labels(foreign.labels, len(images.values), spec, layout)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+    values = images.values.contiguous()
+    entered = space.enter(values).contiguous() if pixels else values
+    synthetic = SyntheticSet(spec, entered, labels.values, space, foreign.recipe)
     said = (
-        *filter(None, [layout.doubt]),
-        *foreign.doubts,
-        *whole,
-        *doubts,
-        *_unequal(synthetic),
-        *strange,
+        *(layout.doubt, *foreign.doubts, images.doubt, labels.doubt),
+        _unequal(synthetic),
+        _strange_values(values, Space() if pixels else space),
     )
-    return ImportedSet(synthetic, layout.name, said, foreign.parts)
+    notes = {**foreign.notes, "read_as": {"images": images.meaning, "labels": labels.meaning}}
+    return ImportedSet(synthetic, layout.name, tuple(filter(None, said)), foreign.parts, notes)
 
 
-def _as_floats(images: Tensor, pixels: bool, path: Path) -> tuple[Tensor, list[str]]:
-    """Values as float32, and what was odd about them: bytes are pixels of 0 to 255, and nothing
-    else.
-    """
-    if images.is_floating_point():
-        return images.float().contiguous(), []
-    if not pixels:
+def _labels(labels: Tensor, count: int, spec: ImageSpec, layout: FileLayout) -> Interpretation:
+    """Hard labels as int64, soft ones as float32 rows."""
+    if labels.shape == (count, 1) and spec.classes > 1:
+        labels = labels.flatten()
+    if labels.shape == (count, spec.classes):
+        return interpret(labels, "centred label rows" if layout.centred else "label rows")
+    if labels.shape != (count,):
         raise FileFormatError(
-            f"{path}: images are whole numbers, which no normalised values are; they may be bytes: --space pixels"
+            f"labels of {tuple(labels.shape)} for {count} images, wanted {count} or {count}×{spec.classes}"
         )
-    return images.float().contiguous() / 255, [
-        "images are stored as whole numbers; read as bytes, 255 for white"
-    ]
+    found = interpret(labels, "labels")
+    low, high = int(found.values.min()), int(found.values.max())
+    if low < 0 or high >= spec.classes:
+        from_one = "; numbered from 1? subtract it" if (low, high) == (1, spec.classes) else ""
+        raise FileFormatError(
+            f"labels from {low} to {high}, but {spec.dataset} has {spec.classes} classes{from_one}"
+        )
+    return found
 
 
 def write_imported(
@@ -128,65 +143,21 @@ def _as_bytes(imported: ImportedSet, name: str, holdout: str = "") -> bytes:
         "ipc": -(-int(counts.max()) // imported.parts),
         "holdout": holdout,
         "warnings": list(imported.warnings),
+        **imported.notes,
     }
     return artifact_as_bytes(synthetic, known)
 
 
-def _labels(
-    labels: Tensor, count: int, spec: ImageSpec, layout: FileLayout, path: Path
-) -> tuple[Tensor, list[str]]:
-    """Hard labels as int64, soft ones as float32 rows, and what was odd about them."""
-    if labels.ndim == 2 and labels.shape == (count, spec.classes):
-        return _rows(labels.float(), layout.centred, path)
-    if labels.shape != (count,):
-        raise FileFormatError(
-            f"{path}: labels of {tuple(labels.shape)} for {count} images, wanted {count} or {count}×{spec.classes}"
-        )
-    whole = labels.long()
-    if labels.is_floating_point() and not torch.equal(whole.to(labels.dtype), labels):
-        raise FileFormatError(
-            f"{path}: labels are fractions, and not one row of {spec.classes} per image"
-        )
-    if int(whole.min()) < 0 or int(whole.max()) >= spec.classes:
-        raise FileFormatError(
-            f"{path}: labels from {int(whole.min())} to {int(whole.max())}, but {spec.dataset} has {spec.classes} classes"
-        )
-    return whole, [
-        "labels are stored as floats; read as whole numbers"
-    ] if labels.is_floating_point() else []
-
-
-def _rows(rows: Tensor, centred: bool, path: Path) -> tuple[Tensor, list[str]]:
-    """Rows that sum to one, or the class if that is all they say: centred ones shifted back, others
-    softened if they must be logits.
-    """
-    if not bool(rows.isfinite().all()):
-        raise FileFormatError(f"{path}: soft labels hold values that are not finite")
-    classes, hard = rows.shape[1], rows.argmax(1)
-    if centred:
-        if torch.allclose(
-            rows, torch.nn.functional.one_hot(hard, classes) - 1 / classes, atol=1e-3
-        ):
-            return hard, []
-        return class_weights(rows), [
-            "labels are learned; read as probabilities less 1/classes, negative ones cut off"
-        ]
-    if bool((rows >= 0).all()) and bool(((rows.sum(1) - 1).abs() < 1e-3).all()):
-        return rows, []
-    return rows.softmax(1), ["labels are rows that do not sum to one; read as logits"]
-
-
-def _unequal(synthetic: SyntheticSet) -> list[str]:
+def _unequal(synthetic: SyntheticSet) -> str:
     counts = torch.bincount(synthetic.hard_labels, minlength=synthetic.spec.classes)
-    if int(counts.min()) == int(counts.max()):
-        return []
-    return [f"images per class are unequal: {int(counts.min())} to {int(counts.max())}"]
+    low, high = int(counts.min()), int(counts.max())
+    return f"images per class are unequal: {low} to {high}" if low != high else ""
 
 
-def _strange_values(values: Tensor, space: Space) -> list[str]:
+def _strange_values(values: Tensor, space: Space) -> str:
     """Half the range of pixels outside it is reason enough to ask."""
     doubt = space.doubt(values, beyond=0.5)
     advice = "--space pixels" if doubt.endswith("pixels?") else "another --space?"
     if space.kind == "raw" and float(values.max()) > 100:
         advice = "bytes as fractions? divide them by 255"
-    return [f"{doubt} ({advice})"] if doubt else []
+    return f"{doubt} ({advice})" if doubt else ""

@@ -28,6 +28,7 @@ class ForeignSet:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     parts: int = 1  # images that were one in the file
     doubts: tuple[str, ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)  # for the artifact's provenance
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class ImportOptions:
     """What the user says of a foreign set, besides the space of its values."""
 
     experiment: int | None = None  # which of the sets of a file with several; its last if None
+    by_position: bool = False  # class folders are in the order of labels, whatever they are called
+    resize: bool = False  # image files of other sizes are resized
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,12 @@ class FileLayout:
     title: str
     space: ValueSpace  # where its values usually live
     read: Callable[[Path, ImageSpec, ImportOptions], ForeignSet]
-    experiments: bool = False  # whether a file may hold the sets of several experiments
+    options: frozenset[str] = frozenset()  # the fields of ImportOptions that it obeys
+    # by the file's name and the number of channels, where the usual space is not always the same
+    space_of: Callable[[Path, int], ValueSpace] | None = None
     centred: bool = False  # its labels are rows less 1/classes
     doubt: str = ""  # of every set in this layout
+
+    def usual_space(self, path: Path, channels: int) -> ValueSpace:
+        """Where the values of the set at ``path`` usually live, if its images have ``channels``."""
+        return self.space if self.space_of is None else self.space_of(path, channels)

@@ -1,5 +1,7 @@
 """MTT: ``images_best.pt`` and ``labels_best.pt``, sometimes in shards; DATM: with ``lr_best.pt``,
 or all three without ``_best``.
+
+``images_zca_5000.pt`` is MTT's export of whitened images after its whitening is undone: pixels.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dcbench.artifacts.importers.layout import FileLayout, ForeignSet, ImportOptions
+from dcbench.artifacts.importers.layout import FileLayout, ForeignSet, ImportOptions, ValueSpace
 from dcbench.artifacts.importers.reading import labels_beside, read_tensor
 from dcbench.system.errors import FileFormatError
 
@@ -36,12 +38,27 @@ def read(path: Path, _spec: ImageSpec, _options: ImportOptions) -> ForeignSet:
     )
 
 
+def usual_space(path: Path, _channels: int) -> ValueSpace:
+    """Whitened pixels, unless the file says that its whitening is undone."""
+    return "pixels" if path.name.startswith("images_zca") else "zca-pixels"
+
+
 def _shards(folder: Path) -> list[Path]:
-    for pattern in ("images_best.pt", "images_best_*.pt", "images.pt"):
-        found = sorted(folder.glob(pattern))
-        if found:
+    shards = [path for path in folder.glob("images_best_*.pt") if _number(path) is not None]
+    numbers = sorted(map(_number, shards), key=str)
+    if shards and set(numbers) != set(range(len(shards))):
+        raise FileFormatError(
+            f"{folder} holds {', '.join(sorted(shard.name for shard in shards))}: not one complete set of shards; complete the copy"
+        )
+    for found in ([folder / "images_best.pt"], sorted(shards), [folder / "images.pt"]):
+        if found and found[0].is_file():
             return found
     raise FileFormatError(f"{folder}: no images_best.pt, images_best_0.pt or images.pt")
+
+
+def _number(shard: Path) -> int | None:
+    number = shard.stem.removeprefix("images_best_")
+    return int(number) if number.isdecimal() else None
 
 
 def _rate(path: Path) -> float:
@@ -57,5 +74,6 @@ LAYOUTS = (
         "MTT, DATM: images_best.pt, labels_best.pt, lr_best.pt, or images.pt, labels.pt, lr.pt",
         "zca-pixels",
         read,
+        space_of=usual_space,
     ),
 )

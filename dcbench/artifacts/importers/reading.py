@@ -86,17 +86,24 @@ def keys_of(value: Any) -> str:
 
 
 def labels_beside(path: Path) -> Path:
-    """The file of labels that belongs to a file of images; raises FileFormatError if there is none."""
-    beside = path.with_name(path.name.replace("images", "labels"))
-    if not beside.is_file():
-        raise FileFormatError(f"{path}: its labels were looked for in {beside}, which is not there")
-    return beside
+    """The file of labels that belongs to a file of images; raises FileFormatError if there is none.
+
+    MTT writes one file of labels for its whitened images and for those that are whitened no more.
+    """
+    name = path.name.replace("images", "labels")
+    beside = [path.with_name(other) for other in (name, name.replace("_zca", ""))]
+    found = [other for other in beside if other.is_file()]
+    if not found:
+        looked = " or ".join(map(str, dict.fromkeys(beside)))
+        raise FileFormatError(f"{path}: its labels were looked for in {looked}, which is not there")
+    return found[0]
 
 
 def read_arrays(path: Path) -> ForeignSet:
-    """The arrays ``images`` and ``labels`` of an ``.npz``, as they are; raises FileFormatError."""
+    """The arrays ``images`` and ``labels`` of an ``.npz``, or ``image`` and ``label``, as they are;
+    raises FileFormatError.
+    """
     import numpy as np
-    import torch
 
     try:
         with zipfile.ZipFile(path) as archive:
@@ -106,9 +113,7 @@ def read_arrays(path: Path) -> ForeignSet:
                 f"{path}: {path.stat().st_size} bytes that unpack to {unpacked}; refused as a bomb"
             )
         with np.load(path, allow_pickle=False) as stored:
-            return ForeignSet(
-                torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
-            )
+            return ForeignSet(*(_array(stored, f"{kind}s", kind) for kind in ("image", "label")))
     # RuntimeError: what zipfile raises for an archive that is encrypted, or packed in a way that it
     # does not know
     except (
@@ -126,6 +131,14 @@ def read_arrays(path: Path) -> ForeignSet:
         ) from error
 
 
+def _array(stored: Mapping[str, Any], name: str, other: str) -> Tensor:
+    """The array of one of two names, in this machine's order of bytes, which alone torch knows."""
+    import torch
+
+    array = stored[other if other in stored and name not in stored else name]
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+
+
 def channels_first(stored: ForeignSet, path: Path) -> Tensor:
     """The images of an N×H×W×C array as N×C×H×W; raises FileFormatError for another shape."""
     if stored.images.ndim != 4:
@@ -133,21 +146,15 @@ def channels_first(stored: ForeignSet, path: Path) -> Tensor:
     return stored.images.permute(0, 3, 1, 2)
 
 
-def taken_apart(images: Tensor, factor: int) -> Tensor:
+def in_parts(packed: ForeignSet, factor: int) -> ForeignSet:
     """The factor×factor parts of each image, enlarged bilinearly to the whole image's size."""
-    import math
-
     import torch
 
+    images, parts = packed.images.float(), factor**2
     size = images.shape[-1]
-    side = math.ceil(size / factor)
+    side = -(-size // factor)
     padded = torch.nn.functional.pad(images, (0, side * factor - size) * 2, value=0.5)
-    parts = [
-        padded[..., row * side : (row + 1) * side, column * side : (column + 1) * side]
-        for row in range(factor)
-        for column in range(factor)
-    ]
-    stacked = torch.stack(parts, 1).flatten(0, 1)
-    return torch.nn.functional.interpolate(
-        stacked, size=(size, size), mode="bilinear", align_corners=False
-    )
+    rows = padded.unfold(2, side, side).unfold(3, side, side)  # N×C×factor×factor×side×side
+    small = rows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+    enlarged = torch.nn.functional.interpolate(small, (size, size), mode="bilinear")
+    return ForeignSet(enlarged, packed.labels.repeat_interleave(parts, 0), parts=parts)
