@@ -8,7 +8,6 @@ import importlib.util
 import json
 import os
 import signal
-import subprocess
 import time
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from dcbench.system.errors import ClusterError, OutOfRangeError
 from dcbench.system.machine import Machine
 from tests.commandline import ask, dcbench
 from tests.faults.victims import PATIENCE, finish, lines, start, steps_of_each, wait_until
+from tests.forked import Forked
 
 INSTALLED = importlib.util.find_spec("ray") is not None
 ray = pytest.mark.skipif(not INSTALLED, reason="Ray is not installed: pip install -e '.[ray]'")
@@ -63,7 +63,7 @@ class Odd(Distiller):
 '''
 
 
-def at_work(process: subprocess.Popen[str]) -> list[int]:
+def at_work(process: Forked) -> list[int]:
     """The workers below ``process`` that are at work on a unit."""
     parents: dict[int, int] = {}
     busy: list[int] = []

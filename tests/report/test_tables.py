@@ -427,7 +427,7 @@ def test_foreign_sets_without_a_name_of_their_own_are_never_pooled(layout: str) 
     assert [row[1].text for row in rows] == ["46.0", "56.0", "66.0"]
     assert "the name of a layout, which several methods write" in "".join(table.notes)
     assert [row["sets"] for row in summary_rows(several)] == [1, 1, 1]
-    assert all(map(unnamed, several))
+    assert all(unnamed(stored.record) for stored in several)
 
 
 def test_one_foreign_set_needs_no_checksum() -> None:

@@ -113,7 +113,8 @@ def read_arrays(path: Path) -> ForeignSet:
                 f"{path}: {path.stat().st_size} bytes that unpack to {unpacked}; refused as a bomb"
             )
         with np.load(path, allow_pickle=False) as stored:
-            return ForeignSet(*(_array(stored, f"{kind}s", kind) for kind in ("image", "label")))
+            images = _array(stored, "images", "image")
+            return ForeignSet(images, _array(stored, "labels", "label"))
     # RuntimeError: what zipfile raises for an archive that is encrypted, or packed in a way that it
     # does not know
     except (
