@@ -164,7 +164,7 @@ class GMMN(Generative):
         sampler.autoencoder.load_state_dict(
             run.once("gmmn-autoencoder", spec, lambda part: self._train_autoencoder(train, part))
         )
-        run.machine.settle(sampler)
+        run.machine.place_network(sampler)
         return torch.cat(
             [
                 sampler.autoencoder.encode(_pixels(real, indices))

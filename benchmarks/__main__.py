@@ -33,7 +33,7 @@ from dcbench.networks.catalogue import build_network
 from dcbench.run import Run
 from dcbench.system.machine import Machine, multiplies_bf16_natively, resolve
 from dcbench.system.memory import KEPT
-from dcbench.training.augment import DSA
+from dcbench.training.augment import DSAAugmentation
 from dcbench.training.trainer import Trainer
 
 SPACE = Space("normalised", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
@@ -125,7 +125,7 @@ def engine_epoch(images: Tensor, labels: Tensor, machine: Machine) -> Callable[[
         labels,
         replace(PROTOCOLS["paper"].schedule, epochs=1_000_000),
         Run(0, machine),
-        DSA(),
+        DSAAugmentation(),
     )
     return lambda: next(training)
 

@@ -17,7 +17,7 @@ from dcbench.nas.catalogue import SPACES
 from dcbench.networks.base import initialise
 from dcbench.run import Run
 from dcbench.system.machine import Machine
-from dcbench.training.augment import DSA
+from dcbench.training.augment import DSAAugmentation
 from dcbench.training.trainer import Trainer
 
 IMAGES, VALIDATION = 100, 2000
@@ -54,7 +54,7 @@ def one_architecture(case: str, repeats: int, spec: ImageSpec, machine: Machine)
     images, labels = torch.randn(IMAGES, *spec.shape), torch.arange(IMAGES) % spec.classes
     shown = machine.place(torch.randn(VALIDATION, *spec.shape))
     protocol, run = SPACES[space].quick_protocol, Run(0, machine)
-    schedule, augment = replace(protocol.schedule, epochs=1), DSA()
+    schedule, augment = replace(protocol.schedule, epochs=1), DSAAugmentation()
     trainers = {
         engine: Trainer(SPACES[space].build(name, spec), replace(machine, engine=engine))
         for engine in ("eager", "compiled")

@@ -24,7 +24,7 @@ from dcbench.nas.catalogue import SPACES
 from dcbench.nas.study import draw
 from dcbench.networks.costs import FIRST_ORDER
 from dcbench.records import EvaluationRecord, find_records
-from dcbench.studies.declarations import STUDIES, Part
+from dcbench.studies.declarations import STUDIES, StudyPart
 from dcbench.system.machine import MACS_PER_SECOND
 from dcbench.system.wording import in_words
 
@@ -98,7 +98,7 @@ def step_seconds(distiller: Distiller, ipc: int) -> float | None:
     return statistics.median(steps) if steps else None
 
 
-def part_rows(study: str, part: Part, counted: set[str]) -> Iterator[Row]:
+def part_rows(study: str, part: StudyPart, counted: set[str]) -> Iterator[Row]:
     """The sets of one part, each seed one unit; work that serves several of them is a unit of its
     own, ``counted`` once.
     """

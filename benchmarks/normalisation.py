@@ -37,7 +37,7 @@ def _step(
     network = ConvNet(shape, 10)
     for block in network.blocks:
         block[1] = norm(block[0].out_channels)  # type: ignore[index,operator]
-    machine.settle(network)
+    machine.place_network(network)
     images, labels = (
         machine.place(torch.randn(size, *shape)),
         machine.place(torch.arange(size) % 10),

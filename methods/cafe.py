@@ -29,7 +29,7 @@ from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.networks.costs import network_macs, widest_activation
 from dcbench.run import Run
 from dcbench.system.progress import silent
-from dcbench.training.augment import DSA
+from dcbench.training.augment import DSAAugmentation
 from dcbench.training.trainer import Schedule, Trainer
 
 # one row per class, one tensor per layer; the last layer's are the class centres
@@ -138,7 +138,7 @@ class AlignedNetwork:
     def __init__(self, method: CAFE, train: TrainSet, labels: Tensor, run: Run) -> None:
         self.method, self.labels, self.run = method, labels, run
         self.train = train.held_on(run.machine)
-        self.dsa = DSA(flips=train.spec.flips)
+        self.dsa = DSAAugmentation(flips=train.spec.flips)
         network = build_network(method.network, train.spec, method.normalisation)
         self.network = network
         self.trainer = Trainer(network, run.machine)

@@ -134,7 +134,7 @@ class Regression:
         self.method, self.train, self.run = method, train.held_on(run.machine), run
         network = build_network(method.network, train.spec, method.normalisation)
         network.requires_grad_(False)
-        run.machine.settle(network)
+        run.machine.place_network(network)
         self.network = network
         self.chunk = run.machine.chunk(widest_activation(network, train.spec.shape))
         self._features = run.machine.accelerate(lambda images: network.observe(images).features)

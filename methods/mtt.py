@@ -33,7 +33,7 @@ from dcbench.images import SyntheticSet, TrainSet
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.networks.costs import FIRST_ORDER, SECOND_ORDER, network_macs, widest_activation
 from dcbench.run import Run
-from dcbench.training.augment import DSA, Draw
+from dcbench.training.augment import Draw, DSAAugmentation
 
 LEAST_RATE = 1e-6  # of the student: at zero or below, no network would learn from the set
 
@@ -48,7 +48,7 @@ class Setting(NamedTuple):
     student_lr: float  # where the student's learning rate starts
 
 
-class Batch(NamedTuple):
+class StudentBatch(NamedTuple):
     """What one step of a student sees."""
 
     indices: Int64[Tensor, " batch"]  # of synthetic images
@@ -180,9 +180,9 @@ class Student:
         self.run, self.unroll, self.steps = run, method.unroll, method.setting(ipc).student_steps
         self.labels = run.place(torch.arange(train.spec.classes).repeat_interleave(ipc))
         self.batch = method.student_batch or len(self.labels)
-        self.dsa = DSA(train.spec.flips)
+        self.dsa = DSAAugmentation(train.spec.flips)
         self.network = build_network(method.network, train.spec, method.normalisation)
-        run.machine.settle(self.network)
+        run.machine.place_network(self.network)
         self.chunk = run.machine.chunk(widest_activation(self.network, train.spec.shape))
 
     def loss_and_gradients(
@@ -194,7 +194,7 @@ class Student:
         walk = self._unrolled if self.unroll else self._there_and_back
         return walk(X, rate, ends, list(self._batches(step)))
 
-    def _batches(self, step: int) -> Iterator[Batch]:
+    def _batches(self, step: int) -> Iterator[StudentBatch]:
         """What each of the N steps sees: which images, and how they are augmented."""
         queue: list[Tensor] = []
         for turn in range(self.steps):
@@ -204,10 +204,12 @@ class Student:
                 ).to(self.labels.device)
                 queue = list(order.split(self.batch))
             indices = queue.pop()
-            yield Batch(indices, self.dsa.draw(self.run.generator("dsa", step, turn), len(indices)))
+            yield StudentBatch(
+                indices, self.dsa.draw(self.run.generator("dsa", step, turn), len(indices))
+            )
 
     def _unrolled(
-        self, X: Tensor, rate: Tensor, ends: tuple[Tensor, Tensor], batches: Sequence[Batch]
+        self, X: Tensor, rate: Tensor, ends: tuple[Tensor, Tensor], batches: Sequence[StudentBatch]
     ) -> tuple[float, Tensor, Tensor]:
         X, rate = X.clone().requires_grad_(), rate.clone().requires_grad_()
         theta = ends[0].clone().requires_grad_()
@@ -219,7 +221,7 @@ class Student:
         return float(loss.detach()), into_X, into_rate
 
     def _there_and_back(
-        self, X: Tensor, rate: Tensor, ends: tuple[Tensor, Tensor], batches: Sequence[Batch]
+        self, X: Tensor, rate: Tensor, ends: tuple[Tensor, Tensor], batches: Sequence[StudentBatch]
     ) -> tuple[float, Tensor, Tensor]:
         """The same by the adjoint λ = ∂L/∂θ: with s = ⟨∇_θ ℓ, λ⟩, a step hands -α ∂s/∂X to X, -s to
         α, and λ - α ∂s/∂θ on.

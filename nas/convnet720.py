@@ -14,7 +14,7 @@ from dcbench.images import ImageSpec
 from dcbench.nas.space import SearchSpace
 from dcbench.networks.convnet import Activation, ConvNet, Normalisation, Pooling
 from dcbench.system.errors import OutOfRangeError
-from dcbench.system.machine import WORTH_COMPILING_MACS
+from dcbench.system.machine import LEAST_MACS_TO_COMPILE
 from dcbench.training.trainer import Schedule
 
 DEPTHS = (1, 2, 3, 4)
@@ -28,7 +28,7 @@ _PATTERN = re.compile(
 
 @final
 @dataclass(frozen=True)
-class Architecture:
+class ConvNetDesign:
     """One point of the grid, written as ``d3-w128-relu-instance-average``."""
 
     depth: int
@@ -55,13 +55,13 @@ class Architecture:
         )
 
 
-def grid() -> tuple[Architecture, ...]:
+def grid() -> tuple[ConvNetDesign, ...]:
     """All 720, the depth changing slowest."""
     axes = (DEPTHS, WIDTHS, get_args(Activation), get_args(Normalisation), get_args(Pooling))
-    return tuple(Architecture(*point) for point in product(*axes))
+    return tuple(ConvNetDesign(*point) for point in product(*axes))
 
 
-def parse(text: str) -> Architecture:
+def parse(text: str) -> ConvNetDesign:
     """The inverse of ``str``; raises OutOfRangeError naming ``text``."""
     found = _PATTERN.fullmatch(text)
     if found is None:
@@ -69,7 +69,7 @@ def parse(text: str) -> Architecture:
             f"no such architecture of convnet720: {text!r:.120}; wanted one like 'd3-w128-relu-instance-average'"
         )
     depth, width, activation, normalisation, pooling = found.groups()
-    return Architecture(
+    return ConvNetDesign(
         int(depth),
         int(width),
         cast(Activation, activation),
@@ -114,12 +114,12 @@ class ConvNet720(SearchSpace):
             )
         )
 
-    def worth_compiling(self, identifier: str) -> float:
+    def least_macs_to_compile(self, identifier: str) -> float:
         """Instance normalisation, slow in eager code, repays it early."""
         return (
-            WORTH_COMPILING_MACS
+            LEAST_MACS_TO_COMPILE
             if parse(identifier).normalisation == "instance"
-            else super().worth_compiling(identifier)
+            else super().least_macs_to_compile(identifier)
         )
 
     def truth_column(self, dataset: str) -> str:

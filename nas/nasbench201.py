@@ -44,7 +44,7 @@ _PATTERN = re.compile(r"\|(\w+)~0\|\+\|(\w+)~0\|(\w+)~1\|\+\|(\w+)~0\|(\w+)~1\|(
 
 @final
 @dataclass(frozen=True)
-class Cell:
+class CellDesign:
     """An operation for each of ``EDGES``."""
 
     operations: tuple[str, ...]
@@ -62,12 +62,12 @@ class Cell:
         return [(edge, source) for edge, (end, source) in enumerate(EDGES) if end == node]
 
 
-def cells() -> tuple[Cell, ...]:
+def cells() -> tuple[CellDesign, ...]:
     """All 15,625."""
-    return tuple(map(Cell, product(OPERATIONS, repeat=len(EDGES))))
+    return tuple(map(CellDesign, product(OPERATIONS, repeat=len(EDGES))))
 
 
-def parse(text: str) -> Cell:
+def parse(text: str) -> CellDesign:
     """The inverse of ``str``; raises OutOfRangeError naming ``text`` and what is wrong with it."""
     found = _PATTERN.fullmatch(text)
     if found is None:
@@ -79,7 +79,7 @@ def parse(text: str) -> Cell:
         raise OutOfRangeError(
             f"unknown operation {unknown[0]!r:.40} in architecture {text!r:.160}; known: {', '.join(OPERATIONS)}"
         )
-    return Cell(found.groups())
+    return CellDesign(found.groups())
 
 
 def _normalised_convolution(
@@ -103,7 +103,7 @@ def _operation(name: str, channels: int) -> nn.Module:
 class _CellBlock(nn.Module):
     """A cell: every node after the first is the sum of its edges."""
 
-    def __init__(self, cell: Cell, channels: int) -> None:
+    def __init__(self, cell: CellDesign, channels: int) -> None:
         super().__init__()
         self.cell = cell
         self.edges = nn.ModuleList([_operation(name, channels) for name in cell.operations])
@@ -146,7 +146,7 @@ class CellNetwork(Network):
 
     def __init__(
         self,
-        cell: Cell,
+        cell: CellDesign,
         shape: tuple[int, int, int],
         classes: int,
         *,
@@ -233,7 +233,9 @@ class NASBench201(SearchSpace):
         convolutions = [
             name for name in parse(identifier).operations if name.startswith("nor_conv")
         ]
-        return str(Cell(tuple(sorted(convolutions) + ["none"] * (len(EDGES) - len(convolutions)))))
+        return str(
+            CellDesign(tuple(sorted(convolutions) + ["none"] * (len(EDGES) - len(convolutions))))
+        )
 
     def truth_column(self, dataset: str) -> str:
         if dataset not in TRUTH_COLUMNS:

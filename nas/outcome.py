@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dcbench.execution.provenance import circumstances
-from dcbench.experiments.context import Workshop
+from dcbench.experiments.context import Workspace
 from dcbench.nas.proxies import Proxy
-from dcbench.nas.study import Row, Rows, Study, kept_rows
+from dcbench.nas.study import ArchitectureStudy, Row, Rows, kept_rows
 from dcbench.nas.truth import Truth, write_truth
 from dcbench.records import ArchitectureScore, SearchRecord, SearchRun, write_record
 from dcbench.run import fingerprint
@@ -20,13 +20,13 @@ USUAL_TOP = 0.2  # of which a record's path says nothing
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class TrainedOnProxy:
     """What was trained on one proxy."""
 
-    study: Study
+    study: ArchitectureStudy
     proxy: Proxy
     rows: Rows
-    workshop: Workshop
+    workspace: Workspace
 
     def by_architecture(self) -> Mapping[str, list[Row]]:
         """The rows of each architecture drawn, by seed."""
@@ -37,15 +37,15 @@ class Outcome:
         }
 
 
-def trained_truth(outcome: Outcome) -> Truth:
+def trained_truth(outcome: TrainedOnProxy) -> Truth:
     """The mean test accuracy of networks trained on the whole data.
 
     What was ever trained there, by this search or others, is written as a table beside its rows
     (``truth.csv``).
     """
     study = outcome.study
-    spec, protocol = study.loaded.spec, study.asked(outcome.proxy, outcome.workshop.machine)
-    folder = study.folder(outcome.proxy, outcome.workshop)
+    spec, protocol = study.loaded.spec, study.asked(outcome.proxy, outcome.workspace.machine)
+    folder = study.folder(outcome.proxy, outcome.workspace)
     everything = _means({**kept_rows(folder), **outcome.rows}.values())
     write_truth(
         folder / TRUTH,
@@ -78,7 +78,7 @@ def _mean(figure: str, rows: Sequence[Row]) -> float:
     return float(sum(row[figure] for row in rows) / len(rows))
 
 
-def store(outcome: Outcome, truth: Truth, top: float) -> tuple[SearchRecord, Path]:
+def store(outcome: TrainedOnProxy, truth: Truth, top: float) -> tuple[SearchRecord, Path]:
     """Write the record of one proxy; the path depends on which architectures were drawn and what
     they are compared with.
     """
@@ -90,14 +90,14 @@ def store(outcome: Outcome, truth: Truth, top: float) -> tuple[SearchRecord, Pat
     }
     if top != USUAL_TOP:
         compared["top"] = top
-    folder = outcome.study.folder(outcome.proxy, outcome.workshop)
+    folder = outcome.study.folder(outcome.proxy, outcome.workspace)
     path = search_record(folder, len(record.architectures), record.seeds, fingerprint(compared))
     write_record(path, record)
     return record, path
 
 
-def _record(outcome: Outcome, truth: Truth, top: float) -> SearchRecord:
-    study, proxy, machine = outcome.study, outcome.proxy, outcome.workshop.machine
+def _record(outcome: TrainedOnProxy, truth: Truth, top: float) -> SearchRecord:
+    study, proxy, machine = outcome.study, outcome.proxy, outcome.workspace.machine
     spec, train, asked = study.loaded.spec, study.loaded.train, study.asked(outcome.proxy, machine)
     rows = [row for own in outcome.by_architecture().values() for row in own]
     schedule = study.judged(proxy).schedule
@@ -138,7 +138,7 @@ def _record(outcome: Outcome, truth: Truth, top: float) -> SearchRecord:
     )
 
 
-def _scores(outcome: Outcome, truth: Truth) -> tuple[ArchitectureScore, ...]:
+def _scores(outcome: TrainedOnProxy, truth: Truth) -> tuple[ArchitectureScore, ...]:
     macs, found = outcome.study.drawn.macs, outcome.by_architecture()
     return tuple(
         ArchitectureScore(

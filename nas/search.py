@@ -11,12 +11,20 @@ from pathlib import Path
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
 from dcbench.evaluation.protocol import SearchProtocol
-from dcbench.experiments.context import Workshop
+from dcbench.experiments.context import Workspace
 from dcbench.images import ImageSpec
-from dcbench.nas.outcome import USUAL_TOP, Outcome, store, trained_truth
+from dcbench.nas.outcome import USUAL_TOP, TrainedOnProxy, store, trained_truth
 from dcbench.nas.proxies import Proxy, Request, make_proxies, open_artifacts, whole
 from dcbench.nas.space import SearchSpace
-from dcbench.nas.study import Drawn, Rows, Study, announce, draw, job, matching
+from dcbench.nas.study import (
+    ArchitectureStudy,
+    DrawnArchitectures,
+    Rows,
+    announce,
+    draw,
+    job,
+    matching,
+)
 from dcbench.nas.truth import Truth, read_truth
 from dcbench.records import SearchRecord
 from dcbench.run import Run
@@ -74,44 +82,44 @@ class Search:
             )
 
 
-def carry_out(search: Search, places: Places, workshop: Workshop) -> Done:
+def carry_out(search: Search, places: Places, workspace: Workspace) -> Done:
     """Train what is missing and write a record for each proxy, in their order. Checks all input
     before it trains anything.
     """
     dataset, artifacts = open_artifacts(search.proxies, search.dataset)
-    loaded = _load(dataset, search, places, workshop)
+    loaded = _load(dataset, search, places, workspace)
     drawn = draw(search.space, loaded.spec, search.sample, search.seed, search.match)
-    study = Study(
+    study = ArchitectureStudy(
         search.space, loaded, search.protocol, drawn, search.sample, search.seeds, search.seed
     )
-    proxies = make_proxies(search.proxies, artifacts, loaded, Run(search.seed, workshop.machine))
+    proxies = make_proxies(search.proxies, artifacts, loaded, Run(search.seed, workspace.machine))
     truth = table_of_truths(search, drawn, loaded.spec)
     reference = next((proxy for proxy in proxies if proxy.whole), whole(loaded))
     announce(
         study,
         [*proxies, *([reference] if truth is None and reference not in proxies else [])],
-        workshop,
+        workspace,
     )
     for proxy in proxies:
         for warning in proxy.warnings:
-            workshop.say(f"{proxy.label}: {warning}")
-    trained = _train(study, [*proxies, *([reference] if truth is None else [])], workshop)
-    truth = truth or trained_truth(Outcome(study, reference, trained[reference], workshop))
+            workspace.say(f"{proxy.label}: {warning}")
+    trained = _train(study, [*proxies, *([reference] if truth is None else [])], workspace)
+    truth = truth or trained_truth(TrainedOnProxy(study, reference, trained[reference], workspace))
     return [
-        store(Outcome(study, proxy, trained[proxy], workshop), truth, search.top)
+        store(TrainedOnProxy(study, proxy, trained[proxy], workspace), truth, search.top)
         for proxy in proxies
     ]
 
 
-def _load(dataset: str, search: Search, places: Places, workshop: Workshop) -> Loaded:
+def _load(dataset: str, search: Search, places: Places, workspace: Workspace) -> Loaded:
     validation = search.validation
     if validation is None:
-        everything = load(dataset, places, progress=workshop.stoppable_progress)
+        everything = load(dataset, places, progress=workspace.stoppable_progress)
         validation = min(USUAL_VALIDATION, len(everything.train) // 5)
-    return load(dataset, places, holdout=validation, progress=workshop.stoppable_progress)
+    return load(dataset, places, holdout=validation, progress=workspace.stoppable_progress)
 
 
-def table_of_truths(search: Search, drawn: Drawn, spec: ImageSpec) -> Truth | None:
+def table_of_truths(search: Search, drawn: DrawnArchitectures, spec: ImageSpec) -> Truth | None:
     """The table that the search names, if it does; raises DataError, FileFormatError, MismatchError
     where it does not serve.
     """
@@ -122,8 +130,10 @@ def table_of_truths(search: Search, drawn: Drawn, spec: ImageSpec) -> Truth | No
     return truth
 
 
-def _train(study: Study, proxies: Sequence[Proxy], workshop: Workshop) -> dict[Proxy, Rows]:
+def _train(
+    study: ArchitectureStudy, proxies: Sequence[Proxy], workspace: Workspace
+) -> dict[Proxy, Rows]:
     """What is trained on each; raises the first error, when all that can be trained is."""
-    jobs = {job(study, proxy, workshop): proxy for proxy in dict.fromkeys(proxies)}
-    ended = list(workshop.executor.carry_out(jobs, workshop.site))
+    jobs = {job(study, proxy, workspace): proxy for proxy in dict.fromkeys(proxies)}
+    ended = list(workspace.executor.carry_out(jobs, workspace.site))
     return {jobs[each.job]: each.result for each in ended}

@@ -20,7 +20,7 @@ PRESETS = ("paper", "released", "quick")
 
 # Most architectures gain little by being compiled, cells of many small parts nothing, and each is
 # compiled anew (docs/speed.md).
-SELDOM_WORTH_COMPILING_MACS = 5e13
+LEAST_MACS_TO_COMPILE_SELDOM = 5e13
 
 
 class SearchSpace(ABC):
@@ -63,9 +63,9 @@ class SearchSpace(ABC):
         MismatchError if the space knows none.
         """
 
-    def worth_compiling(self, identifier: str) -> float:
+    def least_macs_to_compile(self, identifier: str) -> float:
         """The multiply-accumulates of training from which it pays to compile the architecture."""
-        return SELDOM_WORTH_COMPILING_MACS
+        return LEAST_MACS_TO_COMPILE_SELDOM
 
     def protocol_named(self, name: str | None, preset: str) -> SearchProtocol:
         """The protocol called ``name``, or else the preset's; raises UnknownNameError."""

@@ -18,13 +18,13 @@ import numpy as np
 
 from dcbench.datasets.loading import Loaded
 from dcbench.evaluation.protocol import SearchProtocol
-from dcbench.execution.interface import Batch, Job, Steps
-from dcbench.experiments.context import Workshop
+from dcbench.execution.interface import Job, Steps, UnitBatch
+from dcbench.experiments.context import Workspace
 from dcbench.experiments.rows import append_row, intact_row
 from dcbench.images import ImageSpec, TestSet
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.space import SearchSpace
-from dcbench.nas.tasks import Architecture, Bench
+from dcbench.nas.tasks import ArchitectureTask, ProxyData
 from dcbench.networks.costs import training_macs
 from dcbench.run import fingerprint
 from dcbench.system.errors import DataError, OutOfRangeError
@@ -39,7 +39,7 @@ Rows = dict[tuple[str, int], Row]
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnArchitectures:
     """The architectures of a study in the order that they were drawn, and those that are impossible
     at this resolution.
     """
@@ -68,7 +68,7 @@ def matching(space: SearchSpace, patterns: Sequence[str]) -> tuple[str, ...]:
 
 def draw(
     space: SearchSpace, spec: ImageSpec, sample: int | None, seed: int, match: Sequence[str] = ()
-) -> Drawn:
+) -> DrawnArchitectures:
     """``sample`` of those that ``match``, all if it is None: the first of one seeded order, so that a larger sample holds a smaller one.
 
     Trained in this order, the time left is told from a fair part of them. Raises DataError where so
@@ -84,17 +84,19 @@ def draw(
         )
     order = np.random.RandomState(seed).permutation(len(possible))[:sample]
     chosen = tuple(possible[place] for place in order)
-    return Drawn(chosen, excluded, {name: space.macs(name, spec) for name in chosen}, tuple(match))
+    return DrawnArchitectures(
+        chosen, excluded, {name: space.macs(name, spec) for name in chosen}, tuple(match)
+    )
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
+class ArchitectureStudy:
     """What is asked of every proxy alike. ``loaded`` has the validation part as its holdout."""
 
     space: SearchSpace
     loaded: Loaded
     protocol: SearchProtocol
-    drawn: Drawn
+    drawn: DrawnArchitectures
     sample: int | None
     seeds: int
     seed: int
@@ -144,10 +146,10 @@ class Study:
             "seed": self.seed,
         }
 
-    def folder(self, proxy: Proxy, workshop: Workshop) -> Path:
+    def folder(self, proxy: Proxy, workspace: Workspace) -> Path:
         """Where what is trained on ``proxy`` is kept."""
-        named = (self.space.name, proxy.name, fingerprint(self.identity(proxy, workshop.machine)))
-        return search_folder(workshop.out, self.loaded.spec.dataset, *named)
+        named = (self.space.name, proxy.name, fingerprint(self.identity(proxy, workspace.machine)))
+        return search_folder(workspace.out, self.loaded.spec.dataset, *named)
 
     def on(self, machine: Machine, architecture: str, proxy: Proxy, done: Rows) -> Machine:
         """``machine`` with the engine of the architecture's networks that are ``done``, else what suits all seeds of it together."""
@@ -159,7 +161,8 @@ class Study:
         if before and machine.engine == "auto":
             return replace(machine, engine=before[0])
         return machine.decide(
-            self.macs(architecture, proxy) * self.seeds, self.space.worth_compiling(architecture)
+            self.macs(architecture, proxy) * self.seeds,
+            self.space.least_macs_to_compile(architecture),
         )
 
     def macs(self, architecture: str, proxy: Proxy) -> float:
@@ -172,14 +175,14 @@ class Study:
         return training_macs(per_image, proxy.images_per_epoch, epochs, tested)
 
 
-def finished(study: Study, proxy: Proxy, workshop: Workshop) -> Rows:
+def finished(study: ArchitectureStudy, proxy: Proxy, workspace: Workspace) -> Rows:
     """What of the study was trained before. A network that could not be trained to the end is not:
     it is tried again.
     """
     wanted = set(study.pairs)
     return {
         pair: row
-        for pair, row in kept_rows(study.folder(proxy, workshop)).items()
+        for pair, row in kept_rows(study.folder(proxy, workspace)).items()
         if pair in wanted
     }
 
@@ -196,68 +199,68 @@ def kept_rows(folder: Path) -> Rows:
     }
 
 
-def estimate_seconds(study: Study, proxy: Proxy, workshop: Workshop) -> float:
+def estimate_seconds(study: ArchitectureStudy, proxy: Proxy, workspace: Workspace) -> float:
     """About how long what is missing takes here, from the operations counted: good to a factor of
     three or so.
     """
-    done = finished(study, proxy, workshop)
+    done = finished(study, proxy, workspace)
     total = 0.0
     for architecture, _ in (pair for pair in study.pairs if pair not in done):
-        total += study.on(workshop.machine, architecture, proxy, done).estimate_seconds(
+        total += study.on(workspace.machine, architecture, proxy, done).estimate_seconds(
             study.macs(architecture, proxy)
         )
     return total
 
 
-def announce(study: Study, proxies: Sequence[Proxy], workshop: Workshop) -> float:
+def announce(study: ArchitectureStudy, proxies: Sequence[Proxy], workspace: Workspace) -> float:
     """Say what the study will take on each proxy, before it starts; returns the seconds."""
-    seconds = [estimate_seconds(study, proxy, workshop) for proxy in proxies]
+    seconds = [estimate_seconds(study, proxy, workspace) for proxy in proxies]
     parts = ", ".join(
         f"{proxy.label} {in_words(each)}" for proxy, each in zip(proxies, seconds, strict=True)
     )
     count, left_out = len(study.drawn.architectures), len(study.drawn.excluded)
     networks = counted(study.seeds, "network")
-    workshop.say(
+    workspace.say(
         f"{study.space.name}: {count} architectures, {networks} of each, about {in_words(sum(seconds))} here ({parts})"
     )
     if left_out:
         size = study.loaded.spec.size
-        workshop.say(
+        workspace.say(
             f"{left_out} architectures are impossible at {size}×{size} and left out: the record lists them"
         )
     return sum(seconds)
 
 
-def job(study: Study, proxy: Proxy, workshop: Workshop) -> Job[Rows]:
+def job(study: ArchitectureStudy, proxy: Proxy, workspace: Workspace) -> Job[Rows]:
     """Trains what is missing of the study on ``proxy``; fails with DataError where every
     architecture failed.
     """
     return Job(
-        proxy.label, study.folder(proxy, workshop), lambda: _training(study, proxy, workshop)
+        proxy.label, study.folder(proxy, workspace), lambda: _training(study, proxy, workspace)
     )
 
 
-def _training(study: Study, proxy: Proxy, workshop: Workshop) -> Steps[Rows]:
-    folder = study.folder(proxy, workshop)
-    with (yield from workshop.hold(folder)):
-        if not workshop.resumption.resume:
+def _training(study: ArchitectureStudy, proxy: Proxy, workspace: Workspace) -> Steps[Rows]:
+    folder = study.folder(proxy, workspace)
+    with (yield from workspace.hold(folder)):
+        if not workspace.resumption.resume:
             (folder / ARCHITECTURE_ROWS).unlink(missing_ok=True)
-        rows = finished(study, proxy, workshop)
+        rows = finished(study, proxy, workspace)
         bar, total = f"{study.space.name} on {proxy.label}: networks", len(study.pairs)
 
         def keep(row: Row) -> None:
             append_row(folder / ARCHITECTURE_ROWS, row)
             rows[row["architecture"], row["seed"]] = row
             if row["failure"]:
-                workshop.say(
+                workspace.say(
                     f"{row['architecture']}, seed {row['seed']}, on {proxy.label}: {row['failure']}"
                 )
-            workshop.progress(bar, len(rows), total)
+            workspace.progress(bar, len(rows), total)
 
-        units = list(_units(study, proxy, workshop, rows))
+        units = list(_units(study, proxy, workspace, rows))
         if units:
-            workshop.progress(bar, len(rows), total)
-            failures = yield Batch(units, keep)
+            workspace.progress(bar, len(rows), total)
+            failures = yield UnitBatch(units, keep)
             for failure in failures:
                 failure.raise_error()
     if all(row["accuracy"] is None for row in rows.values()):
@@ -268,22 +271,26 @@ def _training(study: Study, proxy: Proxy, workshop: Workshop) -> Steps[Rows]:
     return rows
 
 
-def _units(study: Study, proxy: Proxy, workshop: Workshop, done: Rows) -> Iterator[Architecture]:
+def _units(
+    study: ArchitectureStudy, proxy: Proxy, workspace: Workspace, done: Rows
+) -> Iterator[ArchitectureTask]:
     """What is not in ``done``; the seeds of one architecture together where one compiled network
     serves them all.
     """
     tested = study.loaded.test if proxy.whole else None
-    bench = workshop.executor.share(
-        Bench(study.space, study.loaded.spec, proxy, study.judged(proxy), study.validation, tested)
+    bench = workspace.executor.share(
+        ProxyData(
+            study.space, study.loaded.spec, proxy, study.judged(proxy), study.validation, tested
+        )
     )
     for architecture in study.drawn.architectures:
         missing = tuple(seed for seed in range(study.seeds) if (architecture, seed) not in done)
-        machine = study.on(workshop.machine, architecture, proxy, done)
+        machine = study.on(workspace.machine, architecture, proxy, done)
         seeds = (
             [missing] if machine.engine == "compiled" and missing else [(seed,) for seed in missing]
         )
         label = f"{study.space.name} on {proxy.label}"
         yield from (
-            Architecture(label, machine, bench, architecture, several, study.seed)
+            ArchitectureTask(label, machine, bench, architecture, several, study.seed)
             for several in seeds
         )

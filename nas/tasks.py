@@ -37,7 +37,7 @@ Scores = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class ProxyData:
     """One proxy's images and the images that its networks are judged on."""
 
     space: SearchSpace
@@ -79,14 +79,14 @@ class Bench:
 
 @final
 @dataclass(frozen=True)
-class Architecture(Unit):
+class ArchitectureTask(Unit):
     """Trains the networks of some seeds; a row of architectures.jsonl as each ends. One that fails
     is a row that says why.
     """
 
     label: str
     machine: Machine
-    bench: Handle[Bench]
+    bench: Handle[ProxyData]
     architecture: str
     seeds: tuple[int, ...]
     study_seed: int

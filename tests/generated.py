@@ -1,4 +1,4 @@
-"""Judging drawn digits: are they what they were drawn as, do those of a class differ, and are they
+"""EvaluationOptions drawn digits: are they what they were drawn as, do those of a class differ, and are they
 copies?
 """
 
@@ -13,7 +13,7 @@ from dcbench.images import SyntheticSet, TrainSet
 
 
 @dataclass(frozen=True)
-class Judgement:
+class SetEvaluation:
     """What a classifier and a ruler say of drawn images."""
 
     # share that a classifier of real images takes for the class they were drawn as
@@ -32,7 +32,7 @@ class Judgement:
         return float(self.nearest.min() / self.real_nearest.median())
 
 
-def judge(drawn: SyntheticSet, real: TrainSet) -> Judgement:
+def judge(drawn: SyntheticSet, real: TrainSet) -> SetEvaluation:
     """Judge by a support vector machine on the real images, which recognises 98 % of real digits
     that it has not seen.
     """
@@ -47,7 +47,7 @@ def judge(drawn: SyntheticSet, real: TrainSet) -> Judgement:
         for label in classes
     ]
     among_known = torch.cdist(known, known).fill_diagonal_(torch.inf)
-    return Judgement(
+    return SetEvaluation(
         recognised=float(right.double().mean()),
         worst_class=min(
             float(right[drawn.hard_labels == label].double().mean()) for label in classes

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import dcbench.run
 from dcbench.cli import main
 from dcbench.evaluation.protocol import PROTOCOLS
-from dcbench.studies.declarations import STUDIES, Embedding, Part, Plan, PlannedSearch, Study
+from dcbench.studies.declarations import STUDIES, Embedding, Plan, PlannedSearch, Study, StudyPart
 
 STEPS = 40
 SHORT = PROTOCOLS["quick"].with_options(None, 10, None)
@@ -24,13 +24,13 @@ def _study(name: str, plan: Plan) -> Study:
 SMALL: Mapping[str, Study] = {
     "small-trace": _study(
         "small-trace",
-        Plan((Part(("mmd",), (1,), (0,), FIELDS),), 2, trace=(0, 5, STEPS), dataset="digits"),
+        Plan((StudyPart(("mmd",), (1,), (0,), FIELDS),), 2, trace=(0, 5, STEPS), dataset="digits"),
     ),
     "small-ablation": _study(
         "small-ablation",
         Plan(
             tuple(
-                Part(("mmd",), (1,), (0,), {**FIELDS, "lr": lr}, augments=("none",))
+                StudyPart(("mmd",), (1,), (0,), {**FIELDS, "lr": lr}, augments=("none",))
                 for lr in ("0.1", "0.2")
             ),
             1,
@@ -40,7 +40,7 @@ SMALL: Mapping[str, Study] = {
     "small-embedding": _study(
         "small-embedding",
         Plan(
-            (Part(("random", "mmd"), (2,), (0,)),),
+            (StudyPart(("random", "mmd"), (2,), (0,)),),
             embedding=Embedding("convnet", 10, 500, 6),
             dataset="digits",
         ),
@@ -48,7 +48,7 @@ SMALL: Mapping[str, Study] = {
     "small-search": _study(
         "small-search",
         Plan(
-            (Part(("random",), (1,)),),
+            (StudyPart(("random",), (1,)),),
             search=PlannedSearch("convnet720", ("random", "early-stopping"), 100, sample=2),
             dataset="digits",
         ),

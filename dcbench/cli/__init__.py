@@ -20,7 +20,7 @@ COMMANDS = {
     "run": "distil synthetic sets, evaluate them, store and tabulate the results",
     "evaluate": "train networks on synthetic sets, ours or foreign",
     "nas": "train the architectures of a search space on synthetic sets, and compare the ranking with the truth",
-    "reproduce": "one table or figure of the paper: its sets, their judgement, and what came out",
+    "reproduce": "one table or figure of the paper: its sets, their set_evaluation, and what came out",
     "check": "does a method, yours or anybody's, keep the contract?",
     "report": "tables of all records, measured beside published",
     "list": "methods, datasets, networks, protocols, presets, studies",

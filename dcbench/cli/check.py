@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.options import CREW, DEBUG, Hardware, hardware, places, speaking, unneeded
+from dcbench.cli.options import (
+    DEBUG,
+    EXECUTOR_OPTIONS,
+    Hardware,
+    hardware,
+    places,
+    speaking,
+    unneeded,
+)
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
@@ -29,7 +37,7 @@ if TYPE_CHECKING:
 )
 @hardware
 @speaking
-@unneeded("preset", "protocol", "data-root", "out", "seed", *CREW)
+@unneeded("preset", "protocol", "data-root", "out", "seed", *EXECUTOR_OPTIONS)
 def command(
     hardware: Hardware, as_json: bool, names: tuple[str, ...], settings: tuple[str, ...]
 ) -> None:
@@ -115,9 +123,9 @@ def _amounts(distiller: Distiller) -> str:
 
 
 def _show(console: Console, name: str, verdicts: list[Verdict]) -> None:
-    from dcbench.cli.console import Table
+    from dcbench.cli.console import TextTable
 
     rows: list[list[Any]] = [[each.check, each.outcome, each.why] for each in verdicts]
     console.table(
-        Table(f"{name}: does it keep the contract?", ["check", "outcome", "why"], rows, words=3)
+        TextTable(f"{name}: does it keep the contract?", ["check", "outcome", "why"], rows, words=3)
     )

@@ -33,7 +33,7 @@ PAGE = 100  # columns of running text
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """A table for people. Columns in ``optional`` are left out, the last first, where the terminal
     is too narrow for all.
     """
@@ -152,7 +152,7 @@ class Console:
         """A line for people."""
         self._errors.print(message, markup=False)
 
-    def table(self, table: Table) -> None:
+    def table(self, table: TextTable) -> None:
         """A table for people; on standard error where standard output is for JSON."""
         left_out: list[str] = []
         drawn = _drawn(table, left_out)
@@ -195,7 +195,7 @@ def _console(stderr: bool) -> RichConsole:
     return console
 
 
-def _drawn(table: Table, left_out: Sequence[str]) -> RichTable:
+def _drawn(table: TextTable, left_out: Sequence[str]) -> RichTable:
     """``table`` without the columns ``left_out``; words at the left, figures at the right of their columns."""
     kept = [index for index, name in enumerate(table.head) if name not in left_out]
     drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)

@@ -14,10 +14,10 @@ from dcbench.cli.options import LARGEST, CommaList, Common, common, protocol, wi
 
 if TYPE_CHECKING:
     from dcbench.cli.importing import ForeignOptions
-    from dcbench.cli.results import Scored
+    from dcbench.cli.results import EvaluatedSet
     from dcbench.datasets.loading import Loaded
     from dcbench.evaluation.protocol import Protocol
-    from dcbench.experiments.context import Distilled, Workshop
+    from dcbench.experiments.context import StoredSet, Workspace
     from dcbench.records import EvaluationRecord
 
 
@@ -64,7 +64,7 @@ def command(shared: Common, **options: Any) -> None:
     protocols = _protocols(shared, options)
     within("--seed", options["seed"], 0, LARGEST)
     with Console(shared.as_json) as console:
-        done = _evaluate(protocols, shared, options, shared.workshop(console))
+        done = _evaluate(protocols, shared, options, shared.workspace(console))
     console.table(evaluation_table([scored.record for scored in done]))
     show_warnings(console, [scored.record for scored in done])
     console.say("Kept in:")
@@ -74,7 +74,7 @@ def command(shared: Common, **options: Any) -> None:
 
 
 def _protocols(shared: Common, options: dict[str, Any]) -> list[Protocol]:
-    from dcbench.cli.run import Judging
+    from dcbench.cli.run import EvaluationOptions
     from dcbench.datasets.catalogue import find
     from dcbench.evaluation.protocol import PROTOCOLS, find_protocol
     from dcbench.system.errors import OutOfRangeError, UnknownNameError
@@ -96,21 +96,21 @@ def _protocols(shared: Common, options: dict[str, Any]) -> list[Protocol]:
     protocols = []
     for network in options["networks_named"] or [None]:
         for augment in options["augment"] or [None]:
-            Judging(network, options["networks"], options["epochs"], augment).check()
+            EvaluationOptions(network, options["networks"], options["epochs"], augment).check()
             protocols.append(base.with_options(network, options["epochs"], augment))
     return protocols
 
 
 def _evaluate(
-    protocols: list[Protocol], shared: Common, options: dict[str, Any], workshop: Workshop
-) -> list[Scored]:
+    protocols: list[Protocol], shared: Common, options: dict[str, Any], workspace: Workspace
+) -> list[EvaluatedSet]:
     from dcbench.datasets.loading import load
     from dcbench.execution.interface import Job
     from dcbench.experiments.distil import reopen
-    from dcbench.experiments.evaluate import Judgement, check, scoring
+    from dcbench.experiments.evaluate import SetEvaluation, check, scoring
 
     sets = [
-        reopen(_own(path, shared, options, workshop), workshop)
+        reopen(_own(path, shared, options, workspace), workspace)
         for path in dict.fromkeys(options["paths"])
     ]
     names = {distilled.synthetic.spec.dataset for distilled in sets}
@@ -118,41 +118,42 @@ def _evaluate(
         _check_data(distilled, options["dataset"])
     places = shared.places(options["download"])
     loaded = {
-        name: load(name, places, progress=workshop.stoppable_progress) for name in sorted(names)
+        name: load(name, places, progress=workspace.stoppable_progress) for name in sorted(names)
     }
-    judgements: list[Judgement] = []
+    set_evaluations: list[SetEvaluation] = []
     for distilled in sets:
         data = loaded[distilled.synthetic.spec.dataset]
-        placed = _placed(distilled, data, workshop)
+        placed = _placed(distilled, data, workspace)
         seed = _seed(distilled, options["seed"])
-        judgements += [
-            Judgement(
+        set_evaluations += [
+            SetEvaluation(
                 placed,
                 data.test,
                 protocol,
                 seed,
                 options["networks"] or protocol.networks,
-                workshop,
+                workspace,
             )
             for protocol in protocols
         ]
-    for judgement in judgements:
-        check(judgement)
+    for set_evaluation in set_evaluations:
+        check(set_evaluation)
     jobs = {
-        Job(each.distilled.label, each.folder, partial(scoring, each)): each for each in judgements
+        Job(each.distilled.label, each.folder, partial(scoring, each)): each
+        for each in set_evaluations
     }
-    ended = {each.job: each for each in workshop.executor.carry_out(jobs, workshop.site)}
+    ended = {each.job: each for each in workspace.executor.carry_out(jobs, workspace.site)}
     return [_scored(jobs[job].distilled, ended[job].result) for job in jobs]
 
 
-def _scored(distilled: Distilled, record: EvaluationRecord) -> Scored:
-    from dcbench.cli.results import Scored
+def _scored(distilled: StoredSet, record: EvaluationRecord) -> EvaluatedSet:
+    from dcbench.cli.results import EvaluatedSet
     from dcbench.experiments.evaluate import record_path
 
-    return Scored(record, record_path(distilled, record), distilled.path)
+    return EvaluatedSet(record, record_path(distilled, record), distilled.path)
 
 
-def _own(path: Path, shared: Common, options: dict[str, Any], workshop: Workshop) -> Path:
+def _own(path: Path, shared: Common, options: dict[str, Any], workspace: Workspace) -> Path:
     """The path of our artifact: as given, or that of the artifact which a foreign set becomes."""
     from dcbench.artifacts.importers.importing import keep_imported
     from dcbench.system.layout import file_name, imported_folder
@@ -160,8 +161,8 @@ def _own(path: Path, shared: Common, options: dict[str, Any], workshop: Workshop
     if options["layout"] is None:
         return path
     foreign = _foreign(options)
-    imported = foreign.read(path, shared.places(options["download"]), workshop)
-    folder = imported_folder(workshop.out, options["dataset"])
+    imported = foreign.read(path, shared.places(options["download"]), workspace)
+    folder = imported_folder(workspace.out, options["dataset"])
     stem = f"{foreign.layout}-{file_name(path.stem)}"
     return keep_imported(folder, stem, imported, foreign.name or foreign.layout)
 
@@ -172,7 +173,7 @@ def _foreign(options: dict[str, Any]) -> ForeignOptions:
     return ForeignOptions.of(options)
 
 
-def _check_data(distilled: Distilled, asked: str | None) -> None:
+def _check_data(distilled: StoredSet, asked: str | None) -> None:
     """Raises MismatchError unless the set was made from a data set that is known, and from the one
     that was asked for.
     """
@@ -187,7 +188,7 @@ def _check_data(distilled: Distilled, asked: str | None) -> None:
         raise MismatchError(f"{what}, which is unknown here; known: {', '.join(DATASETS)}")
 
 
-def _placed(distilled: Distilled, data: Loaded, workshop: Workshop) -> Distilled:
+def _placed(distilled: StoredSet, data: Loaded, workspace: Workspace) -> StoredSet:
     """The set, with a folder of its own for its evaluations on another revision of its data; raises
     MismatchError if it does not fit.
     """
@@ -200,13 +201,13 @@ def _placed(distilled: Distilled, data: Loaded, workshop: Workshop) -> Distilled
     made_for = distilled.synthetic.spec
     if data.spec.revision == made_for.revision:
         return distilled
-    workshop.say(
+    workspace.say(
         f"{distilled.path} was made from another revision of {made_for.dataset} ({made_for.revision}, here {data.spec.revision})"
     )
     return replace(distilled, folder=revision_folder(distilled.folder, data.spec.revision))
 
 
-def _seed(distilled: Distilled, asked: int | None) -> int:
+def _seed(distilled: StoredSet, asked: int | None) -> int:
     """The seed that was asked for, else that of the set, else 0."""
     own = distilled.provenance.get("seed")
     return asked if asked is not None else own if isinstance(own, int) else 0

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import click
 
 from dcbench.artifacts.importers.catalogue import LAYOUTS
-from dcbench.cli.options import CREW, Hardware, data_root, hardware, out, places, speaking, unneeded
+from dcbench.cli.options import (
+    EXECUTOR_OPTIONS,
+    Hardware,
+    data_root,
+    hardware,
+    out,
+    places,
+    speaking,
+    unneeded,
+)
 
 if TYPE_CHECKING:
     from dcbench.artifacts.importers.importing import ImportedSet
@@ -148,7 +157,7 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
 @out
 @hardware
 @speaking
-@unneeded("preset", "protocol", "seed", *CREW)
+@unneeded("preset", "protocol", "seed", *EXECUTOR_OPTIONS)
 def command(
     path: Path, target: Path | None, hardware: Hardware, as_json: bool, **options: Any
 ) -> None:

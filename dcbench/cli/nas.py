@@ -11,7 +11,7 @@ import click
 from dcbench.cli.options import CommaList, Common, common, protocol, within
 
 if TYPE_CHECKING:
-    from dcbench.cli.console import Table
+    from dcbench.cli.console import TextTable
     from dcbench.nas.search import Search
     from dcbench.records import SearchRecord
 
@@ -86,7 +86,7 @@ def command(shared: Common, **options: Any) -> None:
 
     search = _search(shared, options)
     with Console(shared.as_json) as console:
-        done = carry_out(search, shared.places(options["download"]), shared.workshop(console))
+        done = carry_out(search, shared.places(options["download"]), shared.workspace(console))
     console.table(search_table([record for record, _ in done]))
     for record, path in done:
         for warning in record.warnings:
@@ -122,9 +122,9 @@ def _search(shared: Common, options: dict[str, Any]) -> Search:
     )
 
 
-def search_table(records: Sequence[SearchRecord]) -> Table:
+def search_table(records: Sequence[SearchRecord]) -> TextTable:
     """What each proxy is worth, one row each."""
-    from dcbench.cli.console import Table
+    from dcbench.cli.console import TextTable
     from dcbench.report.tables.searches import rank_figures
 
     first = records[0]
@@ -163,7 +163,7 @@ def search_table(records: Sequence[SearchRecord]) -> Table:
         )
     where = f"{first.dataset} {first.dataset_note}".strip()
     title = f"{first.space} on {where}: ranking on the proxy against the truth, {first.validation_images} validation images"
-    return Table(title, head, rows, ("minutes", "failed", "Kendall", "architectures"))
+    return TextTable(title, head, rows, ("minutes", "failed", "Kendall", "architectures"))
 
 
 def _figure(value: float | None, times: float = 1, digits: int = 2) -> str:

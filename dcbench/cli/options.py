@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dcbench.cli.console import Console
     from dcbench.datasets.places import Places
     from dcbench.execution.interface import Executor
-    from dcbench.experiments.context import Workshop
+    from dcbench.experiments.context import Workspace
     from dcbench.system.machine import Machine
 
 LARGEST = 2**63 - 1  # that a record holds
@@ -46,7 +46,7 @@ class Hardware:
 
 
 @dataclass(frozen=True)
-class Crew:
+class ExecutorOptions:
     """Who carries the work out."""
 
     executor: str
@@ -68,7 +68,7 @@ class Crew:
                 f"--device {hardware.device} with --executor ray: Ray chooses which one, so wanted cuda or cpu"
             )
 
-    def hired(self, machine: Machine, console: Console) -> Executor:
+    def make(self, machine: Machine, console: Console) -> Executor:
         """Raises ClusterError where there is no Ray, or not the cluster that was asked for."""
         from dcbench.execution.interface import Serial
         from dcbench.system.errors import ClusterError
@@ -96,30 +96,30 @@ class Common:
     data_root: Path
     out: Path
     hardware: Hardware
-    crew: Crew
+    executor_options: ExecutorOptions
     as_json: bool
 
     def places(self, download: bool = False) -> Places:
         """Where data and its cache are."""
         return places(self.data_root, download)
 
-    def workshop(
+    def workspace(
         self, console: Console, *, resume: bool = True, other_machine: bool = False
-    ) -> Workshop:
-        """The machine and folder that the options ask for; raises what ``Hardware`` and ``Crew``
+    ) -> Workspace:
+        """The machine and folder that the options ask for; raises what ``Hardware`` and ``ExecutorOptions``
         do.
         """
-        from dcbench.experiments.context import Workshop
+        from dcbench.experiments.context import Workspace
         from dcbench.run import Resumption
         from dcbench.system.files import disk_time
 
-        self.crew.check(self.hardware)
-        machine = self.hardware.machine(here=self.crew.address is None)
-        executor = self.crew.hired(machine, console)
+        self.executor_options.check(self.hardware)
+        machine = self.hardware.machine(here=self.executor_options.address is None)
+        executor = self.executor_options.make(machine, console)
         # what this command shares among its own sets is made once all the same
         since = 0.0 if resume else disk_time(self.out)
         heard = (console.progress, console.say, console.stopping)
-        return Workshop(
+        return Workspace(
             self.out,
             machine,
             *heard,
@@ -182,7 +182,7 @@ _HARDWARE = (
     ),
     click.option("--engine", default="auto", show_default=True, help="auto, eager, compiled."),
 )
-_CREW = (
+_EXECUTOR_OPTIONS = (
     click.option(
         "--executor",
         default="serial",
@@ -245,7 +245,9 @@ def common(presets: str) -> _Decorator:
 
     def add(command: _Command) -> _Command:
         shared = speaking(_gathered("shared", Common, command))
-        shared = hardware(_with(_CREW, _gathered("crew", Crew, shared)))
+        shared = hardware(
+            _with(_EXECUTOR_OPTIONS, _gathered("executor_options", ExecutorOptions, shared))
+        )
         return _with((preset, data_root, out), shared)
 
     return add
@@ -298,7 +300,7 @@ _KNOWN: Mapping[str, Callable[[], Collection[str]]] = {
     "engine": lambda: ("auto", "eager", "compiled"),
 }
 MACHINE = tuple(field.name for field in fields(Hardware))
-CREW = ("executor", *(name.replace("_", "-") for name in OF_RAY))
+EXECUTOR_OPTIONS = ("executor", *(name.replace("_", "-") for name in OF_RAY))
 
 
 def _with(options: Sequence[_Decorator], command: _Command) -> _Command:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dcbench.cli.options import CREW, MACHINE, speaking, unneeded
+from dcbench.cli.options import EXECUTOR_OPTIONS, MACHINE, speaking, unneeded
 
 if TYPE_CHECKING:
     from dcbench.records import RecordsFound
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     help="A folder for files; without it the tables go to standard output.",
 )
 @speaking
-@unneeded("preset", "protocol", "data-root", "seed", *MACHINE, *CREW)
+@unneeded("preset", "protocol", "data-root", "seed", *MACHINE, *EXECUTOR_OPTIONS)
 def command(results: Path, fmt: str, out: Path | None, as_json: bool) -> None:
     """Show every record below RESULTS, measured beside published: a table per data set and
     protocol, or one page of all (html).

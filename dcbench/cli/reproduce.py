@@ -12,9 +12,9 @@ import click
 from dcbench.cli.options import CommaList, Common, common, resuming
 
 if TYPE_CHECKING:
-    from dcbench.cli.console import Console, Table
+    from dcbench.cli.console import Console, TextTable
     from dcbench.records import EvaluationRecord
-    from dcbench.reproduction.carry_out import Outcome, Piece, Reproduction
+    from dcbench.reproduction.carry_out import Reproduction, StudyResults, WorkEstimate
 
 
 @click.command("reproduce")
@@ -58,7 +58,7 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
     study = find_study(name)
     study.plan(shared.preset)
     with Console(shared.as_json) as console:
-        workshop = shared.workshop(
+        workspace = shared.workspace(
             console, resume=not options["no_resume"], other_machine=options["resume_elsewhere"]
         )
         truth = (options["truth"], options["truth_column"])
@@ -66,7 +66,7 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
             study,
             shared.preset,
             shared.places(options["download"]),
-            workshop,
+            workspace,
             *truth,
             only_estimate,
         )
@@ -84,10 +84,10 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
         raise click.exceptions.Exit(1)
 
 
-def _announce(console: Console, reproduction: Reproduction, pieces: Sequence[Piece]) -> None:
+def _announce(console: Console, reproduction: Reproduction, pieces: Sequence[WorkEstimate]) -> None:
     from dcbench.system.wording import in_words
 
-    study, machine = reproduction.study, reproduction.workshop.machine
+    study, machine = reproduction.study, reproduction.workspace.machine
     total = in_words(sum(piece.seconds for piece in pieces))
     console.say(
         f"{study.name} ({reproduction.preset}): {study.title}; on {reproduction.plan.dataset}, varies {study.varies}"
@@ -99,7 +99,7 @@ def _announce(console: Console, reproduction: Reproduction, pieces: Sequence[Pie
         console.say(f"  {piece.label}: {in_words(piece.seconds)}")
 
 
-def _show(console: Console, reproduction: Reproduction, outcome: Outcome) -> None:
+def _show(console: Console, reproduction: Reproduction, outcome: StudyResults) -> None:
     from dcbench.cli.nas import search_table
     from dcbench.cli.results import trace_table
 
@@ -113,10 +113,10 @@ def _show(console: Console, reproduction: Reproduction, outcome: Outcome) -> Non
         console.say(f"{embedding.label}: {len(embedding.points)} images placed, {figures}: {path}")
     if outcome.searches:
         console.table(search_table([record for record, _ in outcome.searches]))
-    console.say(f"dcbench report --results {reproduction.workshop.out} renders all that is there")
+    console.say(f"dcbench report --results {reproduction.workspace.out} renders all that is there")
 
 
-def _with_fields(records: Sequence[EvaluationRecord]) -> Table:
+def _with_fields(records: Sequence[EvaluationRecord]) -> TextTable:
     """The table of evaluations, with a column for each field of a method that the study varies."""
     from dcbench.cli.results import evaluation_table
     from dcbench.distiller import find, hyper_parameters
@@ -146,9 +146,9 @@ def _with_fields(records: Sequence[EvaluationRecord]) -> Table:
 
 
 def _json(
-    reproduction: Reproduction, pieces: Sequence[Piece], outcome: Outcome | None
+    reproduction: Reproduction, pieces: Sequence[WorkEstimate], outcome: StudyResults | None
 ) -> dict[str, Any]:
-    from dcbench.cli.results import Scored, run_json, trace_json
+    from dcbench.cli.results import EvaluatedSet, run_json, trace_json
     from dcbench.report.tables.searches import search_summary
 
     made: dict[str, Any] = {
@@ -160,7 +160,7 @@ def _json(
     }
     if outcome is not None:
         made["runs"] = [
-            run_json(Scored(*evaluation)) | {"fields": dict(evaluation[0].fields)}
+            run_json(EvaluatedSet(*evaluation)) | {"fields": dict(evaluation[0].fields)}
             for evaluation in outcome.evaluations
         ]
         made["traces"] = [trace_json(*traced) for traced in outcome.traces]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dcbench.cli.console import Console, Table
+from dcbench.cli.console import Console, TextTable
 from dcbench.records import EvaluationRecord, TraceRecord
 from dcbench.system.layout import evaluated_set_folder
 
@@ -26,7 +26,7 @@ Figure = TypeVar("Figure", int, float)
 
 
 @dataclass(frozen=True)
-class Scored:
+class EvaluatedSet:
     """A set's record, where that is, and where the set is (the reference is nowhere); its trace and
     where that is, if it has one.
     """
@@ -37,13 +37,13 @@ class Scored:
     trace: tuple[TraceRecord, Path] | None = None
 
 
-def evaluation_json(scored: Scored) -> dict[str, Any]:
+def evaluation_json(scored: EvaluatedSet) -> dict[str, Any]:
     """One entry of ``evaluate --json``."""
     plain = scored.record.to_json()
     return _measured(scored) | {key: plain[key] for key in ("network", "augment")}
 
 
-def run_json(scored: Scored) -> dict[str, Any]:
+def run_json(scored: EvaluatedSet) -> dict[str, Any]:
     """One entry of ``run --json``: the same with what the distillation took."""
     record = scored.record
     made = record.to_json()["distillation"] or {}
@@ -73,7 +73,7 @@ def _known(*figures: Figure | None) -> list[Figure]:
     return [figure for figure in figures if figure is not None]
 
 
-def _measured(scored: Scored) -> dict[str, Any]:
+def _measured(scored: EvaluatedSet) -> dict[str, Any]:
     from dcbench.report.statistics.accuracies import summarise
 
     plain = scored.record.to_json()
@@ -90,7 +90,7 @@ def _measured(scored: Scored) -> dict[str, Any]:
     }
 
 
-def evaluation_table(records: Sequence[EvaluationRecord]) -> Table:
+def evaluation_table(records: Sequence[EvaluationRecord]) -> TextTable:
     """What each set scores, in percent. What all of them share stands above the table and not in
     each row.
     """
@@ -124,12 +124,12 @@ def evaluation_table(records: Sequence[EvaluationRecord]) -> Table:
     said += [f"protocol {shared['protocol']}"] if "protocol" in shared else []
     optional = ("protocol", "augment", "network", "networks", "distilled in", "evaluated in")
     words = 1 + sum(name in own for name in ("dataset", "network", "augment", "protocol"))
-    return Table(
+    return TextTable(
         f"Accuracy {'; '.join(filter(None, said))}", list(columns), _rows(columns), optional, words
     )
 
 
-def trace_table(trace: TraceRecord) -> Table:
+def trace_table(trace: TraceRecord) -> TextTable:
     """What a set scores at each step, in percent."""
     from dcbench.report.statistics.accuracies import summarise
 
@@ -145,7 +145,7 @@ def trace_table(trace: TraceRecord) -> Table:
                 point.image,
             ]
         )
-    return Table(
+    return TextTable(
         f"Accuracy over the steps of {trace.label}",
         ["step", "accuracy %", "networks", "image"],
         rows,
@@ -154,7 +154,7 @@ def trace_table(trace: TraceRecord) -> Table:
     )
 
 
-def summary_table(summary: Sequence[dict[str, Any]]) -> Table:
+def summary_table(summary: Sequence[dict[str, Any]]) -> TextTable:
     """The same over sets, in percent."""
     shared, own = _sorted_out({"dataset": [row["dataset"] for row in summary]})
     columns = {
@@ -168,7 +168,7 @@ def summary_table(summary: Sequence[dict[str, Any]]) -> Table:
         "std of networks": [_percent(row["std_networks"]) for row in summary],
     }
     where = f" on {shared['dataset']}" if shared else ""
-    return Table(
+    return TextTable(
         f"Accuracy{where}, over sets",
         list(columns),
         _rows(columns),
@@ -177,7 +177,7 @@ def summary_table(summary: Sequence[dict[str, Any]]) -> Table:
     )
 
 
-def show_places(console: Console, done: Iterable[Scored], out: Path) -> None:
+def show_places(console: Console, done: Iterable[EvaluatedSet], out: Path) -> None:
     """Where things were kept: the folder once, below it the folders of the sets, one line for all
     seeds.
     """

@@ -15,18 +15,18 @@ from dcbench.system.errors import OutOfRangeError, in_one_line
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
-    from dcbench.cli.results import Scored
+    from dcbench.cli.results import EvaluatedSet
     from dcbench.datasets.places import Places
     from dcbench.evaluation.protocol import JudgedOn, Protocol
     from dcbench.execution.interface import Steps
-    from dcbench.experiments.context import Cell, Workshop
+    from dcbench.experiments.context import Cell, Workspace
     from dcbench.experiments.grid import Grid
 
 MOST_NETWORKS = 100_000  # that a record holds
 
 
 @dataclass(frozen=True)
-class Judging:
+class EvaluationOptions:
     """The options of the evaluation."""
 
     network: str | None
@@ -132,15 +132,15 @@ def command(shared: Common, **options: Any) -> None:
     from dcbench.experiments.trace import require_steps
 
     trace = tuple(sorted(options["trace"] or ()))
-    judging = Judging(
+    judging = EvaluationOptions(
         **{key: options[key] for key in ("network", "networks", "epochs", "augment")},
         on=options["judge_on"],
         trace=trace,
     )
     judging.check()
-    if trace and shared.crew.executor != "serial":
+    if trace and shared.executor_options.executor != "serial":
         raise OutOfRangeError(
-            f"--trace with --executor {shared.crew.executor}: a trace watches its distillation; leave one out"
+            f"--trace with --executor {shared.executor_options.executor}: a trace watches its distillation; leave one out"
         )
     within("--holdout", options["holdout"], 0)
     _check_judges(options["judge_on"], options["holdout"])
@@ -154,11 +154,11 @@ def command(shared: Common, **options: Any) -> None:
         for ipc in grid.ipcs if trace else ():
             require_steps(distiller, ipc, trace[-1])
     with Console(shared.as_json) as console:
-        workshop = shared.workshop(
+        workspace = shared.workspace(
             console, resume=not options["no_resume"], other_machine=options["resume_elsewhere"]
         )
         done, skipped = _work(
-            grid, judging, (shared.places(options["download"]), options["protocol"]), workshop
+            grid, judging, (shared.places(options["download"]), options["protocol"]), workspace
         )
     _show(console, done, shared)
     if skipped:
@@ -180,8 +180,8 @@ def _check_judges(on: str, holdout: int) -> None:
 
 
 def _work(
-    grid: Grid, judging: Judging, asked: tuple[Places, str | None], workshop: Workshop
-) -> tuple[list[Scored], int]:
+    grid: Grid, judging: EvaluationOptions, asked: tuple[Places, str | None], workspace: Workspace
+) -> tuple[list[EvaluatedSet], int]:
     """The cells, in the grid's order. One that cannot be done is skipped with its reason, unless it
     is the only one.
     """
@@ -191,29 +191,29 @@ def _work(
     # folder and method of each cell, and not its data: one data set after the other fits in memory
     wanted: list[tuple[Path, str]] = []
 
-    def jobs() -> Iterator[Job[Scored]]:
-        for cell in grid.cells(places, workshop):
-            wanted.append((cell.folder(workshop), cell.distiller.name))
+    def jobs() -> Iterator[Job[EvaluatedSet]]:
+        for cell in grid.cells(places, workspace):
+            wanted.append((cell.folder(workspace), cell.distiller.name))
             protocol = grid.protocol_of(cell.distiller, protocol_named).with_options(
                 judging.network, judging.epochs, judging.augment
             )
             protocol = replace(protocol, judged_on=judging.on)
-            yield Job(cell.label, wanted[-1][0], partial(_cell, cell, protocol, judging, workshop))
+            yield Job(cell.label, wanted[-1][0], partial(_cell, cell, protocol, judging, workspace))
 
-    done: dict[Path, Scored] = {}
-    for ended in workshop.executor.carry_out(jobs(), workshop.site):
+    done: dict[Path, EvaluatedSet] = {}
+    for ended in workspace.executor.carry_out(jobs(), workspace.site):
         if isinstance(ended.outcome, Exception) and grid.several:
-            workshop.say(f"{ended.job.label} skipped: {in_one_line(ended.outcome)}")
+            workspace.say(f"{ended.job.label} skipped: {in_one_line(ended.outcome)}")
         else:
             done[ended.job.place] = ended.result
-    _publish_last(wanted, done, workshop)
+    _publish_last(wanted, done, workspace)
     return [done[place] for place, _ in wanted if place in done], sum(
         place not in done for place, _ in wanted
     )
 
 
 def _publish_last(
-    wanted: Sequence[tuple[Path, str]], done: Mapping[Path, Scored], workshop: Workshop
+    wanted: Sequence[tuple[Path, str]], done: Mapping[Path, EvaluatedSet], workspace: Workspace
 ) -> None:
     """The set that each method ends with is the last of the grid, whichever was made last."""
     from dcbench.experiments.distil import publish
@@ -222,37 +222,39 @@ def _publish_last(
     last = {method: done[place].synthetic for place, method in wanted if place in done}
     for name, synthetic in last.items():
         if synthetic is not None:
-            publish(synthetic, latest_artifact(workshop.out, name), workshop.say)
+            publish(synthetic, latest_artifact(workspace.out, name), workspace.say)
 
 
-def _cell(cell: Cell, protocol: Protocol, judging: Judging, workshop: Workshop) -> Steps[Scored]:
-    from dcbench.cli.results import Scored
+def _cell(
+    cell: Cell, protocol: Protocol, judging: EvaluationOptions, workspace: Workspace
+) -> Steps[EvaluatedSet]:
+    from dcbench.cli.results import EvaluatedSet
     from dcbench.evaluation.evaluate import require_network
     from dcbench.experiments.distil import distilling
-    from dcbench.experiments.evaluate import Judgement, record_path, scoring
+    from dcbench.experiments.evaluate import SetEvaluation, record_path, scoring
     from dcbench.experiments.trace import Trace
 
     require_network(protocol, cell.loaded.spec)  # hours before the set is there
     networks, trace = judging.networks or protocol.networks, None
     if judging.trace:
-        trace = yield from Trace(cell, judging.trace, protocol, workshop).tracing(networks)
+        trace = yield from Trace(cell, judging.trace, protocol, workspace).tracing(networks)
         # a trace forgets what is to be forgotten; its set and networks are not made twice
-        workshop = replace(workshop, resumption=replace(workshop.resumption, resume=True))
-    distilled = yield from distilling(cell, workshop)
+        workspace = replace(workspace, resumption=replace(workspace.resumption, resume=True))
+    distilled = yield from distilling(cell, workspace)
     record = yield from scoring(
-        Judgement(
+        SetEvaluation(
             distilled,
             cell.loaded.judge(protocol.judged_on),
             protocol,
             cell.seed,
             networks,
-            workshop,
+            workspace,
         )
     )
-    return Scored(record, record_path(distilled, record), distilled.path, trace)
+    return EvaluatedSet(record, record_path(distilled, record), distilled.path, trace)
 
 
-def _show(console: Console, done: Sequence[Scored], shared: Common) -> None:
+def _show(console: Console, done: Sequence[EvaluatedSet], shared: Common) -> None:
     from dcbench.cli.results import (
         evaluation_table,
         run_json,

@@ -75,7 +75,7 @@ def passes(
     """
     check_fit(synthetic, test)
     abreast = networks_abreast(synthetic, protocol, run.machine)
-    jury = _Jury(synthetic, replace(test, space=synthetic.space), protocol, run)
+    jury = _Evaluator(synthetic, replace(test, space=synthetic.space), protocol, run)
     yield from jury.one_by_one(networks) if abreast == 1 else jury.side_by_side(networks, abreast)
 
 
@@ -120,7 +120,7 @@ def failure(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"[:500]
 
 
-class _Jury:
+class _Evaluator:
     """What all networks of an ensemble are trained and tested on."""
 
     def __init__(

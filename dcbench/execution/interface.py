@@ -90,7 +90,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Batch:
+class UnitBatch:
     """Units that may be carried out in any order, and what is done with each result as it comes, in
     this process.
 
@@ -102,7 +102,7 @@ class Batch:
 
 
 # a job on its way: yields batches, is sent what failed of them, returns its result
-Steps = Generator[Batch, Sequence[Failure], Value]
+Steps = Generator[UnitBatch, Sequence[Failure], Value]
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from dcbench.execution.interface import (
     Steps,
     Unit,
 )
-from dcbench.execution.ray_worker import Board, End, Stored, versions, work
+from dcbench.execution.ray_worker import End, MessageBoard, ObjectStoreHandle, versions, work
 from dcbench.system.errors import ClusterError, OutOfRangeError, StorageError
 from dcbench.system.machine import Machine
 
@@ -100,7 +100,9 @@ class Ray(Executor):
         """``address``: of a cluster, ``auto`` for the one that this machine belongs to, None for this machine's processors alone."""
         _connect(address)
         self.slots = needs.slots()
-        self.board = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Board).remote()
+        self.board = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(
+            MessageBoard
+        ).remote()
         resources = {"num_cpus": needs.cpus, "num_gpus": needs.gpus}
         # said here, and not below, a GPU gets a fresh process for each unit
         remote = ray.remote(**resources)(work)
@@ -113,7 +115,7 @@ class Ray(Executor):
             while len(self._shared) >= SHARED_AT_ONCE:
                 self._shared.pop(next(iter(self._shared)))  # its units keep what they need
             # the value is kept, so that its id stays its own
-            self._shared[id(value)] = (value, Stored(ray.put(value)))
+            self._shared[id(value)] = (value, ObjectStoreHandle(ray.put(value)))
         self._shared[id(value)] = self._shared.pop(id(value))  # the last to be given up
         return self._shared[id(value)][1]
 

@@ -27,7 +27,7 @@ News = list[tuple[str, tuple[Any, ...]]]
 
 @final
 @dataclass(frozen=True, eq=False)
-class Stored(Handle[Value]):
+class ObjectStoreHandle(Handle[Value]):
     """A value in Ray's object store, read once by each process that works with it."""
 
     reference: ray.ObjectRef[Value]
@@ -48,7 +48,7 @@ class End:
     error: Exception | None = None
 
 
-class Board:
+class MessageBoard:
     """An actor: what workers say, and whether they are asked to stop."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import dcbench
 from dcbench.datasets.loading import Loaded
 from dcbench.distiller import Distiller, recorded_fields
-from dcbench.execution.interface import Batch, Executor, Serial, Site, Steps
+from dcbench.execution.interface import Executor, Serial, Site, Steps, UnitBatch
 from dcbench.experiments.presets import changed_fields
 from dcbench.images import SyntheticSet
 from dcbench.records import Distillation
@@ -25,7 +25,7 @@ from dcbench.system.source import source_hash
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Workspace:
     """Where and how cells are worked on: none of it changes a result, but for the machine's
     precision and engine.
     """
@@ -79,7 +79,7 @@ class Workshop:
                 held.enter_context(locked(folder, _give_way, patience=0))
             except _BusyError:
                 tell()
-                yield Batch((), _nothing)
+                yield UnitBatch((), _nothing)
             else:
                 _tidy(folder)
                 return held
@@ -151,14 +151,14 @@ class Cell:
             **source,
         }
 
-    def folder(self, workshop: Workshop) -> Path:
+    def folder(self, workspace: Workspace) -> Path:
         """Where this cell's artifact and evaluations live."""
         return set_folder(
-            workshop.out,
+            workspace.out,
             self.loaded.spec.dataset,
             self.ipc if self.distiller.budgeted else None,
             self.distiller.name,
-            f"{self.preset}-{fingerprint(self.identity(workshop.machine))}",
+            f"{self.preset}-{fingerprint(self.identity(workspace.machine))}",
             self.seed,
         )
 
@@ -181,7 +181,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Distilled:
+class StoredSet:
     """A finished set with its folder, its file (None for the reference, which has none) and what it
     cost, where that is known.
     """

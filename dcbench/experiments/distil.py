@@ -9,9 +9,9 @@ from pathlib import Path
 
 from dcbench.artifacts.artifact import Artifact, read_artifact, write_artifact
 from dcbench.artifacts.pictures import as_png, grid
-from dcbench.execution.interface import Batch, Steps
-from dcbench.experiments.context import Cell, Distilled, Workshop
-from dcbench.experiments.tasks import Distil, Made
+from dcbench.execution.interface import Steps, UnitBatch
+from dcbench.experiments.context import Cell, StoredSet, Workspace
+from dcbench.experiments.tasks import Distil, NewSet
 from dcbench.records import Distillation, read_distillation
 from dcbench.run import Run, write_history
 from dcbench.system.errors import FileFormatError, MismatchError
@@ -29,58 +29,65 @@ from dcbench.system.layout import (
 )
 
 
-def distilling(cell: Cell, workshop: Workshop) -> Steps[Distilled]:
+def distilling(cell: Cell, workspace: Workspace) -> Steps[StoredSet]:
     """The steps of a job to the cell's synthetic set.
 
     They raise MismatchError if the method cannot run there, DivergedError if its loss is not
     finite.
     """
-    folder = cell.folder(workshop)
+    folder = cell.folder(workspace)
     check_possible(cell)
     if not cell.distiller.budgeted:
         synthetic = cell.distiller.distill(
-            cell.loaded.train, cell.ipc, Run(cell.seed, workshop.machine)
+            cell.loaded.train, cell.ipc, Run(cell.seed, workspace.machine)
         )
-        return Distilled(
-            synthetic, cell.provenance(workshop.machine), synthetic.content_hash, folder, None, None
+        return StoredSet(
+            synthetic,
+            cell.provenance(workspace.machine),
+            synthetic.content_hash,
+            folder,
+            None,
+            None,
         )
-    with (yield from workshop.hold(folder)):
-        if not workshop.resumption.resume:
+    with (yield from workspace.hold(folder)):
+        if not workspace.resumption.resume:
             _forget(folder)
-        artifact = _finished(cell, workshop, folder)
+        artifact = _finished(cell, workspace, folder)
         if artifact is None:
-            failures = yield Batch(
-                [prepare(cell, workshop)], lambda made: _keep(cell, workshop, made)
+            failures = yield UnitBatch(
+                [prepare(cell, workspace)], lambda made: _keep(cell, workspace, made)
             )
             for failure in failures:
                 failure.raise_error()
             artifact = read_artifact(folder / ARTIFACT)
-        cost = _cost(folder, workshop)
-        publish(folder / ARTIFACT, latest_artifact(workshop.out, cell.distiller.name), workshop.say)
-    return Distilled(
+        cost = _cost(folder, workspace)
+        publish(
+            folder / ARTIFACT, latest_artifact(workspace.out, cell.distiller.name), workspace.say
+        )
+    return StoredSet(
         artifact.synthetic, artifact.provenance, artifact.sha256, folder, folder / ARTIFACT, cost
     )
 
 
-def adopting(cell: Cell, workshop: Workshop, made: Made) -> Steps[None]:
+def adopting(cell: Cell, workspace: Workspace, made: NewSet) -> Steps[None]:
     """The steps of a job that keeps a set which was made beside the cell's folder as the cell's
     own, unless it has one.
     """
-    folder = cell.folder(workshop)
-    with (yield from workshop.hold(folder)):
-        artifact = _finished(cell, workshop, folder)
+    folder = cell.folder(workspace)
+    with (yield from workspace.hold(folder)):
+        artifact = _finished(cell, workspace, folder)
         if artifact is None:
-            _keep(cell, workshop, made)
+            _keep(cell, workspace, made)
         elif artifact.synthetic.content_hash != made.synthetic.content_hash:
-            workshop.say(
+            workspace.say(
                 f"{cell.label}: {folder / ARTIFACT} is there already, and other in its bits (another machine or engine); it stays"
             )
 
 
-def forgetting(cell: Cell, workshop: Workshop) -> Steps[None]:
+def forgetting(cell: Cell, workspace: Workspace) -> Steps[None]:
     """The steps of a job that removes the cell's set, and what an interruption left of it."""
-    folder = cell.folder(workshop)
-    with (yield from workshop.hold(folder)):
+    folder = cell.folder(workspace)
+    with (yield from workspace.hold(folder)):
         _forget(folder)
 
 
@@ -93,28 +100,28 @@ def check_possible(cell: Cell) -> None:
         )
 
 
-def reopen(path: Path, workshop: Workshop) -> Distilled:
+def reopen(path: Path, workspace: Workspace) -> StoredSet:
     """An artifact from a file, to be evaluated where its own evaluations are, or else in a folder
     named by its content.
     """
     artifact = read_artifact(path)
-    home = _home(path, artifact, workshop)
-    return Distilled(
-        artifact.synthetic, artifact.provenance, artifact.sha256, home, path, _cost(home, workshop)
+    home = _home(path, artifact, workspace)
+    return StoredSet(
+        artifact.synthetic, artifact.provenance, artifact.sha256, home, path, _cost(home, workspace)
     )
 
 
-def _home(path: Path, artifact: Artifact, workshop: Workshop) -> Path:
+def _home(path: Path, artifact: Artifact, workspace: Workspace) -> Path:
     if path.name == ARTIFACT and (path.parent / DISTILLATION).exists():
         return path.parent
     dataset, origin = artifact.synthetic.spec.dataset, artifact.provenance
     named = (dataset, str(origin.get("artifact_hash")), str(origin.get("seed")))
     # OUT/<method>.pt is a copy of a set that has its folder below the same OUT
-    for out in (workshop.out, path.parent):
+    for out in (workspace.out, path.parent):
         for twin in artifacts_with_hash(out, *named):
             if twin.read_bytes() == path.read_bytes():
                 return twin.parent
-    return foreign_set_folder(workshop.out, dataset, artifact.sha256)
+    return foreign_set_folder(workspace.out, dataset, artifact.sha256)
 
 
 def publish(path: Path, copy: Path, say: Callable[[str], None]) -> None:
@@ -147,25 +154,25 @@ def _forget(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _finished(cell: Cell, workshop: Workshop, folder: Path) -> Artifact | None:
+def _finished(cell: Cell, workspace: Workspace, folder: Path) -> Artifact | None:
     path = folder / ARTIFACT
     if not path.exists():
         return None
     try:
         artifact = read_artifact(path)
     except FileFormatError as error:
-        workshop.say(f"{error}; it is made again")
+        workspace.say(f"{error}; it is made again")
         return None
-    wanted = cell.provenance(workshop.machine)
+    wanted = cell.provenance(workspace.machine)
     if any(artifact.provenance.get(key) != wanted[key] for key in ("artifact_hash", "ipc", "seed")):
-        workshop.say(f"{path} holds another set than its folder says; it is made again")
+        workspace.say(f"{path} holds another set than its folder says; it is made again")
         return None
     # left by a process that was killed when all was done
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return artifact
 
 
-def _cost(folder: Path, workshop: Workshop) -> Distillation | None:
+def _cost(folder: Path, workspace: Workspace) -> Distillation | None:
     """What making the set took, as far as that is known: it is no reason to make a good set again."""
     path = folder / DISTILLATION
     if not path.exists():
@@ -173,36 +180,36 @@ def _cost(folder: Path, workshop: Workshop) -> Distillation | None:
     try:
         return read_distillation(path)
     except FileFormatError as error:
-        workshop.say(f"{error}; what the set took to make is not known any more")
+        workspace.say(f"{error}; what the set took to make is not known any more")
         return None
 
 
-def prepare(cell: Cell, workshop: Workshop) -> Distil:
+def prepare(cell: Cell, workspace: Workspace) -> Distil:
     """The unit of work that makes the cell's set, its engine decided."""
     train = cell.loaded.train
     macs = cell.distiller.cost_macs(train, cell.ipc)
     return Distil(
         label=cell.label,
-        machine=workshop.machine.decide(macs),
+        machine=workspace.machine.decide(macs),
         distiller=cell.distiller,
         ipc=cell.ipc,
         seed=cell.seed,
-        train=workshop.executor.share(train),
+        train=workspace.executor.share(train),
         # whoever makes it may be at work in another folder
-        folder=cell.folder(workshop).absolute(),
-        shared=shared_folder(workshop.out.absolute(), cell.loaded.spec.dataset),
+        folder=cell.folder(workspace).absolute(),
+        shared=shared_folder(workspace.out.absolute(), cell.loaded.spec.dataset),
         context=cell.context,
         macs=macs,
-        resumption=workshop.resumption,
+        resumption=workspace.resumption,
     )
 
 
-def _keep(cell: Cell, workshop: Workshop, made: Made) -> None:
-    folder = cell.folder(workshop)
+def _keep(cell: Cell, workspace: Workspace, made: NewSet) -> None:
+    folder = cell.folder(workspace)
     write_history(folder, made.history)
     write_json(folder / DISTILLATION, made.cost)
     write_bytes(folder / PICTURE, as_png(grid(made.synthetic)))
     warnings = [*made.warnings, *filter(None, [made.synthetic.strange_values])]
-    origin = {**cell.provenance(workshop.machine), **({"warnings": warnings} if warnings else {})}
+    origin = {**cell.provenance(workspace.machine), **({"warnings": warnings} if warnings else {})}
     write_artifact(folder / ARTIFACT, made.synthetic, origin)  # the last: where it is, all is
     (folder / CHECKPOINT).unlink(missing_ok=True)

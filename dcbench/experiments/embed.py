@@ -19,7 +19,7 @@ from torch import Tensor
 from dcbench.evaluation.evaluate import accuracy_of, all_values, evaluation_macs
 from dcbench.evaluation.protocol import Protocol
 from dcbench.execution.provenance import circumstances, ran_on
-from dcbench.experiments.context import Cell, Distilled, Workshop
+from dcbench.experiments.context import Cell, StoredSet, Workspace
 from dcbench.experiments.evaluate import about
 from dcbench.networks.base import initialise, weights_of
 from dcbench.networks.catalogue import build_network
@@ -69,13 +69,13 @@ class _Features:
 
 
 @dataclass(frozen=True)
-class Placement:
+class SetEmbedding:
     """One finished set, to be placed among real images as ``plan`` says."""
 
     cell: Cell
-    distilled: Distilled
+    distilled: StoredSet
     plan: Embedding
-    workshop: Workshop
+    workspace: Workspace
 
     @cached_property
     def asked(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Placement:
         return {
             **embedding_protocol(self.plan).to_json(),
             **epoch_images,
-            "precision": self.workshop.machine.precision,
+            "precision": self.workspace.machine.precision,
         }
 
     @cached_property
@@ -113,8 +113,8 @@ class Placement:
             "artifact": self.distilled.sha256,
         }
         path = embedding_record(self.distilled.folder, fingerprint(identity))
-        with self.workshop.alone(path.parent):
-            found = _read(path) if self.workshop.resumption.resume else None
+        with self.workspace.alone(path.parent):
+            found = _read(path) if self.workspace.resumption.resume else None
             if found is None:
                 found = self._make()
                 write_record(path, found)
@@ -132,7 +132,7 @@ class Placement:
                 (synthetic.images.__getitem__, len(synthetic)),
             )
         ]
-        self.workshop.say(
+        self.workspace.say(
             f"{self.cell.label}: t-SNE of {len(real)} real and {len(synthetic)} synthetic images"
         )
         places, divergence = self._places(torch.cat(rows))
@@ -160,7 +160,7 @@ class Placement:
     @cached_property
     def _real_rows(self) -> list[Int64[Tensor, " k"]]:
         # the same images beside every set
-        train, run = self.cell.loaded.train, Run(0, self.workshop.machine)
+        train, run = self.cell.loaded.train, Run(0, self.workspace.machine)
         classes = range(train.spec.classes)
         return [
             train.draw(label, self.plan.real_per_class, run.generator("embedded", label))
@@ -178,18 +178,22 @@ class Placement:
         """The network that all embeddings of this data and protocol share; it is trained once and
         can be interrupted.
         """
-        loaded, protocol, workshop = self.cell.loaded, embedding_protocol(self.plan), self.workshop
+        loaded, protocol, workspace = (
+            self.cell.loaded,
+            embedding_protocol(self.plan),
+            self.workspace,
+        )
         if self.distilled.synthetic.space.fingerprint != loaded.train.space.fingerprint:
             raise MismatchError(
                 f"{self.cell.label}: the set's space is not that of the real images, so no network sees both alike"
             )
         cost = embedding_macs(self.plan, self.cell)
-        machine = workshop.machine.decide(cost)
+        machine = workspace.machine.decide(cost)
         network = build_network(protocol.network, loaded.spec, protocol.normalisation)
         trainer = Trainer(network, machine, self.plan.epoch_images)
 
         def build(part: Run) -> dict[str, Any]:
-            workshop.say(
+            workspace.say(
                 f"training {self.plan.network} on the real data takes about {in_words(machine.estimate_seconds(cost))} here"
             )
             train = loaded.train.held_on(machine)
@@ -203,17 +207,17 @@ class Placement:
         run = Run(
             0,
             machine,
-            shared=shared_folder(workshop.out, loaded.spec.dataset),
+            shared=shared_folder(workspace.out, loaded.spec.dataset),
             context=self.cell.context,
-            progress=lambda name, done, total: workshop.progress(
+            progress=lambda name, done, total: workspace.progress(
                 f"{self.plan.network} on {loaded.spec.dataset}: {name}", done, total
             ),
-            stop=workshop.stop,
-            resumption=workshop.resumption,
+            stop=workspace.stop,
+            resumption=workspace.resumption,
         )
         kept = run.once("embedding-network", self.asked, build)
         network.load_state_dict(kept["weights"])
-        machine.settle(network)
+        machine.place_network(network)
         network.eval()
         observe = machine.accelerate(lambda images: network.observe(images).features)
         return _Features(

@@ -17,9 +17,9 @@ from dcbench.artifacts.pictures import as_png, grid
 from dcbench.datasets.catalogue import revision_note
 from dcbench.evaluation.evaluate import evaluation_macs, networks_abreast, require_network
 from dcbench.evaluation.protocol import Protocol
-from dcbench.execution.interface import Batch, Steps
+from dcbench.execution.interface import Steps, UnitBatch
 from dcbench.execution.provenance import circumstances
-from dcbench.experiments.context import Distilled, Workshop
+from dcbench.experiments.context import StoredSet, Workspace
 from dcbench.experiments.rows import Row, append_row, intact_row
 from dcbench.experiments.tasks import Networks
 from dcbench.images import ImageSpec, TestSet
@@ -68,15 +68,15 @@ _ORIGIN: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Judgement:
+class SetEvaluation:
     """One set, judged on one test set by one protocol with one seed."""
 
-    distilled: Distilled
+    distilled: StoredSet
     test: TestSet
     protocol: Protocol
     seed: int
     networks: int  # wanted, from the first on
-    workshop: Workshop
+    workspace: Workspace
 
     def __post_init__(self) -> None:
         if self.networks < 1:
@@ -89,7 +89,7 @@ class Judgement:
         """
         recipe, plain = (
             self.distilled.synthetic.recipe,
-            {**self.protocol.to_json(), "precision": self.workshop.machine.precision},
+            {**self.protocol.to_json(), "precision": self.workspace.machine.precision},
         )
         kept = [
             name for name in self.protocol.chosen if recipe.get(name, plain[name]) != plain[name]
@@ -106,62 +106,66 @@ class Judgement:
         return _evaluation_folder(self.distilled, fingerprint(self.asked), self.seed)
 
 
-def scoring(judgement: Judgement) -> Steps[EvaluationRecord]:
+def scoring(set_evaluation: SetEvaluation) -> Steps[EvaluationRecord]:
     """The steps of a job that trains what is missing of the networks wanted and writes the record
     of all that there are.
 
     They lead to the record of those wanted alone: what a command says does not depend on what was
     done before it.
     """
-    check(judgement)
-    folder, workshop = judgement.folder, judgement.workshop
-    with (yield from workshop.hold(folder)):
-        if not workshop.resumption.resume:
+    check(set_evaluation)
+    folder, workspace = set_evaluation.folder, set_evaluation.workspace
+    with (yield from workspace.hold(folder)):
+        if not workspace.resumption.resume:
             for name in (NETWORK_ROWS, RECORD):
                 (folder / name).unlink(missing_ok=True)
-        rows = yield from trained(judgement)
-        write_record(folder / RECORD, _record(judgement, rows))
-    picture = judgement.distilled.folder / PICTURE
+        rows = yield from trained(set_evaluation)
+        write_record(folder / RECORD, _record(set_evaluation, rows))
+    picture = set_evaluation.distilled.folder / PICTURE
     # of a set that was not made here
-    if judgement.distilled.path is not None and not picture.exists():
-        write_bytes(picture, as_png(grid(judgement.distilled.synthetic)))
-    return _record(judgement, [row for row in rows if row["network"] < judgement.networks])
+    if set_evaluation.distilled.path is not None and not picture.exists():
+        write_bytes(picture, as_png(grid(set_evaluation.distilled.synthetic)))
+    return _record(
+        set_evaluation, [row for row in rows if row["network"] < set_evaluation.networks]
+    )
 
 
-def record_path(distilled: Distilled, record: EvaluationRecord) -> Path:
+def record_path(distilled: StoredSet, record: EvaluationRecord) -> Path:
     """Where ``scoring`` wrote the record."""
     return _evaluation_folder(distilled, record.protocol_hash, record.evaluation_seed) / RECORD
 
 
-def _evaluation_folder(distilled: Distilled, protocol_hash: str, seed: int) -> Path:
+def _evaluation_folder(distilled: StoredSet, protocol_hash: str, seed: int) -> Path:
     own = seed == distilled.provenance.get("seed")
     return evaluation_folder(distilled.folder, protocol_hash, None if own else seed)
 
 
-def check(judgement: Judgement) -> None:
+def check(set_evaluation: SetEvaluation) -> None:
     """Refuse, before any network is trained, what no network could be trained on and what no record
     could hold.
 
     Raises MismatchError, FileFormatError.
     """
     asked = (
-        ("network", judgement.judged.network, NETWORKS),
-        ("augmentation", judgement.judged.augment, AUGMENTATIONS),
+        ("network", set_evaluation.judged.network, NETWORKS),
+        ("augmentation", set_evaluation.judged.augment, AUGMENTATIONS),
     )
     for kind, name, known in asked:
         if name not in known:
             raise MismatchError(
                 f"the set's own recipe asks for the {kind} {name!r}, which is unknown here; known: {', '.join(known)}"
             )
-    require_network(judgement.judged, judgement.test.spec)
+    require_network(set_evaluation.judged, set_evaluation.test.spec)
     nothing = {key: kinds[0]() for key, kinds in _KINDS.items()} | {
         "threads": 1,
         "engine": "none",
         "device": "none",
         "torch": "none",
     }
-    distilled = judgement.distilled
-    record = _record(replace(judgement, distilled=replace(distilled, provenance={})), [nothing])
+    distilled = set_evaluation.distilled
+    record = _record(
+        replace(set_evaluation, distilled=replace(distilled, provenance={})), [nothing]
+    )
     origin = {
         key: distilled.provenance[key]
         for key in (*_ORIGIN, "artifact_hash")
@@ -170,29 +174,29 @@ def check(judgement: Judgement) -> None:
     EvaluationRecord.from_json(record.to_json() | origin, distilled.path or distilled.folder)
 
 
-def trained(judgement: Judgement) -> Steps[list[Row]]:
+def trained(set_evaluation: SetEvaluation) -> Steps[list[Row]]:
     """A row for each network of the set, those that were there and those that are trained now. The
     caller holds the folder.
     """
-    lines, workshop = judgement.folder / NETWORK_ROWS, judgement.workshop
+    lines, workspace = set_evaluation.folder / NETWORK_ROWS, set_evaluation.workspace
     rows = {
         row["network"]: row
         for row in map(_intact, read_lines(lines))
-        if row and row["artifact"] == judgement.distilled.sha256
+        if row and row["artifact"] == set_evaluation.distilled.sha256
     }
-    missing = [index for index in range(judgement.networks) if index not in rows]
-    bar, total = f"{judgement.distilled.label}: networks", len(rows) + len(missing)
+    missing = [index for index in range(set_evaluation.networks) if index not in rows]
+    bar, total = f"{set_evaluation.distilled.label}: networks", len(rows) + len(missing)
 
     def keep(trained_together: list[Row]) -> None:
         for row in trained_together:
             append_row(lines, row)
             rows[row["network"]] = row
-        workshop.progress(bar, len(rows), total)
+        workspace.progress(bar, len(rows), total)
 
     if missing:
-        units = _prepare(judgement, missing, rows)
-        workshop.progress(bar, len(rows), total)
-        failures = yield Batch(units, keep)
+        units = _prepare(set_evaluation, missing, rows)
+        workspace.progress(bar, len(rows), total)
+        failures = yield UnitBatch(units, keep)
         for failure in failures:
             failure.raise_error()
     return [rows[index] for index in sorted(rows)]
@@ -209,19 +213,23 @@ def _intact(line: Mapping[str, Any]) -> Row | None:
 
 
 def _prepare(
-    judgement: Judgement, missing: Sequence[int], rows: Mapping[int, Row]
+    set_evaluation: SetEvaluation, missing: Sequence[int], rows: Mapping[int, Row]
 ) -> list[Networks]:
     """The units of work that train what is missing; says how long they may take."""
-    distilled, test, workshop = judgement.distilled, judgement.test, judgement.workshop
-    abreast = networks_abreast(distilled.synthetic, judgement.judged, workshop.machine)
+    distilled, test, workspace = (
+        set_evaluation.distilled,
+        set_evaluation.test,
+        set_evaluation.workspace,
+    )
+    abreast = networks_abreast(distilled.synthetic, set_evaluation.judged, workspace.machine)
     # each trained in one
     passes = [tuple(group) for _, group in groupby(missing, lambda index: index // abreast)]
     images = len(distilled.synthetic)
-    macs = evaluation_macs(judgement.judged, test.spec, images, len(test))
+    macs = evaluation_macs(set_evaluation.judged, test.spec, images, len(test))
     macs *= len(passes) * abreast
-    fresh = machine = workshop.machine.decide(macs)
+    fresh = machine = workspace.machine.decide(macs)
     # the choice was made when the first network was trained
-    if rows and workshop.machine.engine == "auto":
+    if rows and workspace.machine.engine == "auto":
         machine = replace(machine, engine=next(iter(rows.values()))["engine"])
     seconds = machine.estimate_seconds(macs)
     if seconds > 20:
@@ -230,23 +238,23 @@ def _prepare(
         estimate = f"training {networks} takes about {in_words(seconds)} here ({how}"
         if (machine.engine, fresh.engine) == ("eager", "compiled"):  # few were asked for first
             estimate += f" like those there are; with --engine compiled about {in_words(fresh.estimate_seconds(macs))}"
-        workshop.say(f"{distilled.label}: {estimate})")
-    executor = workshop.executor
+        workspace.say(f"{distilled.label}: {estimate})")
+    executor = workspace.executor
     task = Networks(
         distilled.label,
         machine,
         distilled.sha256,
         executor.share(distilled.synthetic),
         executor.share(test),
-        judgement.judged,
-        judgement.seed,
+        set_evaluation.judged,
+        set_evaluation.seed,
         networks=(),
     )
     pieces = executor.pieces(passes, machine)
     return [replace(task, networks=tuple(chain(*piece))) for piece in pieces]
 
 
-def about(distilled: Distilled, spec: ImageSpec) -> dict[str, Any]:
+def about(distilled: StoredSet, spec: ImageSpec) -> dict[str, Any]:
     """What a record says of a set and of the data that it was judged on."""
     origin, synthetic = distilled.provenance, distilled.synthetic
     made_as, step = origin.get("artifact_hash", distilled.sha256[:12]), distilled.step
@@ -273,15 +281,15 @@ def scores(rows: Sequence[Row]) -> tuple[NetworkScore, ...]:
     )
 
 
-def _record(judgement: Judgement, rows: Sequence[Row]) -> EvaluationRecord:
-    distilled, test, protocol = judgement.distilled, judgement.test, judgement.asked
+def _record(set_evaluation: SetEvaluation, rows: Sequence[Row]) -> EvaluationRecord:
+    distilled, test, protocol = set_evaluation.distilled, set_evaluation.test, set_evaluation.asked
     return EvaluationRecord(
         **about(distilled, test.spec),
-        network=judgement.judged.network,
-        augment=judgement.judged.augment,
+        network=set_evaluation.judged.network,
+        augment=set_evaluation.judged.augment,
         protocol=protocol,
         protocol_hash=fingerprint(protocol),
-        evaluation_seed=judgement.seed,
+        evaluation_seed=set_evaluation.seed,
         recipe=dict(distilled.synthetic.recipe),
         networks=scores(rows),
         distillation=distilled.cost,
@@ -293,7 +301,7 @@ def _record(judgement: Judgement, rows: Sequence[Row]) -> EvaluationRecord:
         ),
         peak_memory_bytes=max(row["peak_memory_bytes"] for row in rows),
         **circumstances(rows, protocol["precision"]),
-        warnings=tuple(_warnings(judgement, rows)),
+        warnings=tuple(_warnings(set_evaluation, rows)),
     )
 
 
@@ -304,15 +312,15 @@ def diverged(rows: Sequence[Row]) -> Iterator[str]:
         yield f"{count} of {len(rows)} networks diverged: their loss was not finite in the end, and their accuracy counts all the same"
 
 
-def _warnings(judgement: Judgement, rows: Sequence[Row]) -> Iterator[str]:
+def _warnings(set_evaluation: SetEvaluation, rows: Sequence[Row]) -> Iterator[str]:
     # of an import, or of a distillation that ran out of memory
-    doubts = judgement.distilled.provenance.get("warnings")
+    doubts = set_evaluation.distilled.provenance.get("warnings")
     yield from doubts if isinstance(doubts, list) else ()
     yield from diverged(rows)
     threads = sorted({row["threads"] for row in rows})
     if len(threads) > 1:
         yield f"networks were trained with {' and '.join(map(str, threads))} threads, which round differently; networks.jsonl says which"
-    chance = 1 / judgement.test.spec.classes
+    chance = 1 / set_evaluation.test.spec.classes
     mean = statistics.fmean(row["accuracy"] for row in rows)
     if mean < LEAST_ABOVE_CHANCE * chance:
         yield f"chance-level accuracy ({mean:.3f}): space, labels or network are probably not what the set was made for"

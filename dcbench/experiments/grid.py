@@ -10,7 +10,7 @@ from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
 from dcbench.distiller import Distiller, find, hyper_parameters
 from dcbench.evaluation.protocol import Protocol
-from dcbench.experiments.context import Cell, Workshop
+from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.presets import ZCA, build, check_preset, protocol_for, whitening
 from dcbench.networks.catalogue import NETWORKS
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
@@ -57,16 +57,16 @@ class Grid:
             check_network(getattr(distiller, "network", None))
         return distillers
 
-    def cells(self, places: Places, workshop: Workshop) -> Iterator[Cell]:
+    def cells(self, places: Places, workspace: Workspace) -> Iterator[Cell]:
         """The cells, one dataset after the other, each method's budgets and seeds together. A
         reference appears once per seed.
         """
         self.distillers()
         for dataset in self.datasets[1:]:
             # what is missing is better said now than hours later; decoded, it is kept
-            self.load(dataset, places, workshop)
+            self.load(dataset, places, workspace)
         for dataset in self.datasets:
-            yield from self.cells_of(self.load(dataset, places, workshop))
+            yield from self.cells_of(self.load(dataset, places, workspace))
 
     def cells_of(self, loaded: Loaded) -> Iterator[Cell]:
         """The cells of one dataset."""
@@ -77,10 +77,10 @@ class Grid:
                 Cell(suited, self.preset, loaded, ipc, seed) for ipc in ipcs for seed in self.seeds
             )
 
-    def load(self, dataset: str, places: Places, workshop: Workshop) -> Loaded:
+    def load(self, dataset: str, places: Places, workspace: Workspace) -> Loaded:
         """One of the grid's datasets in the space that the preset asks for."""
         space = whitening(self.zca, self.preset, dataset)
-        progress = workshop.stoppable_progress
+        progress = workspace.stoppable_progress
         return load(dataset, places, **space, holdout=self.holdout, progress=progress)
 
     def protocol_of(self, distiller: Distiller, name: str | None) -> Protocol:

@@ -23,7 +23,7 @@ from dcbench.system.wording import in_words
 
 
 @dataclass(frozen=True)
-class Made:
+class NewSet:
     """A finished set, with the history and the cost of its making."""
 
     synthetic: SyntheticSet
@@ -73,7 +73,7 @@ class Distil(Unit):
             resumption=self.resumption,
         )
 
-    def results(self, site: Site) -> Iterator[Made]:
+    def results(self, site: Site) -> Iterator[NewSet]:
         run = self.run(site)
         yield self.made(self.distill(run), run)
 
@@ -91,7 +91,7 @@ class Distil(Unit):
         except MismatchError as error:
             raise MismatchError(f"{self.label}: {error}") from error
 
-    def made(self, synthetic: SyntheticSet, run: Run) -> Made:
+    def made(self, synthetic: SyntheticSet, run: Run) -> NewSet:
         """``synthetic`` with what ``run`` knows of its making."""
         cost = {
             "distill_seconds": run.cost.seconds,
@@ -102,7 +102,7 @@ class Distil(Unit):
             "code": "/".join(sorted(run.cost.codes)),
             **self.machine.fingerprint(),
         }
-        return Made(synthetic, run.history, cost, tuple(run.cost.warnings))
+        return NewSet(synthetic, run.history, cost, tuple(run.cost.warnings))
 
     def _announced(self, site: Site) -> Progress:
         waiting = [self.machine.estimate_seconds(self.macs)]

@@ -20,9 +20,9 @@ from dcbench.distiller import Distiller
 from dcbench.evaluation.protocol import Protocol
 from dcbench.execution.interface import Steps
 from dcbench.execution.provenance import circumstances
-from dcbench.experiments.context import Cell, Distilled, Workshop
+from dcbench.experiments.context import Cell, StoredSet, Workspace
 from dcbench.experiments.distil import adopting, check_possible, forgetting, prepare, reopen
-from dcbench.experiments.evaluate import Judgement, about, diverged, scores, trained
+from dcbench.experiments.evaluate import SetEvaluation, about, diverged, scores, trained
 from dcbench.experiments.rows import Row
 from dcbench.images import SyntheticSet
 from dcbench.records import TracePoint, TraceRecord, write_record
@@ -39,7 +39,7 @@ from dcbench.system.layout import (
     trace_folder,
 )
 
-Snapshots = Mapping[int, Distilled]  # the set at each step
+Snapshots = Mapping[int, StoredSet]  # the set at each step
 
 
 def require_steps(distiller: Distiller, ipc: int, last: int) -> None:
@@ -60,7 +60,7 @@ class Trace:
     cell: Cell
     steps: tuple[int, ...]
     protocol: Protocol
-    workshop: Workshop
+    workspace: Workspace
 
     def __post_init__(self) -> None:
         if not self.steps or list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 0:
@@ -72,13 +72,13 @@ class Trace:
     @cached_property
     def asked(self) -> dict[str, Any]:
         """What changes a network's accuracy."""
-        return {**self.protocol.to_json(), "precision": self.workshop.machine.precision}
+        return {**self.protocol.to_json(), "precision": self.workspace.machine.precision}
 
     @cached_property
     def folder(self) -> Path:
         """Where the trace lives, beside what else is known of the set."""
         name = fingerprint({"steps": list(self.steps), "protocol": self.asked})
-        return trace_folder(self.cell.folder(self.workshop), name)
+        return trace_folder(self.cell.folder(self.workspace), name)
 
     def file(self, step: int, ending: str) -> Path:
         """A snapshot, or its picture."""
@@ -91,10 +91,10 @@ class Trace:
         The set is made in this process, which looks at it meanwhile.
         """
         check_possible(self.cell)
-        with (yield from self.workshop.hold(self.folder)):
-            if not self.workshop.resumption.resume:
+        with (yield from self.workspace.hold(self.folder)):
+            if not self.workspace.resumption.resume:
                 self._forget()
-                yield from forgetting(self.cell, self.workshop)
+                yield from forgetting(self.cell, self.workspace)
             sets = self._finished() or self._borrowed() or (yield from self._distilling())
             rows = {}
             for step, distilled in sets.items():
@@ -107,19 +107,19 @@ class Trace:
         ]
         return replace(record, points=tuple(wanted)), self.folder / RECORD
 
-    def _judged(self, distilled: Distilled, networks: int) -> Steps[list[Row]]:
-        judgement = Judgement(
+    def _judged(self, distilled: StoredSet, networks: int) -> Steps[list[Row]]:
+        set_evaluation = SetEvaluation(
             distilled,
             self.cell.loaded.judge(self.protocol.judged_on),
             self.protocol,
             self.cell.seed,
             networks,
-            self.workshop,
+            self.workspace,
         )
-        with (yield from self.workshop.hold(judgement.folder)):
-            if not self.workshop.resumption.resume:
-                (judgement.folder / NETWORK_ROWS).unlink(missing_ok=True)
-            return (yield from trained(judgement))
+        with (yield from self.workspace.hold(set_evaluation.folder)):
+            if not self.workspace.resumption.resume:
+                (set_evaluation.folder / NETWORK_ROWS).unlink(missing_ok=True)
+            return (yield from trained(set_evaluation))
 
     def _forget(self) -> None:
         for path in (
@@ -140,15 +140,15 @@ class Trace:
         except FileFormatError:
             return {}
 
-    def _set(self, step: int) -> Distilled:
+    def _set(self, step: int) -> StoredSet:
         """The snapshot; of the last step the finished set itself, if that is here, which is then
         judged once for both.
         """
-        snapshot, own = self._snapshot(self.file(step, "pt")), self.cell.folder(self.workshop)
+        snapshot, own = self._snapshot(self.file(step, "pt")), self.cell.folder(self.workspace)
         if step != self.cell.distiller.image_steps(self.cell.ipc) or not (own / ARTIFACT).exists():
             return snapshot
         try:
-            finished = reopen(own / ARTIFACT, self.workshop)
+            finished = reopen(own / ARTIFACT, self.workspace)
         except FileFormatError:  # whoever wants it makes it again
             return snapshot
         return (
@@ -158,9 +158,9 @@ class Trace:
         )
 
     @staticmethod
-    def _snapshot(path: Path) -> Distilled:
+    def _snapshot(path: Path) -> StoredSet:
         artifact = read_artifact(path)
-        return Distilled(
+        return StoredSet(
             artifact.synthetic,
             artifact.provenance,
             artifact.sha256,
@@ -175,7 +175,7 @@ class Trace:
         """
         found = (
             {step: self._elsewhere(step) for step in self.steps}
-            if self.workshop.resumption.resume
+            if self.workspace.resumption.resume
             else {}
         )
         places = [path for path in found.values() if path is not None]
@@ -201,11 +201,11 @@ class Trace:
     def _distilling(self) -> Steps[Snapshots]:
         if not self.file(self.steps[0], "pt").exists():
             (self.folder / CHECKPOINT).unlink(missing_ok=True)  # what it is past of was lost
-        unit = replace(prepare(self.cell, self.workshop), folder=self.folder.absolute())
-        run = replace(unit.run(self.workshop.site), watch=self._keep)
+        unit = replace(prepare(self.cell, self.workspace), folder=self.folder.absolute())
+        run = replace(unit.run(self.workspace.site), watch=self._keep)
         from_the_start = not (self.folder / CHECKPOINT).exists()
         made = unit.made(unit.distill(run), run)
-        yield from adopting(self.cell, self.workshop, made)
+        yield from adopting(self.cell, self.workspace, made)
         write_history(self.folder, made.history)
         write_json(self.folder / DISTILLATION, {**made.cost, "warnings": list(made.warnings)})
         run.finish()
@@ -266,7 +266,7 @@ class Trace:
         write_artifact(
             self.file(done, "pt"),
             kept,
-            {**self.cell.provenance(self.workshop.machine), "step": done},
+            {**self.cell.provenance(self.workspace.machine), "step": done},
         )
 
     def _cost(self) -> dict[str, Any]:
@@ -274,7 +274,7 @@ class Trace:
         try:
             return read_json(self.folder / DISTILLATION)
         except FileFormatError as error:
-            self.workshop.say(f"{error}; what the set took to make is not known any more")
+            self.workspace.say(f"{error}; what the set took to make is not known any more")
             return {}
 
     def _record(self, sets: Snapshots, rows: Mapping[int, Sequence[Row]]) -> TraceRecord:
@@ -287,7 +287,7 @@ class Trace:
         )
         known, origin = (
             about(sets[self.steps[-1]], self.cell.loaded.spec),
-            self.cell.provenance(self.workshop.machine),
+            self.cell.provenance(self.workspace.machine),
         )
         return TraceRecord(
             # not of one of its steps

@@ -28,7 +28,7 @@ from dcbench.networks.costs import FIRST_ORDER, network_macs, widest_activation
 from dcbench.run import Run
 from dcbench.system.errors import DeviceError
 from dcbench.system.wording import counted
-from dcbench.training.augment import DSA, Draw
+from dcbench.training.augment import Draw, DSAAugmentation
 from dcbench.training.trainer import filled_up
 
 Descriptions = tuple[Float[Tensor, "n _"], ...]  # one row per image and description
@@ -107,10 +107,10 @@ class MatchingStep:
         self.method, self.ipc, self.run = method, ipc, run
         self.halvings = 0  # of what is handled at a time, because memory ran out
         self.train = train.held_on(run.machine)
-        self.dsa = DSA(flips=train.spec.flips)
+        self.dsa = DSAAugmentation(flips=train.spec.flips)
         self.network = build_network(method.network, train.spec, method.normalisation)
         self.network.requires_grad_(False)
-        run.machine.settle(self.network)
+        run.machine.place_network(self.network)
 
         def describe(images: Tensor) -> Descriptions:
             return method.describe(images, self.network)

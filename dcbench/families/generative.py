@@ -179,7 +179,7 @@ def begin(name: str, build: Callable[[], Network], run: Run) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(run.generator("network", name).get_state())
         network = build()
-    run.machine.settle(network)
+    run.machine.place_network(network)
     return network
 
 

@@ -29,7 +29,7 @@ from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.networks.costs import FIRST_ORDER, SECOND_ORDER, network_macs, widest_activation
 from dcbench.run import Run
 from dcbench.system.progress import silent
-from dcbench.training.augment import DSA, Draw
+from dcbench.training.augment import Draw, DSAAugmentation
 from dcbench.training.trainer import Schedule, Trainer
 
 Gradient = Sequence[Tensor]  # one tensor per layer
@@ -135,7 +135,7 @@ class MatchedNetwork:
     def __init__(self, method: GradientMatching, train: TrainSet, run: Run) -> None:
         self.method, self.run = method, run
         self.train = train.held_on(run.machine)
-        self.dsa = DSA(flips=train.spec.flips) if method.augments else None
+        self.dsa = DSAAugmentation(flips=train.spec.flips) if method.augments else None
         network = build_network(method.network, train.spec, method.normalisation)
         self.network = network
         self.trainer = Trainer(network, run.machine)

@@ -62,7 +62,7 @@ class FeatureNetwork:
 
         spec = versioned({"epochs": self.epochs, "lr": self.lr}, self.version)
         network.load_state_dict(replace(run, machine=machine).once("feature-network", spec, build))
-        machine.settle(network)
+        machine.place_network(network)
         network.eval()
         observe = machine.accelerate(lambda images: network.observe(images).features)
         return in_chunks(

@@ -22,7 +22,7 @@ from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import Normalisation
 from dcbench.run import Run, versioned
 from dcbench.system.progress import silent
-from dcbench.training.augment import DSA
+from dcbench.training.augment import DSAAugmentation
 from dcbench.training.trainer import Schedule, Trainer
 
 # of trajectories that stay in memory; more are read from disk when they are drawn
@@ -120,7 +120,9 @@ class Experts:
             ]
             quiet = replace(part.part(f"epoch {epoch}"), progress=silent, stop=lambda: False)
             values = partial(_chosen_values, train, drawn)
-            self.trainer.train(values, train.labels[drawn], schedule, quiet, DSA(train.spec.flips))
+            self.trainer.train(
+                values, train.labels[drawn], schedule, quiet, DSAAugmentation(train.spec.flips)
+            )
             weights[epoch + 1] = flat_weights(network)
         return {"weights": weights}
 

@@ -56,7 +56,7 @@ class EmbeddingRecord(OfASet):
         )
 
     @property
-    def worth(self) -> int:
+    def measurements(self) -> int:
         return len(self.points)
 
     def refuse(self) -> str:

@@ -86,7 +86,7 @@ class EvaluationRecord(Judged):
         return by_number(self.networks)
 
     @property
-    def worth(self) -> int:
+    def measurements(self) -> int:
         return len(self.networks)
 
     def refuse(self) -> str:

@@ -164,14 +164,14 @@ def _origin(root: Path, path: Path) -> Origin:
 def _of(kind: type[Kind], found: Iterable[Stored[Any]]) -> tuple[Stored[Kind], ...]:
     """Those of one kind, each measurement once, by path."""
 
-    def worth(stored: Stored[Kind]) -> tuple[int, bool]:
-        return stored.record.worth, stored.origin == "measured"
+    def priority(stored: Stored[Kind]) -> tuple[int, bool]:
+        return stored.record.measurements, stored.origin == "measured"
 
     kept: dict[tuple[object, ...], Stored[Kind]] = {}
     for stored in found:
         if isinstance(stored.record, kind):
             before = kept.get(stored.record.identity)
-            if before is None or worth(stored) > worth(before):
+            if before is None or priority(stored) > priority(before):
                 kept[stored.record.identity] = stored
     return tuple(sorted(kept.values(), key=lambda stored: stored.path))
 

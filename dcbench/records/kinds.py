@@ -74,7 +74,7 @@ class RecordKind(RanOn, ABC):
 
     @property
     @abstractmethod
-    def worth(self) -> int:
+    def measurements(self) -> int:
         """How much was measured: of two records of the same, the one with more is kept."""
 
     @abstractmethod

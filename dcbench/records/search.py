@@ -148,7 +148,7 @@ class SearchRecord(RecordKind):
         )
 
     @property
-    def worth(self) -> int:
+    def measurements(self) -> int:
         return len(self.ranked)
 
     def refuse(self) -> str:

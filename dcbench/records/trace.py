@@ -47,7 +47,7 @@ class TraceRecord(Judged):
         return (*super().identity, tuple(point.step for point in self.points))
 
     @property
-    def worth(self) -> int:
+    def measurements(self) -> int:
         return sum(len(point.networks) for point in self.points)
 
     def refuse(self) -> str:

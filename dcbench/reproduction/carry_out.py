@@ -14,10 +14,10 @@ from dcbench.datasets.places import Places
 from dcbench.evaluation.evaluate import evaluation_macs
 from dcbench.evaluation.protocol import PROTOCOLS, Protocol
 from dcbench.execution.interface import Job, Steps
-from dcbench.experiments.context import Cell, Workshop
+from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.distil import distilling
-from dcbench.experiments.embed import Placement, embedding_macs
-from dcbench.experiments.evaluate import Judgement, record_path, scoring
+from dcbench.experiments.embed import SetEmbedding, embedding_macs
+from dcbench.experiments.evaluate import SetEvaluation, record_path, scoring
 from dcbench.experiments.grid import Grid
 from dcbench.experiments.trace import Trace
 from dcbench.nas.catalogue import find_space
@@ -26,12 +26,12 @@ from dcbench.nas.search import Search, carry_out, table_of_truths
 from dcbench.nas.study import draw
 from dcbench.networks.costs import training_macs
 from dcbench.records import EmbeddingRecord, EvaluationRecord, SearchRecord, TraceRecord
-from dcbench.studies.declarations import Part, Plan, Study
+from dcbench.studies.declarations import Plan, Study, StudyPart
 from dcbench.system.errors import AbsentDataError, OutOfRangeError, UnknownNameError, in_one_line
 
 
 @dataclass(frozen=True)
-class Piece:
+class WorkEstimate:
     """One piece of a study's work and about how long it takes here."""
 
     label: str
@@ -39,7 +39,7 @@ class Piece:
 
 
 @dataclass
-class Outcome:
+class StudyResults:
     """What a study came to: records with their paths, sets with theirs; what could not be done is
     counted.
     """
@@ -51,7 +51,7 @@ class Outcome:
     sets: list[Path] = field(default_factory=list)
     skipped: int = 0
 
-    def add(self, other: Outcome) -> None:
+    def add(self, other: StudyResults) -> None:
         """Take in what another part of the study came to."""
         for name in ("evaluations", "traces", "embeddings", "searches", "sets"):
             getattr(self, name).extend(getattr(other, name))
@@ -59,14 +59,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A study under one preset, in one workshop. ``truth``: a table of a search space's true
+    """A study under one preset, in one workspace. ``truth``: a table of a search space's true
     accuracies, where none is trained.
     """
 
     study: Study
     preset: str
     places: Places
-    workshop: Workshop
+    workspace: Workspace
     truth: Path | None = None
     truth_column: str | None = None
     # for which data that is not there is taken to be as the catalogue says
@@ -124,7 +124,7 @@ class Reproduction:
             for distiller in grid.distillers().values()
         }
 
-    def estimate(self) -> list[Piece]:
+    def estimate(self) -> list[WorkEstimate]:
         """The pieces of the whole study, whatever of it is done already; from operations counted,
         good to a factor of three.
         """
@@ -135,39 +135,39 @@ class Reproduction:
                 self._judging_macs(cell, protocol) for protocol in self._protocols(part, cell)
             )
             pieces.append(
-                Piece(_label(part, cell), self._seconds(distilled) + self._seconds(judged))
+                WorkEstimate(_label(part, cell), self._seconds(distilled) + self._seconds(judged))
             )
         if self.plan.embedding is not None:
             _, cell = next(self._cells())
             pieces.append(
-                Piece(
+                WorkEstimate(
                     f"{self.plan.embedding.network} on the real data",
                     self._seconds(embedding_macs(self.plan.embedding, cell)),
                 )
             )
         return pieces + self._search_pieces()
 
-    def carry_out(self) -> Outcome:
+    def carry_out(self) -> StudyResults:
         """Do all of it. A cell that cannot be done is skipped, and its reason said as it ends,
         unless it is the only one.
         """
-        outcome = Outcome()
+        outcome = StudyResults()
         self._check_truth()  # hours before it is needed
         jobs = [
-            Job(_label(part, cell), cell.folder(self.workshop), partial(self._steps, part, cell))
+            Job(_label(part, cell), cell.folder(self.workspace), partial(self._steps, part, cell))
             for part, cell in self._cells()
         ]
-        done: dict[Job[Outcome], Outcome] = {}
-        for ended in self.workshop.executor.carry_out(jobs, self.workshop.site):
+        done: dict[Job[StudyResults], StudyResults] = {}
+        for ended in self.workspace.executor.carry_out(jobs, self.workspace.site):
             if isinstance(ended.outcome, Exception) and len(jobs) > 1:
-                self.workshop.say(f"{ended.job.label} skipped: {in_one_line(ended.outcome)}")
+                self.workspace.say(f"{ended.job.label} skipped: {in_one_line(ended.outcome)}")
                 outcome.skipped += 1
             else:
                 done[ended.job] = ended.result
         for job in filter(done.__contains__, jobs):  # in the plan's order, whichever ended first
             outcome.add(done[job])
         if self.plan.search is not None:
-            outcome.searches += carry_out(self._search(outcome.sets), self.places, self.workshop)
+            outcome.searches += carry_out(self._search(outcome.sets), self.places, self.workspace)
         return outcome
 
     def _check_truth(self) -> None:
@@ -175,32 +175,34 @@ class Reproduction:
             search, spec = self._search([]), self._loaded.spec
             table_of_truths(search, draw(search.space, spec, search.sample, search.seed), spec)
 
-    def _steps(self, part: Part, cell: Cell) -> Steps[Outcome]:
+    def _steps(self, part: StudyPart, cell: Cell) -> Steps[StudyResults]:
         """One cell. Sets and the networks that judge them go to the executor; what is traced is
         made here, and so are embeddings.
         """
-        plan, outcome = self.plan, Outcome()
+        plan, outcome = self.plan, StudyResults()
         if plan.trace:
             (protocol,) = self._protocols(part, cell)
-            trace = Trace(cell, plan.trace, protocol, self.workshop)
+            trace = Trace(cell, plan.trace, protocol, self.workspace)
             outcome.traces.append((yield from trace.tracing(plan.ensemble or protocol.networks)))
             return outcome
-        distilled = yield from distilling(cell, self.workshop)
+        distilled = yield from distilling(cell, self.workspace)
         if plan.embedding is not None:
             outcome.embeddings.append(
-                Placement(cell, distilled, plan.embedding, self.workshop).carry_out()
+                SetEmbedding(cell, distilled, plan.embedding, self.workspace).carry_out()
             )
         for protocol in self._protocols(part, cell):
             networks = plan.ensemble or protocol.networks
             record = yield from scoring(
-                Judgement(distilled, cell.loaded.test, protocol, cell.seed, networks, self.workshop)
+                SetEvaluation(
+                    distilled, cell.loaded.test, protocol, cell.seed, networks, self.workspace
+                )
             )
             outcome.evaluations.append((record, record_path(distilled, record), distilled.path))
         if distilled.path is not None:
             outcome.sets.append(distilled.path)
         return outcome
 
-    def _grid(self, part: Part) -> Grid:
+    def _grid(self, part: StudyPart) -> Grid:
         holdout = self.plan.search.validation if self.plan.search else 0
         return Grid(
             part.methods,
@@ -212,7 +214,7 @@ class Reproduction:
             holdout=holdout,
         )
 
-    def _cells(self) -> Iterator[tuple[Part, Cell]]:
+    def _cells(self) -> Iterator[tuple[StudyPart, Cell]]:
         for part in self.plan.parts:
             yield from ((part, cell) for cell in self._grid(part).cells_of(self._loaded))
 
@@ -222,7 +224,7 @@ class Reproduction:
         if self.only_estimate:
             grid = replace(grid, zca="off")  # a whitening takes a minute, and changes no count
         try:
-            return grid.load(self.plan.dataset, self.places, self.workshop)
+            return grid.load(self.plan.dataset, self.places, self.workspace)
         except AbsentDataError as absent:
             counted = (
                 declared(self.plan.dataset, holdout=grid.holdout) if self.only_estimate else None
@@ -230,7 +232,7 @@ class Reproduction:
             if counted is None:
                 raise
             numbers = f"{len(counted.train)} images to train on and {len(counted.test)} to test"
-            self.workshop.say(f"{absent}; estimated all the same, for {numbers}")
+            self.workspace.say(f"{absent}; estimated all the same, for {numbers}")
             return counted
 
     @property
@@ -238,7 +240,7 @@ class Reproduction:
         """Whether the data set is there, or was only counted."""
         return self._loaded.source != DECLARED
 
-    def _protocols(self, part: Part, cell: Cell) -> list[Protocol]:
+    def _protocols(self, part: StudyPart, cell: Cell) -> list[Protocol]:
         """How a set of this part is judged; in no way where that is not what the plan is for."""
         if self.plan.embedding is not None or self.plan.search is not None:
             return []
@@ -279,7 +281,7 @@ class Reproduction:
             truth_column=self.truth_column,
         )
 
-    def _search_pieces(self) -> list[Piece]:
+    def _search_pieces(self) -> list[WorkEstimate]:
         """Of a search: every architecture on every proxy, and on the whole data where the truth is
         trained here.
         """
@@ -300,11 +302,11 @@ class Reproduction:
             schedule = (protocol.on_the_whole() if name == "whole" else protocol).schedule
             tested = wanted.validation + (len(loaded.test) if name == "whole" else 0)
             operations = training_macs(forward, images, schedule.epochs, tested)
-            pieces.append(Piece(f"architectures on {name}", self._seconds(operations)))
+            pieces.append(WorkEstimate(f"architectures on {name}", self._seconds(operations)))
         return pieces
 
     def _seconds(self, operations: float) -> float:
-        return self.workshop.machine.decide(operations).estimate_seconds(operations)
+        return self.workspace.machine.decide(operations).estimate_seconds(operations)
 
 
 def _distilling_macs(cell: Cell, counted: set[tuple[int, str]]) -> float:
@@ -321,6 +323,6 @@ def _distilling_macs(cell: Cell, counted: set[tuple[int, str]]) -> float:
     return cell.distiller.cost_macs(*what) - spared
 
 
-def _label(part: Part, cell: Cell) -> str:
+def _label(part: StudyPart, cell: Cell) -> str:
     """A cell with what its part changes."""
     return " ".join([cell.label, *(f"{name}={value}" for name, value in part.fields.items())])

@@ -18,7 +18,7 @@ Fields = Mapping[str, str]  # a method's fields as words, as ``--set`` has them
 
 
 @dataclass(frozen=True)
-class Part:
+class StudyPart:
     """Methods × budgets × seeds with one setting of their fields; each set judged with each network
     and augmentation.
     """
@@ -62,7 +62,7 @@ class Plan:
     searches.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[StudyPart, ...]
     ensemble: int | None = None  # networks that judge each set; None: the protocol's number
     trace: tuple[int, ...] = ()  # steps at which a set is judged and shown while it is distilled
     embedding: Embedding | None = None
@@ -137,8 +137,8 @@ def _table3() -> Study:
         "datadam",
     )
     plans = {
-        "paper": Plan((Part(methods, (1, 10, 50), SETS),)),
-        "quick": Plan((Part(("random", "mmd", "dm", "datadam"), (1, 10)),), ensemble=FEW),
+        "paper": Plan((StudyPart(methods, (1, 10, 50), SETS),)),
+        "quick": Plan((StudyPart(("random", "mmd", "dm", "datadam"), (1, 10)),), ensemble=FEW),
     }
     title = "DataDAM beside coresets, generative models and matching methods"
     return Study(
@@ -151,9 +151,9 @@ def _ablation(
 ) -> Study:
     """DataDAM with one thing changed at a time."""
     plans = {
-        "paper": Plan(tuple(Part(("datadam",), (ipc,), SETS, change) for change in changes)),
+        "paper": Plan(tuple(StudyPart(("datadam",), (ipc,), SETS, change) for change in changes)),
         "quick": Plan(
-            tuple(Part(("datadam",), (10,), (0,), {**SHORT, **change}) for change in changes),
+            tuple(StudyPart(("datadam",), (10,), (0,), {**SHORT, **change}) for change in changes),
             ensemble=FEW,
         ),
     }
@@ -164,11 +164,11 @@ def _trace(name: str, title: str) -> Study:
     noise = {"init": "noise"}
     plans = {
         "paper": Plan(
-            (Part(("datadam",), (50,), (0,), {**noise, "iterations": "40000"}),),
+            (StudyPart(("datadam",), (50,), (0,), {**noise, "iterations": "40000"}),),
             trace=(0, 100, 500, 1000, 2000, 5000, 10_000, 20_000, 40_000),
         ),
         "quick": Plan(
-            (Part(("datadam",), (10,), (0,), {**SHORT, **noise}),),
+            (StudyPart(("datadam",), (10,), (0,), {**SHORT, **noise}),),
             ensemble=2,
             trace=(0, 10, 25, 50, 100),
         ),
@@ -179,8 +179,10 @@ def _trace(name: str, title: str) -> Study:
 def _augmentations() -> Study:
     augments = ("none", "autoaugment", "randaugment", "dsa")
     plans = {
-        "paper": Plan((Part(("datadam",), (10,), SETS, augments=augments),)),
-        "quick": Plan((Part(("datadam",), (10,), (0,), SHORT, augments=augments),), ensemble=FEW),
+        "paper": Plan((StudyPart(("datadam",), (10,), SETS, augments=augments),)),
+        "quick": Plan(
+            (StudyPart(("datadam",), (10,), (0,), SHORT, augments=augments),), ensemble=FEW
+        ),
     }
     title = "DataDAM under other augmentations in evaluation, drawn for each image"
     return Study(
@@ -196,11 +198,11 @@ def _search(name: str, title: str, published: str = "") -> Study:
     quick = PlannedSearch("convnet720", builtins, validation=287, sample=20)
     plans = {
         "paper": Plan(
-            (Part(COMPARED[1:], (50,)),),
+            (StudyPart(COMPARED[1:], (50,)),),
             search=PlannedSearch("convnet720", builtins, validation=10_000),
         ),
         "quick": Plan(
-            (Part(("dm", "datadam"), (10,), (0,), SHORT),), search=quick, dataset="digits"
+            (StudyPart(("dm", "datadam"), (10,), (0,), SHORT),), search=quick, dataset="digits"
         ),
     }
     return Study(name, title, COMPARED, "cifar10", (50,), published, "proxy", plans)
@@ -213,8 +215,8 @@ def _nasbench() -> Study:
     )
     quick = PlannedSearch("nasbench201", ("random",), validation=10_000, sample=10)
     plans = {
-        "paper": Plan((Part(methods[1:], (50,)),), search=paper),
-        "quick": Plan((Part(("datadam",), (10,), (0,), SHORT),), search=quick),
+        "paper": Plan((StudyPart(methods[1:], (50,)),), search=paper),
+        "quick": Plan((StudyPart(("datadam",), (10,), (0,), SHORT),), search=quick),
     }
     title = "Proxies for 100 architectures of NAS-Bench-201 (needs the benchmark's accuracies: --truth FILE)"
     return Study("table5", title, methods, "cifar10", (50,), "table5", "proxy", plans)
@@ -224,11 +226,11 @@ def _embedding() -> Study:
     methods = ("dc", "dsa", "dm", "cafe", "datadam")
     plans = {
         "paper": Plan(
-            (Part(methods, (50,)),),
+            (StudyPart(methods, (50,)),),
             embedding=Embedding("resnet18", epochs=30, epoch_images=None, real_per_class=500),
         ),
         "quick": Plan(
-            (Part(("random",), (10,)), Part(("dm", "datadam"), (10,), (0,), SHORT)),
+            (StudyPart(("random",), (10,)), StudyPart(("dm", "datadam"), (10,), (0,), SHORT)),
             embedding=Embedding("resnet18", epochs=4, epoch_images=10_000, real_per_class=100),
         ),
     }
@@ -241,13 +243,14 @@ def _architectures() -> Study:
     plans = {
         "paper": Plan(
             tuple(
-                Part(("datadam",), (50,), SETS, {"network": name}, (*names, "resnet18"))
+                StudyPart(("datadam",), (50,), SETS, {"network": name}, (*names, "resnet18"))
                 for name in names
             )
         ),
         "quick": Plan(
             tuple(
-                Part(("datadam",), (10,), (0,), {**SHORT, "network": name}, names) for name in names
+                StudyPart(("datadam",), (10,), (0,), {**SHORT, "network": name}, names)
+                for name in names
             ),
             ensemble=1,
         ),

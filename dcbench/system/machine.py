@@ -30,7 +30,7 @@ MOST_THREADS = 1024  # more than that, and the process may not get them
 
 # Compiling costs 20 to 60 seconds; below this much work (about a minute of eager computing on two
 # cores) it costs more than it saves.
-WORTH_COMPILING_MACS = 3e12
+LEAST_MACS_TO_COMPILE = 3e12
 # Bytes of one layer's activations that are worked on at a time. On a CPU, chunks that stay in cache
 # take less memory and time.
 CHUNK_BYTES = {"cpu": 8 << 20, "cuda": 2 << 30}
@@ -65,21 +65,21 @@ class Machine:
     # whether the engine was chosen here, so that a part of the job has its own
     decided: bool = field(default=False, compare=False)
 
-    def decide(self, macs: float, worth: float = WORTH_COMPILING_MACS) -> Machine:
+    def decide(self, macs: float, least: float = LEAST_MACS_TO_COMPILE) -> Machine:
         """This machine with ``engine`` chosen for a job of so many multiply-accumulates, from the
         job alone, not from timing.
 
         Work that several jobs share decides again, from itself alone: its bits must not depend on
         which of them came first.
 
-        Compiled are jobs of at least ``worth`` of them: as many as a network of this kind must be
+        Compiled are jobs of at least ``least`` of them: as many as a network of this kind must be
         trained for to repay its compiling.
         """
         if self.engine != "auto" and not self.decided:
             return self
         return replace(
             self,
-            engine="compiled" if macs >= worth and _can_compile(self.device) else "eager",
+            engine="compiled" if macs >= least and _can_compile(self.device) else "eager",
             decided=True,
         )
 
@@ -169,7 +169,7 @@ class Machine:
         """
         return not self.on_gpu or 2 * size <= torch.cuda.mem_get_info(self.device)[0]
 
-    def settle(self, network: nn.Module) -> nn.Module:
+    def place_network(self, network: nn.Module) -> nn.Module:
         """``network`` on this machine's device, in the layout that convolutions like best."""
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 

@@ -128,7 +128,7 @@ class Augmentation(Protocol):
 
 @final
 @dataclass(frozen=True)
-class DSA:
+class DSAAugmentation:
     """Differentiable siamese augmentation; ``flips``: whether a mirrored image keeps its class."""
 
     flips: bool = True
@@ -182,4 +182,4 @@ def augmentation(name: str, space: Space, flips: bool) -> Augmentation | None:
         raise UnknownNameError("augmentation", name, AUGMENTATIONS)
     if name == "none":
         return None
-    return DSA(flips) if name == "dsa" else Policy(name, space)
+    return DSAAugmentation(flips) if name == "dsa" else Policy(name, space)

@@ -30,7 +30,7 @@ class Ensemble:
 
     def __init__(self, network: Network, machine: Machine, count: int) -> None:
         self.network, self.machine, self.count = network, machine, count
-        machine.settle(network)
+        machine.place_network(network)
         self.weights = {
             name: torch.stack([value.detach()] * count).requires_grad_()
             for name, value in network.named_parameters()

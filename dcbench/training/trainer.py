@@ -66,7 +66,7 @@ class Trainer:
 
     def __init__(self, network: Network, machine: Machine, epoch_images: int | None = None) -> None:
         self.network, self.machine, self.epoch_images = network, machine, epoch_images
-        machine.settle(network)
+        machine.place_network(network)
         self._logits: Callable[..., Tensor] | None = None
         self._loss = machine.accelerate(
             lambda images, labels: F.cross_entropy(network(images).float(), labels)

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console as RichConsole
 
 from dcbench.cli import console as module
-from dcbench.cli.console import Console, Table
+from dcbench.cli.console import Console, TextTable
 
-TABLE = Table(
+TABLE = TextTable(
     "Scores",
     ["method", "accuracy", "evaluated in", "distilled in"],
     [["datadam", "85.1", "4 s", "12 s"], ["k-center [1]", "7.2", "30 s", "–"]],

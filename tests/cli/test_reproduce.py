@@ -17,10 +17,10 @@ from dcbench.datasets.loading import Loaded, declared
 from dcbench.datasets.places import Places
 from dcbench.evaluation.protocol import PROTOCOLS
 from dcbench.execution.interface import Ended, Job, Serial, Site
-from dcbench.experiments.context import Cell, Workshop
+from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.presets import build
 from dcbench.records import find_records
-from dcbench.reproduction.carry_out import Outcome, Reproduction, _distilling_macs
+from dcbench.reproduction.carry_out import Reproduction, StudyResults, _distilling_macs
 from dcbench.run import Resumption, Run
 from dcbench.studies.declarations import STUDIES, find_study
 from dcbench.system.errors import MismatchError
@@ -80,7 +80,7 @@ def test_why_a_cell_is_skipped_is_said_as_it_ends(
         SMALL["small-ablation"],
         "quick",
         Places(None, tmp_path / "cache"),
-        Workshop(tmp_path, machine, say=said.append),
+        Workspace(tmp_path, machine, say=said.append),
     )
     with pytest.raises(KeyboardInterrupt):
         study.carry_out()
@@ -93,16 +93,16 @@ def test_what_comes_out_stands_in_the_plan_s_order(
     tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def backwards(_serial: Serial, jobs: Sequence[Job[Any]], _site: Site) -> Iterator[Ended[Any]]:
-        yield from (Ended(job, Outcome(sets=[job.place])) for job in reversed(jobs))
+        yield from (Ended(job, StudyResults(sets=[job.place])) for job in reversed(jobs))
 
     monkeypatch.setattr(Serial, "carry_out", backwards)
     study = Reproduction(
         SMALL["small-ablation"],
         "quick",
         Places(None, tmp_path / "cache"),
-        Workshop(tmp_path, machine),
+        Workspace(tmp_path, machine),
     )
-    places = [cell.folder(study.workshop) for _, cell in study._cells()]
+    places = [cell.folder(study.workspace) for _, cell in study._cells()]
     assert study.carry_out().sets == places
 
 
@@ -113,13 +113,13 @@ def test_a_checkpoint_of_another_machine_is_gone_on_with_where_that_is_asked(
         SMALL["small-ablation"],
         "quick",
         Places(None, tmp_path / "cache"),
-        Workshop(tmp_path, machine),
+        Workspace(tmp_path, machine),
     )
     _, cell = next(iter(study._cells()))
     there = Run(
         cell.seed,
         replace(machine, threads=77),
-        cell.folder(study.workshop),
+        cell.folder(study.workspace),
         stop=lambda: True,
         resumption=Resumption(checkpoint_seconds=0),
     )
@@ -207,8 +207,8 @@ def test_what_it_costs_is_known_without_data(tmp_path: Path, name: str, preset: 
 
 
 def test_an_estimate_whitens_nothing(tmp_path: Path, cifar_root: Path, machine: Machine) -> None:
-    places, workshop = Places(cifar_root, Path(CACHE)), Workshop(tmp_path, machine)
-    counted = Reproduction(find_study("table3"), "paper", places, workshop, only_estimate=True)
+    places, workspace = Places(cifar_root, Path(CACHE)), Workspace(tmp_path, machine)
+    counted = Reproduction(find_study("table3"), "paper", places, workspace, only_estimate=True)
     assert counted.data_found
     assert counted._loaded.train.space.zca_matrix is None
 

@@ -29,7 +29,7 @@ from dcbench.datasets import Places, decoding, find, mapped
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.preprocessing import require_zca
-from dcbench.experiments.context import Workshop
+from dcbench.experiments.context import Workspace
 from dcbench.experiments.grid import Grid
 from dcbench.experiments.presets import build
 from dcbench.families.feature_matching import MatchingStep
@@ -472,15 +472,15 @@ def test_decoding_goes_on_where_it_was_stopped(
 
 @pytest.mark.usefixtures("small_blocks")
 def test_asked_to_stop_decoding_stops_after_its_block(
-    squawk: Path, cache: Path, workshop: Workshop, opened: list[Path]
+    squawk: Path, cache: Path, workspace: Workspace, opened: list[Path]
 ) -> None:
     grid = Grid(["random"], ["imagesquawk"], [1], [0])
     with pytest.raises(KeyboardInterrupt):
         grid.load(
-            "imagesquawk", Places(squawk, cache), replace(workshop, stop=lambda: len(opened) >= 8)
+            "imagesquawk", Places(squawk, cache), replace(workspace, stop=lambda: len(opened) >= 8)
         )
     assert len(opened) == 8
-    grid.load("imagesquawk", Places(squawk, cache), workshop)
+    grid.load("imagesquawk", Places(squawk, cache), workspace)
     assert len(opened) == 30  # none twice
 
 
@@ -581,8 +581,8 @@ def test_convnets_have_as_many_blocks_as_the_resolution_asks() -> None:
 
 
 @pytest.fixture
-def workshop(tmp_path: Path, machine: Machine) -> Workshop:
-    return Workshop(tmp_path / "out", machine)
+def workspace(tmp_path: Path, machine: Machine) -> Workspace:
+    return Workspace(tmp_path / "out", machine)
 
 
 @pytest.mark.parametrize(
@@ -601,14 +601,14 @@ def test_lambda_is_larger_at_high_resolution_unless_said(
     balance: float,
     squawk: Path,
     cache: Path,
-    workshop: Workshop,
+    workspace: Workspace,
 ) -> None:
     grid = Grid(
         ["datadam", "random"], ["imagesquawk", "digits"], [1], [0], preset=preset, settings=settings
     )
-    large, _, small, _ = grid.cells(Places(squawk, cache), workshop)
-    assert large.identity(workshop.machine)["fields"]["balance"] == balance
-    assert small.identity(workshop.machine)["fields"]["balance"] == 0.01
+    large, _, small, _ = grid.cells(Places(squawk, cache), workspace)
+    assert large.identity(workspace.machine)["fields"]["balance"] == balance
+    assert small.identity(workspace.machine)["fields"]["balance"] == 0.01
     # the hashes of what was measured stay as they are
     assert small.distiller == grid.distillers()["datadam"]
 

@@ -1,4 +1,4 @@
-"""Judging a set: networks that do not depend on one another, the last epoch and no other, and the
+"""EvaluationOptions a set: networks that do not depend on one another, the last epoch and no other, and the
 space that the set was made for.
 """
 

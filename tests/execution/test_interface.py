@@ -20,7 +20,6 @@ from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
 from dcbench.evaluation.protocol import PROTOCOLS
 from dcbench.execution.interface import (
-    Batch,
     Ended,
     Executor,
     Failure,
@@ -30,14 +29,15 @@ from dcbench.execution.interface import (
     Site,
     Steps,
     Unit,
+    UnitBatch,
 )
-from dcbench.experiments.context import Cell, Workshop
+from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.distil import prepare
 from dcbench.experiments.presets import build
 from dcbench.experiments.tasks import Networks
 from dcbench.nas.catalogue import SPACES
 from dcbench.nas.proxies import make_proxies, parse_requests
-from dcbench.nas.tasks import Architecture, Bench
+from dcbench.nas.tasks import ArchitectureTask, ProxyData
 from dcbench.run import Run
 from dcbench.system.errors import StorageError
 from dcbench.system.machine import Machine
@@ -64,7 +64,7 @@ class Count(Unit):
 
 
 def counting(units: Sequence[Unit], kept: list[int]) -> Steps[int]:
-    failures = yield Batch(units, kept.append)
+    failures = yield UnitBatch(units, kept.append)
     for failure in failures:
         failure.raise_error()
     return sum(kept)
@@ -148,7 +148,7 @@ def test_asked_to_stop_what_is_done_is_kept_and_what_is_held_given_back(machine:
 
     def holding() -> Steps[None]:
         try:
-            yield Batch([Count("unit", machine, (1, 2, 3))], kept.append)
+            yield UnitBatch([Count("unit", machine, (1, 2, 3))], kept.append)
         finally:
             given_back.append("lock")
 
@@ -188,7 +188,7 @@ def test_a_distillation_sent_elsewhere_makes_the_same_set(
     digits: Loaded, machine: Machine, tmp_path: Path
 ) -> None:
     cell = Cell(build("dm", "paper", {"iterations": 2, "real_batch": 8}), "paper", digits, 1, 0)
-    unit = prepare(cell, Workshop(tmp_path / "here", machine))
+    unit = prepare(cell, Workspace(tmp_path / "here", machine))
     elsewhere = replace(unit, folder=tmp_path / "there", shared=tmp_path / "shared")
     (here,), (there,) = unit.results(Site()), sent(elsewhere).results(Site())
     assert torch.equal(here.synthetic.images, there.synthetic.images)
@@ -201,7 +201,7 @@ def test_networks_sent_elsewhere_have_the_same_accuracies(
     digits: Loaded, machine: Machine, tmp_path: Path
 ) -> None:
     distilled = distil(
-        Cell(build("random", "paper"), "paper", digits, 1, 0), Workshop(tmp_path, machine)
+        Cell(build("random", "paper"), "paper", digits, 1, 0), Workspace(tmp_path, machine)
     )
     protocol = PROTOCOLS["quick"].with_options(epochs=2)
     what = (machine, distilled.sha256, Here(distilled.synthetic), Here(digits.test), protocol, 0)
@@ -225,8 +225,8 @@ def test_architectures_sent_elsewhere_have_the_same_accuracies(
     (proxy,) = make_proxies(parse_requests(["random:1"]), {}, held, Run(0, machine))
     protocol = space.protocol.with_epochs(2, None)
     assert held.holdout is not None
-    bench = Here(Bench(space, held.spec, proxy, protocol, held.holdout, None))
-    unit = Architecture("search", machine, bench, "d1-w32-relu-none-none", (0, 1), 0)
+    bench = Here(ProxyData(space, held.spec, proxy, protocol, held.holdout, None))
+    unit = ArchitectureTask("search", machine, bench, "d1-w32-relu-none-none", (0, 1), 0)
     together = [row["accuracy"] for row in unit.results(Site())]
     apart = [
         row["accuracy"]

@@ -1,4 +1,4 @@
-"""A cell's identity says what changes the images and nothing else; a workshop's folder has one
+"""A cell's identity says what changes the images and nothing else; a workspace's folder has one
 process at work in it.
 """
 
@@ -20,7 +20,7 @@ from dcbench.datasets.loading import Loaded
 from dcbench.datasets.places import Places
 from dcbench.distiller import Distiller
 from dcbench.evaluation.protocol import PROTOCOLS
-from dcbench.experiments.context import Cell, Workshop, set_label
+from dcbench.experiments.context import Cell, Workspace, set_label
 from dcbench.experiments.distil import publish, reopen
 from dcbench.experiments.evaluate import record_path
 from dcbench.experiments.grid import Grid
@@ -39,8 +39,8 @@ from tests.carried_out import distil, score
 
 
 @pytest.fixture
-def workshop(tmp_path: Path, machine: Machine) -> Workshop:
-    return Workshop(tmp_path, machine)
+def workspace(tmp_path: Path, machine: Machine) -> Workspace:
+    return Workspace(tmp_path, machine)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def cell(digits: Loaded) -> Cell:
 
 
 def test_the_folder_follows_what_changes_the_images(
-    workshop: Workshop, cell: Cell, digits: Loaded
+    workspace: Workspace, cell: Cell, digits: Loaded
 ) -> None:
     apart = Loaded(
         digits.spec, replace(digits.train, holdout="100 of 1438"), digits.test, None, digits.source
@@ -63,12 +63,18 @@ def test_the_folder_follows_what_changes_the_images(
         replace(cell, distiller=herding),
         replace(cell, distiller=replace(herding, feature_epochs=3)),  # type: ignore[type-var]
     ]
-    folders = {each.folder(workshop) for each in (cell, *others)}
-    folders.add(cell.folder(replace(workshop, machine=replace(workshop.machine, precision="bf16"))))
+    folders = {each.folder(workspace) for each in (cell, *others)}
+    folders.add(
+        cell.folder(replace(workspace, machine=replace(workspace.machine, precision="bf16")))
+    )
     assert len(folders) == len(others) + 2
-    same = replace(workshop.machine, threads=workshop.machine.threads + 1, engine="compiled")
-    assert cell.folder(replace(workshop, machine=same)) == cell.folder(workshop)
-    assert cell.folder(workshop).relative_to(workshop.out).parts[:3] == ("digits", "ipc1", "random")
+    same = replace(workspace.machine, threads=workspace.machine.threads + 1, engine="compiled")
+    assert cell.folder(replace(workspace, machine=same)) == cell.folder(workspace)
+    assert cell.folder(workspace).relative_to(workspace.out).parts[:3] == (
+        "digits",
+        "ipc1",
+        "random",
+    )
 
 
 def test_a_cell_has_a_budget(cell: Cell) -> None:
@@ -88,21 +94,21 @@ class Picky(Distiller):
         raise AssertionError("it was not asked")
 
 
-def test_a_method_that_refuses_is_not_asked(workshop: Workshop, cell: Cell) -> None:
+def test_a_method_that_refuses_is_not_asked(workspace: Workspace, cell: Cell) -> None:
     with pytest.raises(MismatchError, match="cannot run on digits at IPC 1: it likes other data"):
-        distil(replace(cell, distiller=Picky()), workshop)
-    assert list(workshop.out.iterdir()) == []
+        distil(replace(cell, distiller=Picky()), workspace)
+    assert list(workspace.out.iterdir()) == []
 
 
-def test_sets_are_made_once_and_found_again(workshop: Workshop, cell: Cell) -> None:
-    first = distil(cell, workshop)
+def test_sets_are_made_once_and_found_again(workspace: Workspace, cell: Cell) -> None:
+    first = distil(cell, workspace)
     assert first.path is not None
     assert first.cost is not None
-    again, opened = distil(cell, workshop), reopen(first.path, workshop)
+    again, opened = distil(cell, workspace), reopen(first.path, workspace)
     assert first.sha256 == again.sha256 == opened.sha256
     assert first.folder == again.folder == opened.folder
     assert again.cost == opened.cost == first.cost
-    assert reopen(workshop.out / "random.pt", workshop).folder == first.folder
+    assert reopen(workspace.out / "random.pt", workspace).folder == first.folder
 
 
 def test_a_copy_is_written_only_where_it_differs(tmp_path: Path) -> None:
@@ -121,11 +127,11 @@ def test_a_copy_is_written_only_where_it_differs(tmp_path: Path) -> None:
     assert not said
 
 
-def test_a_run_writes_over_no_imported_set(workshop: Workshop, cell: Cell) -> None:
+def test_a_run_writes_over_no_imported_set(workspace: Workspace, cell: Cell) -> None:
     said: list[str] = []
-    telling = replace(workshop, say=said.append)
-    copy = workshop.out / "random.pt"
-    write_artifact(copy, distil(cell, workshop).synthetic, {"method": "random", "layout": "plain"})
+    telling = replace(workspace, say=said.append)
+    copy = workspace.out / "random.pt"
+    write_artifact(copy, distil(cell, workspace).synthetic, {"method": "random", "layout": "plain"})
     before = copy.read_bytes()
     distilled = distil(cell, telling)
     assert copy.read_bytes() == before
@@ -135,58 +141,58 @@ def test_a_run_writes_over_no_imported_set(workshop: Workshop, cell: Cell) -> No
 
 
 def test_a_network_is_the_same_whichever_others_there_are(
-    workshop: Workshop, cell: Cell, digits: Loaded
+    workspace: Workspace, cell: Cell, digits: Loaded
 ) -> None:
-    distilled, protocol = distil(cell, workshop), PROTOCOLS["quick"].with_options(epochs=2)
-    three = score(distilled, digits.test, protocol, 0, 3, workshop)
+    distilled, protocol = distil(cell, workspace), PROTOCOLS["quick"].with_options(epochs=2)
+    three = score(distilled, digits.test, protocol, 0, 3, workspace)
     path = record_path(distilled, three)
     lines = (path.parent / "networks.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (path.parent / "networks.jsonl").write_text(lines[0] + lines[2], encoding="utf-8")
-    mended = score(distilled, digits.test, protocol, 0, 3, workshop)
+    mended = score(distilled, digits.test, protocol, 0, 3, workspace)
     assert mended.accuracies == three.accuracies
     with pytest.raises(OutOfRangeError, match="networks must be at least 1"):
-        score(distilled, digits.test, protocol, 0, 0, workshop)
+        score(distilled, digits.test, protocol, 0, 0, workspace)
 
 
 def test_asked_to_stop_an_evaluation_keeps_what_it_has(
-    workshop: Workshop, cell: Cell, digits: Loaded
+    workspace: Workspace, cell: Cell, digits: Loaded
 ) -> None:
-    distilled, protocol = distil(cell, workshop), PROTOCOLS["quick"].with_options(epochs=2)
+    distilled, protocol = distil(cell, workspace), PROTOCOLS["quick"].with_options(epochs=2)
     with pytest.raises(KeyboardInterrupt):
-        score(distilled, digits.test, protocol, 0, 2, replace(workshop, stop=lambda: True))
-    (lines,) = workshop.out.rglob("networks.jsonl")
+        score(distilled, digits.test, protocol, 0, 2, replace(workspace, stop=lambda: True))
+    (lines,) = workspace.out.rglob("networks.jsonl")
     assert lines.read_text(encoding="utf-8").count("\n") == 1
-    assert not list(workshop.out.rglob("record.json"))
+    assert not list(workspace.out.rglob("record.json"))
 
 
-def test_who_waits_says_so_and_can_be_stopped(workshop: Workshop, tmp_path: Path) -> None:
+def test_who_waits_says_so_and_can_be_stopped(workspace: Workspace, tmp_path: Path) -> None:
     said: list[str] = []
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with workshop.alone(tmp_path / "folder"):
+        with workspace.alone(tmp_path / "folder"):
             held.set()
             release.wait(30)
 
     holder = threading.Thread(target=hold)
     holder.start()
     assert held.wait(30)
-    impatient = replace(workshop, say=said.append, stop=lambda: True)
+    impatient = replace(workspace, say=said.append, stop=lambda: True)
     with pytest.raises(KeyboardInterrupt), impatient.alone(tmp_path / "folder"):
         raise AssertionError("two at once")
     release.set()
     holder.join()
     assert said == [f"waiting for another process that is at work in {tmp_path / 'folder'}"]
-    with workshop.alone(tmp_path / "folder"):
+    with workspace.alone(tmp_path / "folder"):
         pass
 
 
 def test_a_job_that_waits_lets_others_go_on_and_takes_its_turn(
-    workshop: Workshop, tmp_path: Path
+    workspace: Workspace, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    telling = replace(workshop, say=said.append)
-    with workshop.alone(tmp_path / "folder"):
+    telling = replace(workspace, say=said.append)
+    with workspace.alone(tmp_path / "folder"):
         steps = telling.hold(tmp_path / "folder")
         for _ in range(2):
             assert next(steps).units == ()  # nothing to do for it, and the thread is not blocked
@@ -195,10 +201,10 @@ def test_a_job_that_waits_lets_others_go_on_and_takes_its_turn(
     with (
         taken.value.value,
         pytest.raises(KeyboardInterrupt),
-        replace(workshop, stop=lambda: True).alone(tmp_path / "folder"),
+        replace(workspace, stop=lambda: True).alone(tmp_path / "folder"),
     ):
         raise AssertionError("two at once")
-    with workshop.alone(tmp_path / "folder"):
+    with workspace.alone(tmp_path / "folder"):
         pass
     assert said == [f"waiting for another process that is at work in {tmp_path / 'folder'}"]
 
@@ -238,20 +244,20 @@ def test_sets_in_words(parts: tuple[Any, Any, Any], label: str) -> None:
 
 
 def test_long_work_is_announced_when_it_begins(
-    workshop: Workshop, digits: Loaded, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, digits: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(Machine, "estimate_seconds", lambda _machine, _macs: 5400.0)
     mmd = build("mmd", "paper", {"iterations": 2})
-    distil(Cell(mmd, "paper", digits, 1, 0), replace(workshop, say=said.append))
+    distil(Cell(mmd, "paper", digits, 1, 0), replace(workspace, say=said.append))
     assert said == ["mmd IPC 1 seed 0: distilling takes about 1.5 h here (fp32, eager)"]
 
 
 def test_few_networks_asked_first_leave_a_faster_engine_unused_but_named(
-    workshop: Workshop, cell: Cell, digits: Loaded, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, cell: Cell, digits: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    free = replace(workshop, machine=replace(workshop.machine, engine="auto"), say=said.append)
+    free = replace(workspace, machine=replace(workspace.machine, engine="auto"), say=said.append)
     distilled, protocol = distil(cell, free), PROTOCOLS["quick"].with_options(epochs=2)
     assert score(distilled, digits.test, protocol, 0, 1, free).engine == "eager"
     monkeypatch.setattr(
@@ -270,32 +276,33 @@ def test_few_networks_asked_first_leave_a_faster_engine_unused_but_named(
 
 
 def test_what_the_user_names_stands_against_a_set_s_own_recipe(
-    workshop: Workshop, cell: Cell, digits: Loaded
+    workspace: Workspace, cell: Cell, digits: Loaded
 ) -> None:
-    plain = distil(cell, workshop)
+    plain = distil(cell, workspace)
     distilled = replace(
         plain, synthetic=replace(plain.synthetic, recipe={"augment": "none"}), sha256="f" * 64
     )
     options: list[str | None] = [None, "none", "dsa"]
     protocols = [PROTOCOLS["quick"].with_options(epochs=2, augment=augment) for augment in options]
-    records = [score(distilled, digits.test, protocol, 0, 1, workshop) for protocol in protocols]
+    records = [score(distilled, digits.test, protocol, 0, 1, workspace) for protocol in protocols]
     assert [record.augment for record in records] == ["none", "none", "dsa"]
     assert len({record.protocol_hash for record in records}) == 3
-    usual = score(plain, digits.test, protocols[2], 0, 1, workshop)
+    usual = score(plain, digits.test, protocols[2], 0, 1, workspace)
     assert usual.accuracies == records[2].accuracies
     assert (
         usual.protocol_hash
-        == score(plain, digits.test, protocols[0], 0, 1, workshop).protocol_hash
+        == score(plain, digits.test, protocols[0], 0, 1, workspace).protocol_hash
         == records[0].protocol_hash
     )
 
 
 def test_networks_of_several_numbers_of_threads_are_told(
-    workshop: Workshop, cell: Cell, digits: Loaded
+    workspace: Workspace, cell: Cell, digits: Loaded
 ) -> None:
-    distilled, protocol = distil(cell, workshop), PROTOCOLS["quick"].with_options(epochs=2)
+    distilled, protocol = distil(cell, workspace), PROTOCOLS["quick"].with_options(epochs=2)
     one, more = (
-        replace(workshop, machine=replace(workshop.machine, threads=threads)) for threads in (1, 2)
+        replace(workspace, machine=replace(workspace.machine, threads=threads))
+        for threads in (1, 2)
     )
     assert not score(distilled, digits.test, protocol, 0, 1, one).warnings
     (warning,) = score(distilled, digits.test, protocol, 0, 2, more).warnings
@@ -303,47 +310,47 @@ def test_networks_of_several_numbers_of_threads_are_told(
 
 
 def test_a_record_says_which_fields_are_not_the_preset_s(
-    workshop: Workshop, cell: Cell, digits: Loaded
+    workspace: Workspace, cell: Cell, digits: Loaded
 ) -> None:
     protocol = PROTOCOLS["quick"].with_options(epochs=2)
 
     def recorded(settings: dict[str, str], seed: int = 0) -> EvaluationRecord:
         distiller = build("mmd", "quick", {"iterations": "2", "real_batch": "4"} | settings)
-        made = distil(replace(cell, distiller=distiller, preset="quick", seed=seed), workshop)
-        return score(made, digits.test, protocol, seed, 1, workshop)
+        made = distil(replace(cell, distiller=distiller, preset="quick", seed=seed), workspace)
+        return score(made, digits.test, protocol, seed, 1, workspace)
 
     plain, other = recorded({}), recorded({}, seed=1)
     assert plain.changed == {"iterations": 2, "real_batch": 4}
     assert recorded({"momentum": "0.5"}).changed == plain.changed  # the default, said aloud
     assert recorded({"momentum": "0.4"}).changed == {**plain.changed, "momentum": 0.4}
     assert plain.content != other.content
-    usual = score(distil(cell, workshop), digits.test, protocol, 0, 1, workshop)
-    assert (usual.changed, usual.content) == ({}, distil(cell, workshop).synthetic.content_hash)
+    usual = score(distil(cell, workspace), digits.test, protocol, 0, 1, workspace)
+    assert (usual.changed, usual.content) == ({}, distil(cell, workspace).synthetic.content_hash)
 
 
 def test_a_snapshot_does_not_pass_for_the_finished_set(
-    workshop: Workshop, cell: Cell, digits: Loaded
+    workspace: Workspace, cell: Cell, digits: Loaded
 ) -> None:
-    distilled, protocol = distil(cell, workshop), PROTOCOLS["quick"].with_options(epochs=2)
+    distilled, protocol = distil(cell, workspace), PROTOCOLS["quick"].with_options(epochs=2)
     snapshot = replace(
         distilled,
         provenance={**distilled.provenance, "step": 0},
-        folder=workshop.out / "evaluated",
+        folder=workspace.out / "evaluated",
         sha256="0" * 64,
     )
     finished, early = (
-        score(each, digits.test, protocol, 0, 1, workshop) for each in (distilled, snapshot)
+        score(each, digits.test, protocol, 0, 1, workspace) for each in (distilled, snapshot)
     )
     assert early.artifact_hash == f"{finished.artifact_hash}-step0"
     assert early.identity != finished.identity
-    assert len(find_records(workshop.out).records) == 2
+    assert len(find_records(workspace.out).records) == 2
 
 
 def test_a_record_names_the_code_of_every_network(
-    workshop: Workshop, cell: Cell, digits: Loaded
+    workspace: Workspace, cell: Cell, digits: Loaded
 ) -> None:
-    distilled, protocol = distil(cell, workshop), PROTOCOLS["quick"].with_options(epochs=2)
-    first = score(distilled, digits.test, protocol, 0, 1, workshop)
+    distilled, protocol = distil(cell, workspace), PROTOCOLS["quick"].with_options(epochs=2)
+    first = score(distilled, digits.test, protocol, 0, 1, workspace)
     assert (first.code, first.versions.torch) == (source_hash(), torch.__version__)
     lines = record_path(distilled, first).parent / "networks.jsonl"
     row = json.loads(lines.read_text(encoding="utf-8"))
@@ -351,7 +358,7 @@ def test_a_record_names_the_code_of_every_network(
     for later in ("code", "torch", "check"):
         del row[later]
     lines.write_text(json.dumps(row) + "\n", encoding="utf-8")  # as older versions wrote it
-    both = score(distilled, digits.test, protocol, 0, 2, workshop)
+    both = score(distilled, digits.test, protocol, 0, 2, workspace)
     assert both.accuracies[0] == first.accuracies[0]
     assert (both.code, both.versions.torch) == (
         f"{source_hash()}/unknown",
@@ -359,9 +366,9 @@ def test_a_record_names_the_code_of_every_network(
     )
 
 
-def test_data_of_a_grid_are_looked_for_first(workshop: Workshop, tmp_path: Path) -> None:
+def test_data_of_a_grid_are_looked_for_first(workspace: Workspace, tmp_path: Path) -> None:
     missing = Grid(["random"], ["digits", "cifar10"], [1], [0]).cells(
-        Places(tmp_path / "nowhere", tmp_path / "cache"), workshop
+        Places(tmp_path / "nowhere", tmp_path / "cache"), workspace
     )
     with pytest.raises(Exception, match="cifar10 was not found"):
         next(missing)

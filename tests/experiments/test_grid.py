@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
 from dcbench.distiller import find
-from dcbench.experiments.context import Workshop
+from dcbench.experiments.context import Workspace
 from dcbench.experiments.grid import Grid, check_network, parse_settings
 from dcbench.methods.datadam import DataDAM
 from dcbench.methods.dm import DM
@@ -31,8 +31,8 @@ lists = {
 
 
 @pytest.fixture
-def workshop(tmp_path: Path, machine: Machine) -> Workshop:
-    return Workshop(tmp_path / "out", machine)
+def workspace(tmp_path: Path, machine: Machine) -> Workspace:
+    return Workspace(tmp_path / "out", machine)
 
 
 @pytest.fixture(scope="module")
@@ -45,21 +45,21 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Places:
     deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_every_combination_once_in_order(
-    workshop: Workshop, places: Places, methods: list[str], ipcs: list[int], seeds: list[int]
+    workspace: Workspace, places: Places, methods: list[str], ipcs: list[int], seeds: list[int]
 ) -> None:
     grid = Grid(methods, ["digits"], ipcs, seeds)
-    cells = list(grid.cells(places, workshop))
+    cells = list(grid.cells(places, workspace))
     assert [(cell.distiller.name, cell.ipc, cell.seed) for cell in cells] == list(
         itertools.product(methods, ipcs, seeds)
     )
-    assert len({cell.folder(workshop) for cell in cells}) == len(cells)
+    assert len({cell.folder(workspace) for cell in cells}) == len(cells)
     assert grid.several == (len(cells) > 1)
 
 
 def test_the_reference_appears_once_whatever_the_budgets(
-    workshop: Workshop, places: Places
+    workspace: Workspace, places: Places
 ) -> None:
-    cells = list(Grid(["whole", "random"], ["digits"], [1, 10], [0, 1]).cells(places, workshop))
+    cells = list(Grid(["whole", "random"], ["digits"], [1, 10], [0, 1]).cells(places, workspace))
     assert [cell.distiller.name for cell in cells] == ["whole"] * 2 + ["random"] * 4
 
 
@@ -159,11 +159,11 @@ def test_methods_that_disagree_on_a_preset_s_protocol_are_told_apart_by_the_user
     assert grid.protocol_of(find("cgan")(), "paper").name == "paper"
 
 
-def test_whitening_is_the_papers_own_for_cifar_alone(workshop: Workshop, places: Places) -> None:
+def test_whitening_is_the_papers_own_for_cifar_alone(workspace: Workspace, places: Places) -> None:
     def space(**changes: str) -> str:
         return (
             Grid(["random"], ["digits"], [1], [0], **changes)  # type: ignore[arg-type]
-            .load("digits", places, workshop)
+            .load("digits", places, workspace)
             .train.space.name
         )
 
@@ -186,7 +186,7 @@ def test_what_is_whitened(
     preset: str,
     zca: str,
     space: tuple[bool, bool],
-    workshop: Workshop,
+    workspace: Workspace,
     places: Places,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -197,7 +197,7 @@ def test_what_is_whitened(
         return load("digits", where)
 
     monkeypatch.setattr("dcbench.experiments.grid.load", digits)
-    Grid(["random"], ["cifar10"], [1], [0], preset, zca=zca).load("cifar10", places, workshop)
+    Grid(["random"], ["cifar10"], [1], [0], preset, zca=zca).load("cifar10", places, workspace)
     assert (asked[0]["zca"], asked[0]["of_pixels"]) == space
 
 

@@ -14,7 +14,7 @@ import torch
 from dcbench.artifacts.artifact import read_artifact
 from dcbench.datasets.loading import Loaded
 from dcbench.distiller import Distiller
-from dcbench.experiments.context import Cell, Workshop
+from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.distil import reopen
 from dcbench.experiments.presets import build
 from dcbench.experiments.tasks import Distil
@@ -37,17 +37,17 @@ def mmd(digits: Loaded, **fields: str) -> Cell:
 def test_the_last_step_is_the_set_itself_and_is_judged_once(
     tmp_path: Path, machine: Machine, digits: Loaded, made: list[str]
 ) -> None:
-    cell, workshop = mmd(digits), Workshop(tmp_path, machine)
-    record, path = traced(Trace(cell, (1, 4), SHORT, workshop), 2)
-    distilled = distil(cell, workshop)
+    cell, workspace = mmd(digits), Workspace(tmp_path, machine)
+    record, path = traced(Trace(cell, (1, 4), SHORT, workspace), 2)
+    distilled = distil(cell, workspace)
     assert len(made) == 1
     assert record.artifact_sha256 == distilled.sha256
     assert (
         record.points[1].accuracies
-        == score(distilled, digits.test, SHORT, 0, 2, workshop).accuracies
+        == score(distilled, digits.test, SHORT, 0, 2, workspace).accuracies
     )
     assert [file.parents[2].name for file in sorted(tmp_path.rglob("networks.jsonl"))] == [
-        cell.folder(workshop).name,
+        cell.folder(workspace).name,
         "step-000001",
     ]
     assert not (path.parent / "checkpoint.pt").exists()
@@ -56,11 +56,11 @@ def test_the_last_step_is_the_set_itself_and_is_judged_once(
 def test_other_protocols_and_fewer_steps_take_the_snapshots_that_are_there(
     tmp_path: Path, machine: Machine, digits: Loaded, made: list[str]
 ) -> None:
-    cell, workshop = mmd(digits), Workshop(tmp_path, machine)
-    first, path = traced(Trace(cell, (1, 2, 4), SHORT, workshop), 1)
+    cell, workspace = mmd(digits), Workspace(tmp_path, machine)
+    first, path = traced(Trace(cell, (1, 2, 4), SHORT, workspace), 1)
     longer = SHORT.with_options(epochs=5)
-    other, beside = traced(Trace(cell, (1, 2, 4), longer, workshop), 1)
-    fewer, _ = traced(Trace(cell, (2,), SHORT, workshop), 1)
+    other, beside = traced(Trace(cell, (1, 2, 4), longer, workspace), 1)
+    fewer, _ = traced(Trace(cell, (2,), SHORT, workspace), 1)
     assert (len(made), beside.parent == path.parent) == (1, False)
     assert [point.accuracies for point in fewer.points] == [first.points[1].accuracies]
     assert [point.accuracies for point in other.points] != [
@@ -71,24 +71,24 @@ def test_other_protocols_and_fewer_steps_take_the_snapshots_that_are_there(
     ).read_bytes()
     (path.parent / "step-000002.pt").write_bytes(b"nothing")
     (beside.parent / "step-000002.png").unlink()
-    traced(Trace(cell, (2, 4), SHORT, workshop), 1)
+    traced(Trace(cell, (2, 4), SHORT, workspace), 1)
     assert len(made) == 1  # the third trace has step 2 still
-    traced(Trace(cell, (1, 3), SHORT, workshop), 1)
+    traced(Trace(cell, (1, 3), SHORT, workspace), 1)
     assert len(made) == 2  # nobody has step 3
 
 
 def test_begun_anew_and_interrupted_nothing_old_is_left(
     tmp_path: Path, machine: Machine, digits: Loaded
 ) -> None:
-    cell, workshop, asked = mmd(digits), Workshop(tmp_path, machine), count()
-    old = distil(cell, workshop)
-    score(old, digits.test, SHORT, 0, 1, workshop)
-    anew = replace(workshop, resumption=Resumption(resume=False), stop=lambda: next(asked) == 2)
+    cell, workspace, asked = mmd(digits), Workspace(tmp_path, machine), count()
+    old = distil(cell, workspace)
+    score(old, digits.test, SHORT, 0, 1, workspace)
+    anew = replace(workspace, resumption=Resumption(resume=False), stop=lambda: next(asked) == 2)
     with pytest.raises(KeyboardInterrupt):
         traced(Trace(cell, (1, 4), SHORT, anew), 1)
     assert not list(tmp_path.rglob("synthetic.pt"))
-    record, _ = traced(Trace(cell, (1, 4), SHORT, workshop), 1)
-    again = distil(cell, workshop)
+    record, _ = traced(Trace(cell, (1, 4), SHORT, workspace), 1)
+    again = distil(cell, workspace)
     assert (again.sha256, record.artifact_sha256) == (old.sha256, old.sha256)
 
 
@@ -96,8 +96,8 @@ def test_a_set_of_other_bits_stays(
     tmp_path: Path, machine: Machine, digits: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    cell, workshop = mmd(digits), Workshop(tmp_path, machine, say=said.append)
-    old = distil(cell, workshop)
+    cell, workspace = mmd(digits), Workspace(tmp_path, machine, say=said.append)
+    old = distil(cell, workspace)
     distill = Distil.distill
 
     def otherwise(unit: Distil, run: Run) -> SyntheticSet:
@@ -105,15 +105,15 @@ def test_a_set_of_other_bits_stays(
         return replace(synthetic, images=synthetic.images + 1e-6)
 
     monkeypatch.setattr(Distil, "distill", otherwise)
-    traced(Trace(cell, (1,), SHORT, workshop), 1)
-    assert distil(cell, workshop).sha256 == old.sha256
+    traced(Trace(cell, (1,), SHORT, workspace), 1)
+    assert distil(cell, workspace).sha256 == old.sha256
     assert [line for line in said if "other in its bits" in line and line.endswith("it stays")]
 
 
 def test_what_it_took_may_be_lost_and_where_it_went_on_is_told(
     tmp_path: Path, machine: Machine, digits: Loaded, made: list[str]
 ) -> None:
-    trace = Trace(mmd(digits), (1, 4), SHORT, Workshop(tmp_path, machine))
+    trace = Trace(mmd(digits), (1, 4), SHORT, Workspace(tmp_path, machine))
     _, path = traced(trace, 1)
     cost = path.parent / "distillation.json"
     cost.write_text('{"distill_seconds": 1.0, "resumed_elsewhere": true}', encoding="utf-8")
@@ -168,8 +168,8 @@ class Odd(Distiller):
 def test_a_set_that_becomes_another_at_the_end_is_not_traced_but_kept(
     tmp_path: Path, machine: Machine, digits: Loaded, how: str, said: str
 ) -> None:
-    cell, workshop = Cell(Odd(how), "quick", digits, 1, 0), Workshop(tmp_path, machine)
-    trace = Trace(cell, (1, 3), SHORT, workshop)
+    cell, workspace = Cell(Odd(how), "quick", digits, 1, 0), Workspace(tmp_path, machine)
+    trace = Trace(cell, (1, 3), SHORT, workspace)
     if not said:
         traced(trace, 1)
         return
@@ -182,10 +182,10 @@ def test_a_set_that_becomes_another_at_the_end_is_not_traced_but_kept(
 def test_a_snapshot_that_is_judged_alone_says_at_which_step_it_is(
     tmp_path: Path, machine: Machine, digits: Loaded
 ) -> None:
-    workshop = Workshop(tmp_path, machine)
-    _, path = traced(Trace(mmd(digits), (1, 4), SHORT, workshop), 1)
+    workspace = Workspace(tmp_path, machine)
+    _, path = traced(Trace(mmd(digits), (1, 4), SHORT, workspace), 1)
     record = score(
-        reopen(path.parent / "step-000001.pt", workshop), digits.test, SHORT, 0, 1, workshop
+        reopen(path.parent / "step-000001.pt", workspace), digits.test, SHORT, 0, 1, workspace
     )
     assert record.changed["stopped_after"] == 1
     assert record.artifact_hash.endswith("-step1")
@@ -195,11 +195,11 @@ def test_a_finished_trace_is_not_made_again_but_gets_more_networks(
     tmp_path: Path, machine: Machine, digits: Loaded
 ) -> None:
     cell = Cell(build("mmd", "quick", {**FIELDS, "iterations": "4"}), "quick", digits, 1, 0)
-    trace = Trace(cell, (0, 4), SHORT, Workshop(tmp_path, machine))
+    trace = Trace(cell, (0, 4), SHORT, Workspace(tmp_path, machine))
     first, path = traced(trace, 1)
     snapshot = (path.parent / "step-000004.pt").stat().st_mtime_ns
-    more, _ = traced(Trace(cell, (0, 4), SHORT, Workshop(tmp_path, machine)), 2)
-    fewer, _ = traced(Trace(cell, (0, 4), SHORT, Workshop(tmp_path, machine)), 1)
+    more, _ = traced(Trace(cell, (0, 4), SHORT, Workspace(tmp_path, machine)), 2)
+    fewer, _ = traced(Trace(cell, (0, 4), SHORT, Workspace(tmp_path, machine)), 1)
     # what is said does not depend on what was done before
     assert [len(point.networks) for point in fewer.points] == [1, 1]
     assert read_record(path) == more  # and what was done is kept
@@ -213,7 +213,7 @@ def test_a_finished_trace_is_not_made_again_but_gets_more_networks(
 
 def test_a_damaged_snapshot_is_made_again(tmp_path: Path, machine: Machine, digits: Loaded) -> None:
     cell = Cell(build("mmd", "quick", {**FIELDS, "iterations": "4"}), "quick", digits, 1, 0)
-    trace = Trace(cell, (0, 2, 4), SHORT, Workshop(tmp_path, machine))
+    trace = Trace(cell, (0, 2, 4), SHORT, Workspace(tmp_path, machine))
     before, path = traced(trace, 1)
     (path.parent / "step-000002.pt").write_bytes(b"nothing")
     after, _ = traced(trace, 1)
@@ -244,7 +244,7 @@ def test_steps_that_a_method_does_not_take_are_refused(
             Cell(build(method, "quick"), "quick", digits, 1, 0),
             steps,
             SHORT,
-            Workshop(tmp_path, machine),
+            Workspace(tmp_path, machine),
         )
 
 
@@ -273,21 +273,21 @@ def test_a_set_that_is_more_than_its_images_is_not_traced(
 ) -> None:
     cell = Cell(build(method, "quick", {**settings, "iterations": "2"}), "quick", digits, 1, 0)
     with pytest.raises(MismatchError, match=said):
-        traced(Trace(cell, (0, 2), SHORT, Workshop(tmp_path, machine)), 1)
+        traced(Trace(cell, (0, 2), SHORT, Workspace(tmp_path, machine)), 1)
     assert not list(tmp_path.rglob("step-*"))
 
 
 def test_a_traced_kip_holds_the_set_that_it_makes(
     machine: Machine, tmp_path: Path, digits: Loaded
 ) -> None:
-    workshop = Workshop(tmp_path, machine)
+    workspace = Workspace(tmp_path, machine)
     cell = Cell(
         build("kip", "quick", {"real_batch": "20", "iterations": "2"}), "quick", digits, 1, 0
     )
-    _, path = traced(Trace(cell, (1, 2), SHORT, workshop), 1)
+    _, path = traced(Trace(cell, (1, 2), SHORT, workspace), 1)
     assert (
         read_artifact(path.parent / "step-000002.pt").synthetic.content_hash
-        == distil(cell, workshop).synthetic.content_hash
+        == distil(cell, workspace).synthetic.content_hash
     )
 
 
@@ -303,4 +303,4 @@ def test_a_trace_that_sees_no_steps_ends(
     with pytest.raises(
         MismatchError, match=r"mmd cannot be traced: it does not count its steps by run\.steps"
     ):
-        traced(Trace(cell, (0, 2), SHORT, Workshop(tmp_path, machine)), 1)
+        traced(Trace(cell, (0, 2), SHORT, Workspace(tmp_path, machine)), 1)

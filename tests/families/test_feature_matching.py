@@ -25,7 +25,7 @@ from dcbench.networks.catalogue import build_network
 from dcbench.run import Cost, Run
 from dcbench.system.errors import DeviceError, DivergedError
 from dcbench.system.machine import Machine
-from dcbench.training.augment import DSA
+from dcbench.training.augment import DSAAugmentation
 from tests.reference import matching as formulas
 from tests.reference.dsa import OPERATIONS as FORMULAS
 from tests.reference.networks import Block
@@ -96,7 +96,7 @@ def expected(
     real: list[Tensor] = []
     synthetic: list[Tensor] = []
     for label, part in enumerate(leaf.split(len(leaf) // train.spec.classes)):
-        draw = DSA(train.spec.flips).draw(run.generator("dsa", step, label))
+        draw = DSAAugmentation(train.spec.flips).draw(run.generator("dsa", step, label))
         chosen = train.values(
             train.draw(label, distiller.real_batch, run.generator("real", step, label))
         ).double()

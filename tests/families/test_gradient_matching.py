@@ -25,7 +25,7 @@ from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import build_network
 from dcbench.run import Run
 from dcbench.system.machine import Machine
-from dcbench.training.augment import DSA, Draw
+from dcbench.training.augment import Draw, DSAAugmentation
 from tests.reference import gradient_matching as formulas
 from tests.reference.dsa import OPERATIONS as FORMULAS
 
@@ -65,7 +65,7 @@ def seen(
         chosen = train.values(
             train.draw(label, distiller.real_batch, run.generator("real", step, label))
         ).double()
-        draw = DSA(train.spec.flips).draw(run.generator("dsa", step, label))
+        draw = DSAAugmentation(train.spec.flips).draw(run.generator("dsa", step, label))
         for images_of, into in ((chosen, real), (part, synthetic)):
             into.append(augmented(images_of, draw) if distiller.augments else images_of)
     return real, synthetic

@@ -15,7 +15,7 @@ from dcbench.methods.cafe import CAFE, spread
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import build_network
 from dcbench.run import Run
-from dcbench.training.augment import DSA, Draw
+from dcbench.training.augment import Draw, DSAAugmentation
 from dcbench.training.trainer import Trainer
 from tests.reference import cafe as formulas
 from tests.reference.dsa import OPERATIONS as FORMULAS
@@ -72,7 +72,7 @@ def seen(
         chosen = train.values(
             train.draw(label, distiller.real_batch, run.generator("real", 0, 0, label))
         ).double()
-        draw = DSA(train.spec.flips).draw(run.generator("dsa", 0, 0, label))
+        draw = DSAAugmentation(train.spec.flips).draw(run.generator("dsa", 0, 0, label))
         for images_of, into in ((chosen, real), (part, synthetic)):
             into.append(augmented(images_of, draw) if distiller.siamese else images_of)
     return real, synthetic

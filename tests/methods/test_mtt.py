@@ -23,7 +23,7 @@ from dcbench.networks.base import initialise
 from dcbench.run import Run, fingerprint
 from dcbench.system.files import read_tensors
 from dcbench.system.machine import Machine
-from dcbench.training.augment import DSA
+from dcbench.training.augment import DSAAugmentation
 from dcbench.training.trainer import Trainer
 from tests.reference import mtt as formulas
 from tests.reference.dsa import OPERATIONS as FORMULAS
@@ -74,7 +74,7 @@ def batches(
                 )
             )
         chosen = queue.pop()
-        draw = DSA(train.spec.flips).draw(run.generator("dsa", step, turn), len(chosen))
+        draw = DSAAugmentation(train.spec.flips).draw(run.generator("dsa", step, turn), len(chosen))
         operation = FORMULAS[draw.operation]
         augmented = [
             operation(images[index], u)

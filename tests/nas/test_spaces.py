@@ -151,8 +151,8 @@ def test_they_are_as_many_networks_as_the_benchmark_counts() -> None:
 
 
 def test_isomorphs_are_recognised() -> None:
-    def cell(*operations: str) -> nasbench201.Cell:
-        return nasbench201.Cell(operations)
+    def cell(*operations: str) -> nasbench201.CellDesign:
+        return nasbench201.CellDesign(operations)
 
     # The same convolution, reached by skipping along another way.
     first = cell("nor_conv_3x3", "none", "skip_connect", "none", "none", "skip_connect")
@@ -212,7 +212,7 @@ def slow_count(operations: tuple[str, ...], per_stage: int, channels: int) -> tu
 
 
 COUNTED = [nasbench201.cells()[place] for place in range(0, 15_625, 1420)] + [
-    nasbench201.Cell(("nor_conv_3x3",) * 6)
+    nasbench201.CellDesign(("nor_conv_3x3",) * 6)
 ]
 
 
@@ -222,7 +222,7 @@ COUNTED = [nasbench201.cells()[place] for place in range(0, 15_625, 1420)] + [
     ids=["published", "small"],
 )
 def test_parameters_and_operations_of_cells_are_what_a_hand_counts(
-    per_stage: int, channels: int, counted: list[nasbench201.Cell]
+    per_stage: int, channels: int, counted: list[nasbench201.CellDesign]
 ) -> None:
     for cell in counted:
         with torch.device("meta"):
@@ -272,7 +272,9 @@ def test_cells_without_any_operation_still_train(machine: Machine) -> None:
 
 
 def test_widths_of_a_stage_double() -> None:
-    network = nasbench201.CellNetwork(nasbench201.Cell(("nor_conv_3x3",) * 6), (3, 32, 32), 10)
+    network = nasbench201.CellNetwork(
+        nasbench201.CellDesign(("nor_conv_3x3",) * 6), (3, 32, 32), 10
+    )
     widths = [stage[0].edges[0][1].out_channels for stage in network.stages]  # type: ignore[index]
     assert [len(stage) for stage in network.stages] == [5, 5, 5]  # type: ignore[arg-type]
     assert all(second == 2 * first for first, second in pairwise(widths))

@@ -24,14 +24,14 @@ from dcbench.cli import main
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
 from dcbench.evaluation.protocol import SearchProtocol
-from dcbench.experiments.context import Workshop
+from dcbench.experiments.context import Workspace
 from dcbench.families.selection import chosen_set, random_members
 from dcbench.images import ImageSpec, Space, SyntheticSet
 from dcbench.nas.catalogue import SPACES
-from dcbench.nas.outcome import Outcome, store, trained_truth
+from dcbench.nas.outcome import TrainedOnProxy, store, trained_truth
 from dcbench.nas.proxies import make_proxies, open_artifacts, parse_requests, whole
 from dcbench.nas.space import SearchSpace
-from dcbench.nas.study import Drawn, Rows, Study, draw
+from dcbench.nas.study import ArchitectureStudy, DrawnArchitectures, Rows, draw
 from dcbench.nas.truth import Truth
 from dcbench.networks.base import Network
 from dcbench.networks.convnet import ConvNet
@@ -569,26 +569,28 @@ class Rough(SearchSpace):
         return "test_accuracy"
 
 
-def rough_study(held: Loaded) -> Study:
+def rough_study(held: Loaded) -> ArchitectureStudy:
     space = Rough()
-    return Study(space, held, space.protocol, draw(space, held.spec, None, 0), None, 1, 0)
+    return ArchitectureStudy(
+        space, held, space.protocol, draw(space, held.spec, None, 0), None, 1, 0
+    )
 
 
 def test_failures_are_counted_and_end_nothing(
     held: Loaded, machine: Machine, tmp_path: Path
 ) -> None:
     told: list[str] = []
-    workshop = Workshop(tmp_path, machine, say=told.append)
+    workspace = Workspace(tmp_path, machine, say=told.append)
     study = rough_study(held)
     (proxy,) = make_proxies(parse_requests(["random:2"]), {}, held, Run(0, machine))
-    rows = train_on(study, proxy, workshop)
+    rows = train_on(study, proxy, workspace)
     assert any(
         "hungry, seed 0, on random IPC 2 seed 0: RuntimeError: DefaultCPUAllocator: can't allocate memory"
         in line
         for line in told
     )
     truth = Truth({"fine": 0.9, "hungry": 0.8, "wild": 0.1}, {"source": "table"})
-    record, path = store(Outcome(study, proxy, rows, workshop), truth, 0.2)
+    record, path = store(TrainedOnProxy(study, proxy, rows, workspace), truth, 0.2)
     assert read_record(path) == record
     by_name = {score.architecture: score.runs[0] for score in record.architectures}
     assert (by_name["fine"].failure, by_name["hungry"].accuracy, by_name["wild"].loss) == (
@@ -600,9 +602,11 @@ def test_failures_are_counted_and_end_nothing(
     assert by_name["wild"].accuracy is not None  # what a search would have seen
     assert (record.failed, sorted(record.ranked)) == (2, ["fine", "wild"])
 
-    train_on(study, proxy, workshop)
+    train_on(study, proxy, workspace)
     lines = (
-        (study.folder(proxy, workshop) / ARCHITECTURE_ROWS).read_text(encoding="utf-8").splitlines()
+        (study.folder(proxy, workspace) / ARCHITECTURE_ROWS)
+        .read_text(encoding="utf-8")
+        .splitlines()
     )
     # tried again; the others are done
     assert [json.loads(line)["architecture"] for line in lines[3:]] == ["hungry"]
@@ -618,28 +622,28 @@ def test_where_everything_fails_the_reason_is_given(
         match="every architecture failed on random IPC 2 seed 0, first hungry: RuntimeError",
     ):
         train_on(
-            replace(study, drawn=Drawn(("hungry",), (), {"hungry": 1.0})),
+            replace(study, drawn=DrawnArchitectures(("hungry",), (), {"hungry": 1.0})),
             proxy,
-            Workshop(tmp_path, machine),
+            Workspace(tmp_path, machine),
         )
 
 
 def test_a_stop_keeps_what_is_done(held: Loaded, machine: Machine, tmp_path: Path) -> None:
     study = rough_study(held)
-    study = replace(study, drawn=Drawn(("fine", "wild"), (), dict(study.drawn.macs)))
+    study = replace(study, drawn=DrawnArchitectures(("fine", "wild"), (), dict(study.drawn.macs)))
     (proxy,) = make_proxies(parse_requests(["random:2"]), {}, held, Run(0, machine))
     done: list[int] = []
-    workshop = Workshop(
+    workspace = Workspace(
         tmp_path,
         machine,
         progress=lambda _text, count, _total: done.append(count),
         stop=lambda: done[-1] == 1,
     )
     with pytest.raises(KeyboardInterrupt):
-        train_on(study, proxy, workshop)
+        train_on(study, proxy, workspace)
     assert (
         len(
-            (study.folder(proxy, workshop) / ARCHITECTURE_ROWS)
+            (study.folder(proxy, workspace) / ARCHITECTURE_ROWS)
             .read_text(encoding="utf-8")
             .splitlines()
         )
@@ -650,11 +654,11 @@ def test_a_stop_keeps_what_is_done(held: Loaded, machine: Machine, tmp_path: Pat
 def test_the_truth_is_of_the_test_set_and_the_ranking_of_the_validation_part(
     held: Loaded, machine: Machine, tmp_path: Path
 ) -> None:
-    study = replace(rough_study(held), drawn=Drawn(("fine",), (), {"fine": 1.0}))
-    workshop = Workshop(tmp_path, machine)
+    study = replace(rough_study(held), drawn=DrawnArchitectures(("fine",), (), {"fine": 1.0}))
+    workspace = Workspace(tmp_path, machine)
     reference = whole(held)
-    rows = train_on(study, reference, workshop)
-    truth = trained_truth(Outcome(study, reference, rows, workshop))
+    rows = train_on(study, reference, workspace)
+    truth = trained_truth(TrainedOnProxy(study, reference, rows, workspace))
     row = rows["fine", 0]
     assert truth.accuracies == {"fine": row["test_accuracy"]}
     assert (row["test_accuracy"] * len(held.test)) % 1 == pytest.approx(0, abs=1e-6)
@@ -709,7 +713,9 @@ def test_proxies_and_the_truth_start_from_the_same_weights(
     held: Loaded, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of each architecture and seed, as the table's caption says."""
-    study = replace(rough_study(held), drawn=Drawn(("fine",), (), {"fine": 1.0}), seeds=2)
+    study = replace(
+        rough_study(held), drawn=DrawnArchitectures(("fine",), (), {"fine": 1.0}), seeds=2
+    )
     (random,) = make_proxies(parse_requests(["random:2"]), {}, held, Run(0, machine))
     begun: list[torch.Tensor] = []
 
@@ -721,7 +727,7 @@ def test_proxies_and_the_truth_start_from_the_same_weights(
 
     monkeypatch.setattr(Trainer, "train", untrained)
     for proxy in (random, whole(held)):
-        train_on(study, proxy, Workshop(tmp_path, machine))
+        train_on(study, proxy, Workspace(tmp_path, machine))
     assert len(begun) == 4
     assert begun[0].equal(begun[2])
     assert begun[1].equal(begun[3])
@@ -751,10 +757,10 @@ def test_an_architectures_figure_does_not_depend_on_the_others(
     (proxy,) = make_proxies(parse_requests(["random:2"]), {}, held, Run(0, machine))
     protocol = space.quick_protocol.with_epochs(2, None)
     drawn = draw(space, held.spec, 3, 97)
-    together = Study(space, held, protocol, drawn, 3, 2, 0)
+    together = ArchitectureStudy(space, held, protocol, drawn, 3, 2, 0)
     alone = replace(together, drawn=replace(drawn, architectures=drawn.architectures[2:]), seeds=1)
-    all_rows = train_on(together, proxy, Workshop(tmp_path / "together", machine))
-    one_row = train_on(alone, proxy, Workshop(tmp_path / "alone", machine))
+    all_rows = train_on(together, proxy, Workspace(tmp_path / "together", machine))
+    one_row = train_on(alone, proxy, Workspace(tmp_path / "alone", machine))
     key = (drawn.architectures[2], 0)
     assert all_rows[key]["loss"] == one_row[key]["loss"]
     assert all_rows[key]["loss"] != all_rows[drawn.architectures[2], 1]["loss"]  # seeds differ
@@ -763,33 +769,33 @@ def test_an_architectures_figure_does_not_depend_on_the_others(
 def test_what_changes_an_accuracy_changes_the_folder(
     held: Loaded, digits: Loaded, machine: Machine, tmp_path: Path
 ) -> None:
-    study, workshop = rough_study(held), Workshop(tmp_path, machine)
+    study, workspace = rough_study(held), Workspace(tmp_path, machine)
     first, second = make_proxies(
         parse_requests(["random:2", "random:3"]), {}, held, Run(0, machine)
     )
     folders = {
-        study.folder(first, workshop),
-        study.folder(second, workshop),
-        replace(study, seed=1).folder(first, workshop),
-        replace(study, protocol=study.protocol.with_epochs(7, None)).folder(first, workshop),
-        replace(study, loaded=digits).folder(first, workshop),
-        study.folder(first, replace(workshop, machine=replace(machine, precision="bf16"))),
+        study.folder(first, workspace),
+        study.folder(second, workspace),
+        replace(study, seed=1).folder(first, workspace),
+        replace(study, protocol=study.protocol.with_epochs(7, None)).folder(first, workspace),
+        replace(study, loaded=digits).folder(first, workspace),
+        study.folder(first, replace(workspace, machine=replace(machine, precision="bf16"))),
     }
     assert len(folders) == 6
     same = replace(
         study,
         seeds=5,
         sample=2,
-        drawn=Drawn(("fine",), (), {}),
+        drawn=DrawnArchitectures(("fine",), (), {}),
         protocol=study.protocol.with_epochs(None, 9),
     )
-    assert same.folder(first, workshop) == study.folder(first, workshop)
+    assert same.folder(first, workspace) == study.folder(first, workspace)
 
 
 def test_only_what_repays_it_is_compiled(held: Loaded, machine: Machine) -> None:
     space = SPACES["convnet720"]
     names = ("d4-w128-relu-instance-none", "d4-w128-relu-group-none")
-    drawn = Drawn(names, (), dict.fromkeys(names, 1e8))
+    drawn = DrawnArchitectures(names, (), dict.fromkeys(names, 1e8))
     free, proxy = replace(machine, engine="auto"), whole(held)
 
     def engines(images: float, seeds: int = 1, done: Rows | None = None) -> list[str]:
@@ -797,7 +803,7 @@ def test_only_what_repays_it_is_compiled(held: Loaded, machine: Machine) -> None
         each.
         """
         protocol = space.protocol.with_epochs(None, max(1, round(images / len(held.train))))
-        study = Study(space, held, protocol, drawn, 2, seeds, 0)
+        study = ArchitectureStudy(space, held, protocol, drawn, 2, seeds, 0)
         return [study.on(free, name, proxy, done or {}).engine for name in names]
 
     assert engines(5e3) == ["eager", "eager"]  # 1.5e12
@@ -811,19 +817,19 @@ def test_only_what_repays_it_is_compiled(held: Loaded, machine: Machine) -> None
 
 
 def test_a_torn_line_is_trained_again(held: Loaded, machine: Machine, tmp_path: Path) -> None:
-    study, workshop = (
-        replace(rough_study(held), drawn=Drawn(("fine",), (), {"fine": 1.0})),
-        Workshop(tmp_path, machine),
+    study, workspace = (
+        replace(rough_study(held), drawn=DrawnArchitectures(("fine",), (), {"fine": 1.0})),
+        Workspace(tmp_path, machine),
     )
     (proxy,) = make_proxies(parse_requests(["random:2"]), {}, held, Run(0, machine))
-    rows = train_on(study, proxy, workshop)
-    path = study.folder(proxy, workshop) / ARCHITECTURE_ROWS
+    rows = train_on(study, proxy, workspace)
+    path = study.folder(proxy, workspace) / ARCHITECTURE_ROWS
     line = path.read_text(encoding="utf-8")
     path.write_text(
         line.replace(f'"accuracy": {rows["fine", 0]["accuracy"]}', '"accuracy": 0.99') + line[:40],
         encoding="utf-8",
     )
-    assert train_on(study, proxy, workshop)["fine", 0]["accuracy"] == rows["fine", 0]["accuracy"]
+    assert train_on(study, proxy, workspace)["fine", 0]["accuracy"] == rows["fine", 0]["accuracy"]
 
 
 def test_cells_are_searched_against_a_table(

@@ -4,10 +4,10 @@ code writes them.
 
 from __future__ import annotations
 
-from dcbench.nas.nasbench201 import NODES, Cell
+from dcbench.nas.nasbench201 import NODES, CellDesign
 
 
-def unique_string(cell: Cell) -> str:
+def unique_string(cell: CellDesign) -> str:
     """Each node as its terms, sorted and joined by +.
 
     ``skip_connect`` gives what its source is written as; ``none`` gives #, and so does any operation on a node that is written #; else the

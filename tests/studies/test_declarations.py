@@ -14,7 +14,7 @@ from dcbench.datasets.loading import declared, load
 from dcbench.datasets.places import Places
 from dcbench.distiller import find, hyper_parameters, recorded_fields
 from dcbench.evaluation.protocol import PROTOCOLS
-from dcbench.experiments.context import Workshop
+from dcbench.experiments.context import Workspace
 from dcbench.experiments.grid import Grid
 from dcbench.experiments.presets import build
 from dcbench.networks.catalogue import NETWORKS
@@ -46,7 +46,7 @@ def costs(tmp_path_factory: pytest.TempPathFactory, machine: Machine) -> dict[st
     """
     found: list[tuple[Plan, str]] = []  # of equal plans, one
     two, kept = (
-        Workshop(Path(), Machine(machine.device, 2, "fp32")),
+        Workspace(Path(), Machine(machine.device, 2, "fp32")),
         tmp_path_factory.mktemp("digits"),
     )
     for study in STUDIES.values():
@@ -131,14 +131,14 @@ def test_its_sets_can_be_made_and_judged(name: str, preset: str) -> None:
 def test_its_words_are_right(name: str, preset: str, machine: Machine, tmp_path: Path) -> None:
     truth = tmp_path / "truth.csv" if STUDIES[name].plan(preset).search else None
     Reproduction(
-        STUDIES[name], preset, Places(None, tmp_path), Workshop(tmp_path, machine), truth
+        STUDIES[name], preset, Places(None, tmp_path), Workspace(tmp_path, machine), truth
     ).check()
 
 
 def test_a_table_of_truths_is_asked_where_none_is_trained_and_refused_where_there_is_no_search(
     machine: Machine, tmp_path: Path
 ) -> None:
-    where = (Places(None, tmp_path), Workshop(tmp_path, machine))
+    where = (Places(None, tmp_path), Workspace(tmp_path, machine))
     with pytest.raises(OutOfRangeError, match="give --truth FILE"):
         Reproduction(STUDIES["table5"], "quick", *where).check()
     with pytest.raises(OutOfRangeError, match="fig1 does not"):

@@ -19,10 +19,10 @@ from dcbench.images import Space, TrainSet
 from dcbench.system.errors import UnknownNameError
 from dcbench.training.augment import (
     AUGMENTATIONS,
-    DSA,
     OPERATIONS,
     Augmentation,
     Draw,
+    DSAAugmentation,
     augmentation,
 )
 from tests.reference.dsa import OPERATIONS as FORMULAS
@@ -58,7 +58,9 @@ def test_operations_equal_their_formulas(
         noise(5, size=9),
     ):
         draw = Draw(operation, torch.rand(1 if siamese else len(images), 4, generator=generator))
-        assert torch.allclose(DSA().apply(images, draw), by_formula(images, draw), atol=2e-5)
+        assert torch.allclose(
+            DSAAugmentation().apply(images, draw), by_formula(images, draw), atol=2e-5
+        )
 
 
 @given(
@@ -72,14 +74,17 @@ def test_operations_equal_their_formulas_at_the_ends_of_their_ranges(
 ) -> None:
     images = noise(2, size=size)
     draw = Draw(operation, torch.tensor([u]))
-    assert torch.allclose(DSA().apply(images, draw), by_formula(images, draw), atol=5e-5)
+    assert torch.allclose(
+        DSAAugmentation().apply(images, draw), by_formula(images, draw), atol=5e-5
+    )
 
 
 def test_a_shared_row_is_the_same_as_that_row_for_every_image() -> None:
     images, row = noise(4), torch.rand(1, 4, generator=seeded(3))
     for operation in NAMES:
         shared, each = (
-            DSA().apply(images, Draw(operation, amounts)) for amounts in (row, row.expand(4, 4))
+            DSAAugmentation().apply(images, Draw(operation, amounts))
+            for amounts in (row, row.expand(4, 4))
         )
         assert torch.allclose(shared, each, atol=1e-6)
 
@@ -88,7 +93,7 @@ def test_real_and_synthetic_images_of_one_draw_are_treated_alike() -> None:
     """Siamese: an image that stands in both batches comes out the same of both, whatever else is in
     them.
     """
-    dsa, real = DSA(), noise(7)
+    dsa, real = DSAAugmentation(), noise(7)
     synthetic = real[2:5]
     for seed in range(20):
         draw = dsa.draw(seeded(seed))
@@ -100,8 +105,8 @@ def test_in_evaluation_a_batch_shares_the_operation_and_not_its_parameters() -> 
     image = noise(1)
     batch = image.expand(15, -1, -1, -1)
     for seed in range(15):
-        draw = DSA().draw(seeded(seed), 15)
-        augmented = DSA()(batch, seeded(seed))
+        draw = DSAAugmentation().draw(seeded(seed), 15)
+        augmented = DSAAugmentation()(batch, seeded(seed))
         # one operation for all
         assert torch.allclose(augmented, by_formula(batch, draw), atol=2e-5)
         assert len({tuple(row.flatten().tolist()) for row in augmented}) > 1
@@ -110,14 +115,14 @@ def test_in_evaluation_a_batch_shares_the_operation_and_not_its_parameters() -> 
 def test_all_operations_are_drawn_equally_often() -> None:
     for flips, names in ((True, NAMES), (False, tuple(name for name in NAMES if name != "flip"))):
         generator = seeded(11)
-        counts = Counter(DSA(flips).draw(generator).operation for _ in range(3000))
+        counts = Counter(DSAAugmentation(flips).draw(generator).operation for _ in range(3000))
         assert set(counts) == set(names)
         assert chisquare(list(counts.values())).pvalue > 0.001
 
 
 def test_amounts_are_uniform() -> None:
     generator = seeded(12)
-    amounts = torch.cat([DSA().draw(generator, 50).amounts for _ in range(60)])
+    amounts = torch.cat([DSAAugmentation().draw(generator, 50).amounts for _ in range(60)])
     for column in amounts.T:
         assert chisquare(torch.histc(column, 10, 0, 1).tolist()).pvalue > 0.001
 
@@ -130,13 +135,17 @@ def test_where_images_must_not_be_mirrored_they_never_are(digits: Loaded) -> Non
     image = torch.zeros(1, 1, 16, 16)
     image[..., :4] = 1
     mirrored = image.flip(3)
-    seen = [DSA(flips)(image, seeded(seed)) for flips in (True, False) for seed in range(300)]
+    seen = [
+        DSAAugmentation(flips)(image, seeded(seed))
+        for flips in (True, False)
+        for seed in range(300)
+    ]
     assert any(torch.equal(result, mirrored) for result in seen[:300])
     assert not any(torch.equal(result, mirrored) for result in seen[300:])
 
 
 def test_crop_leaves_zeros_outside() -> None:
-    shifted = DSA().apply(
+    shifted = DSAAugmentation().apply(
         torch.ones(1, 3, 16, 16), Draw("crop", torch.tensor([[0.0, 0.999, 0, 0]]))
     )
     assert (shifted[..., :2, :] == 0).all()  # reach 2, moved down by two rows
@@ -145,9 +154,11 @@ def test_crop_leaves_zeros_outside() -> None:
 
 
 def test_cutout_is_clipped_at_the_border() -> None:
-    corner = DSA().apply(torch.ones(1, 1, 8, 8), Draw("cutout", torch.zeros(1, 4)))
+    corner = DSAAugmentation().apply(torch.ones(1, 1, 8, 8), Draw("cutout", torch.zeros(1, 4)))
     assert int((corner == 0).sum()) == 4  # a quarter of the 4×4 square is inside
-    middle = DSA().apply(torch.ones(1, 1, 8, 8), Draw("cutout", torch.full((1, 4), 0.5)))
+    middle = DSAAugmentation().apply(
+        torch.ones(1, 1, 8, 8), Draw("cutout", torch.full((1, 4), 0.5))
+    )
     assert int((middle == 0).sum()) == 16
 
 
@@ -155,12 +166,19 @@ def test_cutout_is_clipped_at_the_border() -> None:
 def test_gradients_flow_to_the_images(operation: str) -> None:
     images = noise(2, size=5).double().requires_grad_()
     draw = Draw(operation, torch.rand(2, 4, generator=seeded(5)))
-    assert torch.autograd.gradcheck(lambda values: DSA().apply(values, draw), (images,))
+    assert torch.autograd.gradcheck(lambda values: DSAAugmentation().apply(values, draw), (images,))
 
 
 def test_nothing_is_clipped() -> None:
     bright = torch.full((1, 3, 8, 8), 40.0)
-    assert float(DSA().apply(bright, Draw("colour", torch.tensor([[0.9, 0.9, 0.9, 0]]))).max()) > 40
+    assert (
+        float(
+            DSAAugmentation()
+            .apply(bright, Draw("colour", torch.tensor([[0.9, 0.9, 0.9, 0]])))
+            .max()
+        )
+        > 40
+    )
 
 
 # -------------------------------------------------------------------------------- evaluation-time
@@ -174,7 +192,7 @@ def augmentations(space: Space) -> dict[str, Augmentation]:
 
 def test_names_mean_what_they_say() -> None:
     assert augmentation("none", Space(), True) is None
-    assert augmentation("dsa", Space(), False) == DSA(flips=False)
+    assert augmentation("dsa", Space(), False) == DSAAugmentation(flips=False)
     with pytest.raises(UnknownNameError, match="did you mean 'randaugment'"):
         augmentation("randaugmnt", Space(), True)
 

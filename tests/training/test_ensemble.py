@@ -15,7 +15,7 @@ from torch import nn
 
 from dcbench.evaluation.evaluate import evaluate, passes
 from dcbench.evaluation.protocol import PROTOCOLS, Protocol
-from dcbench.execution.interface import Batch, Here, Job, Serial, Site, Steps
+from dcbench.execution.interface import Here, Job, Serial, Site, Steps, UnitBatch
 from dcbench.experiments.presets import build
 from dcbench.experiments.tasks import Networks
 from dcbench.images import SyntheticSet, TestSet, TrainSet
@@ -24,7 +24,7 @@ from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import ConvNet, Normalisation
 from dcbench.run import Run
 from dcbench.system.machine import MOST_ABREAST, Machine
-from dcbench.training.augment import DSA
+from dcbench.training.augment import DSAAugmentation
 from dcbench.training.ensemble import Ensemble
 from dcbench.training.trainer import Schedule, Trainer
 
@@ -43,10 +43,10 @@ def runs_of(run: Run) -> list[Run]:
     return [run.part(f"network {index}") for index in range(COUNT)]
 
 
-@pytest.mark.parametrize("augment", [None, DSA(flips=False)], ids=["plain", "dsa"])
+@pytest.mark.parametrize("augment", [None, DSAAugmentation(flips=False)], ids=["plain", "dsa"])
 @pytest.mark.parametrize("normalisation", ["instance", "batch", "none"])
 def test_twenty_steps_equal_those_of_one_network_after_the_other(
-    normalisation: Normalisation, augment: DSA | None, tiny: TrainSet, run: Run
+    normalisation: Normalisation, augment: DSAAugmentation | None, tiny: TrainSet, run: Run
 ) -> None:
     network = ConvNet(tiny.spec.shape, 10, width=16, normalisation=normalisation)
     ensemble = Ensemble(network, run.machine, COUNT)
@@ -127,7 +127,7 @@ def test_networks_trained_together_are_kept_together_and_share_the_time(
 
 
 def keeping(unit: Networks, kept: list[list[dict[str, Any]]]) -> Steps[None]:
-    yield Batch([unit], kept.append)
+    yield UnitBatch([unit], kept.append)
 
 
 def test_a_network_that_diverges_takes_no_other_with_it(

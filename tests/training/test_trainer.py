@@ -26,7 +26,7 @@ from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import Activation, ConvNet
 from dcbench.run import Run
 from dcbench.system.machine import Machine
-from dcbench.training.augment import DSA
+from dcbench.training.augment import DSAAugmentation
 from dcbench.training.trainer import Schedule, Trainer, in_chunks, train_network
 
 
@@ -201,7 +201,7 @@ def test_images_are_augmented_anew_in_every_epoch(
     seen: list[Tensor] = []
 
     def watched(images: Tensor, generator: torch.Generator) -> Tensor:
-        seen.append(DSA(flips=False)(images, generator))
+        seen.append(DSAAugmentation(flips=False)(images, generator))
         return seen[-1]
 
     plain = copy.deepcopy(network)
