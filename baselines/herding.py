@@ -8,30 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, final
 
-import torch
 from annotated_types import Ge, Gt
-from jaxtyping import Float, Int64
-from torch import Tensor
 
 from dcbench.distiller import Distiller, register
-from dcbench.families.selection import FeatureNetwork, chosen_set
+from dcbench.families.selection import FeatureNetwork, chosen_set, class_by_class, herd
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
-
-
-def herd(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " count"]:
-    """Greedily the image that brings the mean of the chosen features nearest the class's mean, none
-    twice.
-    """
-    points = features.double()
-    mean, total = points.mean(0), torch.zeros_like(points[0])
-    chosen: list[int] = []
-    for size in range(1, count + 1):
-        distances = (mean - (total + points) / size).square().sum(1)
-        distances[chosen] = torch.inf
-        chosen.append(int(distances.argmin()))
-        total += points[chosen[-1]]
-    return torch.tensor(chosen)
 
 
 @register("herding", paper="welling2009herding")
@@ -50,9 +32,7 @@ class Herding(Distiller):
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)
         features = self._features_by.features(train, run)
-        return chosen_set(
-            train, torch.cat([members[herd(features[members], ipc)] for members in train.by_class])
-        )
+        return chosen_set(train, class_by_class(herd, features, train, ipc))
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
         return self._features_by.cost_macs(train)

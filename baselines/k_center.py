@@ -9,7 +9,7 @@ from typing import Annotated, final
 from annotated_types import Ge, Gt
 
 from dcbench.distiller import Distiller, register
-from dcbench.families.selection import FeatureNetwork, chosen_set, k_center_members
+from dcbench.families.selection import FeatureNetwork, chosen_set, class_by_class, farthest_first
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
 
@@ -31,7 +31,8 @@ class KCenter(Distiller):
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)
-        return chosen_set(train, k_center_members(train, ipc, run, self._features_by))
+        features = self._features_by.features(train, run)
+        return chosen_set(train, class_by_class(farthest_first, features, train, ipc))
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
         return self._features_by.cost_macs(train)

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dcbench.distiller import Distiller
-from dcbench.families.selection import FeatureNetwork, Initialisation, first_images
+from dcbench.families.selection import Initialisation, first_images, start_macs
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.networks.base import Network, initialise
 from dcbench.networks.catalogue import build_network
@@ -97,7 +97,7 @@ class FeatureMatching(Distiller):
         return choosing + self.iterations * per_step * network
 
     def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
-        return FeatureNetwork().shared_macs(train) if self.init == "k-center" else {}
+        return start_macs(self.init, train)
 
 
 class MatchingStep:

@@ -1,10 +1,11 @@
-"""Choosing among real images: the features to choose by, K-Center's rule, and the images that
-learned sets start from.
-"""
+"""Choose among real images: the features to choose by, the rules, and the start of learned sets."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -20,7 +21,9 @@ from dcbench.run import Run, versioned
 from dcbench.system.fields import check_fields
 from dcbench.training.trainer import Schedule, in_chunks, train_network
 
-Initialisation = Literal["random", "k-center", "noise"]
+# k-means: the real images nearest to the centres; all but random and noise see by FeatureNetwork
+Initialisation = Literal["random", "k-center", "noise", "herding", "k-means"]
+Rule = Callable[[Float[Tensor, "n d"], int], Int64[Tensor, " count"]]
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,52 @@ def farthest_first(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, 
     return torch.tensor(chosen)
 
 
+def herd(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " count"]:
+    """Greedily the image that brings the mean of the chosen features nearest the class's mean, none
+    twice.
+    """
+    points = features.double()
+    mean, total = points.mean(0), torch.zeros_like(points[0])
+    chosen: list[int] = []
+    for size in range(1, count + 1):
+        distances = (mean - (total + points) / size).square().sum(1)
+        distances[chosen] = torch.inf
+        chosen.append(int(distances.argmin()))
+        total += points[chosen[-1]]
+    return torch.tensor(chosen)
+
+
+def nearest_to_centres(
+    features: Float[Tensor, "n d"], count: int, seed: int = 0
+) -> Int64[Tensor, " count"]:
+    """The points nearest to the ``count`` centres of k-means, none twice.
+
+    Centres are the best of ten runs of scikit-learn's KMeans (Lloyd's algorithm from k-means++).
+    The centres take their points in turn, those with a near point first.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    points = features.double()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different points than centres
+        clusters = KMeans(count, n_init=10, random_state=seed)  # type: ignore[no-untyped-call]
+        found = clusters.fit(points.numpy())
+    distances = torch.cdist(torch.from_numpy(found.cluster_centers_), points)
+    chosen: dict[int, int] = {}
+    for centre in distances.min(1).values.argsort(stable=True).tolist():
+        distances[centre, list(chosen.values())] = torch.inf
+        chosen[centre] = int(distances[centre].argmin())
+    return torch.tensor([chosen[centre] for centre in range(count)])
+
+
+def class_by_class(
+    rule: Rule, features: Float[Tensor, "n d"], train: TrainSet, ipc: int
+) -> Int64[Tensor, " chosen"]:
+    """``ipc`` images of each class chosen by ``rule`` from their features, classes in order."""
+    return torch.cat([members[rule(features[members], ipc)] for members in train.by_class])
+
+
 def random_members(train: TrainSet, ipc: int, run: Run) -> Int64[Tensor, " n"]:
     """``ipc`` random images of each class, classes in order."""
     return torch.cat(
@@ -98,30 +147,34 @@ def random_members(train: TrainSet, ipc: int, run: Run) -> Int64[Tensor, " n"]:
     )
 
 
-def k_center_members(
-    train: TrainSet, ipc: int, run: Run, by: FeatureNetwork
-) -> Int64[Tensor, " n"]:
-    """``ipc`` images of each class that cover it in the features of ``by``, classes in order."""
-    features = by.features(train, run)
-    return torch.cat(
-        [members[farthest_first(features[members], ipc)] for members in train.by_class]
-    )
-
-
 def first_images(
     init: Initialisation, train: TrainSet, ipc: int, run: Run
 ) -> Float[Tensor, "n channels size size"]:
-    """What a learned set starts from: real images, K-Center's choice of them, or Gaussian noise."""
+    """What a learned set starts from: Gaussian noise, or real images chosen by a rule."""
     if init == "noise":
-        return torch.randn(
-            ipc * train.spec.classes, *train.spec.shape, generator=run.generator("noise")
-        )
-    members = (
-        random_members(train, ipc, run)
-        if init == "random"
-        else k_center_members(train, ipc, run, FeatureNetwork())
-    )
+        shape = (ipc * train.spec.classes, *train.spec.shape)
+        return torch.randn(shape, generator=run.generator("noise"))
+    if init == "random":
+        members = random_members(train, ipc, run)
+    else:
+        rules: dict[str, Rule] = {
+            "k-center": farthest_first,
+            "herding": herd,
+            "k-means": partial(nearest_to_centres, seed=seed_of(run)),
+        }
+        features = FeatureNetwork().features(train, run)
+        members = class_by_class(rules[init], features, train, ipc)
     return train.values(members).clone()
+
+
+def seed_of(run: Run) -> int:
+    """The seed of k-means, as scikit-learn takes it."""
+    return run.generator("k-means").initial_seed() % 2**32
+
+
+def start_macs(init: Initialisation, train: TrainSet) -> dict[str, float]:
+    """Multiply-accumulates of the network that first images are chosen by, if there is one."""
+    return {} if init in ("random", "noise") else FeatureNetwork().shared_macs(train)
 
 
 def chosen_set(train: TrainSet, members: Int64[Tensor, " n"]) -> SyntheticSet:

@@ -26,6 +26,7 @@ _TITLES = {
     "random": "Random",
     "k-center": "K-Center",
     "herding": "Herding",
+    "k-means": "k-means",
     "dcvae": "DC-VAE",
     "cgan": "cGAN",
     "biggan": "BigGAN",

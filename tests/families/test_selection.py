@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from dcbench.baselines.herding import Herding, herd
+from dcbench.baselines.herding import Herding
 from dcbench.baselines.k_center import KCenter
 from dcbench.experiments.presets import build
 from dcbench.families.selection import (
@@ -23,6 +23,8 @@ from dcbench.families.selection import (
     chosen_set,
     farthest_first,
     first_images,
+    herd,
+    nearest_to_centres,
     random_members,
 )
 from dcbench.families.trajectory_matching import Experts
@@ -63,7 +65,7 @@ def test_herding_equals_brute_force(cloud: tuple[list[list[float]], int]) -> Non
     assert herd(torch.tensor(points), count).tolist() == brute_force.herding(points, count)
 
 
-@pytest.mark.parametrize("rule", [farthest_first, herd])
+@pytest.mark.parametrize("rule", [farthest_first, herd, nearest_to_centres])
 @given(points=st.lists(st.lists(st.integers(0, 1), min_size=2, max_size=2), min_size=1, max_size=9))
 @settings(max_examples=50)
 def test_no_point_is_chosen_twice_even_among_duplicates(
@@ -73,6 +75,31 @@ def test_no_point_is_chosen_twice_even_among_duplicates(
     assert sorted(rule(torch.tensor(points, dtype=torch.float32), len(points)).tolist()) == list(
         range(len(points))
     )
+
+
+@given(clouds())
+@settings(max_examples=30)
+def test_k_means_takes_different_points_and_for_one_centre_the_point_nearest_the_mean(
+    cloud: tuple[list[list[float]], int],
+) -> None:
+    """Where the points are assigned to their nearest centre, each centre is the mean of its own."""
+    points, count = cloud
+    chosen = nearest_to_centres(torch.tensor(points), count).tolist()
+    assert len(set(chosen)) == count
+    if count == 1:
+        assert chosen == brute_force.k_center(points, 1)  # the point nearest the mean
+    if count == len(points):
+        assert sorted(chosen) == list(range(count))
+
+
+def test_k_means_takes_a_prototype_of_each_group() -> None:
+    generator = torch.Generator().manual_seed(3)
+    groups = torch.tensor([[0.0, 0.0], [40.0, 0.0], [0.0, 40.0]])
+    points = groups.repeat_interleave(9, 0) + torch.randn(27, 2, generator=generator)
+    chosen = sorted(nearest_to_centres(points, 3).tolist())
+    for group, index in enumerate(chosen):
+        members = points[9 * group : 9 * group + 9].tolist()
+        assert index == 9 * group + brute_force.k_center(members, 1)[0]
 
 
 def test_k_center_goes_from_the_middle_to_the_ends() -> None:
@@ -233,3 +260,28 @@ def test_the_feature_network_is_trained_once_for_all_who_need_it(
     build("herding", "paper", {"feature_epochs": 1}).distill(tiny, 1, replace(shared, seed=1))
     build("herding", "paper", {"feature_epochs": 2}).distill(tiny, 1, shared)
     assert trained == ["train"] * 3
+
+
+def test_k_means_chooses_in_the_features_or_in_the_pixels(
+    tiny: TrainSet, run: Run, tmp_path: Path
+) -> None:
+    run = replace(run, shared=tmp_path)
+    features = FeatureNetwork(epochs=1).features(tiny, run)
+    values = tiny.values(slice(0, len(tiny))).flatten(1)
+    for name, points in (("network", features), ("pixels", values)):
+        method = build("k-means", "paper", {"feature_epochs": 1, "features": name})
+        nearest = [
+            members[brute_force.k_center(points[members].double().tolist(), 1)[0]]
+            for members in tiny.by_class
+        ]
+        assert torch.equal(method.distill(tiny, 1, run).images, tiny.values(torch.stack(nearest)))
+
+
+@pytest.mark.parametrize("name", ["herding", "k-means"])
+def test_a_learned_set_may_start_from_chosen_images(
+    name: str, tiny: TrainSet, run: Run, tmp_path: Path
+) -> None:
+    run = replace(run, shared=tmp_path)
+    chosen = build(name, "paper").distill(tiny, 2, run)
+    assert torch.equal(first_images(name, tiny, 2, run), chosen.images)  # type: ignore[arg-type]
+    assert build("dm", "paper", {"init": name}).shared_macs(tiny, 2)
