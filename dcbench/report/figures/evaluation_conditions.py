@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from dcbench.records import EvaluationRecord, StoredRecord
@@ -44,36 +44,17 @@ _ORDER = ("none", "autoaugment", "randaugment", "dsa", "convnet", "alexnet", "vg
 _SPREAD = 0.12  # between series at one place, so that bars do not cover each other
 
 
-@dataclass(frozen=True)
-class ConditionGroup:
-    """Records of one budget whose evaluations differ only in ``condition``."""
-
-    condition: Condition
-    key: str
-    records: tuple[EvaluationRecord, ...]
-
-    def value(self, record: EvaluationRecord) -> str:
-        """The record's value of the condition."""
-        return str(getattr(record, self.condition))
-
-
-def condition_groups(records: Iterable[StoredRecord]) -> list[ConditionGroup]:
-    """The groups in which some set was evaluated under several values of a condition."""
-    found = []
-    own = [stored.record for stored in records]
+def condition_drawings(records: Iterable[StoredRecord]) -> list[Drawing]:
+    """For each condition, a figure for each budget and protocol under which some set was evaluated
+    with several values of the condition; all else is the same.
+    """
+    own, drawn = [stored.record for stored in records], []
     for condition in _CONDITIONS:
-        groups = defaultdict(list)
-        for record in own:
-            groups[_shared(record, condition)].append(record)
+        groups = grouped(own, partial(_shared, condition=condition))
         for key, members in sorted(groups.items()):
             kept = _under_several(members, condition)
-            found += [ConditionGroup(condition, key, tuple(kept))] if kept else []
-    return found
-
-
-def condition_drawings(records: Iterable[StoredRecord]) -> list[Drawing]:
-    """A figure for each group: the accuracy of each method under each value of the condition."""
-    return [_drawing(group) for group in condition_groups(records)]
+            drawn += [_drawing(condition, key, kept)] if kept else []
+    return drawn
 
 
 def _shared(record: EvaluationRecord, condition: Condition) -> str:
@@ -82,20 +63,26 @@ def _shared(record: EvaluationRecord, condition: Condition) -> str:
     return canonical([record.dataset, record.dataset_revision, record.ipc, protocol, other])
 
 
+def _value(record: EvaluationRecord, condition: Condition) -> str:
+    return record.augment if condition == "augment" else record.network
+
+
 def _under_several(
     records: Sequence[EvaluationRecord], condition: Condition
 ) -> list[EvaluationRecord]:
+    """The records of sets that were evaluated under several values of the condition."""
     met: dict[tuple[object, ...], set[str]] = defaultdict(set)
     for record in records:
-        met[record.which_set].add(getattr(record, condition))
+        met[record.which_set].add(_value(record, condition))
     return [record for record in records if len(met[record.which_set]) > 1]
 
 
-def _data(group: ConditionGroup) -> pd.DataFrame:
+def _data(records: Sequence[EvaluationRecord], condition: Condition) -> pd.DataFrame:
     """One row for each method and value of the condition."""
-    values = sorted(set(map(group.value, group.records)), key=_place)
-    labelled = zip(labels(group.records), group.records, strict=True)
-    cells = grouped(labelled, lambda pair: (pair[0], group.value(pair[1])))
+    cells: dict[tuple[str, str], list[EvaluationRecord]] = defaultdict(list)
+    for record, label in zip(records, labels(records), strict=True):
+        cells[label, _value(record, condition)].append(record)
+    values = sorted({value for _, value in cells}, key=_place)
     series = sorted({label for label, _ in cells})
     middle = (len(series) - 1) / 2
     rows = [
@@ -103,7 +90,7 @@ def _data(group: ConditionGroup) -> pd.DataFrame:
             "series": label,
             "condition": value,
             "x": values.index(value) + _SPREAD * (series.index(label) - middle),
-            **accuracy_figures(record for _, record in own),
+            **accuracy_figures(own),
         }
         for (label, value), own in sorted(cells.items())
     ]
@@ -114,9 +101,9 @@ def _place(value: str) -> tuple[int, str]:
     return (_ORDER.index(value) if value in _ORDER else len(_ORDER)), value
 
 
-def _drawing(group: ConditionGroup) -> Drawing:
-    data, record = _data(group), group.records[0]
-    what = "augmentation" if group.condition == "augment" else "network"
+def _drawing(condition: Condition, key: str, records: Sequence[EvaluationRecord]) -> Drawing:
+    data, record = _data(records, condition), records[0]
+    what = "augmentation" if condition == "augment" else "network"
     budget = "without a budget" if record.ipc is None else f"at IPC {record.ipc}"
     protocol = protocol_name(record.protocol)
     caption = (
@@ -125,7 +112,7 @@ def _drawing(group: ConditionGroup) -> Drawing:
         f" {INTERVALS}. Methods are ranked within one {what} only."
     )
     ipc = f"ipc{record.ipc}" if record.ipc else "whole"
-    name = named(f"{what}s", record.dataset, ipc, protocol, short_hash(group.key))
+    name = named(f"{what}s", record.dataset, ipc, protocol, short_hash(key))
     return Drawing(name, caption, data, lambda: _draw(data, what))
 
 

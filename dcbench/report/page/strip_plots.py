@@ -23,28 +23,22 @@ _STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 @dataclass(frozen=True)
 class Scale:
-    """An axis for accuracies from ``low`` to ``high`` (fractions) on a line of ``width``, with
-    ``margin`` at both ends.
-    """
+    """An axis for accuracies from ``low`` to ``high`` (fractions), with a tick at each ``step``."""
 
     low: float
     high: float
     step: float
-    width: float
-    margin: float
 
     @property
     def ticks(self) -> list[float]:
         """Round accuracies from the lowest to the highest."""
-        return [
-            self.low + number * self.step
-            for number in range(round((self.high - self.low) / self.step) + 1)
-        ]
+        count = round((self.high - self.low) / self.step) + 1
+        return [self.low + number * self.step for number in range(count)]
 
     def place(self, accuracy: float) -> float:
         """Where an accuracy stands; beyond the ends, at the end."""
         share = (accuracy - self.low) / (self.high - self.low)
-        return round(self.margin + min(1.0, max(0.0, share)) * (self.width - 2 * self.margin), 2)
+        return round(MARGIN + min(1.0, max(0.0, share)) * (WIDTH - 2 * MARGIN), 2)
 
     def holds(self, accuracy: float) -> bool:
         """Whether it stands between the ends."""
@@ -54,14 +48,13 @@ class Scale:
 def strip_scale(accuracies: Iterable[float]) -> Scale:
     """The narrowest scale with round ends that holds all ``accuracies`` and has few ticks."""
     found = list(accuracies)
-    scales = (_with_step(step, min(found), max(found)) for step in _STEPS)
-    # the widest step fits whatever lies between 0 and 1
-    return next(scale for scale in scales if len(scale.ticks) <= _MOST_TICKS)
-
-
-def _with_step(step: float, least: float, most: float) -> Scale:
-    low, high = math.floor(least / step + 1e-9) * step, math.ceil(most / step - 1e-9) * step
-    return Scale(low, high if high > low else low + step, step, WIDTH, MARGIN)
+    for step in _STEPS:  # the widest fits whatever lies between 0 and 1
+        low = math.floor(min(found) / step + 1e-9) * step
+        high = math.ceil(max(found) / step - 1e-9) * step
+        scale = Scale(low, high if high > low else low + step, step)
+        if len(scale.ticks) <= _MOST_TICKS:
+            break
+    return scale
 
 
 def axis(scale: Scale) -> Markup:

@@ -21,6 +21,7 @@ from dcbench.report.selection.method_variants import (
 from dcbench.report.statistics.accuracies import SetsSummary, summarise_sets
 
 _HOW_OFTEN = ("networks", "seed", "evaluation_seed")  # a protocol was carried out
+_SUMMARY = ("sets", "mean", "std_sets", "std_networks")
 _WHO_CHOSE = ("chosen",)  # network and augmentation, which stand in a record themselves
 
 
@@ -161,26 +162,17 @@ def summary_rows(records: Iterable[StoredRecord], told_apart: bool = False) -> l
         told_apart: add the conditions and the variant, which differ if the records come from
             several commands.
     """
-    return [
-        _summary_row(group, entry, ipc) | (_conditions(group, entry, ipc) if told_apart else {})
-        for group in comparable_groups(records)
-        for entry in group.entries
-        for ipc in in_order(entry.ipcs)
-    ]
-
-
-def _summary_row(group: ComparableGroup, entry: Entry, ipc: int | None) -> dict[str, Any]:
-    figures = entry.summary(ipc)
-    return {
-        "method": entry.method,
-        "dataset": group.dataset,
-        "ipc": ipc,
-        "sets": figures.sets,
-        "mean": figures.mean,
-        "std_sets": figures.std_sets,
-        "std_networks": figures.std_networks,
-        "ci95_sets": None if figures.ci95_sets is None else list(figures.ci95_sets),
-    }
+    rows = []
+    for group in comparable_groups(records):
+        for entry in group.entries:
+            for ipc in in_order(entry.ipcs):
+                figures = entry.summary(ipc)
+                row = {"method": entry.method, "dataset": group.dataset, "ipc": ipc}
+                row |= {name: getattr(figures, name) for name in _SUMMARY}
+                interval = figures.ci95_sets
+                row["ci95_sets"] = None if interval is None else list(interval)
+                rows.append(row | (_conditions(group, entry, ipc) if told_apart else {}))
+    return rows
 
 
 def _conditions(group: ComparableGroup, entry: Entry, ipc: int | None) -> dict[str, Any]:

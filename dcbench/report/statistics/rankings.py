@@ -53,7 +53,6 @@ class RankFigures:
     kendall: Estimate
     spearman_top: Estimate
     kendall_top: Estimate
-    best_accuracy: float | None  # of all
     top1_accuracy: float | None  # of the proxy's best; the mean of all that tie for it
     regret: float | None
     top10_accuracy: float | None  # mean of the proxy's ten best
@@ -105,8 +104,8 @@ def rank_statistics(
 
     nothing = Estimate(None, None)
     few = len(best) < FEWEST
-    best_accuracy, best10_accuracy = (_best(truth, truth, count) for count in (1, FEWEST))
     top1, top10 = (_best(proxy, truth, count) for count in (1, FEWEST))
+    best1, best10 = (_best(truth, truth, count) for count in (1, FEWEST))
     return RankFigures(
         architectures=len(truth),
         top_architectures=len(best),
@@ -114,11 +113,10 @@ def rank_statistics(
         kendall=estimate(kendall, _kendall_of_resamples, everything),
         spearman_top=nothing if few else estimate(spearman, _spearman_of_resamples, best),
         kendall_top=nothing if few else estimate(kendall, _kendall_of_resamples, best),
-        best_accuracy=best_accuracy,
         top1_accuracy=top1,
-        regret=_less(best_accuracy, top1),
+        regret=_less(best1, top1),
         top10_accuracy=top10,
-        top10_regret=_less(best10_accuracy, top10),
+        top10_regret=_less(best10, top10),
     )
 
 

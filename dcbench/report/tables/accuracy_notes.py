@@ -69,7 +69,12 @@ def notes(layout: TableLayout) -> tuple[str, ...]:
     labelled = [(row.label, row.entry.records) for row in layout.rows if row.entry]
     records = [stored.record for stored in layout.group.records]
     spaces = sorted({one_line(record.space) for record in records})
-    resumed = selected(labelled, _resumed_elsewhere)
+    resumed = selected(
+        labelled,
+        lambda stored: bool(
+            stored.record.distillation and stored.record.distillation.resumed_elsewhere
+        ),
+    )
     written = [
         *_signs(layout),
         sentence("Made with fields other than the preset's", _changed_fields(labelled)),
@@ -185,11 +190,6 @@ def _changed_fields(labelled: Labelled[StoredRecord]) -> list[str]:
         if parts:
             said[label] = one_line("; ".join(parts))
     return [f"{label} ({words})" for label, words in said.items()]
-
-
-def _resumed_elsewhere(stored: StoredRecord) -> bool:
-    made = stored.record.distillation
-    return made is not None and made.resumed_elsewhere
 
 
 def _foreign(records: Sequence[EvaluationRecord]) -> str:

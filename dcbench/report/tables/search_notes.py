@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from dcbench.records import SearchRecord, StoredSearch
 from dcbench.records.search import REFERENCE
@@ -27,35 +26,15 @@ from dcbench.report.tables.notes import (
     sentence,
     text_sentence,
 )
-from dcbench.studies.published import PublishedTable
+from dcbench.studies.published import PublishedSearch, PublishedTable
 from dcbench.system.wording import counted
 
-PRINTED_IPC = 50
 _AXES: Mapping[str, Sequence[str]] = {  # of convnet720, in the order of its names
     "depth": ("d1", "d2", "d3", "d4"),
     "width": ("w32", "w64", "w128", "w256"),
     "activation": ("sigmoid", "relu", "leaky_relu"),
     "normalisation": ("none", "batch", "layer", "instance", "group"),
     "pooling": ("none", "max", "average"),
-}
-
-
-@dataclass(frozen=True)
-class Printed:
-    """How the paper searched a space, as far as its supplement says (section 2.3)."""
-
-    architectures: int
-    networks: int | None = None  # of each architecture
-    validation: int | None = None
-    epochs: int | None = None  # of DC-BENCH, whose settings the paper says that it follows
-    # accuracy of the whole data's best, if the epochs of the truth are not printed
-    best: float | None = None
-    top: str = ""  # by what its top share is chosen, if that is not the truth
-
-
-PRINTED = {
-    "convnet720": Printed(720, best=0.892, top="validation accuracy"),
-    "nasbench201": Printed(100, networks=5, validation=10_000, epochs=50),
 }
 
 
@@ -171,9 +150,9 @@ def search_notes(
 
 def _other_than_printed(records: Sequence[SearchRecord], published: PublishedTable | None) -> str:
     """How the search differs from the paper's."""
-    printed = PRINTED.get(records[0].space)
-    if published is None or printed is None:
+    if published is None or published.search is None:
         return ""
+    printed = published.search
     parts = [
         *_smaller(records, printed),
         *_made_otherwise(records),
@@ -183,7 +162,7 @@ def _other_than_printed(records: Sequence[SearchRecord], published: PublishedTab
     return f"{said} No claim goes beyond the intervals." if said else ""
 
 
-def _smaller(records: Sequence[SearchRecord], printed: Printed) -> Iterator[str]:
+def _smaller(records: Sequence[SearchRecord], printed: PublishedSearch) -> Iterator[str]:
     record = records[0]
     few = len(record.architectures)
     if few < printed.architectures:
@@ -194,9 +173,9 @@ def _smaller(records: Sequence[SearchRecord], printed: Printed) -> Iterator[str]
     if printed.validation is not None and record.validation_images != printed.validation:
         images = f"{record.validation_images} validation images"
         yield f"{images} where the paper has {printed.validation}"
-    ipcs = sorted({each.proxy_ipc for each in records if each.proxy_ipc} - {PRINTED_IPC})
+    ipcs = sorted({each.proxy_ipc for each in records if each.proxy_ipc} - {printed.ipc})
     if ipcs:
-        yield f"IPC {listed(map(str, ipcs))} where the paper has {PRINTED_IPC}"
+        yield f"IPC {listed(map(str, ipcs))} where the paper has {printed.ipc}"
     epochs = {each.protocol.get("epochs") for each in records if each.proxy != REFERENCE}
     other = listed(map(_counted_epochs, epochs - {printed.epochs}))
     if printed.epochs is not None and other:
@@ -228,7 +207,7 @@ def _made_otherwise(records: Sequence[SearchRecord]) -> Iterator[str]:
         yield f"{data} where the paper has the original"
 
 
-def _judged_otherwise(record: SearchRecord, printed: Printed) -> Iterator[str]:
+def _judged_otherwise(record: SearchRecord, printed: PublishedSearch) -> Iterator[str]:
     protocol = record.truth.get("protocol")
     truths = [score.truth for score in record.architectures if score.truth is not None]
     if printed.best is not None and isinstance(protocol, Mapping) and truths:

@@ -36,8 +36,11 @@ from dcbench.report.tables.search_notes import search_caption, search_notes
 from dcbench.report.tables.table import Column, Table, TableCell
 from dcbench.studies.published import PUBLISHED, PublishedTable
 
-PUBLISHED_OF = {"convnet720": "table4", "nasbench201": "table5"}
 _MEGABYTE = 1e6
+_SHARED = (
+    "space", "space_fields", "search_seed", "seeds", "top", "validation_images", "dataset",
+    "dataset_revision",
+)  # fmt: skip
 _Ranked = Mapping[str, tuple[float, float]]
 
 
@@ -109,18 +112,9 @@ def search_groups(searches: Iterable[StoredSearch]) -> list[SearchGroup]:
 def _shared(record: SearchRecord) -> str:
     """What searches that may be compared share, besides the epochs."""
     protocol = {key: value for key, value in record.protocol.items() if key != "epochs"}
-    asked = [
-        record.space,
-        record.space_fields,
-        record.search_seed,
-        record.seeds,
-        record.top,
-        record.validation_images,
-    ]
     architectures = sorted(score.architecture for score in record.architectures)
-    return canonical(
-        [*asked, record.dataset, record.dataset_revision, protocol, record.truth, architectures]
-    )
+    asked = [getattr(record, name) for name in _SHARED]
+    return canonical([*asked, protocol, record.truth, architectures])
 
 
 def _place(stored: StoredSearch) -> tuple[Any, ...]:
@@ -133,7 +127,7 @@ def _place(stored: StoredSearch) -> tuple[Any, ...]:
 
 
 def _published_of(record: SearchRecord) -> PublishedTable | None:
-    return PUBLISHED.get(PUBLISHED_OF.get(record.space, ""))
+    return next((table for table in PUBLISHED.values() if table.network == record.space), None)
 
 
 _DETAILS: tuple[Callable[[SearchRecord], str], ...] = (
