@@ -269,7 +269,7 @@ def test_a_scale_holds_every_accuracy_between_round_ends(accuracies: list[float]
 
 def test_an_interval_that_leaves_the_scale_has_no_bar_at_that_end() -> None:
     scale = strip_scale([0.1, 0.5])
-    inside, outside = (strip([[0.1, 0.5]], 0.3, (0.2, high), scale, "x") for high in (0.4, 0.9))
+    inside, outside = (strip([[0.1, 0.5]], 0.3, (0.2, high), scale) for high in (0.4, 0.9))
     assert inside.count("<line") == outside.count("<line") + 1
 
 

@@ -10,18 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dcbench.records import EvaluationRecord, StoredRecord
-from dcbench.report.figures.plotting import (
-    COLUMN_INCHES,
-    FIGURES,
-    INTERVALS,
-    Drawing,
-    accuracy_figures,
-    draw_points,
-    legend_below,
-    look,
-    panels,
-    tidy,
-)
+from dcbench.report.figures import plotting
 from dcbench.report.formatting import (
     accuracy_words,
     budget_label,
@@ -43,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLUMNS = ("ipc", "series", "value", "x", *FIGURES)
+_COLUMNS = ("ipc", "series", "value", "x", *plotting.FIGURES)
 _SCALE = " (scale "
 _WIDE = 8  # numbers whose ends differ by this factor stand on a logarithmic axis
 
@@ -75,7 +64,7 @@ def ablations(records: Iterable[StoredRecord]) -> list[Ablation]:
     return found
 
 
-def ablation_drawings(records: Iterable[StoredRecord]) -> list[Drawing]:
+def ablation_drawings(records: Iterable[StoredRecord]) -> list[plotting.Drawing]:
     """A figure for each field that was varied, a panel for each budget."""
     return [_drawing(ablation) for ablation in ablations(records)]
 
@@ -136,13 +125,8 @@ def _data(ablation: Ablation) -> pd.DataFrame:
     }
     names = _series({rest for _, rest in ablation.groups})
     rows = [
-        {
-            "ipc": ipc,
-            "series": names[rest],
-            "value": value,
-            "x": places[value],
-            **accuracy_figures(own),
-        }
+        {"ipc": ipc, "series": names[rest], "value": value, "x": places[value]}
+        | plotting.accuracy_figures(own)
         for (ipc, rest), cases in ablation.groups.items()
         for value, own in cases.items()
     ]
@@ -161,13 +145,13 @@ def _series(rests: Iterable[_Rest]) -> dict[_Rest, str]:
     }
 
 
-def _drawing(ablation: Ablation) -> Drawing:
+def _drawing(ablation: Ablation) -> plotting.Drawing:
     data, group = _data(ablation), ablation.comparable
     protocol = group.protocol
     caption = (
         f"{title(ablation.method)} with its field {one_line(ablation.field)} varied and all else"
         f" the same, on {title(group.dataset)}: {accuracy_words(protocol)}"
-        f" {protocol_clause(protocol, group.network, group.augment)}; {INTERVALS}."
+        f" {protocol_clause(protocol, group.network, group.augment)}; {plotting.INTERVALS}."
     )
     if any(_SCALE in value for value in data["value"]):
         caption += (
@@ -179,13 +163,17 @@ def _drawing(ablation: Ablation) -> Drawing:
             f" {DEFAULT.capitalize()}: the record is silent on the field, which is at its default."
         )
     parts = [group.dataset, ablation.method, ablation.field, protocol_name(protocol), group.key]
-    return Drawing(named("ablation", *parts), caption, data, lambda: _draw(data, ablation.field))
+    return plotting.Drawing(
+        named("ablation", *parts), caption, data, lambda: _draw(data, ablation.field)
+    )
 
 
 def _draw(data: pd.DataFrame, field: str) -> Figure:
     ipcs = budgets(data)
     shown = in_order(ipcs)
-    figure, axes = panels(len(shown), 2.3, COLUMN_INCHES * (1 if len(shown) < 3 else 2))
+    figure, axes = plotting.panels(
+        len(shown), 2.3, plotting.COLUMN_INCHES * (1 if len(shown) < 3 else 2)
+    )
     series = list(dict.fromkeys(data["series"]))
     numeric = all(_number(value) is not None for value in data["value"])
     for panel, ipc in zip(axes, shown, strict=True):
@@ -193,14 +181,16 @@ def _draw(data: pd.DataFrame, field: str) -> Figure:
         for number, name in enumerate(series):
             points = own[own["series"] == name]
             if not points.empty:
-                draw_points(panel, points, look(number, len(series)), name, joined=numeric)
+                plotting.draw_points(
+                    panel, points, plotting.look(number, len(series)), name, joined=numeric
+                )
         panel.set_title(budget_label(ipc))
         _mark(panel, data, numeric)
         panel.set_xlabel(one_line(field))
-        tidy(panel)
+        plotting.tidy(panel)
     axes[0].set_ylabel("accuracy (%)")
     if any(series):
-        legend_below(figure, *axes[0].get_legend_handles_labels(), columns=1)
+        plotting.legend_below(figure, *axes[0].get_legend_handles_labels(), columns=1)
     return figure
 
 

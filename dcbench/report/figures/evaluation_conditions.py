@@ -10,13 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from dcbench.records import EvaluationRecord, StoredRecord
-from dcbench.report.figures.plotting import (
-    FIGURES,
-    INTERVALS,
-    Drawing,
-    accuracy_figures,
-    draw_series,
-)
+from dcbench.report.figures import plotting
 from dcbench.report.formatting import (
     accuracy_words,
     canonical,
@@ -35,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Condition = Literal["augment", "network"]
-_COLUMNS = ("series", "condition", "x", *FIGURES)
+_COLUMNS = ("series", "condition", "x", *plotting.FIGURES)
 _CONDITIONS: dict[Condition, tuple[str, ...]] = {  # with the settings that follow from it
     "augment": ("augment",),
     "network": ("network", "normalisation", "augment"),
@@ -44,7 +38,7 @@ _ORDER = ("none", "autoaugment", "randaugment", "dsa", "convnet", "alexnet", "vg
 _SPREAD = 0.12  # between series at one place, so that bars do not cover each other
 
 
-def condition_drawings(records: Iterable[StoredRecord]) -> list[Drawing]:
+def condition_drawings(records: Iterable[StoredRecord]) -> list[plotting.Drawing]:
     """For each condition, a figure for each budget and protocol under which some set was evaluated
     with several values of the condition; all else is the same.
     """
@@ -52,7 +46,11 @@ def condition_drawings(records: Iterable[StoredRecord]) -> list[Drawing]:
     for condition in _CONDITIONS:
         groups = grouped(own, partial(_shared, condition=condition))
         for key, members in sorted(groups.items()):
-            kept = _under_several(members, condition)
+            met = grouped(members, lambda record: record.which_set)
+            values = {
+                which: {_value(each, condition) for each in own} for which, own in met.items()
+            }
+            kept = [record for record in members if len(values[record.which_set]) > 1]
             drawn += [_drawing(condition, key, kept)] if kept else []
     return drawn
 
@@ -65,16 +63,6 @@ def _shared(record: EvaluationRecord, condition: Condition) -> str:
 
 def _value(record: EvaluationRecord, condition: Condition) -> str:
     return record.augment if condition == "augment" else record.network
-
-
-def _under_several(
-    records: Sequence[EvaluationRecord], condition: Condition
-) -> list[EvaluationRecord]:
-    """The records of sets that were evaluated under several values of the condition."""
-    met: dict[tuple[object, ...], set[str]] = defaultdict(set)
-    for record in records:
-        met[record.which_set].add(_value(record, condition))
-    return [record for record in records if len(met[record.which_set]) > 1]
 
 
 def _data(records: Sequence[EvaluationRecord], condition: Condition) -> pd.DataFrame:
@@ -90,7 +78,7 @@ def _data(records: Sequence[EvaluationRecord], condition: Condition) -> pd.DataF
             "series": label,
             "condition": value,
             "x": values.index(value) + _SPREAD * (series.index(label) - middle),
-            **accuracy_figures(own),
+            **plotting.accuracy_figures(own),
         }
         for (label, value), own in sorted(cells.items())
     ]
@@ -101,7 +89,9 @@ def _place(value: str) -> tuple[int, str]:
     return (_ORDER.index(value) if value in _ORDER else len(_ORDER)), value
 
 
-def _drawing(condition: Condition, key: str, records: Sequence[EvaluationRecord]) -> Drawing:
+def _drawing(
+    condition: Condition, key: str, records: Sequence[EvaluationRecord]
+) -> plotting.Drawing:
     data, record = _data(records, condition), records[0]
     what = "augmentation" if condition == "augment" else "network"
     budget = "without a budget" if record.ipc is None else f"at IPC {record.ipc}"
@@ -109,15 +99,15 @@ def _drawing(condition: Condition, key: str, records: Sequence[EvaluationRecord]
     caption = (
         f"The same sets evaluated with another {what}, on {title(record.dataset)} {budget}:"
         f" {accuracy_words(record.protocol)} by protocol {protocol};"
-        f" {INTERVALS}. Methods are ranked within one {what} only."
+        f" {plotting.INTERVALS}. Methods are ranked within one {what} only."
     )
     ipc = f"ipc{record.ipc}" if record.ipc else "whole"
     name = named(f"{what}s", record.dataset, ipc, protocol, short_hash(key))
-    return Drawing(name, caption, data, lambda: _draw(data, what))
+    return plotting.Drawing(name, caption, data, lambda: _draw(data, what))
 
 
 def _draw(data: pd.DataFrame, what: str) -> Figure:
-    figure, panel = draw_series(data, 2.5, columns=2, joined=False)
+    figure, panel = plotting.draw_series(data, 2.5, columns=2, joined=False)
     values = sorted(set(data["condition"]), key=_place)
     panel.set_xticks(range(len(values)), labels=[title(value) for value in values])
     panel.set_xlim(-0.5, len(values) - 0.5)

@@ -84,12 +84,9 @@ def _draw(group: SearchGroup, points: pd.DataFrame, only_top: bool) -> Figure:
 
 
 def _scatter(panel: Axes, points: pd.DataFrame) -> None:
-    for name, chosen, style in (
-        ("others", ~points["top"], _RING),
-        ("top", points["top"], _DIAMOND),
-    ):
-        x, y = (100 * points.loc[chosen, column] for column in ("proxy_accuracy", "truth"))
-        panel.scatter(x, y, linewidths=0.6, label=name, **style)
+    x, y, top = 100 * points["proxy_accuracy"], 100 * points["truth"], points["top"]
+    for name, shown, style in (("others", ~top, _RING), ("top", top, _DIAMOND)):
+        panel.scatter(x[shown], y[shown], linewidths=0.6, label=name, **style)
     tidy(panel)
 
 

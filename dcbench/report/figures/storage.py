@@ -9,13 +9,7 @@ import numpy as np
 
 from dcbench.datasets import DATASETS
 from dcbench.records import EvaluationRecord, StoredRecord
-from dcbench.report.figures.plotting import (
-    FIGURES,
-    INTERVALS,
-    Drawing,
-    accuracy_figures,
-    draw_series,
-)
+from dcbench.report.figures import plotting
 from dcbench.report.formatting import (
     accuracy_words,
     budget_label,
@@ -38,7 +32,7 @@ if TYPE_CHECKING:
 # bytes: float32 of a synthetic set, a byte of real data kept whole, int64
 _VALUE, _REAL_VALUE, _LABEL = 4, 1, 8
 _FEWEST_SIZES = 2  # one size has no curve
-_COLUMNS = ("series", "ipc", "x", *FIGURES)
+_COLUMNS = ("series", "ipc", "x", *plotting.FIGURES)
 
 
 def stored_bytes(record: EvaluationRecord) -> int | None:
@@ -52,13 +46,13 @@ def stored_bytes(record: EvaluationRecord) -> int | None:
     return record.budget_images * (int(np.prod(known.shape)) * value + _LABEL)
 
 
-def storage_drawings(records: Iterable[StoredRecord]) -> list[Drawing]:
+def storage_drawings(records: Iterable[StoredRecord]) -> list[plotting.Drawing]:
     """A figure for each comparable group in which a method has several sizes."""
     groups = comparable_groups(records, STUDIES["table3"].methods)
     return [drawing for group in groups if (drawing := _drawing(group)) is not None]
 
 
-def _drawing(group: ComparableGroup) -> Drawing | None:
+def _drawing(group: ComparableGroup) -> plotting.Drawing | None:
     data = _data(group)
     if data.empty or data.groupby("series")["x"].nunique().max() < _FEWEST_SIZES:
         return None
@@ -67,10 +61,10 @@ def _drawing(group: ComparableGroup) -> Drawing | None:
         f"{accuracy_words(protocol).capitalize()} against the storage of the set (images as float32"
         " and a class for each as int64; a set without a budget, one byte for a value)"
         f" on {title(group.dataset)},"
-        f" {protocol_clause(protocol, group.network, group.augment)}; {INTERVALS}."
+        f" {protocol_clause(protocol, group.network, group.augment)}; {plotting.INTERVALS}."
     )
     parts = [group.dataset, protocol_name(protocol), group.network, group.augment, group.key]
-    return Drawing(named("storage", *parts), caption, data, lambda: _draw(data))
+    return plotting.Drawing(named("storage", *parts), caption, data, lambda: _draw(data))
 
 
 def _data(group: ComparableGroup) -> pd.DataFrame:
@@ -80,7 +74,7 @@ def _data(group: ComparableGroup) -> pd.DataFrame:
         own = [stored.record for stored in entry.records]
         sizes = grouped(own, lambda record: (stored_bytes(record), record.ipc))
         rows += [
-            {"series": name, "ipc": ipc, "x": stored, **accuracy_figures(records)}
+            {"series": name, "ipc": ipc, "x": stored, **plotting.accuracy_figures(records)}
             for (stored, ipc), records in sorted(sizes.items(), key=lambda item: item[0][0] or 0)
             if stored is not None
         ]
@@ -88,7 +82,7 @@ def _data(group: ComparableGroup) -> pd.DataFrame:
 
 
 def _draw(data: pd.DataFrame) -> Figure:
-    figure, panel = draw_series(data, 2.6, columns=3)
+    figure, panel = plotting.draw_series(data, 2.6, columns=3)
     panel.set_xscale("log")
     places = data.drop_duplicates("x").sort_values("x")
     names = [

@@ -10,7 +10,7 @@ from dcbench.report.formatting import bounds, canonical, spread
 from dcbench.report.page.curves import curve
 from dcbench.report.page.images import PageImages
 from dcbench.report.page.markup import Markup, element, join
-from dcbench.report.page.strip_plots import Scale, axis, strip, strip_label
+from dcbench.report.page.strip_plots import Scale, axis, strip
 from dcbench.report.selection.sidecar_files import HISTORY_NAME, find_beside, read_history
 from dcbench.report.statistics.accuracies import summarise
 from dcbench.system.wording import counted, in_words
@@ -22,8 +22,7 @@ def set_article(stored: StoredRecord, scale: Scale, images: PageImages) -> Marku
     """All that is known of the set behind one record."""
     record = stored.record
     figures = summarise(record.accuracies)
-    networks, interval = [record.accuracies], figures.shown_ci95
-    words = strip_label(networks, figures.mean, interval)
+    interval = figures.shown_ci95
     given = f" {bounds(interval)} given this set" if interval else ""
     measured = (
         f"{spread(figures.mean, figures.std)} %{given}, {counted(figures.networks, 'network')}"
@@ -32,7 +31,7 @@ def set_article(stored: StoredRecord, scale: Scale, images: PageImages) -> Marku
         element("p", element("strong", "Warning: "), warning, class_="warning")
         for warning in record.warnings
     ]
-    drawing = strip(networks, figures.mean, interval, scale, words)
+    drawing = strip([record.accuracies], figures.mean, interval, scale)
     shown = join(images.show(stored.path, record.label), _curve(stored, images.root))
     provenance = element("dl", *_provenance(stored, images.root))
     return element(

@@ -19,7 +19,7 @@ from dcbench.report.formatting import (
 from dcbench.report.page.evaluated_sets import set_article
 from dcbench.report.page.images import PageImages
 from dcbench.report.page.markup import Markup, element, join, notes_list
-from dcbench.report.page.strip_plots import Scale, axis, strip, strip_label, strip_scale
+from dcbench.report.page.strip_plots import Scale, axis, strip, strip_scale
 from dcbench.report.selection.comparable import Entry
 from dcbench.report.statistics.accuracies import SetsSummary
 from dcbench.report.tables.accuracy_notes import caption, notes
@@ -63,11 +63,7 @@ class _Row:
     def records(self) -> list[StoredRecord]:
         return sorted(
             self.entry.at(self.ipc),
-            key=lambda stored: (
-                stored.record.seed or 0,
-                stored.record.evaluation_seed,
-                str(stored.path),
-            ),
+            key=lambda own: (own.record.seed or 0, own.record.evaluation_seed, str(own.path)),
         )
 
 
@@ -144,7 +140,6 @@ def _cells(row: _Row) -> list[Markup]:
     rank, seconds = layout.ranks.get(place), _seconds(row.records)
     accuracy = element("strong" if rank == 1 else "span", spread(figures.mean, figures.shown_std))
     sets, interval = list(row.entry.sets(row.ipc).values()), figures.shown_ci95
-    words = strip_label(sets, figures.mean, interval)
     printed = layout.value(*place)
     published = spread(printed.mean, printed.std) if printed else DASH
     value, reach = layout.difference(*place) or (None, None)
@@ -155,7 +150,7 @@ def _cells(row: _Row) -> list[Markup]:
     return [
         _cell("rank", DASH if rank is None else str(rank), rank),
         _cell("accuracy", shown, figures.mean),
-        _cell("networks", strip(sets, figures.mean, interval, row.scale, words), None),
+        _cell("networks", strip(sets, figures.mean, interval, row.scale), None),
         _cell("published", published, printed and printed.mean),
         _cell("difference", difference, value),
         _cell("sets", f"{figures.sets}{TIMES}{networks}", figures.sets),

@@ -63,13 +63,9 @@ def axis(scale: Scale) -> Markup:
 
 
 def strip(
-    sets: Sequence[Sequence[float]],
-    mean: float,
-    interval: Interval | None,
-    scale: Scale,
-    label: str,
+    sets: Sequence[Sequence[float]], mean: float, interval: Interval | None, scale: Scale
 ) -> Markup:
-    """The drawing; ``label`` is its text alternative."""
+    """The drawing, with a text alternative."""
     lanes = max(1, min(len(sets), _MOST_LANES))
     foot = _TOP + (lanes - 1) * _LANE + _BELOW
     height = foot + _FOOT
@@ -82,17 +78,20 @@ def strip(
         element("line", x1=place, x2=place, y1=0, y2=height, class_="tick")
         for place in map(scale.place, scale.ticks)
     ]
-    own_axis = element("g", *_figures(scale, height + _AXIS - 3), class_="own-axis")
-    drawn = (
+    label = _label(sets, mean, interval)
+    return _drawing(
+        height,
+        "strip",
+        element("title", label),
         element("g", *lines),
         element("g", *dots, class_="dots"),
         _mean(mean, interval, scale, foot),
-        own_axis,
+        element("g", *_figures(scale, height + _AXIS - 3), class_="own-axis"),
+        label=label,
     )
-    return _drawing(height, "strip", element("title", label), *drawn, label=label)
 
 
-def strip_label(sets: Sequence[Sequence[float]], mean: float, interval: Interval | None) -> str:
+def _label(sets: Sequence[Sequence[float]], mean: float, interval: Interval | None) -> str:
     """What a strip shows, in words."""
     networks = [accuracy for own in sets for accuracy in own]
     counts = f"{counted(len(networks), 'network')} of {counted(len(sets), 'set')}"

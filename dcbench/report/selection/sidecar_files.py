@@ -1,4 +1,4 @@
-"""What a run leaves beside its record: the picture of its images, and its learning curve."""
+"""Finds and reads the files that a run leaves beside its record: picture and learning curve."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ Point = tuple[float, float]  # step and loss
 
 
 def find_beside(record: Path, name: str, root: Path) -> Path | None:
-    """The file ``name`` of the set that ``record`` is of: in its folder, or in that of the set
-    above ``evaluations``.
-
-    A file outside ``root`` is not taken.
+    """The file ``name`` of the record's set, if it is below ``root``: in the record's folder, or in
+    the set's folder above ``evaluations``.
     """
     folders = [record.parent]
     if record.parent.parent.name == "evaluations":
@@ -31,7 +29,7 @@ def find_beside(record: Path, name: str, root: Path) -> Path | None:
 
 
 def inside(root: Path, path: Path) -> bool:
-    """Whether ``path`` is a file below ``root``, and no link that leaves it."""
+    """Whether ``path`` is a file below ``root``, and not a link out of it."""
     try:
         return path.is_file() and path.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError):  # a folder that may not be read, a loop of links
@@ -39,7 +37,7 @@ def inside(root: Path, path: Path) -> bool:
 
 
 def read_png(path: Path) -> bytes | str:
-    """The file's bytes, or why it is not shown: only a whole PNG of moderate size is."""
+    """The file's bytes; if it is not a whole PNG of moderate size, the reason."""
     from PIL import Image
 
     try:
@@ -64,7 +62,7 @@ def size_of(png: bytes) -> tuple[int, int]:
 
 
 def read_history(path: Path) -> list[Point] | str:
-    """Step and loss of each line that has both, or why there are none."""
+    """Step and loss of each line that has both; if the file cannot be read, the reason."""
     try:
         if path.stat().st_size > _MOST_HISTORY_BYTES:
             return f"{path.name} has more than {_MOST_HISTORY_BYTES // 2**20} MB"
@@ -78,11 +76,7 @@ def _points(content: str) -> Iterator[Point]:
     for row in csv.DictReader(io.StringIO(content)):
         try:
             point = float(row["step"]), float(row["loss"])
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-        ):  # a line that a crash cut short, or a history of something else
+        except (KeyError, TypeError, ValueError):  # cut short by a crash, or of something else
             continue
         if all(map(math.isfinite, point)):
             yield point

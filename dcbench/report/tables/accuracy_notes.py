@@ -19,19 +19,8 @@ from dcbench.report.formatting import (
 )
 from dcbench.report.selection.method_variants import recipe_words, unnamed
 from dcbench.report.statistics.accuracies import SIGNIFICANCE
+from dcbench.report.tables import sentences
 from dcbench.report.tables.layout import TableLayout
-from dcbench.report.tables.notes import (
-    Labelled,
-    data_words,
-    label_sentence,
-    labels_by_text,
-    origins,
-    protocol_version,
-    published_note,
-    selected,
-    sentence,
-    texts_by_label,
-)
 from dcbench.system.wording import counted
 
 _MOST_WARNINGS = 5
@@ -40,7 +29,7 @@ _MOST_WARNINGS = 5
 def caption(layout: TableLayout) -> str:
     """Data, accuracy, protocol and its version, numbers of sets and networks."""
     group = layout.group
-    data = data_words(
+    data = sentences.data(
         group.dataset, sorted({stored.record.dataset_note for stored in group.records})
     )
     presets = sorted({stored.record.preset or "" for stored in group.records} - {"", "paper"})
@@ -50,18 +39,18 @@ def caption(layout: TableLayout) -> str:
         [count for cell in cells for count in (cell.fewest_networks, cell.most_networks)], "network"
     )
     words = protocol_words(group.protocol, group.network, group.augment)
-    sentences = [
+    said = [
         f"{accuracy_words(group.protocol).capitalize()} (%) on {data} (revision"
         f" {one_line(group.revision[:12])}) of networks trained on the synthetic set alone:"
         f" {_figures(layout)}.",
-        f"{protocol_version(group.protocol)}: {words};"
+        f"{sentences.protocol(group.protocol)}: {words};"
         " accuracy after the last epoch, never the best.",
         f"{sets} per method and budget, {networks} per set.",
     ]
     if presets:
         names = listed(map(one_line, presets))
-        sentences.append(f"Preset {names}: not the settings of the published methods.")
-    return " ".join(sentences)
+        said.append(f"Preset {names}: not the settings of the published methods.")
+    return " ".join(said)
 
 
 def notes(layout: TableLayout) -> tuple[str, ...]:
@@ -69,7 +58,7 @@ def notes(layout: TableLayout) -> tuple[str, ...]:
     labelled = [(row.label, row.entry.records) for row in layout.rows if row.entry]
     records = [stored.record for stored in layout.group.records]
     spaces = sorted({one_line(record.space) for record in records})
-    resumed = selected(
+    resumed = sentences.selected(
         labelled,
         lambda stored: bool(
             stored.record.distillation and stored.record.distillation.resumed_elsewhere
@@ -77,21 +66,21 @@ def notes(layout: TableLayout) -> tuple[str, ...]:
     )
     written = [
         *_signs(layout),
-        sentence("Made with fields other than the preset's", _changed_fields(labelled)),
+        sentences.joined("Made with fields other than the preset's", _changed_fields(labelled)),
         _foreign([record for record in records if record.foreign]),
-        label_sentence(
+        sentences.by_label(
             "Trained with what the set itself asks for, not by the protocol alone",
             labelled,
             lambda stored: [recipe_words(stored.record)],
         ),
-        sentence("Trained and tested in the space of the set", spaces),
-        label_sentence(
+        sentences.joined("Trained and tested in the space of the set", spaces),
+        sentences.by_label(
             "Made with a part of the training data kept apart",
             labelled,
             lambda stored: [stored.record.holdout],
         ),
-        origins(labelled, lambda own: listed(_sets_by_label(own))),
-        sentence(
+        sentences.origins(labelled, lambda own: listed(_sets_by_label(own))),
+        sentences.joined(
             "Continued on another machine or setting half-way, or from shared work of one",
             _sets_by_label(resumed),
         ),
@@ -126,7 +115,7 @@ def _signs(layout: TableLayout) -> list[str]:
         said.append(f"{DASH}: no figure.")
     if layout.published and any(map(layout.has_published, layout.ipcs)):
         treatment = "not pooled with, tested against or ranked with what was measured here"
-        said.append(published_note(layout.published, treatment))
+        said.append(sentences.published(layout.published, treatment))
     if any(map(layout.has_difference, layout.ipcs)):
         interval = "95 % t interval over the measured sets, the printed value taken as exact"
         said.append(
@@ -168,10 +157,12 @@ def _equal_sets(layout: TableLayout) -> str:
         equal = sum(len(own) for own in sets.values() if len(own) > 1)
         if equal:
             found.append(f"{entry.label} ({counted(equal, 'set')})")
-    return sentence("Seeds that gave the very same images, so that only networks differ", found)
+    return sentences.joined(
+        "Seeds that gave the very same images, so that only networks differ", found
+    )
 
 
-def _changed_fields(labelled: Labelled[StoredRecord]) -> list[str]:
+def _changed_fields(labelled: sentences.Labelled[StoredRecord]) -> list[str]:
     """Each row's fields that are not its preset's; budget by budget if budgets differ."""
     said: dict[str, str] = {}
     for label, records in labelled:
@@ -209,8 +200,8 @@ def _foreign(records: Sequence[EvaluationRecord]) -> str:
     )
 
 
-def _warnings(labelled: Labelled[StoredRecord]) -> list[str]:
-    said = labels_by_text(labelled, lambda stored: map(one_line, stored.record.warnings))
+def _warnings(labelled: sentences.Labelled[StoredRecord]) -> list[str]:
+    said = sentences.labels_by_text(labelled, lambda stored: map(one_line, stored.record.warnings))
     lines = [f"Warning ({listed(labels)}): {text}" for text, labels in said.items()]
     more = len(lines) - _MOST_WARNINGS
     left_out = [f"Warnings left out here: {more}; the records have them."] if more > 0 else []
@@ -223,7 +214,7 @@ def _which_set(stored: StoredRecord) -> str:
     return canonical([record.ipc, record.seed, record.artifact_sha256])
 
 
-def _sets_by_label(labelled: Labelled[StoredRecord]) -> list[str]:
+def _sets_by_label(labelled: sentences.Labelled[StoredRecord]) -> list[str]:
     """Each label with its number of sets."""
-    sets = texts_by_label(labelled, lambda stored: [_which_set(stored)])
+    sets = sentences.texts_by_label(labelled, lambda stored: [_which_set(stored)])
     return [f"{label} ({counted(len(own), 'set')})" for label, own in sets.items()]

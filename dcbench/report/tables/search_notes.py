@@ -16,16 +16,7 @@ from dcbench.report.formatting import (
     title,
 )
 from dcbench.report.statistics.rankings import FEWEST, RankFigures
-from dcbench.report.tables.notes import (
-    Labelled,
-    data_words,
-    origins,
-    protocol_version,
-    published_note,
-    selected,
-    sentence,
-    text_sentence,
-)
+from dcbench.report.tables import sentences
 from dcbench.studies.published import PublishedSearch, PublishedTable
 from dcbench.system.wording import counted
 
@@ -43,17 +34,17 @@ def search_caption(records: Sequence[SearchRecord]) -> str:
     record = records[0]
     settings = {key: value for key, value in record.protocol.items() if key != "epochs"}
     words = protocol_words(settings, record.space, str(record.protocol.get("augment")))
-    sentences = [
-        f"Architecture search on {data_words(record.dataset, [record.dataset_note])} (revision"
+    said = [
+        f"Architecture search on {sentences.data(record.dataset, [record.dataset_note])} (revision"
         f" {one_line(record.dataset_revision[:12])}): {_architectures(record)},"
         f" {counted(record.seeds, 'network')} of each trained on the proxy for {_epochs(records)}"
         f" and ranked by mean accuracy on {record.validation_images} real training images that no"
         " built-in proxy has.",
-        f"{protocol_version(record.protocol)}, ours, for the paper gives none: {words}.",
+        f"{sentences.protocol(record.protocol)}, ours, for the paper gives none: {words}.",
         _truth(record.truth),
         "Correlations of that ranking with the truth [95 % bootstrap interval over architectures].",
     ]
-    return " ".join(sentences)
+    return " ".join(said)
 
 
 def _architectures(record: SearchRecord) -> str:
@@ -106,44 +97,46 @@ def _truth(truth: Mapping[str, object]) -> str:
 
 
 def search_notes(
-    labelled: Labelled[StoredSearch],
+    labelled: sentences.Labelled[StoredSearch],
     figures: Sequence[RankFigures],
     published: PublishedTable | None,
 ) -> list[str]:
     """The signs used, and what distinguishes single proxies."""
     records = [stored.record for _, searches in labelled for stored in searches]
     record = records[0]
-    seen = selected(labelled, lambda stored: stored.record.validation_seen_by_proxy)
+    seen = sentences.selected(labelled, lambda stored: stored.record.validation_seen_by_proxy)
     written = [
         _other_than_printed(records, published),
         _top(record, figures),
         _excluded(record),
-        text_sentence(
+        sentences.by_text(
             "A network failed or diverged (what diverged is ranked all the same)",
             labelled,
             lambda stored: str(stored.record.failed or ""),
         ),
-        sentence(
+        sentences.joined(
             "Validation images were not kept from the making of the proxy (validation_seen_by_proxy)",
             [label for label, _ in seen],
         ),
-        text_sentence(
+        sentences.by_text(
             "Trained with what the set itself asks for",
             labelled,
             lambda stored: canonical(stored.record.recipe) if stored.record.recipe else "",
         ),
-        text_sentence(
+        sentences.by_text(
             "Steps of each network", labelled, lambda stored: str(stored.record.iterations)
         ),
-        text_sentence("Images in the space", labelled, lambda stored: stored.record.image_space),
-        text_sentence("Warning", labelled, lambda stored: "; ".join(stored.record.warnings)),
+        sentences.by_text(
+            "Images in the space", labelled, lambda stored: stored.record.image_space
+        ),
+        sentences.by_text("Warning", labelled, lambda stored: "; ".join(stored.record.warnings)),
         "Best: the test accuracy by the truth of what the proxy ranks first, and how far it is below"
         f" the best of all. {DASH}: no figure.",
         _reference(records),
-        published_note(published, "not pooled or ranked with what was measured")
+        sentences.published(published, "not pooled or ranked with what was measured")
         if published
         else "",
-        origins(labelled, lambda own: listed(label for label, _ in own)),
+        sentences.origins(labelled, lambda own: listed(label for label, _ in own)),
     ]
     return [note for note in written if note]
 
@@ -158,7 +151,7 @@ def _other_than_printed(records: Sequence[SearchRecord], published: PublishedTab
         *_made_otherwise(records),
         *_judged_otherwise(records[0], printed),
     ]
-    said = sentence("Other than the paper", parts, "; ")
+    said = sentences.joined("Other than the paper", parts, "; ")
     return f"{said} No claim goes beyond the intervals." if said else ""
 
 

@@ -1,4 +1,4 @@
-"""Writes the sentences that the captions and notes of all tables share.
+"""The sentences of captions and notes that all tables share.
 
 ``Labelled`` pairs the label of each row (or column) with its stored records.
 """
@@ -17,15 +17,15 @@ Stored = TypeVar("Stored", StoredRecord, StoredSearch)
 Labelled = Sequence[tuple[str, Sequence[Stored]]]
 
 
-def data_words(dataset: str, notes: Iterable[str]) -> str:
+def data(dataset: str, notes: Iterable[str]) -> str:
     """The data set's title and what the records note about it."""
     return ", ".join([title(dataset), *(one_line(note) for note in notes if note)])
 
 
-def protocol_version(protocol: Mapping[str, Any]) -> str:
+def protocol(settings: Mapping[str, Any]) -> str:
     """The protocol's name and version."""
-    version = one_line(str(protocol.get("version", "without a name")))
-    return f"Protocol {protocol_name(protocol, 'without a name')}, version {version}"
+    version = one_line(str(settings.get("version", "without a name")))
+    return f"Protocol {protocol_name(settings, 'without a name')}, version {version}"
 
 
 def texts_by_label(
@@ -57,25 +57,25 @@ def selected(labelled: Labelled[Stored], wanted: Callable[[Stored], bool]) -> La
     return [(label, records) for label, records in found if records]
 
 
-def sentence(beginning: str, parts: Sequence[str], separator: str = "") -> str:
+def joined(beginning: str, parts: Sequence[str], separator: str = "") -> str:
     """The beginning and the parts ("a, b and c", or with a separator), or nothing without parts."""
     joined = separator.join(parts) if separator else listed(parts)
     return f"{beginning}: {joined}." if parts else ""
 
 
-def label_sentence(
+def by_label(
     beginning: str, labelled: Labelled[Stored], texts: Callable[[Stored], Iterable[str]]
 ) -> str:
     """A sentence of the form "beginning: label (text; text) and label (text)."."""
     said = texts_by_label(labelled, texts)
     parts = [f"{label} ({one_line('; '.join(own))})" for label, own in said.items()]
-    return sentence(beginning, parts)
+    return joined(beginning, parts)
 
 
-def text_sentence(beginning: str, labelled: Labelled[Stored], text: Callable[[Stored], str]) -> str:
+def by_text(beginning: str, labelled: Labelled[Stored], text: Callable[[Stored], str]) -> str:
     """A sentence of the form "beginning: label and label (text); label (text)."."""
     said = labels_by_text(labelled, lambda stored: [one_line(text(stored))])
-    return sentence(beginning, [f"{listed(own)} ({text})" for text, own in said.items()], "; ")
+    return joined(beginning, [f"{listed(own)} ({text})" for text, own in said.items()], "; ")
 
 
 def origins(labelled: Labelled[Stored], show: Callable[[Labelled[Stored]], str]) -> str:
@@ -89,7 +89,7 @@ def origins(labelled: Labelled[Stored], show: Callable[[Labelled[Stored]], str])
     return f"Your own: {show(yours)}. Measured by the project: {show(measured)}."
 
 
-def published_note(table: PublishedTable, treatment: str) -> str:
+def published(table: PublishedTable, treatment: str) -> str:
     """The source of the published values, and how they are kept apart from measured ones."""
-    data = f"on the original {title(table.dataset)}"
-    return f"Published: {table.source}: {table.title}, {data}; {treatment}."
+    original = f"on the original {title(table.dataset)}"
+    return f"Published: {table.source}: {table.title}, {original}; {treatment}."
