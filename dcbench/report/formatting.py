@@ -88,7 +88,7 @@ def plain(value: object) -> str:
     return one_line(value if isinstance(value, str) else canonical(value))
 
 
-def named(*parts: str) -> str:
+def file_name(*parts: str) -> str:
     """Join the parts into a file name of lower-case letters, digits and hyphens."""
     return "-".join(
         filter(None, (re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40] for part in parts))
@@ -106,7 +106,7 @@ def signed(fraction: float) -> str:
     return shown if shown.startswith(MINUS) or float(shown) == 0 else f"+{shown}"
 
 
-def spread(mean: float, std: float | None) -> str:
+def mean_and_std(mean: float, std: float | None) -> str:
     """Mean and standard deviation in percent."""
     return percent(mean) if std is None else f"{percent(mean)} ± {percent(std)}"
 
@@ -151,7 +151,7 @@ def protocol_name(protocol: Mapping[str, Any], otherwise: str = "") -> str:
 
 
 def protocol_words(protocol: Mapping[str, Any], network: str, augment: str) -> str:
-    """The protocol's settings as a list of phrases; a setting without a phrase is named as it stands."""
+    """The protocol's settings in words; a setting for which there are no words, by its name."""
     settings: dict[str, Any] = {}
     for key, value in protocol.items():
         settings |= value if isinstance(value, Mapping) else {key: value}

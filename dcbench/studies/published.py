@@ -87,9 +87,7 @@ class PublishedTable:
 
 
 def _row(name: str, unit: Unit, methods: str, printed: str) -> PublishedRow:
-    """A row as it is printed: ``mean`` or ``mean±std`` for each method, percent where the unit is a
-    fraction.
-    """
+    """A row as printed: ``mean`` or ``mean±std`` for each method, fractions in percent."""
     cells = zip(methods.split(), printed.split(), strict=True)
     return PublishedRow(name, unit, {_CODE[method]: _value(text, unit) for method, text in cells})
 

@@ -14,7 +14,7 @@ from dcbench.report.figures import plotting
 from dcbench.report.formatting import (
     accuracy_words,
     budget_label,
-    named,
+    file_name,
     one_line,
     plain,
     protocol_clause,
@@ -22,7 +22,7 @@ from dcbench.report.formatting import (
     title,
 )
 from dcbench.report.grouping import grouped
-from dcbench.report.selection.comparable import ComparableGroup, comparable_groups, in_order
+from dcbench.report.selection.comparable import ComparableGroup, comparable_groups, ordered_budgets
 from dcbench.report.selection.dataframes import budgets, frame
 from dcbench.report.selection.method_variants import DEFAULT, settings_of
 from dcbench.studies.declarations import comparable
@@ -97,8 +97,8 @@ def _value(record: EvaluationRecord, field: str) -> str:
 
 
 def _shown_value(record: EvaluationRecord, field: str) -> str:
-    """The field's value; with its scale, if that counts as the default's, because the same value may
-    occur with the default scale too.
+    """The field's value; with its scale, if that counts as the default's, because the same value
+    may occur with the default scale too.
     """
     if comparable(record.method, record.fields, field) is record.fields:
         return _value(record, field)
@@ -164,13 +164,13 @@ def _drawing(ablation: Ablation) -> plotting.Drawing:
         )
     parts = [group.dataset, ablation.method, ablation.field, protocol_name(protocol), group.key]
     return plotting.Drawing(
-        named("ablation", *parts), caption, data, lambda: _draw(data, ablation.field)
+        file_name("ablation", *parts), caption, data, lambda: _draw(data, ablation.field)
     )
 
 
 def _draw(data: pd.DataFrame, field: str) -> Figure:
     ipcs = budgets(data)
-    shown = in_order(ipcs)
+    shown = ordered_budgets(ipcs)
     figure, axes = plotting.panels(
         len(shown), 2.3, plotting.COLUMN_INCHES * (1 if len(shown) < 3 else 2)
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcbench.records import EmbeddingRecord, StoredEmbedding
 from dcbench.report.figures.plotting import COLUMN_INCHES, PAGE_INCHES, Drawing, panels
-from dcbench.report.formatting import canonical, named, one_line, percent, short_hash, title
+from dcbench.report.formatting import canonical, file_name, one_line, percent, short_hash, title
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.dataframes import frame
 from dcbench.report.selection.method_variants import labels, numbered
@@ -71,7 +71,7 @@ def _drawing(key: str, records: Sequence[EmbeddingRecord]) -> Drawing:
     )
     identities = [list(map(str, own.identity)) for own in records]
     checksum = short_hash(canonical([key, *identities]))
-    name = named("embedding", record.dataset, ipc, record.network, checksum)
+    name = file_name("embedding", record.dataset, ipc, record.network, checksum)
     return Drawing(name, caption, data, lambda: _draw(data))
 
 

@@ -1,5 +1,5 @@
-"""The same sets evaluated under several conditions: other augmentations, other networks. Methods are
-never ranked across conditions.
+"""The same sets evaluated under several conditions: other augmentations, other networks. Methods
+are never ranked across conditions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dcbench.report.figures import plotting
 from dcbench.report.formatting import (
     accuracy_words,
     canonical,
-    named,
+    file_name,
     protocol_name,
     short_hash,
     title,
@@ -102,7 +102,7 @@ def _drawing(
         f" {plotting.INTERVALS}. Methods are ranked within one {what} only."
     )
     ipc = f"ipc{record.ipc}" if record.ipc else "whole"
-    name = named(f"{what}s", record.dataset, ipc, protocol, short_hash(key))
+    name = file_name(f"{what}s", record.dataset, ipc, protocol, short_hash(key))
     return plotting.Drawing(name, caption, data, lambda: _draw(data, what))
 
 

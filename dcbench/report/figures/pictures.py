@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from dcbench.records import StoredRecord
 from dcbench.report.figures.plotting import COLUMN_INCHES, PAGE_INCHES, Drawing
-from dcbench.report.formatting import named, title
+from dcbench.report.formatting import file_name, title
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.comparable import Entry, entries
 from dcbench.report.selection.dataframes import frame
 from dcbench.report.selection.method_variants import row_label, shortened
-from dcbench.report.selection.sidecar_files import PICTURE_NAME, find_beside, inside, read_png
+from dcbench.report.selection.sidecar_files import PICTURE_NAME, find_sidecar_file, inside, read_png
 from dcbench.studies.declarations import STUDIES
 
 if TYPE_CHECKING:
@@ -74,14 +74,14 @@ def _grid_drawing(
         f"Images on {title(dataset)} {budget}: a class in each row, in pixel space, whitening"
         f" undone; the lowest seed of each method; the same picture once.{shared}"
     )
-    name = named("images", dataset, f"ipc{ipc}" if ipc else "whole", revision[:8])
+    name = file_name("images", dataset, f"ipc{ipc}" if ipc else "whole", revision[:8])
     return pictures_drawing(name, caption, shown, root)
 
 
 def _first_picture(entry: Entry, root: Path) -> Path | None:
     """The picture of the lowest seed that has one."""
     by_seed = sorted(entry.records, key=lambda stored: (stored.record.seed or 0, str(stored.path)))
-    found = (find_beside(stored.path, PICTURE_NAME, root) for stored in by_seed)
+    found = (find_sidecar_file(stored.path, PICTURE_NAME, root) for stored in by_seed)
     return next((path for path in found if path is not None), None)
 
 
@@ -141,7 +141,7 @@ class _Arrangement:
 
 
 def _arranged(words: Sequence[str], tall: float) -> _Arrangement:
-    """The fewest columns that make the pictures largest; ``tall`` is a picture's height by its width."""
+    """The fewest columns that make the pictures largest; ``tall``: their height by width."""
     fewest = min(len(words), _IN_ROW if tall <= 2 else 3 * _IN_ROW)
     # more would tear the titles' words
     most = min(len(words), int(PAGE_INCHES / (_FEWEST_LETTERS * _LETTER_INCHES)))
@@ -163,7 +163,7 @@ def _in_columns(columns: int, words: Sequence[str], tall: float) -> _Arrangement
 
 
 def _in_lines(words: str, letters: int) -> str:
-    """``words`` in lines of so many letters; a setting too long for one is broken behind its name."""
+    """Break ``words`` into lines; a setting that is too long for one is broken behind its name."""
     broken = " ".join(
         word if len(word) <= letters else word.replace("=", "=\0 ") for word in words.split(" ")
     )

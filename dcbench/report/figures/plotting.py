@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcbench.records import EvaluationRecord
-from dcbench.report.selection.method_variants import by_set
+from dcbench.report.selection.method_variants import accuracies_by_set
 from dcbench.report.statistics.accuracies import summarise_sets
 from dcbench.report.tables.escapes import latex
 from dcbench.system.files import write_bytes
@@ -156,8 +156,8 @@ def legend_below(
 
 
 def look(number: int, count: int) -> dict[str, Any]:
-    """The colour, marker and dash of one of ``count`` series; the darkest colour first, so that grey
-    distinguishes them too.
+    """The colour, marker and dash of one of ``count`` series; the darkest colour first, so that
+    grey distinguishes them too.
     """
     import seaborn as sns
 
@@ -171,7 +171,7 @@ def look(number: int, count: int) -> dict[str, Any]:
 
 def accuracy_figures(records: Iterable[EvaluationRecord]) -> dict[str, Any]:
     """The values of the columns ``FIGURES`` for records of sets made alike; fractions."""
-    return figures_of(by_set(records))
+    return figures_of(accuracies_by_set(records))
 
 
 def figures_of(sets: Mapping[Hashable, Sequence[float]]) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def draw_points(
 def draw_series(
     data: pd.DataFrame, height: float, columns: int, joined: bool = True
 ) -> tuple[Figure, Axes]:
-    """Draw each series of ``data`` in one panel, with a legend below in at most ``columns`` columns."""
+    """Draw the series of ``data`` in one panel, above a legend of at most ``columns`` columns."""
     figure, (panel,) = panels(1, height)
     series = list(dict.fromkeys(data["series"]))
     for number, name in enumerate(series):

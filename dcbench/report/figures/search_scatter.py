@@ -47,8 +47,8 @@ def search_drawings(searches: Iterable[StoredSearch]) -> list[Drawing]:
 
 
 def _points(group: SearchGroup) -> pd.DataFrame:
-    """One row for each proxy and architecture that has both figures; ``top`` marks the best share by
-    truth. Fractions.
+    """One row for each proxy and architecture that has both figures; ``top`` marks the best share
+    by truth. Fractions.
     """
     rows: list[tuple[object, ...]] = []
     for label, record in zip(group.labels, group.records, strict=True):

@@ -13,7 +13,7 @@ from dcbench.report.figures import plotting
 from dcbench.report.formatting import (
     accuracy_words,
     budget_label,
-    named,
+    file_name,
     protocol_clause,
     protocol_name,
     size,
@@ -64,7 +64,7 @@ def _drawing(group: ComparableGroup) -> plotting.Drawing | None:
         f" {protocol_clause(protocol, group.network, group.augment)}; {plotting.INTERVALS}."
     )
     parts = [group.dataset, protocol_name(protocol), group.network, group.augment, group.key]
-    return plotting.Drawing(named("storage", *parts), caption, data, lambda: _draw(data))
+    return plotting.Drawing(file_name("storage", *parts), caption, data, lambda: _draw(data))
 
 
 def _data(group: ComparableGroup) -> pd.DataFrame:

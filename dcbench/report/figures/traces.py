@@ -13,7 +13,7 @@ from dcbench.report.figures.plotting import FIGURES, INTERVALS, Drawing, draw_se
 from dcbench.report.formatting import (
     accuracy_words,
     canonical,
-    named,
+    file_name,
     protocol_clause,
     protocol_name,
     short_hash,
@@ -22,7 +22,7 @@ from dcbench.report.formatting import (
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.comparable import compared_protocol
 from dcbench.report.selection.dataframes import frame
-from dcbench.report.selection.method_variants import labels, one_set
+from dcbench.report.selection.method_variants import labels, set_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,14 +45,14 @@ def trace_drawings(traces: Iterable[StoredTrace], root: Path) -> list[Drawing]:
 
 
 def trace_data(records: Sequence[TraceRecord]) -> pd.DataFrame:
-    """One row for each method and step, over the sets that have it. If several traces judge a set at
-    one step, the one with the most networks counts.
+    """One row for each method and step, over the sets that have it. If several traces judge a set
+    at one step, the one with the most networks counts.
     """
     cells: dict[tuple[str, int], dict[Hashable, tuple[float, ...]]] = defaultdict(dict)
     for record, label in zip(records, labels(records), strict=True):
         for point in record.points:
             own = cells[label, point.step]
-            own[one_set(record)] = max(own.get(one_set(record), ()), point.accuracies, key=len)
+            own[set_key(record)] = max(own.get(set_key(record), ()), point.accuracies, key=len)
     rows = [
         {"series": label, "x": step, **figures_of(sets)}
         for (label, step), sets in sorted(cells.items())
@@ -74,7 +74,7 @@ def _accuracy_drawing(key: str, records: Sequence[TraceRecord]) -> Drawing:
         f" distillation, on {title(record.dataset)}{budget},"
         f" {protocol_clause(record.protocol, record.network, record.augment)}; {INTERVALS}."
     )
-    name = named("trace", record.dataset, ipc, protocol_name(record.protocol), short_hash(key))
+    name = file_name("trace", record.dataset, ipc, protocol_name(record.protocol), short_hash(key))
     return Drawing(name, caption, data, lambda: _draw(data))
 
 
@@ -89,7 +89,7 @@ def _images_drawing(stored: StoredTrace, root: Path) -> Drawing | None:
     chosen = [record.points[place] for place in _spread(len(record.points))]
     shown = [Picture(f"step {point.step}", stored.path.parent / point.image) for point in chosen]
     key = short_hash(canonical([*map(str, record.identity)]))
-    name = named("images-over-steps", record.dataset, record.method, key)
+    name = file_name("images-over-steps", record.dataset, record.method, key)
     caption = f"The images of {record.label} over the steps of its distillation."
     return pictures_drawing(name, caption, shown, root)
 

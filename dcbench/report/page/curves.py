@@ -15,8 +15,8 @@ _WIDE = 20.0  # a loss that falls by more than this factor is drawn on a logarit
 
 
 def curve(points: Sequence[Point], label: str) -> Markup | None:
-    """The curve of at least two points, or None. A long one is thinned: the lowest and highest point
-    of each stretch remain.
+    """The curve of at least two points, or None. A long one is thinned: the lowest and highest
+    point of each stretch remain.
     """
     if len(points) < 2 or points[0][0] == points[-1][0]:
         return None

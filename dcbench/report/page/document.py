@@ -15,7 +15,7 @@ from dcbench.report.page.images import PageImages, embedded
 from dcbench.report.page.leaderboards import COLUMNS, leaderboard
 from dcbench.report.page.markup import Markup, element, join
 from dcbench.report.page.tables import table_section
-from dcbench.report.selection.comparable import comparable_groups, in_order
+from dcbench.report.selection.comparable import comparable_groups, ordered_budgets
 from dcbench.report.tables.layout import TableLayout, lay_out
 from dcbench.report.tables.searches import search_tables
 from dcbench.studies.declarations import STUDIES
@@ -106,7 +106,7 @@ def _counts(found: RecordsFound) -> str:
 
 def _filters(layouts: Sequence[TableLayout]) -> Markup:
     datasets = sorted({layout.group.dataset for layout in layouts})
-    ipcs = in_order({ipc for layout in layouts for ipc in layout.ipcs})
+    ipcs = ordered_budgets({ipc for layout in layouts for ipc in layout.ipcs})
     budgets = [("none", "no budget") if ipc is None else (str(ipc), str(ipc)) for ipc in ipcs]
     sorting = [(key, head) for key, (head, direction) in COLUMNS.items() if direction]
     search = element("input", type="search", name="method", autocomplete="off", placeholder="any")

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dcbench.records import Distillation, EvaluationRecord, StoredRecord
-from dcbench.report.formatting import bounds, canonical, spread
+from dcbench.report.formatting import bounds, canonical, mean_and_std
 from dcbench.report.page.curves import curve
 from dcbench.report.page.images import PageImages
 from dcbench.report.page.markup import Markup, element, join
 from dcbench.report.page.strip_plots import Scale, axis, strip
-from dcbench.report.selection.sidecar_files import HISTORY_NAME, find_beside, read_history
+from dcbench.report.selection.sidecar_files import HISTORY_NAME, find_sidecar_file, read_history
 from dcbench.report.statistics.accuracies import summarise
 from dcbench.system.wording import counted, in_words
 
@@ -24,9 +24,8 @@ def set_article(stored: StoredRecord, scale: Scale, images: PageImages) -> Marku
     figures = summarise(record.accuracies)
     interval = figures.shown_ci95
     given = f" {bounds(interval)} given this set" if interval else ""
-    measured = (
-        f"{spread(figures.mean, figures.std)} %{given}, {counted(figures.networks, 'network')}"
-    )
+    networks = counted(figures.networks, "network")
+    measured = f"{mean_and_std(figures.mean, figures.std)} %{given}, {networks}"
     warnings = [
         element("p", element("strong", "Warning: "), warning, class_="warning")
         for warning in record.warnings
@@ -57,7 +56,7 @@ def _heading(record: EvaluationRecord) -> str:
 
 
 def _curve(stored: StoredRecord, root: Path) -> Markup | None:
-    path = find_beside(stored.path, HISTORY_NAME, root)
+    path = find_sidecar_file(stored.path, HISTORY_NAME, root)
     if path is None:
         return None
     points = read_history(path)

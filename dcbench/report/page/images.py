@@ -6,7 +6,12 @@ import base64
 from pathlib import Path
 
 from dcbench.report.page.markup import Markup, element
-from dcbench.report.selection.sidecar_files import PICTURE_NAME, find_beside, read_png, size_of
+from dcbench.report.selection.sidecar_files import (
+    PICTURE_NAME,
+    find_sidecar_file,
+    read_png,
+    size_of,
+)
 
 MOST_BYTES = 64 * 2**20  # of all pictures together
 
@@ -23,7 +28,7 @@ class PageImages:
         """The picture beside ``record``, a link to its place above, or why it is not shown; None if
         there is no picture.
         """
-        path = find_beside(record, PICTURE_NAME, self.root)
+        path = find_sidecar_file(record, PICTURE_NAME, self.root)
         if path is None:
             return None
         if path in self._places:

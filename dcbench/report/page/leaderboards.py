@@ -10,10 +10,10 @@ from dcbench.report.formatting import (
     DASH,
     TIMES,
     bounds,
+    mean_and_std,
     one_line,
     protocol_name,
     signed,
-    spread,
     title,
 )
 from dcbench.report.page.evaluated_sets import set_article
@@ -138,10 +138,11 @@ def _cells(row: _Row) -> list[Markup]:
     """The cells of the row's figures, in the order of the columns."""
     layout, place, figures = row.layout, (row.number, row.ipc), row.figures
     rank, seconds = layout.ranks.get(place), _seconds(row.records)
-    accuracy = element("strong" if rank == 1 else "span", spread(figures.mean, figures.shown_std))
+    kind = "strong" if rank == 1 else "span"
+    accuracy = element(kind, mean_and_std(figures.mean, figures.shown_std))
     sets, interval = list(row.entry.sets(row.ipc).values()), figures.shown_ci95
     printed = layout.value(*place)
-    published = spread(printed.mean, printed.std) if printed else DASH
+    published = mean_and_std(printed.mean, printed.std) if printed else DASH
     value, reach = layout.difference(*place) or (None, None)
     difference = DASH if value is None else join(signed(value), _small(bounds(reach, signed)))
     fewest, most = figures.fewest_networks, figures.most_networks

@@ -21,7 +21,9 @@ _VOID = frozenset({"img", "input", "meta", "link", "br"})
 
 
 def text(value: object) -> Markup:
-    """``value`` as HTML shows it; control characters, and those that turn the direction of writing, become spaces."""
+    """``value`` as HTML shows it; control characters, and those that turn the direction of writing,
+    become spaces.
+    """
     if isinstance(value, Markup):
         return value
     visible = "".join(

@@ -9,7 +9,7 @@ _EMPHASIS = {"bold": "strong", "underline": "u"}
 
 
 def table_section(table: Table) -> Markup:
-    """The table with its caption above and its notes below; it scrolls sideways if it is too wide."""
+    """The table with its caption above and its notes below; if it is too wide, it scrolls."""
     groups = [
         element("th", group, colspan=width, scope="colgroup")
         for group, width in table.column_groups

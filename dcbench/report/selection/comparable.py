@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ from dcbench.records.kinds import STOPPED
 from dcbench.report.formatting import canonical, short_hash
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.method_variants import (
-    by_set,
+    accuracies_by_set,
     common_preset,
+    only,
     row_label,
     variant_words,
     variants_of,
@@ -61,7 +62,7 @@ class Entry:
 
     def sets(self, ipc: int | None) -> dict[Hashable, tuple[float, ...]]:
         """The networks' accuracies of each set of one budget."""
-        return by_set(stored.record for stored in self.at(ipc))
+        return accuracies_by_set(stored.record for stored in self.at(ipc))
 
     def summary(self, ipc: int | None) -> SetsSummary:
         """The figures of one cell."""
@@ -84,10 +85,10 @@ class ComparableGroup:
     @property
     def ipcs(self) -> list[int | None]:
         """The budgets met, ascending; the set without a budget last."""
-        return in_order({stored.record.ipc for stored in self.records})
+        return ordered_budgets({stored.record.ipc for stored in self.records})
 
 
-def in_order(ipcs: Iterable[int | None]) -> list[int | None]:
+def ordered_budgets(ipcs: Iterable[int | None]) -> list[int | None]:
     """Budgets ascending, none last."""
     return sorted(set(ipcs), key=lambda ipc: (ipc is None, ipc or 0))
 
@@ -165,9 +166,9 @@ def summary_rows(records: Iterable[StoredRecord], told_apart: bool = False) -> l
     rows = []
     for group in comparable_groups(records):
         for entry in group.entries:
-            for ipc in in_order(entry.ipcs):
+            for ipc in ordered_budgets(entry.ipcs):
                 figures = entry.summary(ipc)
-                row = {"method": entry.method, "dataset": group.dataset, "ipc": ipc}
+                row: dict[str, Any] = {"method": entry.method, "dataset": group.dataset, "ipc": ipc}
                 row |= {name: getattr(figures, name) for name in _SUMMARY}
                 interval = figures.ci95_sets
                 row["ci95_sets"] = None if interval is None else list(interval)
@@ -180,15 +181,10 @@ def _conditions(group: ComparableGroup, entry: Entry, ipc: int | None) -> dict[s
     return {
         "dataset_revision": group.revision,
         "protocol": dict(group.protocol),
-        "protocol_hash": _common({record.protocol_hash for record in own}),
+        "protocol_hash": only(record.protocol_hash for record in own),
         "network": group.network,
         "augment": group.augment,
-        "precision": _common({record.precision for record in own}),
+        "precision": only(record.precision for record in own),
         "preset": common_preset(own) or None,
         "variant": variant_words(entry.foreign, entry.variant),
     }
-
-
-def _common(values: Collection[str]) -> str | None:
-    """The value, if there is only one."""
-    return next(iter(values)) if len(values) == 1 else None

@@ -108,13 +108,13 @@ def _more_hashes(records: Sequence[OfASet], settings: Sequence[Mapping[str, str]
 
 
 def unnamed(record: OfASet) -> bool:
-    """Whether a foreign set has only its layout's name, or none: nobody said which method made it."""
+    """Whether nobody said which method made a foreign set: it has its layout's name, or none."""
     return record.foreign and record.method in (*LAYOUTS, "foreign")
 
 
 def made_by(record: EvaluationRecord) -> str:
-    """What the sets of one method share besides its name: the artifact's hash, or what a foreign set
-    asks for.
+    """What the sets of one method share besides its name: the artifact's hash, or what a foreign
+    set asks for.
     """
     return record.artifact_hash if unnamed(record) or not record.foreign else recipe_words(record)
 
@@ -186,18 +186,23 @@ def _named_by_preset(
 
 def common_preset(records: Sequence[OfASet]) -> str:
     """The preset of all records, or nothing if there is none or more than one."""
-    presets = {record.preset for record in records}
-    return (presets.pop() or "") if len(presets) == 1 else ""
+    return only(record.preset for record in records) or ""
 
 
-def one_set(record: OfASet) -> Hashable:
-    """What distinguishes a set from others made alike: its seed, or the content of a foreign set."""
+def only(values: Iterable[str | None]) -> str | None:
+    """The value, if all are the same."""
+    different = set(values)
+    return different.pop() if len(different) == 1 else None
+
+
+def set_key(record: OfASet) -> Hashable:
+    """What distinguishes a set from others made alike: its seed, or a foreign set's content."""
     return record.artifact_sha256 if record.foreign or record.seed is None else record.seed
 
 
-def by_set(records: Iterable[EvaluationRecord]) -> dict[Hashable, tuple[float, ...]]:
+def accuracies_by_set(records: Iterable[EvaluationRecord]) -> dict[Hashable, tuple[float, ...]]:
     """The networks' accuracies of each set; the records are of sets made alike."""
     found: dict[Hashable, tuple[float, ...]] = defaultdict(tuple)
     for record in records:
-        found[one_set(record)] += record.accuracies
+        found[set_key(record)] += record.accuracies
     return dict(sorted(found.items(), key=lambda item: (str(type(item[0])), item[0])))

@@ -18,7 +18,7 @@ _MOST_PIXELS = 50_000_000
 Point = tuple[float, float]  # step and loss
 
 
-def find_beside(record: Path, name: str, root: Path) -> Path | None:
+def find_sidecar_file(record: Path, name: str, root: Path) -> Path | None:
     """The file ``name`` of the record's set, if it is below ``root``: in the record's folder, or in
     the set's folder above ``evaluations``.
     """

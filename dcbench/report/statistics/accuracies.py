@@ -105,7 +105,7 @@ def summarise(accuracies: Sequence[float]) -> Summary:
 
 
 def summarise_sets(sets: Sequence[Sequence[float]]) -> SetsSummary:
-    """Mean of the sets' means, the standard deviation of each source, the 95 % t interval over sets.
+    """Mean of the sets' means, standard deviation of each source, 95 % t interval over sets.
 
     Raises:
         OutOfRangeError: if there are no sets, or one is empty.

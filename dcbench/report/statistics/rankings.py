@@ -143,8 +143,8 @@ def top_members(truth: Figures, share: float) -> list[int]:
 def _resampled(
     of_resamples: _OfResamples, sides: Sequence[Values], truth: Values, resamples: int, seed: int
 ) -> list[Values]:
-    """The correlation of each of ``sides`` with ``truth`` in each resample of the architectures; the
-    resamples are the same for all sides.
+    """The correlation of each of ``sides`` with ``truth`` in each resample of the architectures;
+    the resamples are the same for all sides.
     """
     count = len(truth)
     # its stream is frozen: the same intervals with every version of NumPy

@@ -12,10 +12,10 @@ from dcbench.report.formatting import (
     TIMES,
     bounds,
     budget_label,
-    named,
+    file_name,
+    mean_and_std,
     protocol_name,
     signed,
-    spread,
 )
 from dcbench.report.selection.comparable import comparable_groups
 from dcbench.report.tables.accuracy_notes import caption, notes
@@ -53,7 +53,7 @@ def _table(layout: TableLayout) -> Table:
             for number, cells in enumerate(rows):
                 cells.append(cell(layout, number, ipc))
     group = layout.group
-    name = named(
+    name = file_name(
         group.dataset, protocol_name(group.protocol), group.network, group.augment, group.key
     )
     return Table(name, caption(layout), tuple(columns), tuple(map(tuple, rows)), notes(layout))
@@ -70,7 +70,7 @@ def _measured(layout: TableLayout, number: int, ipc: int | None) -> TableCell:
     rank, interval = layout.ranks.get((number, ipc)), found.shown_ci95_sets
     low, high = interval or (None, None)
     return TableCell(
-        spread(found.mean, found.shown_std) + star,
+        mean_and_std(found.mean, found.shown_std) + star,
         f"{bounds(interval)} {size}".strip(),
         _EMPHASIS.get(rank, ""),
         _figures(
@@ -94,7 +94,7 @@ def _published(layout: TableLayout, number: int, ipc: int | None) -> TableCell:
     if value is None:
         return TableCell(DASH)
     figures = _figures(source="published", ipc=ipc, mean=value.mean, std_networks=value.std)
-    return TableCell(spread(value.mean, value.std), figures=figures)
+    return TableCell(mean_and_std(value.mean, value.std), figures=figures)
 
 
 def _difference(layout: TableLayout, number: int, ipc: int | None) -> TableCell:

@@ -1,4 +1,4 @@
-"""The caption and the notes of a table of accuracies: the conditions under which its figures hold."""
+"""Caption and notes of a table of accuracies: the conditions under which its figures hold."""
 
 from __future__ import annotations
 
@@ -117,9 +117,9 @@ def _signs(layout: TableLayout) -> list[str]:
         treatment = "not pooled with, tested against or ranked with what was measured here"
         said.append(sentences.published(layout.published, treatment))
     if any(map(layout.has_difference, layout.ipcs)):
-        interval = "95 % t interval over the measured sets, the printed value taken as exact"
+        interval = " [95 % t interval over the measured sets, the printed value taken as exact]"
         said.append(
-            f"Difference: measured less published, in points{'' if layout.single else f' [{interval}]'}:"
+            f"Difference: measured less published, in points{'' if layout.single else interval}:"
             " what is measured here, with its data and settings, against the paper's;"
             " no test of a method."
         )

@@ -36,7 +36,7 @@ _LATEX_SYMBOLS = {
 
 
 def latex(text: str) -> str:
-    """``text`` as LaTeX sets it in any document class: nothing in it is a command, and no glyph is missing."""
+    """Escape ``text`` for LaTeX: no part of it is a command, and no font lacks a glyph of it."""
     escaped = "".join(
         map(_latex_character, unicodedata.normalize("NFC", one_line(text, longest=10_000)))
     )

@@ -10,7 +10,7 @@ from itertools import groupby
 import numpy as np
 
 from dcbench.report.formatting import title
-from dcbench.report.selection.comparable import ComparableGroup, Entry, in_order
+from dcbench.report.selection.comparable import ComparableGroup, Entry, ordered_budgets
 from dcbench.report.statistics.accuracies import Interval, SetsSummary, ranks
 from dcbench.studies.declarations import Study
 from dcbench.studies.published import PUBLISHED, PublishedTable, PublishedValue
@@ -130,7 +130,7 @@ def lay_out(group: ComparableGroup, study: Study | None) -> TableLayout:
     own = study if study is not None and study.dataset == group.dataset else None
     published = _published(group, own)
     rows = _rows(group, own.methods if own else (), published)
-    ipcs = in_order({*group.ipcs, *(own.ipcs if own else ())})
+    ipcs = ordered_budgets({*group.ipcs, *(own.ipcs if own else ())})
     return TableLayout(group, tuple(rows), tuple(ipcs), published)
 
 

@@ -1,4 +1,4 @@
-"""The caption and the notes of a table of searches: the conditions under which its figures hold."""
+"""Caption and notes of a table of searches: the conditions under which its figures hold."""
 
 from __future__ import annotations
 
@@ -115,7 +115,8 @@ def search_notes(
             lambda stored: str(stored.record.failed or ""),
         ),
         sentences.joined(
-            "Validation images were not kept from the making of the proxy (validation_seen_by_proxy)",
+            "Validation images were not kept from the making of the proxy"
+            " (validation_seen_by_proxy)",
             [label for label, _ in seen],
         ),
         sentences.by_text(
@@ -130,8 +131,8 @@ def search_notes(
             "Images in the space", labelled, lambda stored: stored.record.image_space
         ),
         sentences.by_text("Warning", labelled, lambda stored: "; ".join(stored.record.warnings)),
-        "Best: the test accuracy by the truth of what the proxy ranks first, and how far it is below"
-        f" the best of all. {DASH}: no figure.",
+        "Best: the test accuracy by the truth of what the proxy ranks first, and how far it is"
+        f" below the best of all. {DASH}: no figure.",
         _reference(records),
         sentences.published(published, "not pooled or ranked with what was measured")
         if published
@@ -224,8 +225,8 @@ def _top(record: SearchRecord, figures: Sequence[RankFigures]) -> str:
 def _excluded(record: SearchRecord) -> str:
     if not record.excluded:
         return ""
-    count = f"{len(record.excluded)} architectures"
-    return f"Impossible at this resolution and left out before the draw: {count}; the records list them."
+    said = "Impossible at this resolution and left out before the draw"
+    return f"{said}: {len(record.excluded)} architectures; the records list them."
 
 
 def _reference(records: Sequence[SearchRecord]) -> str:

@@ -85,8 +85,8 @@ class SearchGroup:
 
 
 def search_groups(searches: Iterable[StoredSearch]) -> list[SearchGroup]:
-    """Group the searches that may be compared. The whole data stands in each group that differs from
-    it in epochs alone.
+    """Group the searches that may be compared. The whole data stands in each group that differs
+    from it in epochs alone.
     """
     groups: dict[str, dict[str, list[StoredSearch]]] = defaultdict(lambda: defaultdict(list))
     references: dict[str, list[StoredSearch]] = defaultdict(list)
@@ -139,8 +139,8 @@ _DETAILS: tuple[Callable[[SearchRecord], str], ...] = (
 
 
 def _label(record: SearchRecord, records: Sequence[SearchRecord]) -> str:
-    """The proxy's title, whether other code made it, and the fewest details that distinguish it from
-    the method's other sets among ``records``.
+    """The proxy's title, whether other code made it, and the fewest details that distinguish it
+    from the method's other sets among ``records``.
     """
     alike = [
         other for other in records if (other.proxy, other.foreign) == (record.proxy, record.foreign)
@@ -208,21 +208,16 @@ def _lines(record: SearchRecord) -> list[_Line]:
     printed_top = ("correlation, top 20 %",) if record.top == 0.2 else ()
     complete = len(record.architectures) == record.space_size
     printed_all = ("spearman", "correlation, all 720") if complete else ("spearman",)
-    best, ten = "the best", "the ten best"
+    accuracy = ("performance", "top-1")
     return [
-        _Line(
-            f"test accuracy of {best} (%)",
-            percent,
-            lambda figures, _: figures.top1_accuracy,
-            ("performance", "top-1"),
-        ),
-        _Line(f"regret of {best} (points)", percent, lambda figures, _: figures.regret),
-        _Line(f"test accuracy of {ten} (%)", percent, lambda figures, _: figures.top10_accuracy),
-        _Line(f"regret of {ten} (points)", percent, lambda figures, _: figures.top10_regret),
-        _Line(f"Spearman, {share}", _signed, lambda figures, _: figures.spearman_top, printed_top),
-        _Line(f"Kendall, {share}", _signed, lambda figures, _: figures.kendall_top),
-        _Line("Spearman, all", _signed, lambda figures, _: figures.spearman, printed_all),
-        _Line("Kendall, all", _signed, lambda figures, _: figures.kendall),
+        _Line("test accuracy of the best (%)", percent, lambda own, _: own.top1_accuracy, accuracy),
+        _Line("regret of the best (points)", percent, lambda own, _: own.regret),
+        _Line("test accuracy of the ten best (%)", percent, lambda own, _: own.top10_accuracy),
+        _Line("regret of the ten best (points)", percent, lambda own, _: own.top10_regret),
+        _Line(f"Spearman, {share}", _signed, lambda own, _: own.spearman_top, printed_top),
+        _Line(f"Kendall, {share}", _signed, lambda own, _: own.kendall_top),
+        _Line("Spearman, all", _signed, lambda own, _: own.spearman, printed_all),
+        _Line("Kendall, all", _signed, lambda own, _: own.kendall),
         _Line("time (min)", "{:.1f}".format, lambda _, record: record.seconds / 60, ("time",)),
         _Line(
             "images stored", "{:.0f}".format, lambda _, record: record.storage_images, ("storage",)
@@ -251,12 +246,8 @@ def _search_table(group: SearchGroup) -> Table:
     seen: set[str] = set()
     for record, label, figures in zip(group.records, group.labels, group.figures, strict=True):
         method = record.proxy
-        measured = [
-            _cell(
-                line.measured(figures, record), line.show, {"source": "measured", "proxy": method}
-            )
-            for line in lines
-        ]
+        source = {"source": "measured", "proxy": method}
+        measured = [_cell(line.measured(figures, record), line.show, source) for line in lines]
         # the printed table is not of foreign sets
         if table is None or method not in table.methods or method in seen or record.foreign:
             columns.append((Column(label), measured))
