@@ -49,11 +49,12 @@ def cached_images(
     """
     state = _state(dataset, source)
     folder = cache_root / "datasets" / f"{dataset.name}-{state}"
-    kept = _read(folder)
+    class_names = source.class_names if isinstance(source, ListedSource) else dataset.class_names
+    kept = _read(folder, class_names)
     if kept is not None:
         return kept
     with locked(folder):
-        kept = _read(folder)  # another process may have been faster
+        kept = _read(folder, class_names)  # another process may have been faster
         if kept is not None:
             return kept
         decoded = checked(_decoded(source, folder, dataset, progress), dataset, source.description)
@@ -127,15 +128,21 @@ def _write(folder: Path, kept: CachedImages, source: Source) -> None:
         forget_blocks(folder / f"{split}-images.npy")
 
 
-def _read(folder: Path) -> CachedImages | None:
+def _read(folder: Path, class_names: tuple[str, ...]) -> CachedImages | None:
     """What is kept in ``folder``, or None where it is missing, incomplete or damaged; no file is
     parsed before its checksum fits.
     """
     try:
         index = read_json(folder / _INDEX)
         sound = index.pop("index_sha256", None) == _checksum(index)
-        if not sound or any(
-            _file_checksum(folder / name) != expected for name, expected in index["sha256"].items()
+        # older versions called classes by their folders
+        if (
+            not sound
+            or tuple(index["class_names"]) != class_names
+            or any(
+                _file_checksum(folder / name) != expected
+                for name, expected in index["sha256"].items()
+            )
         ):
             return None
         train, test = (
@@ -144,7 +151,7 @@ def _read(folder: Path) -> CachedImages | None:
             )
             for split in _SPLITS
         )
-        return CachedImages(Decoded(train, test, tuple(index["class_names"])), index["revision"])
+        return CachedImages(Decoded(train, test, class_names), index["revision"])
     except (FileFormatError, OSError):
         return None
 

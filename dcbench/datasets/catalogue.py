@@ -9,37 +9,25 @@ from dcbench.datasets import imagenet
 from dcbench.datasets.declaration import Dataset
 from dcbench.system.errors import UnknownNameError
 
-_NUMERALS = tuple("0123456789")
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_NUMERALS = _words("0 1 2 3 4 5 6 7 8 9")
 _NUMBER_WORDS = tuple(
-    (word,)
-    for word in ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    (word,) for word in _words("zero one two three four five six seven eight nine")
 )
-
-_CIFAR10_CLASSES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
-
-_CIFAR100_CLASSES = tuple(
-    name
-    for line in """
+_CIFAR10_CLASSES = _words("airplane automobile bird cat deer dog frog horse ship truck")
+_CIFAR100_CLASSES = _words(
+    """
     apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle caterpillar cattle
     chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster house
     kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange
     orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal
     shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
     tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
-    """.splitlines()
-    for name in line.split()
+    """
 )
 
 _DECLARED = (

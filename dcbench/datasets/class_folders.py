@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from dcbench.system.errors import DataError
@@ -17,26 +18,7 @@ from dcbench.system.errors import DataError
 _LITTER = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "icon\r"}
 )
-_SUFFIXES = frozenset(
-    [
-        ".png",
-        ".apng",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
-)
+_READABLE = re.compile(r"|\.(a?png|jpe?g?|jfif|bmp|dib|gif|p[pgbn]m|tiff?|webp)", re.IGNORECASE)
 _MOST_NAMED = 12
 
 
@@ -66,7 +48,7 @@ def class_by_class(folders: Iterable[Path]) -> list[tuple[Path, int]]:
     Raises DataError where files are of kinds that are not read.
     """
     found = [(path, label) for label, folder in enumerate(folders) for path in images_in(folder)]
-    others = [path for path, _ in found if path.suffix and path.suffix.lower() not in _SUFFIXES]
+    others = [path for path, _ in found if not _READABLE.fullmatch(path.suffix)]
     if others:
         kinds = Counter(path.suffix.lower() for path in others)
         counted = ", ".join(f"{count} of {kind}" for kind, count in sorted(kinds.items()))
@@ -115,11 +97,16 @@ def _numbers(names: Sequence[str]) -> list[int]:
 
 def side_by_side(folders: Sequence[str], class_names: Sequence[str]) -> str:
     """Both lists for a message: first the names that are in one of them alone."""
-    return f"folders {_listed(folders, class_names)}; classes {_listed(class_names, folders)}"
+    pairs = ((folders, class_names), (class_names, folders))
+    first, second = (sorted(names, key=partial(_is_among, others)) for names, others in pairs)
+    return f"folders {listed(first)}; classes {listed(second)}"
 
 
-def _listed(names: Sequence[str], others: Sequence[str]) -> str:
-    known = set(map(alike, others))
-    first = sorted(names, key=lambda name: alike(name) in known)
-    more = f" and {len(first) - _MOST_NAMED} more" if len(first) > _MOST_NAMED else ""
-    return ", ".join(first[:_MOST_NAMED]) + more
+def _is_among(others: Sequence[str], name: str) -> bool:
+    return alike(name) in map(alike, others)
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of many names for a message, and how many more there are."""
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more

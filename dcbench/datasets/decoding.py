@@ -40,6 +40,10 @@ class ImageArrays:
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
+    def chosen(self, members: NDArray[np.bool_]) -> ImageArrays:
+        """The images for which ``members`` is true."""
+        return ImageArrays(self.images[members], self.labels[members])
+
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
@@ -128,6 +132,9 @@ def _check_header(opened: Image.Image, dataset: Dataset, where: str) -> None:
         )
     if opened.mode not in _EIGHT_BIT_MODES:
         raise DataError(f"{where} is an image of mode {opened.mode}; wanted 8 bits per channel")
+    if getattr(opened, "is_animated", False):
+        count = getattr(opened, "n_frames", "several")
+        raise DataError(f"{where} holds {count} images; wanted one in a file")
 
 
 def _fitted(image: Image.Image, dataset: Dataset) -> Image.Image:

@@ -52,8 +52,5 @@ class DigitsSource:
         labels = targets.astype(np.int64)
         test = stratified(labels, round(_TEST_SHARE * len(labels)), _SPLIT_SEED)
         progress(f"reading {self.dataset.name}", 1, 1)
-        return Decoded(
-            ImageArrays(images[~test], labels[~test]),
-            ImageArrays(images[test], labels[test]),
-            self.dataset.class_names,
-        )
+        whole = ImageArrays(images, labels)
+        return Decoded(whole.chosen(~test), whole.chosen(test), self.dataset.class_names)

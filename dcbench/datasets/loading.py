@@ -80,11 +80,7 @@ def load(
     decoded = kept.decoded
     require_complete(dataset, decoded, source.description)
     apart = stratified(decoded.train.labels, holdout, _HOLDOUT_SEED)
-    used = (
-        decoded.train
-        if not holdout
-        else ImageArrays(decoded.train.images[~apart], decoded.train.labels[~apart])
-    )
+    used = decoded.train.chosen(~apart) if holdout else decoded.train
     spec = ImageSpec(
         dataset.name,
         kept.revision,
@@ -106,13 +102,7 @@ def load(
         spec=spec,
         train=TrainSet(spec, *_tensors(used), space, described),
         test=TestSet(spec, *_tensors(decoded.test), space),
-        holdout=TestSet(
-            spec,
-            *_tensors(ImageArrays(decoded.train.images[apart], decoded.train.labels[apart])),
-            space,
-        )
-        if holdout
-        else None,
+        holdout=TestSet(spec, *_tensors(decoded.train.chosen(apart)), space) if holdout else None,
         source=source.description,
     )
 

@@ -9,7 +9,7 @@ from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.embedded import DigitsSource
 from dcbench.datasets.listed import ListedSource
 from dcbench.datasets.places import Places
-from dcbench.system.errors import AbsentDataError, DataError, DcbenchError
+from dcbench.system.errors import AbsentDataError, DataError
 from dcbench.system.progress import Progress
 
 # the last ones are read into memory at once, a listed one block by block
@@ -45,8 +45,6 @@ def _first(dataset: Dataset, root: Path) -> Source | None:
     for finder in _FINDERS:
         try:
             source: Source | None = finder.find_source(dataset, root)
-        except DcbenchError:
-            raise
         except OSError as error:
             raise DataError(f"cannot look for {dataset.name} in {root}: {error}") from error
         if source is not None:

@@ -203,6 +203,26 @@ def test_other_kinds_of_images_are_read(suffix: str, tmp_path: Path) -> None:
     assert greys(found) == [place for place in range(10) for _ in range(2)]
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".tif", ".png"])
+def test_a_file_of_several_images_is_refused(suffix: str, tmp_path: Path) -> None:
+    spec = spec_of("cifar10")
+    path = class_folders(tmp_path, spec.class_names) / "cat" / f"several{suffix}"
+    frames = [Image.new("RGB", (8, 8), (grey, grey, grey)) for grey in (10, 200, 90)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    with pytest.raises(FileFormatError) as refusal:
+        read(tmp_path, spec)
+    assert str(refusal.value) == f"{path} holds 3 images; wanted one in a file"
+
+
+def test_files_beside_the_class_folders_are_said(tmp_path: Path) -> None:
+    spec = spec_of("cifar10")
+    class_folders(tmp_path, spec.class_names)
+    for name in ("grid.png", "log.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    said = "2 files beside the class folders are not read: grid.png, log.txt"
+    assert read(tmp_path, spec).warnings == (said,)
+
+
 @pytest.mark.parametrize("suffix", [".heic", ".npy", ".txt"])
 def test_files_that_are_not_read_are_named_and_counted(suffix: str, tmp_path: Path) -> None:
     spec = spec_of("cifar10")
@@ -249,6 +269,15 @@ def test_images_of_the_right_size_are_not_said_to_be_resized(tmp_path: Path) -> 
 SPEC = ImageSpec("three", "0" * 12, 3, 8, ("a", "b", "c"))
 PIXELS = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2])
+
+
+def test_bytes_of_several_images_in_one_are_bytes(tmp_path: Path) -> None:
+    torch.save([(PIXELS * 255).byte(), LABELS], tmp_path / "data.pt")
+    torch.save([(PIXELS * 255).byte().float() / 255, LABELS], tmp_path / "fractions.pt")
+    found, same = (read(tmp_path / name, SPEC, "idc") for name in ("data.pt", "fractions.pt"))
+    assert torch.allclose(leave(found), leave(same), atol=1e-5)
+    assert found.warnings == ("images are stored as whole numbers; read as bytes, 255 for white",)
+    assert not same.warnings
 
 
 def leave(found: ImportedSet) -> Tensor:

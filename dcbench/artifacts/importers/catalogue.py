@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dcbench.artifacts.importers import (
-    datadam,
-    experiments,
-    folder,
-    frepo,
-    idc,
-    idm,
-    kip,
-    mtt,
-    plain,
-)
+from dcbench.artifacts.importers import datadam, experiments, folder, idc, kip, mtt, plain
 from dcbench.artifacts.importers.layout import FileLayout
 from dcbench.system.errors import UnknownNameError
 
 LAYOUTS: Mapping[str, FileLayout] = {
     layout.name: layout
-    for module in (experiments, datadam, mtt, kip, frepo, idc, idm, folder, plain)
+    for module in (experiments, datadam, mtt, kip, idc, folder, plain)
     for layout in module.LAYOUTS
 }
 

@@ -1,6 +1,7 @@
-"""DC, DSA, DM: ``{"data": [[images, labels], …]}``, a pair for each experiment.
+"""DC, DSA, DM, IDM: ``{"data": [[images, labels], …]}``, a pair for each experiment.
 
-The last experiment is used, as in DC-BENCH, unless the user chooses another.
+The last experiment is used, as in DC-BENCH, unless the user chooses another. IDM, run with its
+``--aug``, packs four smaller images into each and enlarges them bilinearly to train on them.
 """
 
 from __future__ import annotations
@@ -39,13 +40,18 @@ def read(path: Path, _spec: ImageSpec, options: ImportOptions) -> ForeignSet:
     return replace(one, doubts=doubt) if which is None and last else one
 
 
+_CHOSEN = frozenset({"experiment"})
 LAYOUTS = (
     FileLayout(
-        "dc",
-        "DC, DSA: a dict with a list of [images, labels]",
+        "dc", "DC, DSA: a dict with a list of [images, labels]", "normalised", read, _CHOSEN
+    ),
+    FileLayout("dm", "DM: the same", "normalised", read, _CHOSEN),
+    FileLayout(
+        "idm",
+        "IDM: the same, four images in one (without its --aug: as dc)",
         "normalised",
         read,
-        options=frozenset({"experiment"}),
+        _CHOSEN,
+        factor=2,
     ),
-    FileLayout("dm", "DM: the same", "normalised", read, options=frozenset({"experiment"})),
 )

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 from dcbench.artifacts.importers.layout import FileLayout, ForeignSet, ImportOptions
 from dcbench.datasets.catalogue import DATASETS
-from dcbench.datasets.class_folders import class_by_class, class_folders, labels_of, side_by_side
+from dcbench.datasets.class_folders import (
+    class_by_class,
+    class_folders,
+    is_litter,
+    labels_of,
+    listed,
+    side_by_side,
+)
 from dcbench.datasets.declaration import Dataset
 from dcbench.system.errors import DataError, FileFormatError
 
@@ -39,9 +46,19 @@ def read(path: Path, spec: ImageSpec, options: ImportOptions) -> ForeignSet:
         raise FileFormatError(str(error)) from error
     notes, doubts = {}, []
     if options.by_position:
-        pairs = zip(folders, (spec.class_names[label] for label in labels), strict=True)
+        pairs = [
+            f"{one} is {spec.class_names[label]}"
+            for one, label in zip(folders, labels, strict=True)
+        ]
         notes["classes"] = "by position"
-        doubts += [f"classes are taken by position: {', '.join(f'{a} is {b}' for a, b in pairs)}"]
+        doubts += [f"classes are taken by position: {listed(pairs)}"]
+    beside = [
+        entry.name for entry in path.iterdir() if entry.is_file() and not is_litter(entry.name)
+    ]
+    if beside:
+        doubts += [
+            f"{len(beside)} files beside the class folders are not read: {listed(sorted(beside))}"
+        ]
     if resized:
         notes["resized"] = resized
         doubts += [f"images are resized: {resized}"]

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dcbench.artifacts.artifact import artifact_as_bytes
-from dcbench.artifacts.importers.interpretation import Interpretation, Numbers, interpret
+from dcbench.artifacts.importers.interpretation import Interpretation, interpret
 from dcbench.artifacts.importers.layout import FileLayout, ImportOptions
 from dcbench.images import ImageSpec, Space, SyntheticSet
 from dcbench.system.errors import FileFormatError, MismatchError
@@ -62,27 +63,48 @@ def import_set(
         if given and name not in layout.options:
             raise MismatchError(f"the layout {layout.name} {missing}")
     foreign = layout.read(path, spec, options)
-    kind: Numbers = "pixels" if pixels or space.kind == "raw" else "values"
     try:
-        images = interpret(foreign.images, kind)
-        wanted = "×".join(map(str, spec.shape))
-        if images.values.ndim != 4 or tuple(images.values.shape[1:]) != spec.shape:
-            raise FileFormatError(
-                f"images of {tuple(images.values.shape)}, wanted N×{wanted} for {spec.dataset}"
-            )
-        labels = _labels(foreign.labels, len(images.values), spec, layout)
+        images = interpret(foreign.images, "pixels" if pixels or space.kind == "raw" else "values")
+        values = _channels_first(images.values, spec).contiguous()
+        labels = _labels(foreign.labels, len(values), spec, layout)
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
-    values = images.values.contiguous()
+    parts = layout.factor**2
+    values = in_parts(values, layout.factor)
+    each = labels.values.repeat_interleave(parts, 0)
     entered = space.enter(values).contiguous() if pixels else values
-    synthetic = SyntheticSet(spec, entered, labels.values, space, foreign.recipe)
+    synthetic = SyntheticSet(spec, entered, each, space, foreign.recipe)
     said = (
         *(layout.doubt, *foreign.doubts, images.doubt, labels.doubt),
         _unequal(synthetic),
         _strange_values(values, Space() if pixels else space),
     )
     notes = {**foreign.notes, "read_as": {"images": images.meaning, "labels": labels.meaning}}
-    return ImportedSet(synthetic, layout.name, tuple(filter(None, said)), foreign.parts, notes)
+    return ImportedSet(synthetic, layout.name, tuple(filter(None, said)), parts, notes)
+
+
+def _channels_first(images: Tensor, spec: ImageSpec) -> Tensor:
+    """N×C×H×W, whichever the order is; raises FileFormatError for another shape."""
+    if tuple(images.shape[1:]) == (spec.size, spec.size, spec.channels) != spec.shape:
+        images = images.permute(0, 3, 1, 2)
+    if images.ndim != 4 or tuple(images.shape[1:]) != spec.shape:
+        wanted = "×".join(map(str, spec.shape))
+        raise FileFormatError(
+            f"images of {tuple(images.shape)}, wanted N×{wanted} for {spec.dataset}"
+        )
+    return images
+
+
+def in_parts(images: Tensor, factor: int) -> Tensor:
+    """The factor×factor parts of each image, enlarged bilinearly to the whole image's size."""
+    if factor == 1:
+        return images
+    size = images.shape[-1]
+    side = -(-size // factor)
+    padded = F.pad(images, (0, side * factor - size) * 2, value=0.5)
+    rows = padded.unfold(2, side, side).unfold(3, side, side)  # N×C×factor×factor×side×side
+    parts = rows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+    return F.interpolate(parts, (size, size), mode="bilinear")
 
 
 def _labels(labels: Tensor, count: int, spec: ImageSpec, layout: FileLayout) -> Interpretation:

@@ -1,29 +1,26 @@
-"""KIP: ``.npz`` with ``images`` N×H×W×C and ``labels`` centred one-hot; the class is the largest
-entry.
+"""KIP and FRePo: ``.npz`` with images N×H×W×C and labels that are centred one-hot or learned.
+
+KIP's arrays are called ``images`` and ``labels``, FRePo's ``image`` and ``label``.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dcbench.artifacts.importers.layout import FileLayout, ForeignSet, ImportOptions
-from dcbench.artifacts.importers.reading import channels_first, read_arrays
+from dcbench.artifacts.importers.layout import FileLayout, ValueSpace, reader
+from dcbench.artifacts.importers.reading import read_arrays
 
-if TYPE_CHECKING:
-    from dcbench.images import ImageSpec
-
-_OWN_SPACE = (
-    "KIP's code centres each image, scales it to a norm of one, and then whitens; no space here does that, "
-    "so a set that it whitened scores less than was published"
+_LESS = "no space here does that, so a set that it whitened scores less than was published"
+_KIP = f"KIP's code centres each image, scales it to a norm of one, and then whitens; {_LESS}"
+_FREPO = (
+    "FRePo's code regularises its whitening in its own way, and whitens 128×128 images in blocks; "
+    f"{_LESS}"
 )
 
 
-def read(path: Path, _spec: ImageSpec, _options: ImportOptions) -> ForeignSet:
-    """The set of an ``.npz``; raises FileFormatError."""
-    stored = read_arrays(path)
-    return replace(stored, images=channels_first(stored, path))
+def frepo_space(_path: Path, channels: int) -> ValueSpace:
+    """FRePo does not whiten grey images."""
+    return "normalised" if channels == 1 else "zca"
 
 
 LAYOUTS = (
@@ -31,8 +28,17 @@ LAYOUTS = (
         "kip",
         "KIP: .npz with images N×H×W×C and centred labels",
         "zca",
-        read,
+        reader(read_arrays),
         centred=True,
-        doubt=_OWN_SPACE,
+        doubt=_KIP,
+    ),
+    FileLayout(
+        "frepo",
+        "FRePo: .npz with image N×H×W×C and centred label",
+        "zca",
+        reader(read_arrays),
+        space_of=frepo_space,
+        centred=True,
+        doubt=_FREPO,
     ),
 )

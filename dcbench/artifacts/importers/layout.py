@@ -23,10 +23,9 @@ VALUE_SPACES: tuple[ValueSpace, ...] = ("pixels", "raw", "normalised", "zca", "z
 class ForeignSet:
     """What a foreign file holds, before it is checked and interpreted."""
 
-    images: Tensor  # N×C×H×W
+    images: Tensor  # N×C×H×W, or N×H×W×C
     labels: Tensor  # N, or N×K
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    parts: int = 1  # images that were one in the file
     doubts: tuple[str, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)  # for the artifact's provenance
 
@@ -40,6 +39,9 @@ class ImportOptions:
     resize: bool = False  # image files of other sizes are resized
 
 
+Reader = Callable[[Path, "ImageSpec", ImportOptions], ForeignSet]
+
+
 @dataclass(frozen=True)
 class FileLayout:
     """A way in which a project publishes its sets."""
@@ -47,13 +49,19 @@ class FileLayout:
     name: str
     title: str
     space: ValueSpace  # where its values usually live
-    read: Callable[[Path, ImageSpec, ImportOptions], ForeignSet]
+    read: Reader  # what is read is of the images that are wanted; raises FileFormatError
     options: frozenset[str] = frozenset()  # the fields of ImportOptions that it obeys
     # by the file's name and the number of channels, where the usual space is not always the same
     space_of: Callable[[Path, int], ValueSpace] | None = None
+    factor: int = 1  # each image is a square of factor×factor smaller ones
     centred: bool = False  # its labels are rows less 1/classes
     doubt: str = ""  # of every set in this layout
 
     def usual_space(self, path: Path, channels: int) -> ValueSpace:
         """Where the values of the set at ``path`` usually live, if its images have ``channels``."""
         return self.space if self.space_of is None else self.space_of(path, channels)
+
+
+def reader(read: Callable[[Path], ForeignSet]) -> Reader:
+    """A reader of files that hold one set, whatever is wanted."""
+    return lambda path, _spec, _options: read(path)

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dcbench.artifacts.importers.layout import FileLayout, ForeignSet, ImportOptions, ValueSpace
+from dcbench.artifacts.importers.layout import FileLayout, ForeignSet, ValueSpace, reader
 from dcbench.artifacts.importers.reading import labels_beside, read_tensor
 from dcbench.system.errors import FileFormatError
-
-if TYPE_CHECKING:
-    from dcbench.images import ImageSpec
 
 _NO_RATE = "no learning rate lies beside it, which such sets are made for; networks learn at the protocol's"
 
 
-def read(path: Path, _spec: ImageSpec, _options: ImportOptions) -> ForeignSet:
+def read(path: Path) -> ForeignSet:
     """The set in a folder, or in a file of images with its labels beside it, and the learning rate
     if there is one; raises FileFormatError.
     """
@@ -44,21 +40,16 @@ def usual_space(path: Path, _channels: int) -> ValueSpace:
 
 
 def _shards(folder: Path) -> list[Path]:
-    shards = [path for path in folder.glob("images_best_*.pt") if _number(path) is not None]
-    numbers = sorted(map(_number, shards), key=str)
-    if shards and set(numbers) != set(range(len(shards))):
+    shards = sorted(folder.glob("images_best_[0-9]*.pt"))
+    numbers = {int(number) for path in shards if (number := path.stem[12:]).isdecimal()}
+    if numbers != set(range(len(shards))):
         raise FileFormatError(
-            f"{folder} holds {', '.join(sorted(shard.name for shard in shards))}: not one complete set of shards; complete the copy"
+            f"{folder} holds {', '.join(path.name for path in shards)}: not one complete set of shards; complete the copy"
         )
-    for found in ([folder / "images_best.pt"], sorted(shards), [folder / "images.pt"]):
+    for found in ([folder / "images_best.pt"], shards, [folder / "images.pt"]):
         if found and found[0].is_file():
             return found
     raise FileFormatError(f"{folder}: no images_best.pt, images_best_0.pt or images.pt")
-
-
-def _number(shard: Path) -> int | None:
-    number = shard.stem.removeprefix("images_best_")
-    return int(number) if number.isdecimal() else None
 
 
 def _rate(path: Path) -> float:
@@ -73,7 +64,7 @@ LAYOUTS = (
         "mtt",
         "MTT, DATM: images_best.pt, labels_best.pt, lr_best.pt, or images.pt, labels.pt, lr.pt",
         "zca-pixels",
-        read,
+        reader(read),
         space_of=usual_space,
     ),
 )

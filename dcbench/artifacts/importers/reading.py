@@ -113,8 +113,7 @@ def read_arrays(path: Path) -> ForeignSet:
                 f"{path}: {path.stat().st_size} bytes that unpack to {unpacked}; refused as a bomb"
             )
         with np.load(path, allow_pickle=False) as stored:
-            images = _array(stored, "images", "image")
-            return ForeignSet(images, _array(stored, "labels", "label"))
+            return ForeignSet(_array(stored, "images", "image"), _array(stored, "labels", "label"))
     # RuntimeError: what zipfile raises for an archive that is encrypted, or packed in a way that it
     # does not know
     except (
@@ -138,24 +137,3 @@ def _array(stored: Mapping[str, Any], name: str, other: str) -> Tensor:
 
     array = stored[other if other in stored and name not in stored else name]
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
-
-
-def channels_first(stored: ForeignSet, path: Path) -> Tensor:
-    """The images of an N×H×W×C array as N×C×H×W; raises FileFormatError for another shape."""
-    if stored.images.ndim != 4:
-        raise FileFormatError(f"{path}: images of {tuple(stored.images.shape)}, wanted N×H×W×C")
-    return stored.images.permute(0, 3, 1, 2)
-
-
-def in_parts(packed: ForeignSet, factor: int) -> ForeignSet:
-    """The factor×factor parts of each image, enlarged bilinearly to the whole image's size."""
-    import torch
-
-    images, parts = packed.images.float(), factor**2
-    size = images.shape[-1]
-    side = -(-size // factor)
-    padded = torch.nn.functional.pad(images, (0, side * factor - size) * 2, value=0.5)
-    rows = padded.unfold(2, side, side).unfold(3, side, side)  # N×C×factor×factor×side×side
-    small = rows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
-    enlarged = torch.nn.functional.interpolate(small, (size, size), mode="bilinear")
-    return ForeignSet(enlarged, packed.labels.repeat_interleave(parts, 0), parts=parts)
