@@ -24,6 +24,8 @@ PRELOADED = (
     "dcbench.cli.evaluate",
     "dcbench.cli.nas",
     "dcbench.cli.reproduce",
+    "dcbench.conformance.checks",
+    "dcbench.conformance.trial_runs",
 )
 
 

@@ -107,6 +107,7 @@ def test_it_keeps_the_contract(fresh: Fresh) -> None:
     assert set(outcomes.values()) == {"passed"}
 
 
+@pytest.mark.long  # that a stranger's method runs, test_readme.py says of the same text
 def test_it_runs_and_stands_in_the_report(fresh: Fresh, tmp_path: Path) -> None:
     words = (
         "--ipc",

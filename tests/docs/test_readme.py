@@ -4,15 +4,13 @@ options are ones that there are.
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from dcbench.cli import COMMANDS, cli
+from tests.commandline import forked
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -43,15 +41,9 @@ def test_the_example_method_is_complete(tmp_path: Path) -> None:
         if words[1] == "run" and "./blends.py:Blends" in words
     ]
     quickly = ["--networks", "1", "--epochs", "5", "--out", "out", "--json"]
-    ran = subprocess.run(
-        [sys.executable, "-m", *asked, *quickly],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    (run,) = json.loads(ran.stdout)["runs"]
+    ran = forked(*asked[1:], *quickly, cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    (run,) = ran.json["runs"]
     assert (run["method"], run["ipc"]) == ("blends", 1)
     assert run["mean"] > 0.3  # ten classes: far above chance
 
@@ -66,15 +58,9 @@ def test_the_examples_of_the_page_on_methods_keep_the_contract(name: str, tmp_pa
     (example,) = [text for text in examples if f"class {name}(" in text]
     path = tmp_path / f"{name.lower()}.py"
     path.write_text(example, encoding="utf-8")
-    ran = subprocess.run(
-        [sys.executable, "-m", "dcbench", "check", f"{path}:{name}", "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert {each["outcome"] for each in json.loads(ran.stdout)["checks"]} == {"passed"}
+    ran = forked("check", f"{path}:{name}", "--json")
+    assert ran.code == 0, ran.err
+    assert {each["outcome"] for each in ran.json["checks"]} == {"passed"}
 
 
 def options_of(name: str) -> set[str]:

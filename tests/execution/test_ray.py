@@ -4,11 +4,14 @@ fails is said and nothing else fails.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import inspect
 import json
 import os
 import signal
-import time
+import threading
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,12 +20,12 @@ from typing import Any
 import pytest
 import torch
 
+from dcbench import distiller as registry
 from dcbench.execution.interface import Job, Site, Steps
 from dcbench.system.errors import ClusterError, OutOfRangeError
 from dcbench.system.machine import Machine
-from tests.commandline import ask, dcbench
+from tests.commandline import CACHE, ROOT, ask, done
 from tests.faults.victims import PATIENCE, finish, lines, start, steps_of_each, wait_until
-from tests.forked import Forked
 
 INSTALLED = importlib.util.find_spec("ray") is not None
 ray = pytest.mark.skipif(not INSTALLED, reason="Ray is not installed: pip install -e '.[ray]'")
@@ -35,7 +38,7 @@ if INSTALLED:
     CORES = int(get_num_cpus(override_docker_cpu_warning=True))
 # at least two units at a time, on whatever machine
 RAY = ("--executor", "ray", "--cpus-per-unit", str(CORES // 2 or 0.5))
-WORK = ("--networks", "6", "--epochs", "120", "--threads", "1", "--device", "cpu")
+WORK = ("--networks", "6", "--epochs", "40", "--threads", "1", "--device", "cpu")
 ODD = '''
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +66,8 @@ class Odd(Distiller):
 '''
 
 
-def at_work(process: Forked) -> list[int]:
-    """The workers below ``process`` that are at work on a unit."""
+def at_work(top: int) -> list[int]:
+    """The workers below the process ``top`` that are at work on a unit."""
     parents: dict[int, int] = {}
     busy: list[int] = []
     for place in Path("/proc").glob("[0-9]*"):
@@ -78,9 +81,29 @@ def at_work(process: Forked) -> list[int]:
             continue
 
     def below(number: int) -> bool:
-        return number == process.pid or (number in parents and below(parents[number]))
+        return number == top or (number in parents and below(parents[number]))
 
     return [number for number in busy if below(number)]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Ray in this process, where commands that are asked in it find it begun: one for all of
+    them, and workers that have imported torch already.
+    """
+    from dcbench.execution import ray_executor, ray_worker
+
+    with pytest.MonkeyPatch.context() as patch:
+        # whose annotations are checked in these tests: then it is no generator function to Ray
+        plain = inspect.unwrap(ray_worker.work)
+        patch.setattr(ray_worker, "work", plain)
+        patch.setattr(ray_executor, "work", plain)
+        patch.setenv("RAY_worker_niceness", "0")
+        patch.setenv("DCBENCH_CACHE", CACHE)
+        patch.setenv("PYTHONPATH", str(ROOT))
+        ray_executor._connect(None)
+        yield
+        importlib.import_module("ray").shutdown()
 
 
 @pytest.fixture(autouse=True)
@@ -142,14 +165,15 @@ GRID = (
 
 
 @ray
+@pytest.mark.usefixtures("cluster")
 def test_a_worker_is_killed_and_the_table_is_the_serial_one(tmp_path: Path) -> None:
-    serial = dcbench(*GRID, "--out", tmp_path / "serial", "--json")
+    serial = ask(*GRID, "--out", tmp_path / "serial", "--json")
     assert serial.code == 0, serial.err
     process = start(*GRID, *RAY, "--out", tmp_path / "ray", "--json")
     busy: list[int] = []
 
     def in_the_middle() -> bool:
-        busy[:] = at_work(process) if lines(tmp_path / "ray") else []
+        busy[:] = at_work(process.pid) if lines(tmp_path / "ray") else []
         return len(busy) > 1
 
     wait_until(in_the_middle, process)
@@ -164,7 +188,7 @@ def test_a_worker_is_killed_and_the_table_is_the_serial_one(tmp_path: Path) -> N
     assert len(results(tmp_path / "ray")) == 4 + 2 + 4 + 4  # sets, histories, records, rows
     assert results(tmp_path / "ray") == results(tmp_path / "serial")
 
-    again = dcbench(
+    again = ask(
         "evaluate",
         tmp_path / "ray" / "mmd.pt",
         *WORK,
@@ -177,7 +201,7 @@ def test_a_worker_is_killed_and_the_table_is_the_serial_one(tmp_path: Path) -> N
         tmp_path / "ray",
         "--json",
     )
-    once = dcbench(
+    once = ask(
         "evaluate",
         tmp_path / "serial" / "mmd.pt",
         *WORK,
@@ -194,7 +218,12 @@ def test_a_worker_is_killed_and_the_table_is_the_serial_one(tmp_path: Path) -> N
 
 
 @ray
-def test_what_fails_is_said_with_its_spec_and_the_rest_goes_on(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("cluster")
+def test_what_fails_is_said_with_its_spec_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.registered()  # all of them, before what is registered here is forgotten again
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
     (tmp_path / "odd.py").write_text(ODD, encoding="utf-8")
     words = (
         "run",
@@ -209,7 +238,7 @@ def test_what_fails_is_said_with_its_spec_and_the_rest_goes_on(tmp_path: Path) -
         "--threads",
         "1",
     )
-    answer = dcbench(*words, *RAY, "--out", tmp_path / "out", "--json")
+    answer = ask(*words, *RAY, "--out", tmp_path / "out", "--json")
     assert answer.code == 1
     assert [run["seed"] for run in answer.json["runs"]] == [0, 3]
     said = answer.err.splitlines()
@@ -223,6 +252,7 @@ def test_what_fails_is_said_with_its_spec_and_the_rest_goes_on(tmp_path: Path) -
 
 
 @ray
+@pytest.mark.usefixtures("cluster")
 def test_a_search_ranks_as_the_serial_one(tmp_path: Path) -> None:
     asked = ("--sample", "4", "--seed", "97", "--seeds", "2", "--validation", "100")
     quickly = ("--preset", "quick", "--epochs", "3", "--truth-epochs", "1", "--threads", "1")
@@ -236,8 +266,8 @@ def test_a_search_ranks_as_the_serial_one(tmp_path: Path) -> None:
         *quickly,
         "--json",
     )
-    serial = dcbench(*words, "--out", tmp_path / "serial")
-    spread = dcbench(*words, *RAY, "--out", tmp_path / "ray")
+    serial = ask(*words, "--out", tmp_path / "serial")
+    spread = ask(*words, *RAY, "--out", tmp_path / "ray")
     assert serial.code == spread.code == 0, serial.err + spread.err
     assert [study["spearman"] for study in spread.json["studies"]] == [
         study["spearman"] for study in serial.json["studies"]
@@ -248,28 +278,26 @@ def test_a_search_ranks_as_the_serial_one(tmp_path: Path) -> None:
 
 
 @ray
+@pytest.mark.usefixtures("cluster")
 def test_with_room_for_one_unit_no_second_one_is_begun(tmp_path: Path) -> None:
     """Ray gives a worker's processor to another unit as soon as it waits for Ray, as one does that
     asks whether to stop.
     """
-    process = start(
-        "run",
-        "--method",
-        "random",
-        *WORK,
-        "--executor",
-        "ray",
-        "--cpus-per-unit",
-        str(CORES),
-        "--out",
-        tmp_path,
-        "--json",
-    )
     seen: list[int] = []
-    while process.poll() is None:
-        seen.append(len(at_work(process)))
-        time.sleep(0.05)
-    _, said = finish(process)
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.05):
+            seen.append(len(at_work(os.getpid())))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    alone = ("--executor", "ray", "--cpus-per-unit", str(CORES))
+    try:
+        said = done("run", "--method", "random", *WORK, *alone, "--out", tmp_path, "--json").err
+    finally:
+        ended.set()
+        watching.join()
     assert "ray: room for 1 units of work at a time" in said
     assert len(lines(tmp_path)) == 6
     assert max(seen) == 1
@@ -300,31 +328,14 @@ def test_interrupted_it_keeps_what_is_done_and_goes_on(tmp_path: Path) -> None:
 
 
 @ray
+@pytest.mark.usefixtures("cluster")
 def test_a_cluster_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
-    answer = dcbench(
-        "run",
-        "--method",
-        "random",
-        "--executor",
-        "ray",
-        "--address",
-        "127.0.0.1:1",
-        "--out",
-        tmp_path,
-    )
-    assert answer.code == 1
-    assert answer.err.splitlines()[-1].startswith("dcbench: no Ray cluster at '127.0.0.1:1'")
-    more = dcbench(
-        "run",
-        "--method",
-        "random",
-        "--executor",
-        "ray",
-        "--cpus-per-unit",
-        "9999",
-        "--out",
-        tmp_path,
-    )
+    words = ("run", "--method", "random", "--executor", "ray", "--out", tmp_path)
+    process = start(*words, "--address", "127.0.0.1:1")
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert said.splitlines()[-1].startswith("dcbench: no Ray cluster at '127.0.0.1:1'")
+    more = ask(*words, "--cpus-per-unit", "9999")
     assert more.code == 1
     assert (
         "a unit needs 9999 processors and 0 GPUs, but a node of the cluster has"

@@ -171,7 +171,7 @@ def mean_accuracy(name: str, digits: Loaded, machine: Machine, fields: dict[str,
     accuracies = []
     for seed in (0, 1):
         synthetic = build(name, "quick", fields).distill(digits.train, 1, Run(seed, machine))
-        protocol = PROTOCOLS["quick"].with_options(epochs=60).with_recipe(synthetic.recipe)
+        protocol = PROTOCOLS["quick"].with_options(epochs=30).with_recipe(synthetic.recipe)
         accuracies += [
             result.accuracy
             for result in evaluate(synthetic, digits.test, protocol, range(2), Run(seed, machine))
@@ -188,16 +188,16 @@ def random_accuracy(digits: Loaded, machine: Machine) -> float:
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
-        ("dc", {"iterations": 25, "real_batch": 32}),
-        ("dsa", {"iterations": 25, "real_batch": 32}),
-        ("cafe", {"iterations": 4, "real_batch": 32, "query": 8, "most_outer": 5, "most_inner": 3}),
-        ("kip", {"iterations": 60, "real_batch": 200, "networks": 1}),
+        ("dc", {"iterations": 10, "real_batch": 32}),
+        ("dsa", {"iterations": 10, "real_batch": 32}),
+        ("cafe", {"iterations": 2, "real_batch": 32, "query": 8, "most_outer": 5, "most_inner": 3}),
+        ("kip", {"iterations": 20, "real_batch": 200, "networks": 1}),
         (
             "mtt",
             {
-                "iterations": 20,
+                "iterations": 10,
                 "experts": 2,
-                "expert_images": 1024,
+                "expert_images": 512,
                 "student_lr": 0.005,
                 "lr": 10.0,
             },

@@ -56,7 +56,9 @@ def test_the_grid_has_exactly_720_members_each_with_its_own_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "every"), [(CIFAR, 1), (GREY, 7)], ids=["32x32 colour", "28x28 grey"]
+    ("spec", "every"),
+    [(CIFAR, 7), (GREY, 11), pytest.param(CIFAR, 1, marks=pytest.mark.long)],
+    ids=["32x32 colour", "28x28 grey", "32x32 colour, each"],
 )
 def test_all_720_take_images(spec: ImageSpec, every: int) -> None:
     space = SPACES["convnet720"]
