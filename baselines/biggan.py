@@ -45,7 +45,7 @@ from dcbench.training.augment import OPERATIONS
 STANDING_BATCHES = 16  # for the statistics of batch normalisation that are drawn with
 
 
-@register("biggan", paper="brock2019biggan")
+@register("biggan", title="BigGAN", paper="brock2019biggan")
 @final
 @dataclass(frozen=True)
 class BigGAN(Generative):

@@ -39,7 +39,7 @@ from dcbench.run import Run
 X_UNITS, Y_UNITS, JOINT_UNITS = 240, 50, 240
 
 
-@register("cgan", paper="mirza2014cgan")
+@register("cgan", title="cGAN", paper="mirza2014cgan")
 @final
 @dataclass(frozen=True)
 class CGAN(Generative):

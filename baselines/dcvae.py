@@ -64,7 +64,7 @@ def divergence(mean: Float[Tensor, "n d"], log_variance: Float[Tensor, "n d"]) -
     return 0.5 * (log_variance.exp() - log_variance - 1 + mean.square()).sum(1).mean()
 
 
-@register("dcvae", paper="parmar2021dcvae")
+@register("dcvae", title="DC-VAE", paper="parmar2021dcvae")
 @final
 @dataclass(frozen=True)
 class DCVAE(Generative):

@@ -64,7 +64,7 @@ def squared_mmd(
     return xx - 2 * xy + yy
 
 
-@register("gmmn", paper="li2015gmmn")
+@register("gmmn", title="GMMN", paper="li2015gmmn")
 @final
 @dataclass(frozen=True)
 class GMMN(Generative):

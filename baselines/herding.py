@@ -16,7 +16,7 @@ from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
 
 
-@register("herding", paper="welling2009herding")
+@register("herding", title="Herding", paper="welling2009herding")
 @final
 @dataclass(frozen=True)
 class Herding(Distiller):

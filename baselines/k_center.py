@@ -14,7 +14,7 @@ from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
 
 
-@register("k-center", paper="sener2018active")
+@register("k-center", title="K-Center", paper="sener2018active")
 @final
 @dataclass(frozen=True)
 class KCenter(Distiller):

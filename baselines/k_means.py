@@ -22,7 +22,7 @@ from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
 
 
-@register("k-means", paper="lloyd1982least")
+@register("k-means", title="k-means", paper="lloyd1982least")
 @final
 @dataclass(frozen=True)
 class KMeans(Distiller):

@@ -22,7 +22,7 @@ from dcbench.families.feature_matching import Descriptions, FeatureMatching, Mea
 from dcbench.networks.base import Network
 
 
-@register("mmd", paper="gretton2012kernel")
+@register("mmd", title="MMD", paper="gretton2012kernel")
 @final
 @dataclass(frozen=True)
 class MMD(FeatureMatching):

@@ -11,7 +11,7 @@ from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
 
 
-@register("random")
+@register("random", title="Random")
 @final
 @dataclass(frozen=True)
 class RandomSubset(Distiller):

@@ -13,7 +13,7 @@ from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
 
 
-@register("whole")
+@register("whole", title="Whole")
 @final
 @dataclass(frozen=True)
 class Whole(Distiller):

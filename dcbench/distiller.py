@@ -34,6 +34,7 @@ class Distiller(ABC):
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]  # its usual spelling, for tables
     paper: ClassVar[str | None]  # bibliography key
     version: ClassVar[int] = 1  # raised by hand when the same fields give other images
     # named settings; one that is absent means the defaults
@@ -141,9 +142,19 @@ _failures: dict[str, str] = {}  # plugins that could not be imported, and why
 _Plugin = TypeVar("_Plugin", bound=type[Distiller])
 
 
-def register(name: str, *, paper: str | None = None) -> Callable[[_Plugin], _Plugin]:
-    """Make a distiller known under ``name``; raises ValueError if the name is another class's or no
-    name, TypeError for a field.
+def register(
+    name: str, *, title: str = "", paper: str | None = None
+) -> Callable[[_Plugin], _Plugin]:
+    """Make a distiller known under ``name``.
+
+    Args:
+        name: small letters and digits with - between.
+        title: its usual spelling, for tables; the name if there is none.
+        paper: its bibliography key.
+
+    Raises:
+        ValueError: if the name is another class's or no name.
+        TypeError: if a field has no plain type or no default.
     """
 
     def enter(distiller: _Plugin) -> _Plugin:
@@ -167,7 +178,7 @@ def register(name: str, *, paper: str | None = None) -> Callable[[_Plugin], _Plu
             ) from error
         for field in fields.values():
             field.require_plain()
-        distiller.name, distiller.paper = name, paper
+        distiller.name, distiller.title, distiller.paper = name, title or name, paper
         _registry[name] = distiller
         return distiller
 

@@ -58,7 +58,7 @@ def spread(accuracies: Sequence[float], window: int) -> float | None:
     return max(latest) - min(latest) if len(latest) == window else None
 
 
-@register("cafe", paper="wang2022cafe")
+@register("cafe", title="CAFE", paper="wang2022cafe")
 @final
 @dataclass(frozen=True)
 class CAFE(Distiller):

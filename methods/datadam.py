@@ -51,7 +51,7 @@ ERRORS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-@register("datadam", paper="sajedi2023datadam")
+@register("datadam", title="DataDAM", paper="sajedi2023datadam")
 @final
 @dataclass(frozen=True)
 class DataDAM(FeatureMatching):

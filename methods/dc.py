@@ -10,7 +10,7 @@ from dcbench.families.gradient_matching import GradientMatching
 from dcbench.families.selection import Initialisation
 
 
-@register("dc", paper="zhao2021dc")
+@register("dc", title="DC", paper="zhao2021dc")
 @final
 @dataclass(frozen=True)
 class DC(GradientMatching):

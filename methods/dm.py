@@ -13,7 +13,7 @@ from dcbench.families.feature_matching import Descriptions, FeatureMatching, Mea
 from dcbench.networks.base import Network
 
 
-@register("dm", paper="zhao2023dm")
+@register("dm", title="DM", paper="zhao2023dm")
 @final
 @dataclass(frozen=True)
 class DM(FeatureMatching):

@@ -9,7 +9,7 @@ from dcbench.distiller import register
 from dcbench.families.gradient_matching import GradientMatching
 
 
-@register("dsa", paper="zhao2021dsa")
+@register("dsa", title="DSA", paper="zhao2021dsa")
 @final
 @dataclass(frozen=True)
 class DSA(GradientMatching):

@@ -69,7 +69,7 @@ def centred(labels: Int64[Tensor, " n"], classes: int) -> Float[Tensor, "n class
     return F.one_hot(labels, classes).double() - 1 / classes
 
 
-@register("kip", paper="nguyen2021kip")
+@register("kip", title="KIP", paper="nguyen2021kip")
 @final
 @dataclass(frozen=True)
 class KIP(Distiller):

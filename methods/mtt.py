@@ -62,7 +62,7 @@ SETTINGS: Mapping[int, Setting] = {
 }
 
 
-@register("mtt", paper="cazenavette2022mtt")
+@register("mtt", title="MTT", paper="cazenavette2022mtt")
 @final
 @dataclass(frozen=True)
 class MTT(Distiller):

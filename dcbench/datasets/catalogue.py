@@ -41,6 +41,7 @@ _DECLARED = (
     ),
     Dataset(
         name="mnist",
+        title="MNIST",
         channels=1,
         size=28,
         class_names=_NUMERALS,
@@ -55,6 +56,7 @@ _DECLARED = (
     # .244, .262): an image learning rate of 1 is a step in the space that they define.
     Dataset(
         name="cifar10",
+        title="CIFAR-10",
         channels=3,
         size=32,
         class_names=_CIFAR10_CLASSES,
@@ -70,6 +72,7 @@ _DECLARED = (
     ),
     Dataset(
         name="cifar100",
+        title="CIFAR-100",
         channels=3,
         size=32,
         class_names=_CIFAR100_CLASSES,

@@ -39,6 +39,7 @@ class Dataset:
     synonyms: tuple[tuple[str, ...], ...] = ()
     # its images are of any size: the middle square of each, resized, is used
     photographs: bool = False
+    title: str = ""  # its usual spelling, for tables, where that is not the name
 
     @property
     def classes(self) -> int:

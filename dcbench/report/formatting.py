@@ -9,39 +9,23 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from dcbench.datasets import DATASETS
+from dcbench.studies.method_titles import method_titles
+
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 _LONGEST = 120
 
-_TITLES = {
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "mnist": "MNIST",
+_TITLES = {  # of networks and augmentations; methods and data sets declare their own
     "convnet": "ConvNet",
-    "dsa": "DSA",
-    "autoaugment": "AutoAugment",
-    "randaugment": "RandAugment",
-    "random": "Random",
-    "k-center": "K-Center",
-    "herding": "Herding",
-    "k-means": "k-means",
-    "dcvae": "DC-VAE",
-    "cgan": "cGAN",
-    "biggan": "BigGAN",
-    "gmmn": "GMMN",
-    "mmd": "MMD",
-    "dm": "DM",
-    "datadam": "DataDAM",
-    "dc": "DC",
-    "cafe": "CAFE",
-    "kip": "KIP",
-    "mtt": "MTT",
     "alexnet": "AlexNet",
     "vgg11": "VGG-11",
     "resnet18": "ResNet-18",
-    "whole": "Whole",
+    "dsa": "DSA",
+    "autoaugment": "AutoAugment",
+    "randaugment": "RandAugment",
 }
 
 _PHRASES = {
@@ -60,8 +44,9 @@ _DECAY = ("decay", "decay_every", "decay_after", "fresh_momentum")
 
 
 def title(name: str) -> str:
-    """The usual spelling of a name, or the name itself."""
-    return _TITLES.get(name, one_line(name))
+    """The usual spelling of a method, data set, network or augmentation, or the name itself."""
+    declared = DATASETS[name].title if name in DATASETS else method_titles().get(name, "")
+    return declared or _TITLES.get(name) or one_line(name)
 
 
 def one_line(text: str, longest: int = _LONGEST) -> str:

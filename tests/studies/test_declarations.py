@@ -12,7 +12,7 @@ import pytest
 from dcbench.datasets.catalogue import DATASETS
 from dcbench.datasets.loading import declared, load
 from dcbench.datasets.places import Places
-from dcbench.distiller import find, hyper_parameters, recorded_fields
+from dcbench.distiller import find, hyper_parameters, recorded_fields, registered
 from dcbench.evaluation.protocol import PROTOCOLS
 from dcbench.experiments.context import Workspace
 from dcbench.experiments.grid import Grid
@@ -20,6 +20,7 @@ from dcbench.experiments.presets import build
 from dcbench.networks.catalogue import NETWORKS
 from dcbench.reproduction.carry_out import Reproduction
 from dcbench.studies.declarations import STUDIES, Plan, Study, comparable, find_study
+from dcbench.studies.method_titles import method_titles
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
 from dcbench.system.machine import Machine
 from dcbench.system.wording import in_words
@@ -269,3 +270,12 @@ def test_a_quick_plan_has_one_set_of_each_and_few_networks() -> None:
     plans: list[Plan] = [study.plan("quick") for study in STUDIES.values()]
     assert all(part.seeds == (0,) for plan in plans for part in plan.parts)
     assert all(plan.search or plan.embedding or (plan.ensemble or 0) in (1, 2, 3) for plan in plans)
+
+
+def test_titles_read_from_the_files_are_those_of_the_methods() -> None:
+    own = {
+        name: method.title
+        for name, method in registered().items()
+        if method.__module__.startswith("dcbench.")
+    }
+    assert own == dict(method_titles())
