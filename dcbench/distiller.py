@@ -159,10 +159,7 @@ def register(
 
     def enter(distiller: _Plugin) -> _Plugin:
         before = _registry.get(name)
-        if before is not None and (before.__module__, before.__qualname__) != (
-            distiller.__module__,
-            distiller.__qualname__,
-        ):
+        if before is not None and _place(before) != _place(distiller):
             raise ValueError(
                 f"the name {name!r} is taken by {before.__module__}.{before.__qualname__}; choose another in @register"
             )
@@ -183,6 +180,12 @@ def register(
         return distiller
 
     return enter
+
+
+def _place(distiller: type[Distiller]) -> tuple[str, str]:
+    """The file of a class, which may have been edited since, or else its module; and its name."""
+    module = distiller.__module__
+    return str(getattr(sys.modules.get(module), "__file__", None) or module), distiller.__qualname__
 
 
 def registered() -> dict[str, type[Distiller]]:
@@ -255,7 +258,8 @@ def _rebuilt(path: Path, attribute: str, text: str, fields: Mapping[str, Any]) -
 @cache
 def _class_in(path: Path, attribute: str, text: str) -> type[Distiller]:
     """The class in a file of this content; the content is executed once."""
-    module = types.ModuleType(f"dcbench_plugin_{path.stem}")
+    content = hashlib.sha256(f"{path}\n{text}".encode()).hexdigest()[:12]
+    module = types.ModuleType(f"dcbench_plugin_{path.stem}_{content}")  # no other file's names
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
     try:

@@ -113,7 +113,7 @@ def test_unknown_names_are_refused_with_a_suggestion() -> None:
         ("datadam", "iterations", True, "iterations must be int, got True"),
         ("datadam", "iterations", "many", "iterations must be int, got 'many'"),
         ("datadam", "iterations", None, "iterations must be int, got None"),
-        ("datadam", "init", "zeros", "init must be one of random, k-center, noise, got 'zeros'"),
+        ("datadam", "init", "zeros", "init must be one of random, k-center, noise, herding, k-means, got 'zeros'"),
         ("datadam", "normalisation", "spectral", "normalisation must be one of"),
         ("k-center", "feature_epochs", 0, "feature_epochs must be at least 1"),
         ("toy", "rate", 1.0, "rate must be less than 1"),
@@ -296,3 +296,51 @@ def test_a_file_of_methods_needs_a_class_beside_it(tmp_path: Path) -> None:
         match=rf"{path} is a file, which may hold several methods; say which: {path}:Class",
     ):
         find(str(path))
+
+
+TWO_CLASSES = """
+from dataclasses import dataclass
+from dcbench.distiller import Distiller, register
+
+@dataclass(frozen=True)
+class {helper}:
+    value: int = 1
+
+@register("{name}")
+@dataclass(frozen=True)
+class M(Distiller):
+    \"\"\"A method.\"\"\"
+
+    amount: int = {helper}().value
+
+    def distill(self, train, ipc, run):
+        return {helper}
+"""
+
+
+def test_two_files_of_one_name_do_not_see_each_other_s_names(tmp_path: Path) -> None:
+    found = []
+    for folder in ("a", "b"):
+        path = tmp_path / folder / "method.py"
+        path.parent.mkdir()
+        text = TWO_CLASSES.format(name=f"method-{folder}", helper=f"Helper{folder.upper()}")
+        path.write_text(text, encoding="utf-8")
+        found.append(registry.find(f"{path}:M"))
+    assert len({method.__module__ for method in found}) == 2
+    for method in found:
+        assert set(hyper_parameters(method)) == {"amount"}
+        assert method().distill.__globals__ is vars(sys.modules[method.__module__])
+
+
+def test_two_files_may_not_take_one_name_but_an_edited_file_may_keep_its_own(
+    tmp_path: Path,
+) -> None:
+    first, second = tmp_path / "first.py", tmp_path / "second.py"
+    first.write_text(TWO_CLASSES.format(name="taken-once", helper="One"), encoding="utf-8")
+    before = registry.find(f"{first}:M")
+    first.write_text(TWO_CLASSES.format(name="taken-once", helper="Two"), encoding="utf-8")
+    after = registry.find(f"{first}:M")
+    assert before.source != after.source
+    second.write_text(TWO_CLASSES.format(name="taken-once", helper="Three"), encoding="utf-8")
+    with pytest.raises(DataError, match="taken-once"):
+        registry.find(f"{second}:M")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from dcbench.images import SyntheticSet
 
+MADE_BY = "dcbench"  # in each picture, by which one knows whose it is
 MOST_PER_CLASS = 50
 SMALLEST_TILE = 32  # pixels per side on the page: smaller images are enlarged by a whole factor
 
@@ -43,7 +45,21 @@ def grid(synthetic: SyntheticSet) -> UInt8[Tensor, "channels height width"]:
 def as_png(sheet: UInt8[Tensor, "channels height width"]) -> bytes:
     """A sheet as the bytes of a PNG file."""
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
-    stream = io.BytesIO()
-    Image.fromarray(sheet.permute(1, 2, 0).contiguous().numpy()).save(stream, format="PNG")
+    stream, origin = io.BytesIO(), PngInfo()
+    origin.add_text("Software", MADE_BY)
+    pixels = sheet.permute(1, 2, 0).contiguous().numpy()
+    Image.fromarray(pixels).save(stream, format="PNG", pnginfo=origin)
     return stream.getvalue()
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is a picture that dcbench wrote, and may write anew."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            return picture.info.get("Software") == MADE_BY
+    except (OSError, UnidentifiedImageError, ValueError):
+        return False

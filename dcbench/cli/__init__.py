@@ -5,6 +5,7 @@ nothing.
 from __future__ import annotations
 
 import importlib
+import io
 import shlex
 import sys
 import traceback
@@ -15,6 +16,7 @@ import click
 
 from dcbench import __version__
 from dcbench.system.errors import OUT_OF_MEMORY, DcbenchError, OutOfRangeError, UnknownNameError
+from dcbench.system.wording import printable
 
 COMMANDS = {
     "run": "distil synthetic sets, evaluate them, store and tabulate the results",
@@ -74,6 +76,7 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exits 0 when done, 2 if wrong by its words alone, 1 otherwise."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _replace_what_cannot_be_encoded()
     try:
         sys.exit(cli.main(words, prog_name="dcbench", standalone_mode=False) or 0)
     except click.exceptions.Exit as finished:
@@ -91,6 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error), 1, words)
     except Exception as error:  # of a plugin, a library or ours: one line all the same, and where it came from on demand
         _fail(_not_foreseen(error), 1, words)
+
+
+def _replace_what_cannot_be_encoded() -> None:
+    """Finished work must not fail by its last print, whatever the terminal's encoding."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _stopped(words: Sequence[str]) -> str:
@@ -122,5 +132,5 @@ def _place(error: Exception) -> str:
 def _fail(message: str, code: int, words: Sequence[str] = ()) -> None:
     if "--debug" in words:
         traceback.print_exc()
-    click.echo(f"dcbench: {' '.join(message.split())}", err=True)
+    click.echo(f"dcbench: {printable(' '.join(message.split()))}", err=True)
     sys.exit(code)

@@ -25,6 +25,8 @@ from rich.progress import (
 )
 from rich.table import Table as RichTable
 
+from dcbench.system.wording import printable
+
 QUIET_SECONDS = 30.0  # between two lines of progress where there is no terminal to draw a bar on
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FIRST_SHARE = 20  # a first step that is at least one in so many foretells how long the others take
@@ -131,7 +133,7 @@ class Console:
 
     def _draw(self, text: str, done: int, total: int) -> None:
         if text not in self._tasks:
-            self._tasks[text] = self._bars.add_task(text, total=total, completed=done)
+            self._tasks[text] = self._bars.add_task(printable(text), total=total, completed=done)
         self._bars.update(self._tasks[text], completed=done, total=total)
         if done >= total:
             self._bars.remove_task(self._tasks.pop(text))
@@ -150,7 +152,7 @@ class Console:
 
     def say(self, message: str) -> None:
         """A line for people."""
-        self._errors.print(message, markup=False)
+        self._errors.print(printable(message), markup=False)
 
     def table(self, table: TextTable) -> None:
         """A table for people; on standard error where standard output is for JSON."""
@@ -169,13 +171,13 @@ class Console:
         grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
         for name, text in rows:
-            grid.add_row(name, text)
+            grid.add_row(name, printable(text))
         self._title(title)
         self._output.print(grid, markup=False, soft_wrap=False, width=min(self._output.width, PAGE))
         self._output.print()
 
     def _title(self, title: str) -> None:
-        self._output.print(title, style="bold", markup=False)
+        self._output.print(printable(title), style="bold", markup=False)
 
     def _width_of(self, drawn: RichTable) -> int:
         return Measurement.get(
@@ -204,5 +206,5 @@ def _drawn(table: TextTable, left_out: Sequence[str]) -> RichTable:
             table.head[index], justify="left" if index < table.words else "right", no_wrap=True
         )
     for row in table.rows:
-        drawn.add_row(*(row[index] for index in kept))
+        drawn.add_row(*(printable(row[index]) for index in kept))
     return drawn

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.system.errors import OutOfRangeError, UnknownNameError
+from dcbench.system.errors import OutOfRangeError, StorageError, UnknownNameError
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
@@ -132,11 +132,15 @@ def places(data_root: Path | None, download: bool = False) -> Places:
     """Where data and its cache are."""
     from dcbench.datasets.places import Places
 
-    home = (
-        os.environ.get("DCBENCH_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dcbench"
-    )
-    return Places(data_root, Path(home), download)
+    named = os.environ.get("DCBENCH_CACHE")
+    try:
+        usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dcbench"
+    except RuntimeError as error:  # an unknown user without HOME, as in a container
+        if not named:
+            raise StorageError(
+                "no home folder to keep decoded data in; name a folder: DCBENCH_CACHE=FOLDER"
+            ) from error
+    return Places(data_root, Path(named) if named else usual, download)
 
 
 def protocol(

@@ -83,6 +83,7 @@ def _write(
     """The files of a format."""
     from dcbench.report import tidy_frame, write_tables
     from dcbench.report.figures import write_figures
+    from dcbench.report.selection.dataframes import as_csv
     from dcbench.system.files import write_bytes
 
     if fmt == "html":
@@ -94,7 +95,7 @@ def _write(
         written.append(out / "records.csv")
         write_bytes(
             written[-1],
-            str(tidy_frame(found.records).to_csv(index=False, lineterminator="\n")).encode(),
+            as_csv(tidy_frame(found.records)).encode(),
         )
     return written
 

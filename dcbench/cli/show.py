@@ -33,10 +33,16 @@ def command(path: Path, out: Path | None, as_json: bool) -> None:
         )
 
     from dcbench.artifacts.artifact import read_artifact
-    from dcbench.artifacts.pictures import as_png, grid
+    from dcbench.artifacts.pictures import as_png, grid, is_ours
+    from dcbench.system.errors import StorageError
     from dcbench.system.files import write_bytes
 
     artifact = read_artifact(path)
+    if out is None and picture.exists() and not is_ours(picture):
+        raise StorageError(
+            f"{picture} is there already and no picture of dcbench's; "
+            f"name another: dcbench show {path} --out PICTURE.png"
+        )
     write_bytes(picture, as_png(grid(artifact.synthetic)))
     described = _describe(artifact) | {"picture": str(picture)}
     console = Console(as_json)

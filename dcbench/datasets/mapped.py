@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import bombs_refused, decode_within
 from dcbench.system.errors import StorageError
-from dcbench.system.files import append_line, read_lines, write_bytes
+from dcbench.system.files import append_line, open_no_link, read_lines, write_bytes
 from dcbench.system.progress import Progress
 
 BLOCK_BYTES = 16 << 20  # of decoded images that are handled together
@@ -103,7 +103,7 @@ class _Blocks:
         # finished, and not settled
         if self.journal.exists() and self.path.exists() and not self.partial.exists():
             os.replace(self.path, self.partial)
-        stream = self.partial.open("r+b" if self.partial.exists() else "w+b")
+        stream = os.fdopen(open_no_link(self.partial, os.O_RDWR | os.O_CREAT), "r+b")
         np.lib.format.write_array_header_1_0(
             stream,
             {

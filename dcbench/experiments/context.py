@@ -17,7 +17,7 @@ from dcbench.images import SyntheticSet
 from dcbench.records import Distillation
 from dcbench.run import Resumption, fingerprint
 from dcbench.system.errors import OutOfRangeError
-from dcbench.system.files import locked
+from dcbench.system.files import locked, remove_unfinished
 from dcbench.system.layout import set_folder
 from dcbench.system.machine import Machine
 from dcbench.system.progress import Progress, silent
@@ -67,7 +67,7 @@ class Workspace:
                 raise KeyboardInterrupt
 
         with locked(folder, waiting):
-            _tidy(folder)
+            remove_unfinished(folder)
             yield
 
     def hold(self, folder: Path) -> Steps[ExitStack]:
@@ -81,19 +81,13 @@ class Workspace:
                 tell()
                 yield UnitBatch((), _nothing)
             else:
-                _tidy(folder)
+                remove_unfinished(folder)
                 return held
 
     def _telling(self, folder: Path) -> Callable[[], None]:
         """Says once that another process is at work there."""
         untold = [f"waiting for another process that is at work in {folder}"]
         return lambda: self.say(untold.pop()) if untold else None
-
-
-def _tidy(folder: Path) -> None:
-    """Remove files that a killed process had not finished writing."""
-    for left in folder.glob(".*.*"):
-        left.unlink(missing_ok=True)
 
 
 class _BusyError(Exception):

@@ -12,12 +12,15 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from dcbench.system.errors import FileFormatError, StorageError, brief
+
+UNFINISHED = ".unfinished"  # ends the name of a file that is being written
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -27,12 +30,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(UNFINISHED, f".{path.name}.", path.parent)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
+        Path(temporary).chmod(0o666 & ~_umask())
         os.replace(temporary, path)
         temporary = None
         _sync_folder(path.parent)
@@ -43,6 +46,26 @@ def write_bytes(path: Path, content: bytes) -> None:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+@cache
+def _umask() -> int:
+    """The permissions that this process's user takes from new files."""
+    mask = os.umask(0o022)  # it cannot be read without being set
+    os.umask(mask)
+    return mask
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove files that a killed process had not finished writing; other files stay."""
+    for left in folder.glob(f".*{UNFINISHED}"):
+        if left.is_file():
+            left.unlink(missing_ok=True)
+
+
+def open_no_link(path: Path, flags: int) -> int:
+    """A descriptor of the file itself; raises OSError where ``path`` is a symbolic link."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0), 0o666)
 
 
 def disk_time(folder: Path) -> float:
@@ -87,7 +110,8 @@ def append_line(path: Path, value: Mapping[str, Any]) -> None:
     """Append one JSON line and fsync it, after mending a last line that a crash left unfinished."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+") as stream:
+        descriptor = open_no_link(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        with os.fdopen(descriptor, "ab+") as stream:
             end = stream.seek(0, os.SEEK_END)
             if end and _byte_at(stream, end - 1) != b"\n":
                 stream.write(b"\n")

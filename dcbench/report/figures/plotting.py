@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcbench.records import EvaluationRecord
+from dcbench.report.selection.dataframes import as_csv
 from dcbench.report.selection.method_variants import accuracies_by_set
 from dcbench.report.statistics.accuracies import summarise_sets
 from dcbench.report.tables.escapes import latex
@@ -90,7 +91,7 @@ class Drawing:
             contents = {
                 "pdf": _saved(figure, "pdf"),
                 "png": _saved(figure, "png"),
-                "csv": str(self.data.to_csv(index=False, lineterminator="\n")).encode(),
+                "csv": as_csv(self.data).encode(),
                 "tex": self.latex().encode(),
             }
         paths = []

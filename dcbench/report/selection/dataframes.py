@@ -71,3 +71,15 @@ def _tidy_rows(stored: StoredRecord) -> Iterable[dict[str, Any]]:
     for result in sorted(record.networks, key=lambda result: result.network):
         own = {"accuracy": result.accuracy, "loss": result.loss, "network_seconds": result.seconds}
         yield shared | {"network_index": result.network} | own
+
+
+def as_csv(frame: pd.DataFrame) -> str:
+    """A frame as CSV in which no text begins like a spreadsheet's formula."""
+    plain = frame.copy()
+    for name in frame.select_dtypes(include=["object", "string"]):
+        plain[name] = [f"'{cell}" if _is_formula(cell) else cell for cell in frame[name]]
+    return str(plain.to_csv(index=False, lineterminator="\n"))
+
+
+def _is_formula(cell: object) -> bool:
+    return isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))

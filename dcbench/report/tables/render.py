@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from dcbench.report.selection.dataframes import as_csv
 from dcbench.report.tables.escapes import latex, markdown
 from dcbench.report.tables.table import Table, TableCell
 from dcbench.system.errors import UnknownNameError
@@ -54,7 +55,7 @@ def to_latex(table: Table) -> str:
 
 def to_csv(table: Table) -> str:
     """The figures of ``Table.to_frame``, accuracies as fractions."""
-    return str(table.to_frame().to_csv(index=False, lineterminator="\n"))
+    return as_csv(table.to_frame())
 
 
 FORMATS: Mapping[str, tuple[str, Callable[[Table], str]]] = {
