@@ -66,21 +66,21 @@ def notes(layout: TableLayout) -> tuple[str, ...]:
     )
     written = [
         *_signs(layout),
-        sentences.joined("Made with fields other than the preset's", _changed_fields(labelled)),
+        sentences.listing("Made with fields other than the preset's", _changed_fields(labelled)),
         _foreign([record for record in records if record.foreign]),
         sentences.by_label(
             "Trained with what the set itself asks for, not by the protocol alone",
             labelled,
             lambda stored: [recipe_words(stored.record)],
         ),
-        sentences.joined("Trained and tested in the space of the set", spaces),
+        sentences.listing("Trained and tested in the space of the set", spaces),
         sentences.by_label(
             "Made with a part of the training data kept apart",
             labelled,
             lambda stored: [stored.record.holdout],
         ),
         sentences.origins(labelled, lambda own: listed(_sets_by_label(own))),
-        sentences.joined(
+        sentences.listing(
             "Continued on another machine or setting half-way, or from shared work of one",
             _sets_by_label(resumed),
         ),
@@ -157,7 +157,7 @@ def _equal_sets(layout: TableLayout) -> str:
         equal = sum(len(own) for own in sets.values() if len(own) > 1)
         if equal:
             found.append(f"{entry.label} ({counted(equal, 'set')})")
-    return sentences.joined(
+    return sentences.listing(
         "Seeds that gave the very same images, so that only networks differ", found
     )
 

@@ -114,7 +114,7 @@ def search_notes(
             labelled,
             lambda stored: str(stored.record.failed or ""),
         ),
-        sentences.joined(
+        sentences.listing(
             "Validation images were not kept from the making of the proxy"
             " (validation_seen_by_proxy)",
             [label for label, _ in seen],
@@ -152,7 +152,7 @@ def _other_than_printed(records: Sequence[SearchRecord], published: PublishedTab
         *_made_otherwise(records),
         *_judged_otherwise(records[0], printed),
     ]
-    said = sentences.joined("Other than the paper", parts, "; ")
+    said = sentences.listing("Other than the paper", parts, "; ")
     return f"{said} No claim goes beyond the intervals." if said else ""
 
 

@@ -31,7 +31,10 @@ def protocol(settings: Mapping[str, Any]) -> str:
 def texts_by_label(
     labelled: Labelled[Stored], texts: Callable[[Stored], Iterable[str]]
 ) -> dict[str, list[str]]:
-    """What the records of each label say, sorted, each text once; silent labels are left out."""
+    """What the records of each label say, sorted, each text once; labels without text are left out.
+
+    Of rows with the same label (long labels are cut), the last one counts.
+    """
     said = {label: _texts(records, texts) for label, records in labelled}
     return {label: own for label, own in said.items() if own}
 
@@ -57,10 +60,10 @@ def selected(labelled: Labelled[Stored], wanted: Callable[[Stored], bool]) -> La
     return [(label, records) for label, records in found if records]
 
 
-def joined(beginning: str, parts: Sequence[str], separator: str = "") -> str:
+def listing(beginning: str, parts: Sequence[str], separator: str = "") -> str:
     """The beginning and the parts ("a, b and c", or with a separator), or nothing without parts."""
-    joined = separator.join(parts) if separator else listed(parts)
-    return f"{beginning}: {joined}." if parts else ""
+    said = separator.join(parts) if separator else listed(parts)
+    return f"{beginning}: {said}." if parts else ""
 
 
 def by_label(
@@ -69,13 +72,13 @@ def by_label(
     """A sentence of the form "beginning: label (text; text) and label (text)."."""
     said = texts_by_label(labelled, texts)
     parts = [f"{label} ({one_line('; '.join(own))})" for label, own in said.items()]
-    return joined(beginning, parts)
+    return listing(beginning, parts)
 
 
 def by_text(beginning: str, labelled: Labelled[Stored], text: Callable[[Stored], str]) -> str:
     """A sentence of the form "beginning: label and label (text); label (text)."."""
     said = labels_by_text(labelled, lambda stored: [one_line(text(stored))])
-    return joined(beginning, [f"{listed(own)} ({text})" for text, own in said.items()], "; ")
+    return listing(beginning, [f"{listed(own)} ({text})" for text, own in said.items()], "; ")
 
 
 def origins(labelled: Labelled[Stored], show: Callable[[Labelled[Stored]], str]) -> str:
