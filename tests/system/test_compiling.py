@@ -67,9 +67,8 @@ def test_a_library_that_a_killed_compiler_left_is_compiled_again(
     assert all(library.stat().st_size > 1000 for library in libraries)
 
 
-@pytest.mark.parametrize(
-    "normalisation", ["instance", pytest.param("batch", marks=pytest.mark.long)]
-)
+@pytest.mark.long  # the compiled engine, and networks side by side, are each tested by default
+@pytest.mark.parametrize("normalisation", ["instance", "batch"])
 def test_what_a_gpu_takes_by_default_is_what_the_processor_computes(
     normalisation: str, tmp_path: Path
 ) -> None:
