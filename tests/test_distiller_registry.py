@@ -113,7 +113,12 @@ def test_unknown_names_are_refused_with_a_suggestion() -> None:
         ("datadam", "iterations", True, "iterations must be int, got True"),
         ("datadam", "iterations", "many", "iterations must be int, got 'many'"),
         ("datadam", "iterations", None, "iterations must be int, got None"),
-        ("datadam", "init", "zeros", "init must be one of random, k-center, noise, herding, k-means, got 'zeros'"),
+        (
+            "datadam",
+            "init",
+            "zeros",
+            "init must be one of random, k-center, noise, herding, k-means, got 'zeros'",
+        ),
         ("datadam", "normalisation", "spectral", "normalisation must be one of"),
         ("k-center", "feature_epochs", 0, "feature_epochs must be at least 1"),
         ("toy", "rate", 1.0, "rate must be less than 1"),

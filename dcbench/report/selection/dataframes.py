@@ -41,16 +41,48 @@ def tidy_frame(records: Iterable[StoredRecord]) -> pd.DataFrame:
 
 
 _FROM_RECORD = (
-    "method", "paper", "method_version", "preset", "dataset", "dataset_revision", "dataset_note",
-    "ipc", "budget_images", "seed", "holdout", "space", "artifact_hash", "artifact_sha256",
-    "network", "augment", "protocol_hash", "evaluation_seed", "engine", "precision", "threads",
-    "code", "created",
-)  # fmt: skip
+    "method",
+    "paper",
+    "method_version",
+    "preset",
+    "dataset",
+    "dataset_revision",
+    "dataset_note",
+    "ipc",
+    "budget_images",
+    "seed",
+    "holdout",
+    "space",
+    "artifact_hash",
+    "artifact_sha256",
+    "network",
+    "augment",
+    "protocol_hash",
+    "evaluation_seed",
+    "engine",
+    "precision",
+    "threads",
+    "code",
+    "created",
+)
 _TIDY_COLUMNS = (
-    "origin", *_FROM_RECORD, "foreign", "fields", "recipe", "made", "protocol", "protocol_version",
-    "distill_seconds", "device", "dcbench_version", "torch_version", "network_index", "accuracy",
-    "loss", "network_seconds",
-)  # fmt: skip
+    "origin",
+    *_FROM_RECORD,
+    "foreign",
+    "fields",
+    "recipe",
+    "made",
+    "protocol",
+    "protocol_version",
+    "distill_seconds",
+    "device",
+    "dcbench_version",
+    "torch_version",
+    "network_index",
+    "accuracy",
+    "loss",
+    "network_seconds",
+)
 
 
 def _tidy_rows(stored: StoredRecord) -> Iterable[dict[str, Any]]:

@@ -24,9 +24,18 @@ from dcbench.report.tables.table import Column, Emphasis, Figure, Table, TableCe
 from dcbench.studies.declarations import STUDIES, Study
 
 _FIGURES = (
-    "source", "ipc", "sets", "networks_fewest", "networks_most", "mean", "std_sets",
-    "std_networks", "ci95_sets_low", "ci95_sets_high", "rank",
-)  # fmt: skip
+    "source",
+    "ipc",
+    "sets",
+    "networks_fewest",
+    "networks_most",
+    "mean",
+    "std_sets",
+    "std_networks",
+    "ci95_sets_low",
+    "ci95_sets_high",
+    "rank",
+)
 _EMPHASIS: Mapping[int | None, Emphasis] = {1: "bold", 2: "underline"}
 
 

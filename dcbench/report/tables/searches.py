@@ -38,9 +38,15 @@ from dcbench.studies.published import PUBLISHED, PublishedTable
 
 _MEGABYTE = 1e6
 _SHARED = (
-    "space", "space_fields", "search_seed", "seeds", "top", "validation_images", "dataset",
+    "space",
+    "space_fields",
+    "search_seed",
+    "seeds",
+    "top",
+    "validation_images",
+    "dataset",
     "dataset_revision",
-)  # fmt: skip
+)
 _Ranked = Mapping[str, tuple[float, float]]
 
 
