@@ -190,6 +190,21 @@ def test_another_revision_of_the_data_is_told_and_kept_apart(out: Path, tmp_path
     assert f"on-{artifact.synthetic.spec.revision}" in evaluation["record"]
 
 
+def test_a_set_whose_classes_are_in_another_order_is_refused(out: Path, tmp_path: Path) -> None:
+    """As sets that were made of an image folder ``zero`` to ``nine`` once were: by the alphabet."""
+    artifact = read_artifact(out / "mmd.pt")
+    words = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    for names, right in ((words, True), (tuple(sorted(words)), False), (tuple("qwertyuiop"), True)):
+        spec = replace(artifact.synthetic.spec, revision="0" * 12, class_names=names)
+        old = replace(artifact.synthetic, spec=spec)
+        write_artifact(tmp_path / "old.pt", old, artifact.provenance)
+        answer = ask("evaluate", tmp_path / "old.pt", *QUICKLY, "--out", tmp_path / "other")
+        assert answer.code == (0 if right else 1)
+        if not right:
+            assert "has the classes of digits in another order: eight, five, four" in answer.line
+            assert "wanted 0, 1, 2, 3, 4, 5, 6, 7, 8, 9: make it again" in answer.line
+
+
 def test_a_table_for_people(out: Path) -> None:
     answer = done("evaluate", out / "mmd.pt", *QUICKLY, "--augment", "dsa,none", "--out", out)
     assert "Accuracy on digits; 2 networks each; convnet; protocol paper" in answer.out
