@@ -4,6 +4,7 @@ forks for each of them.
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import runpy
@@ -43,6 +44,7 @@ class Forked:
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
+        atexit.register(self.kill)  # the interpreter waits for it before it leaves
 
     @property
     def returncode(self) -> int | None:
