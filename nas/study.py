@@ -76,7 +76,8 @@ def draw(
     """
     identifiers = matching(space, match)
     excluded = tuple(name for name in identifiers if space.refuses(name, spec))
-    possible = [name for name in identifiers if name not in set(excluded)]
+    impossible = set(excluded)
+    possible = [name for name in identifiers if name not in impossible]
     if sample is not None and sample > len(possible):
         raise DataError(
             f"a sample of {sample} architectures was asked, but only {len(possible)} of {space.name} are possible at "
