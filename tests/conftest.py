@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch is imported: the tests share the processors with one another and not with the threads
@@ -38,6 +39,7 @@ hypothesis.settings.load_profile("busy")
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from dcbench import distiller as registry  # noqa: E402
 from dcbench.datasets.loading import Loaded, load  # noqa: E402
 from dcbench.datasets.places import Places  # noqa: E402
 from dcbench.experiments.tasks import Distil  # noqa: E402
@@ -54,6 +56,16 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     itself.
     """
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture(autouse=True)
+def forget_plugin_files() -> Iterator[None]:
+    """A method from a test's own file is not known to the next test: its name is free again."""
+    yield
+    for name, method in list(registry._registry.items()):
+        if method.__module__.startswith("dcbench_plugin_"):
+            del registry._registry[name]
+    registry._class_in.cache_clear()
 
 
 @pytest.fixture(scope="session")
