@@ -27,6 +27,7 @@ COMMANDS = {
     "report": "tables of all records, measured beside published",
     "list": "methods, datasets, networks, protocols, presets, studies",
     "import": "another project's synthetic set as a self-describing artifact",
+    "export": "an artifact as safetensors, .npz, a folder of pictures or parquet",
     "show": "what an artifact holds, and its images as a picture",
 }
 # a module called list would hide the builtin in this package

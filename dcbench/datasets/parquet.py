@@ -18,7 +18,7 @@ from dcbench.datasets.class_folders import alike
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Decoded, ImageArrays, decode, stack
 from dcbench.system.errors import DataError
-from dcbench.system.progress import Progress
+from dcbench.system.progress import Progress, silent
 
 KIND = "parquet files"
 _IMAGE_COLUMNS = ("img", "image")
@@ -111,6 +111,12 @@ class ParquetSource:
         return stack(
             pairs, total, self.dataset, (progress, f"decoding {self.dataset.name} {split}")
         )
+
+
+def read_file(dataset: Dataset, path: Path) -> ImageArrays:
+    """All rows of one file, in its order; raises DataError naming the file and the row."""
+    shard = _Shard.open(dataset, path)
+    return stack(shard.pairs(), shard.rows, dataset, (silent, str(path)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,11 +6,12 @@ import io
 import json
 import os
 import pickle
+import shutil
 import sys
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -48,6 +49,35 @@ def write_bytes(path: Path, content: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
+def write_folder(path: Path, files: Mapping[str, bytes], folders: Iterable[str] = ()) -> None:
+    """Make the folder ``path`` with ``files``, by their names below it, and empty ``folders``.
+
+    It is made whole or not at all. Raises StorageError, also where something is at ``path``.
+    """
+    if path.exists() or path.is_symlink():
+        raise StorageError(f"{path} is there already and stays; name a folder that is not there")
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.mkdtemp(UNFINISHED, f".{path.name}.", path.parent)
+        for folder in folders:
+            (Path(temporary) / folder).mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (Path(temporary) / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(temporary) / name).write_bytes(content)
+        Path(temporary).chmod(0o777 & ~_umask())
+        Path(temporary).rename(path)
+        temporary = None
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}; nothing is left of it"
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 @cache
 def _umask() -> int:
     """The permissions that this process's user takes from new files."""
@@ -83,6 +113,9 @@ def disk_time(folder: Path) -> float:
 
 
 def _sync_folder(folder: Path) -> None:
+    """Let a rename outlast a power cut, where folders can be opened: not on Windows."""
+    if os.name == "nt":
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

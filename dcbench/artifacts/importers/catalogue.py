@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dcbench.artifacts.importers import datadam, experiments, folder, idc, kip, mtt, plain
+from dcbench.artifacts.importers import (
+    datadam,
+    experiments,
+    folder,
+    idc,
+    kip,
+    mtt,
+    parquet,
+    plain,
+)
 from dcbench.artifacts.importers.layout import FileLayout
 from dcbench.system.errors import UnknownNameError
 
 LAYOUTS: Mapping[str, FileLayout] = {
     layout.name: layout
-    for module in (experiments, datadam, mtt, kip, idc, folder, plain)
+    for module in (experiments, datadam, mtt, kip, idc, folder, parquet, plain)
     for layout in module.LAYOUTS
 }
 

@@ -1,4 +1,6 @@
-"""Anybody's: ``images`` and ``labels`` in an ``.npz`` or a dict, or a pair of tensors."""
+"""Anybody's: ``images`` and ``labels`` in an ``.npz``, a ``.safetensors`` or a dict, or a pair of
+tensors.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dcbench.artifacts.importers.layout import FileLayout, ForeignSet, reader
-from dcbench.artifacts.importers.reading import keys_of, pair, read_arrays, read_tensors
+from dcbench.artifacts.importers.reading import (
+    keys_of,
+    pair,
+    read_arrays,
+    read_safetensors,
+    read_tensors,
+)
 from dcbench.system.errors import FileFormatError
 
 
@@ -14,7 +22,7 @@ def read(path: Path) -> ForeignSet:
     """The set in whichever form it has."""
     if path.suffix == ".npz":
         return read_arrays(path)
-    value = read_tensors(path)
+    value = read_safetensors(path) if path.suffix == ".safetensors" else read_tensors(path)
     if not isinstance(value, Mapping):
         return pair(value, path)
     if not {"images", "labels"} <= set(value):
@@ -25,6 +33,9 @@ def read(path: Path) -> ForeignSet:
 
 LAYOUTS = (
     FileLayout(
-        "plain", "anybody's: images and labels in a dict, a pair or an .npz", "pixels", reader(read)
+        "plain",
+        "anybody's: images and labels in a dict, a pair, an .npz or a .safetensors",
+        "pixels",
+        reader(read),
     ),
 )

@@ -38,6 +38,20 @@ def read_tensors(path: Path) -> Any:
     return value
 
 
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` by name; raises FileFormatError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from dcbench.artifacts.artifact import check_size
+
+    check_size(path)
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise FileFormatError(f"{path} is not a readable .safetensors ({error})") from error
+
+
 def _tensors_in(value: Any) -> Iterator[Tensor]:
     import torch
 

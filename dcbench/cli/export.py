@@ -1,0 +1,55 @@
+"""``dcbench export``: a synthetic set as a file that other programs read."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from dcbench.cli.options import speaking
+
+FORMATS_HELP = "safetensors, npz (float32 pixels), folder, parquet (8-bit pictures)."
+
+
+@click.command("export")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--as", "format_name", required=True, help=FORMATS_HELP)
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path),
+    help="The file or folder to write; beside the artifact, if not given and free.",
+)
+@speaking
+def command(path: Path, format_name: str, target: Path | None, as_json: bool) -> None:
+    """Write the artifact PATH for other programs: pixels in [0, 1], whitening undone, and labels."""
+    from dcbench.artifacts.artifact import read_artifact
+    from dcbench.artifacts.exporting import export_set, find_format
+    from dcbench.cli.console import Console
+    from dcbench.system.errors import StorageError
+
+    beside = path.parent / f"{path.stem}{find_format(format_name).ending}"
+    written = target or beside
+    artifact = read_artifact(path)
+    if target is None and written.exists():
+        raise StorageError(
+            f"{written} is there already; "
+            f"name another place: dcbench export {path} --as {format_name} --to PLACE"
+        )
+    exported = export_set(artifact, written, format_name)
+    console = Console(as_json)
+    for warning in exported.warnings:
+        console.say(f"{path}: {warning}")
+    back = shlex.join(["dcbench", "import", str(exported.path), *exported.import_options])
+    console.say(f"written: {exported.path}")
+    console.say(f"read back by: {back}")
+    console.result(
+        {
+            "written": str(exported.path),
+            "format": format_name,
+            "images": len(artifact.synthetic),
+            "warnings": list(exported.warnings),
+            "import": back,
+        }
+    )
