@@ -4,10 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# Of checks that run at once, each one's output in one piece, where make can do that.
-TOGETHER := --jobs=2 --keep-going --no-print-directory $(if $(filter output-sync,$(.FEATURES)),--output-sync)
-
-.PHONY: demo test test-long check types lint layers bench format clean
+.PHONY: demo test test-long check bench format clean
 
 demo: $(READY)      ## six methods on the built-in digits, then their table
 	$(BIN)/dcbench run --method random,k-center,herding,mmd,dm,datadam --dataset digits --ipc 1 --seed 0,1,2 --preset quick --set iterations=40 --networks 3 --out demo-results
@@ -19,18 +16,11 @@ test: $(READY)      ## all but the long tests
 test-long: $(READY) ## the tests that take minutes: generative models, twenty kills, a thousand classes
 	$(BIN)/python -m pytest -m long
 
-check: $(READY)     ## format, lint, types, architecture
-	@$(MAKE) $(TOGETHER) types lint layers
-
-types:
-	$(BIN)/mypy
-
-lint:
+check: $(READY)     ## format, lint, architecture, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-
-layers:
 	$(BIN)/lint-imports
+	$(BIN)/mypy --num-workers 2
 
 bench: $(READY)     ## speed of the engine beside a plain transcription
 	$(BIN)/python -m benchmarks
