@@ -306,7 +306,7 @@ class SyntheticSet:
         """Why the images can hardly be in their space, or nothing. What is learned may leave [0, 1]
         far behind, if not as far as bytes.
         """
-        return self.space.doubt(self.images, beyond=50, spread=0.9)
+        return self.space.doubt(self.images.detach(), beyond=50, spread=0.9)
 
 
 def class_weights(labels: Float[Tensor, "n classes"]) -> Float[Tensor, "n classes"]:

@@ -100,9 +100,11 @@ def _check(
         candidate = Candidate(distiller, sets, machine.decide(0.0))
         found[name] = []
         for done, check in enumerate(CHECKS):
-            console.stoppable_progress(f"{name}: checks", done, len(CHECKS))
+            console.progress(f"{name}: checks", done, len(CHECKS), even=False)
+            if console.stopping():
+                raise KeyboardInterrupt
             found[name].append(verdict(check, candidate))
-        console.progress(f"{name}: checks", len(CHECKS), len(CHECKS))
+        console.progress(f"{name}: checks", len(CHECKS), len(CHECKS), even=False)
         if candidate.failure is not None and click.get_current_context().meta.get(DEBUG):
             console.say("".join(traceback.format_exception(candidate.failure)))
     return found
@@ -127,5 +129,11 @@ def _show(console: Console, name: str, verdicts: list[Verdict]) -> None:
 
     rows: list[list[Any]] = [[each.check, each.outcome, each.why] for each in verdicts]
     console.table(
-        TextTable(f"{name}: does it keep the contract?", ["check", "outcome", "why"], rows, words=3)
+        TextTable(
+            f"{name}: does it keep the contract?",
+            ["check", "outcome", "why"],
+            rows,
+            words=3,
+            folded=True,
+        )
     )

@@ -19,11 +19,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from dcbench.system.wording import printable
 
@@ -45,6 +47,7 @@ class TextTable:
     rows: Sequence[Sequence[str]]
     optional: Sequence[str] = ()
     words: int = 1  # so many columns at the left hold words; the others hold figures
+    folded: bool = False  # the last column holds sentences: lines longer than a page are folded
 
 
 @dataclass
@@ -79,7 +82,7 @@ class Console:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TimeRemainingColumn(),
+            _TimeLeft(),
             console=self._errors,
             transient=True,
         )
@@ -118,12 +121,14 @@ class Console:
         """Whether the user has asked to stop."""
         return self._stop.is_set()
 
-    def progress(self, text: str, done: int, total: int) -> None:
-        """How far a piece of work is."""
+    def progress(self, text: str, done: int, total: int, even: bool = True) -> None:
+        """How far a piece of work is; ``even``: its parts take about as long as each other, so that
+        the time left can be told.
+        """
         if self._errors.is_terminal:
-            self._draw(text, done, total)
+            self._draw(text, done, total, even)
         else:
-            self._tell(text, done, total)
+            self._tell(text, done, total, even)
 
     def stoppable_progress(self, text: str, done: int, total: int) -> None:
         """``progress`` of work that does not ask by itself: raises KeyboardInterrupt where the user has asked to stop."""
@@ -131,20 +136,23 @@ class Console:
         if self.stopping():
             raise KeyboardInterrupt
 
-    def _draw(self, text: str, done: int, total: int) -> None:
+    def _draw(self, text: str, done: int, total: int, even: bool) -> None:
         if text not in self._tasks:
-            self._tasks[text] = self._bars.add_task(printable(text), total=total, completed=done)
+            self._tasks[text] = self._bars.add_task(
+                printable(text), total=total, completed=done, even=even
+            )
         self._bars.update(self._tasks[text], completed=done, total=total)
         if done >= total:
             self._bars.remove_task(self._tasks.pop(text))
 
-    def _tell(self, text: str, done: int, total: int) -> None:
+    def _tell(self, text: str, done: int, total: int, even: bool) -> None:
         now = time.monotonic()
         pace = self._paces.setdefault(text, _Pace(now, done, said=now))
         if done > pace.first:
             if now - pace.said >= QUIET_SECONDS:
                 pace.said = now
-                self.say(f"{text}: {done} of {total}{pace.time_left(now, done, total)}")
+                left = pace.time_left(now, done, total) if even else ""
+                self.say(f"{text}: {done} of {total}{left}")
             if not pace.steady:
                 self._paces[text] = _Pace(now, done, pace.said, steady=True)
         if done >= total:
@@ -163,7 +171,11 @@ class Console:
             left_out.append(optional.pop())
             drawn = _drawn(table, left_out)
         self._title(table.title)
-        self._output.print(drawn, markup=False, soft_wrap=False)
+        width = min(self._output.width, PAGE) if table.folded else None
+        with self._output.capture() as captured:
+            self._output.print(drawn, markup=False, soft_wrap=False, width=width)
+        lines = captured.get().splitlines()  # rich fills the last column up with spaces
+        self._output.file.write("".join(f"{line.rstrip()}\n" for line in lines))
 
     def pairs(self, title: str, rows: Iterable[tuple[str, str]]) -> None:
         """Names with what is to be said of each, long lines folded beside the name."""
@@ -190,6 +202,13 @@ class Console:
             click.echo(json.dumps(value, allow_nan=False, default=str))
 
 
+class _TimeLeft(TimeRemainingColumn):
+    """The time left of work whose parts take about as long as each other; nothing of other work."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.fields["even"] else Text()
+
+
 def _console(stderr: bool) -> RichConsole:
     console = RichConsole(stderr=stderr, highlight=False, soft_wrap=True)
     if not console.is_terminal:
@@ -202,8 +221,12 @@ def _drawn(table: TextTable, left_out: Sequence[str]) -> RichTable:
     kept = [index for index, name in enumerate(table.head) if name not in left_out]
     drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for index in kept:
+        folded = table.folded and index == kept[-1]
         drawn.add_column(
-            table.head[index], justify="left" if index < table.words else "right", no_wrap=True
+            table.head[index],
+            justify="left" if index < table.words else "right",
+            no_wrap=not folded,
+            overflow="fold" if folded else "ellipsis",
         )
     for row in table.rows:
         drawn.add_row(*(printable(row[index]) for index in kept))

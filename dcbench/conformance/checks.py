@@ -208,12 +208,14 @@ def _leaves_alone(candidate: Candidate) -> Iterator[str]:
     before = content(train)
     with _other_global_randomness():
         states = _random_states()
-        candidate.tried_on(train)
+        changed = candidate.tried_on(train).changed_settings
         touched = [name for name, state in _random_states().items() if state != states[name]]
     if content(train) != before:
         yield "the training set was changed"
     if touched:
         yield f"global randomness of {' and '.join(touched)} was drawn from or set: use run.generator"
+    if changed:
+        yield f"it changed settings of the whole process: {', '.join(changed)}"
 
 
 def _random_states() -> dict[str, bytes]:

@@ -5,8 +5,9 @@ in the middle.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from contextlib import suppress
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -78,6 +79,7 @@ class Trial:
     synthetic: SyntheticSet
     history: list[dict[str, float]]
     steps: int
+    changed_settings: tuple[str, ...] = ()  # of the whole process, by its making
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,9 @@ class Candidate:
         """A set made of these very images."""
         steps = StepCounter()
         run = Run(seed, self.machine, progress=steps)
-        return Trial(self.distiller.distill(train, IPC, run), run.history, steps.done)
+        with _settings_kept() as changed:
+            made = self.distiller.distill(train, IPC, run)
+        return Trial(made, run.history, steps.done, tuple(changed))
 
     def interrupted(self, kind: str, middle: int, killed: bool, folder: Path) -> Trial:
         """The same, ended at step ``middle`` by an exception between two checkpoints or by asking
@@ -148,7 +152,7 @@ class Candidate:
             progress=steps,
             resumption=Resumption(checkpoint_seconds=0),
         )
-        with suppress(Killed, KeyboardInterrupt):
+        with suppress(Killed, KeyboardInterrupt), _settings_kept():
             self.distiller.distill(
                 deepcopy(self.sets[kind]),
                 IPC,
@@ -156,9 +160,36 @@ class Candidate:
             )
         rest = StepCounter()
         run = Run(0, self.machine, folder / "own", folder / "shared", progress=rest)
-        return Trial(
-            self.distiller.distill(deepcopy(self.sets[kind]), IPC, run), run.history, rest.done
-        )
+        with _settings_kept():
+            made = self.distiller.distill(deepcopy(self.sets[kind]), IPC, run)
+        return Trial(made, run.history, rest.done)
+
+
+# how each is read and set; whatever runs next in the process would compute with it
+_SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "gradients": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "threads": (torch.get_num_threads, torch.set_num_threads),
+    "deterministic algorithms": (
+        torch.are_deterministic_algorithms_enabled,
+        torch.use_deterministic_algorithms,
+    ),
+    "working folder": (Path.cwd, os.chdir),
+}
+
+
+@contextmanager
+def _settings_kept() -> Iterator[list[str]]:
+    """Set the process's settings back afterwards; the list is filled with those that changed."""
+    before = {name: read() for name, (read, _) in _SETTINGS.items()}
+    changed: list[str] = []
+    try:
+        yield changed
+    finally:
+        for name, (read, restore) in _SETTINGS.items():
+            if (now := read()) != before[name]:
+                changed.append(f"{name} from {before[name]} to {now}")
+                restore(before[name])
 
 
 def small(distiller: type[Distiller], settings: Mapping[str, Any] | None = None) -> Distiller:
@@ -238,9 +269,9 @@ def _bits(synthetic: SyntheticSet) -> list[tuple[Any, ...]]:
 
 
 def content(train: TrainSet) -> str:
-    """A hash of the images, their labels and their values."""
+    """A hash of all that a method can reach: images, labels, classes, values and space."""
     tensors: list[Tensor | None] = [train.images, train.labels, train.values(slice(0, len(train)))]
-    tensors += [train.space.zca_matrix, train.space.zca_mean]
+    tensors += [*train.by_class, train.space.zca_matrix, train.space.zca_mean]
     return hashlib.sha256(
         b"".join(tensor.numpy().tobytes() for tensor in tensors if tensor is not None)
     ).hexdigest()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dcbench.artifacts.artifact import Artifact, read_artifact, write_artifact
 from dcbench.artifacts.pictures import as_png, grid
+from dcbench.conformance.requirements import require_promised
 from dcbench.execution.interface import Steps, UnitBatch
 from dcbench.experiments.context import Cell, StoredSet, Workspace
 from dcbench.experiments.tasks import Distil, NewSet
@@ -38,9 +39,9 @@ def distilling(cell: Cell, workspace: Workspace) -> Steps[StoredSet]:
     folder = cell.folder(workspace)
     check_possible(cell)
     if not cell.distiller.budgeted:
-        synthetic = cell.distiller.distill(
-            cell.loaded.train, cell.ipc, Run(cell.seed, workspace.machine)
-        )
+        train = cell.loaded.train
+        made = cell.distiller.distill(train, cell.ipc, Run(cell.seed, workspace.machine))
+        synthetic = require_promised(made, train, ipc=None)
         return StoredSet(
             synthetic,
             cell.provenance(workspace.machine),

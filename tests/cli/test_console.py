@@ -83,6 +83,30 @@ def test_the_time_of_a_first_step_of_many_foretells_nothing(
     ]
 
 
+def test_of_parts_that_differ_no_time_is_foretold(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 10.0, 50.0])
+    monkeypatch.setattr("dcbench.cli.console.time.monotonic", lambda: next(clock))
+    console = Console()
+    for done in (0, 4, 8):
+        console.progress("dm: checks", done, 14, even=False)
+    assert capsys.readouterr().err.splitlines() == ["dm: checks: 8 of 14"]
+
+
+def test_sentences_are_folded_and_no_line_of_a_pipe_ends_in_spaces(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    why = "two sets of the same seed differ: all randomness must come from run.generator " * 3
+    rows = [["budget", "passed", ""], ["same seed", "failed", why]]
+    head = ["check", "outcome", "why"]
+    Console().table(TextTable("dm: contract", head, rows, words=3, folded=True))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= module.PAGE
+    assert lines == [line.rstrip() for line in lines]
+    assert why.replace(" ", "") in "".join(lines).replace(" ", "")
+
+
 def test_results_are_json_without_nan(capsys: pytest.CaptureFixture[str]) -> None:
     Console(as_json=True).result({"mean": None})
     Console(as_json=False).result({"mean": 1.0})

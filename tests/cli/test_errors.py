@@ -408,6 +408,19 @@ def test_what_nobody_foresaw_is_one_line_too(tmp_path: Path) -> None:
     )
 
 
+def test_a_reference_that_makes_no_set_is_told_what_it_should_return(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from dcbench.distiller import Distiller, register\n"
+        "@register('nothing')\n@dataclass(frozen=True)\nclass Mine(Distiller):\n"
+        "    budgeted = False\n"
+        "    def distill(self, train, ipc, run):\n        return None\n",
+        encoding="utf-8",
+    )
+    line = refused(1, "run", "--method", f"{tmp_path}/mine.py:Mine", "--out", tmp_path)
+    assert "it returned nothing, wanted a SyntheticSet; see dcbench check" in line
+
+
 def test_a_command_that_keeps_nothing_says_so_when_it_is_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -5,8 +5,10 @@ not apply is skipped with a reason.
 from __future__ import annotations
 
 import inspect
+import os
 import random
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,6 +69,17 @@ def broken(change: Change) -> Distiller:
 
 def spoilt(made: SyntheticSet, train: TrainSet, run: Run) -> SyntheticSet:
     train.images[0] = 0
+    return made
+
+
+def reordered(made: SyntheticSet, train: TrainSet, run: Run) -> SyntheticSet:
+    """By way of what is derived from the labels, which stay."""
+    train.by_class[0].fill_(0)
+    return made
+
+
+def rewhitened(made: SyntheticSet, train: TrainSet, run: Run) -> SyntheticSet:
+    train.values(slice(None)).mul_(2)  # of a whitened set, a view of what is kept of it
     return made
 
 
@@ -179,11 +192,53 @@ def test_each_check_finds_the_method_that_breaks_it(
     assert re.search(complaint, found.why), found.why
 
 
-def test_data_that_was_changed_is_noticed(tried: Callable[[Distiller], Candidate]) -> None:
-    assert (
-        verdict("leaves all else alone", tried(broken(spoilt))).why
-        == "the training set was changed"
-    )
+@pytest.mark.parametrize("change", [spoilt, reordered, rewhitened])
+def test_data_that_was_changed_is_noticed(
+    change: Change, tried: Callable[[Distiller], Candidate]
+) -> None:
+    candidate = tried(broken(change))
+    if change is rewhitened:
+        candidate = replace(candidate, sets={"whitened": candidate.sets["whitened"]})
+    found = verdict("leaves all else alone", candidate)
+    assert (found.outcome, found.why) == ("failed", "the training set was changed")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda: torch.set_default_dtype(torch.float64), "default dtype from torch.float32 to"),
+        (lambda: torch.set_grad_enabled(False), "gradients from True to False"),
+        (lambda: torch.set_num_threads(2), "threads from 1 to 2"),
+        (lambda: os.chdir("/"), "working folder from"),
+    ],
+    ids=["dtype", "gradients", "threads", "folder"],
+)
+def test_settings_of_the_process_are_to_be_left_alone(
+    change: Callable[[], None], said: str, tried: Callable[[Distiller], Candidate]
+) -> None:
+    """Though an earlier check has run the same method already."""
+
+    def changing(made: SyntheticSet, *_: Any) -> SyntheticSet:
+        change()
+        return made
+
+    candidate, here = tried(broken(changing)), Path.cwd()
+    assert verdict("makes a set", candidate).outcome == "passed"
+    assert said in verdict("leaves all else alone", candidate).why
+    assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (torch.float32, True)
+    assert (torch.get_num_threads(), Path.cwd()) == (1, here)
+
+
+def test_a_set_with_a_gradient_is_told_of_without_a_warning(
+    tried: Callable[[Distiller], Candidate],
+) -> None:
+    """Torch warns of a figure that is read off such a tensor; the checks read none."""
+    made = broken(lambda made, *_: replace(made, images=made.images.clone().requires_grad_()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        candidate = tried(made)
+        found = {check: verdict(check, candidate) for check in CHECKS}
+    assert [check for check, each in found.items() if each.outcome == "failed"] == ["detached"]
 
 
 def test_what_a_method_raises_is_a_finding(tried: Callable[[Distiller], Candidate]) -> None:
