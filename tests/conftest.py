@@ -19,6 +19,7 @@ from pathlib import Path
 # Before torch is imported: the tests share the processors with one another and not with the threads
 # of each, in their subprocesses as well.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # no test speaks to the hub: nobody answers there
 if "DCBENCH_TESTS_CACHE" not in os.environ:  # else a worker's, which shares that of the whole run
     os.environ["DCBENCH_TESTS_CACHE"] = tempfile.mkdtemp(prefix="dcbench-tests-")
     atexit.register(shutil.rmtree, os.environ["DCBENCH_TESTS_CACHE"], ignore_errors=True)

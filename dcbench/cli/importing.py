@@ -132,7 +132,7 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command("import")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path")
 @click.option(
     "--as",
     "layout",
@@ -159,22 +159,32 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
 @speaking
 @unneeded("preset", "protocol", "seed", *EXECUTOR_OPTIONS)
 def command(
-    path: Path, target: Path | None, hardware: Hardware, as_json: bool, **options: Any
+    path: str, target: Path | None, hardware: Hardware, as_json: bool, **options: Any
 ) -> None:
     """Read the foreign set PATH and write it as a self-describing artifact, doubting aloud what
     looks wrong.
+
+    PATH is a file, a folder, or a file on the hub: hf://owner/name@COMMIT/path.
     """
+    from dataclasses import replace
+
     from dcbench.artifacts.importers.importing import write_imported
     from dcbench.cli.console import Console
+    from dcbench.datasets import hub
     from dcbench.system.layout import latest_artifact
 
     foreign = ForeignOptions.of(options)
     foreign.check()
+    on_hub = hub.parse(path) if hub.is_address(path) else None
     with Console(as_json) as console:
         hardware.machine()  # the threads that fit a whitening
         name = foreign.name or foreign.layout
         written = target or latest_artifact(options["out"], name)
-        imported = foreign.read(path, places(options["data_root"], options["download"]), console)
+        where = places(options["data_root"], options["download"])
+        file = hub.kept(on_hub, where.cache_root, console.progress) if on_hub else Path(path)
+        imported = foreign.read(file, where, console)
+        if on_hub:
+            imported = replace(imported, notes={**imported.notes, **hub.origin(on_hub, file)})
         write_imported(written, imported, name, over=target is not None)
     console.say(f"written: {written}")
     console.result({"artifact": str(written), "warnings": list(imported.warnings)})

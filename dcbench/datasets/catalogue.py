@@ -49,6 +49,15 @@ _DECLARED = (
         synonyms=_NUMBER_WORDS,
         hub_names=("mnist", "ylecun/mnist"),
         hub_config="mnist",
+        hub_revision="77f3279092a1c1579b2250db8eafed0ad422088c",
+        hub_files={
+            "mnist/train-00000-of-00001.parquet": (
+                "f2c01285a9f89399335b00ee4e8d499dc4e46db5e39c74903ce5618d895eb3bf"
+            ),
+            "mnist/test-00000-of-00001.parquet": (
+                "d49fcf556ce25b002b302e318ce4a11098bbfe5d4499c3f35d7c72297c52374b"
+            ),
+        },
         torchvision_class="MNIST",
         torchvision_folder="MNIST/raw",
     ),
@@ -66,6 +75,15 @@ _DECLARED = (
         std=(0.2023, 0.1994, 0.2010),
         hub_names=("cifar10", "uoft-cs/cifar10"),
         hub_config="plain_text",
+        hub_revision="0b2714987fa478483af9968de7c934580d0bb9a2",
+        hub_files={
+            "plain_text/train-00000-of-00001.parquet": (
+                "8428b53a88a11ac374111006708df51469e315a22ac6d66470afd9c78d2ae883"
+            ),
+            "plain_text/test-00000-of-00001.parquet": (
+                "841389e6f2d64f28bf17310e430aebac20ec3ba611a3c5e231dc93c645ce84de"
+            ),
+        },
         torchvision_class="CIFAR10",
         torchvision_folder="cifar-10-batches-py",
         per_class=(5000, 1000),
@@ -81,6 +99,15 @@ _DECLARED = (
         std=(0.2673, 0.2564, 0.2762),
         hub_names=("cifar100", "uoft-cs/cifar100"),
         hub_config="cifar100",
+        hub_revision="aadb3af77e9048adbea6b47c21a81e47dd092ae5",
+        hub_files={
+            "cifar100/train-00000-of-00001.parquet": (
+                "694865d6b990e234804f01268586c41e88bcbbb75e20858432c05ad4081aca23"
+            ),
+            "cifar100/test-00000-of-00001.parquet": (
+                "98776c529bb146a9c791229df74a5cf076be9b43d82dbbd334b6a7788d73dc68"
+            ),
+        },
         label_column="fine_label",
         torchvision_class="CIFAR100",
         torchvision_folder="cifar-100-python",

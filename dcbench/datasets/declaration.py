@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -24,6 +25,10 @@ class Dataset:
     # its repositories on the Hugging Face hub, as folders under the data root
     hub_names: tuple[str, ...] = ()
     hub_config: str = ""  # the folder of the repository that holds the parquet files
+    # the commit of the last of these repositories that --download takes, and its files by their
+    # paths there, with the sha256 of each
+    hub_revision: str = ""
+    hub_files: Mapping[str, str] = field(default_factory=dict, hash=False)
     label_column: str = "label"
     torchvision_class: str = ""  # its class in torchvision.datasets
     # the folder which that class keeps its files in, where they are not folders of images

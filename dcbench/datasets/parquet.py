@@ -14,10 +14,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dcbench.datasets import hub
 from dcbench.datasets.class_folders import alike
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Decoded, ImageArrays, decode, stack
+from dcbench.datasets.hub import HubFile
 from dcbench.system.errors import DataError
+from dcbench.system.files import locked
 from dcbench.system.progress import Progress, silent
 
 KIND = "parquet files"
@@ -51,6 +54,23 @@ def find_source(dataset: Dataset, root: Path) -> ParquetSource | None:
                 _require_all(folder, split, files)
             return ParquetSource(dataset, folder, shards["train"], shards["test"])
     return None
+
+
+def fetch(dataset: Dataset, root: Path, progress: Progress) -> ParquetSource:
+    """Fetch the hub's files of ``dataset`` to where they are looked for below ``root``.
+
+    What is there already stays. Raises DataError where that fails, StorageError where ``root``
+    cannot be written.
+    """
+    repository = dataset.hub_names[-1]
+    base = root / repository
+    with locked(base):
+        for path, sha256 in dataset.hub_files.items():
+            if not (base / path).is_file():
+                file = HubFile("dataset", repository, dataset.hub_revision, path)
+                hub.fetch(file, base / path, sha256, progress)
+    train, test = (_shards(base / dataset.hub_config, split) for split in _SPLITS)
+    return ParquetSource(dataset, base / dataset.hub_config, train, test)
 
 
 def _shards(folder: Path, split: str) -> tuple[Path, ...]:

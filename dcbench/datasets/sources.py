@@ -23,7 +23,7 @@ def locate(dataset: Dataset, where: Places, progress: Progress) -> Source:
     incomplete.
 
     With ``download`` set, torchvision's files are fetched where no source exists, and completed
-    where they are the source.
+    where they are the source. Where they cannot be had, the hub's parquet files are fetched.
     """
     if dataset.embedded:
         return DigitsSource(dataset)
@@ -33,12 +33,23 @@ def locate(dataset: Dataset, where: Places, progress: Progress) -> Source:
     elif where.download and (
         source is None or (isinstance(source, torchvision_files.TorchvisionSource) and source.fault)
     ):
-        return torchvision_files.fetch(
-            dataset, where.root if source is None else source.base, progress
-        )
+        return _downloaded(dataset, where.root if source is None else source.base, progress)
     if source is None:
         raise AbsentDataError(_nothing_found(dataset, where))
     return source
+
+
+def _downloaded(dataset: Dataset, base: Path, progress: Progress) -> Source:
+    """torchvision's files, or else the hub's; raises DataError with the reasons of both."""
+    try:
+        return torchvision_files.fetch(dataset, base, progress)
+    except DataError as error:
+        if not dataset.hub_files:
+            raise
+        try:
+            return parquet.fetch(dataset, base, progress)
+        except DataError as other:
+            raise DataError(f"{error}; the hub's parquet instead: {other}") from error
 
 
 def _first(dataset: Dataset, root: Path) -> Source | None:

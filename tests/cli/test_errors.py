@@ -20,7 +20,7 @@ from tests.commandline import MMD, RANDOM, ask, dcbench, done
 
 RUN = ("run", "--method", "datadam")
 WRONG_WORDS: list[tuple[tuple[str, ...], str]] = [
-    (("frobnicate",), "unknown command 'frobnicate'; known: check, evaluate, import, list"),
+    (("frobnicate",), "unknown command 'frobnicate'; known: check, evaluate, export, import"),
     (("rum",), "unknown command 'rum'; did you mean 'run'?"),
     (("--frob",), "No such option '--frob'"),
     (("run",), "Missing option '--method'"),
