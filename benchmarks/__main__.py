@@ -80,7 +80,7 @@ def engine_step(
 
     def step() -> float:
         optimizer.zero_grad()
-        loss = matching.accumulate_gradient(images, next(count))
+        loss = float(matching.accumulate_gradient(images, next(count)))
         optimizer.step()
         return loss
 

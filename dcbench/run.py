@@ -102,6 +102,8 @@ class Run:
     folder: Path | None = None
     shared: Path | None = None
     context: Mapping[str, Any] = field(default_factory=dict)
+    # images in the training set's space that a learned set starts from, where its ``init`` is a file
+    start: Tensor | None = None
     progress: Progress = silent
     # asked at every step; true: save and raise KeyboardInterrupt
     stop: Callable[[], bool] = lambda: False

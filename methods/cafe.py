@@ -11,7 +11,7 @@ cannot hold them for ever.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, final
 
@@ -22,7 +22,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dcbench.distiller import Distiller, register
-from dcbench.families.selection import Initialisation, first_images
+from dcbench.families.selection import Initialisation, first_images, start_macs
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
@@ -125,11 +125,12 @@ class CAFE(Distiller):
         epochs = min(self.window + 1, self.most_inner)
         matching = classes * (min(self.real_batch, len(train)) + 4 * ipc + self.query)
         per_network = turns * (matching + epochs * classes * (3 * ipc + self.query))
-        return (
-            self.iterations
-            * per_network
-            * network_macs(self.network, train.spec, self.normalisation)
-        )
+        network = network_macs(self.network, train.spec, self.normalisation)
+        choosing = sum(self.shared_macs(train, ipc).values())
+        return choosing + self.iterations * per_network * network
+
+    def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
+        return start_macs(self.init, train)
 
 
 class AlignedNetwork:

@@ -12,6 +12,7 @@ is as long as the network has weights.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, final
 
@@ -22,7 +23,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dcbench.distiller import Distiller, register
-from dcbench.families.selection import Initialisation, first_images
+from dcbench.families.selection import Initialisation, first_images, start_macs
 from dcbench.images import SyntheticSet, TrainSet, class_weights
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
@@ -122,9 +123,12 @@ class KIP(Distiller):
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
         per_step = self.networks * (min(self.real_batch, len(train)) + 4 * ipc * train.spec.classes)
-        return (
-            self.iterations * per_step * network_macs(self.network, train.spec, self.normalisation)
-        )
+        network = network_macs(self.network, train.spec, self.normalisation)
+        choosing = sum(self.shared_macs(train, ipc).values())
+        return choosing + self.iterations * per_step * network
+
+    def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
+        return start_macs(self.init, train)
 
 
 class Regression:

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from dcbench.distiller import Distiller, by_budget, register
-from dcbench.families.selection import Initialisation, first_images
+from dcbench.families.selection import Initialisation, first_images, start_macs
 from dcbench.families.trajectory_matching import Experts, recorded_by, trajectory_distance
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
@@ -159,13 +159,16 @@ class MTT(Distiller):
         return sum(self.shared_macs(train, ipc).values()) + student * self._image_macs(train)
 
     def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
-        seen = (self.snapshots(ipc) - 1) * min(self.expert_images or len(train), len(train))
+        experts = f"{self.experts} experts {recorded_by(self, ipc)}"
         return {
-            f"{self.experts} experts {recorded_by(self, ipc)}": self.experts
-            * FIRST_ORDER
-            * seen
-            * self._image_macs(train)
+            experts: self.experts * self.expert_macs(train, ipc),
+            **start_macs(self.init, train),
         }
+
+    def expert_macs(self, train: TrainSet, ipc: int) -> float:
+        """Multiply-accumulates of training one expert."""
+        seen = (self.snapshots(ipc) - 1) * min(self.expert_images or len(train), len(train))
+        return FIRST_ORDER * seen * self._image_macs(train)
 
     def _image_macs(self, train: TrainSet) -> float:
         return network_macs(self.network, train.spec, self.normalisation)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 import dcbench
 from dcbench.datasets.loading import Loaded
 from dcbench.distiller import Distiller, recorded_fields
@@ -111,6 +113,8 @@ class Cell:
     loaded: Loaded
     ipc: int
     seed: int
+    # the images that it starts from, where its user has them in a file
+    start: Tensor | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.ipc < 1:

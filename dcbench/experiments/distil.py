@@ -202,6 +202,7 @@ def prepare(cell: Cell, workspace: Workspace) -> Distil:
         context=cell.context,
         macs=macs,
         resumption=workspace.resumption,
+        start=cell.start,
     )
 
 

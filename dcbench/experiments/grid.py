@@ -12,6 +12,7 @@ from dcbench.distiller import Distiller, find, hyper_parameters
 from dcbench.evaluation.protocol import Protocol
 from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.presets import ZCA, build, check_preset, protocol_for, whitening
+from dcbench.experiments.starts import read_start
 from dcbench.networks.catalogue import NETWORKS
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
 
@@ -66,16 +67,19 @@ class Grid:
             # what is missing is better said now than hours later; decoded, it is kept
             self.load(dataset, places, workspace)
         for dataset in self.datasets:
-            yield from self.cells_of(self.load(dataset, places, workspace))
+            yield from self.cells_of(self.load(dataset, places, workspace), places)
 
-    def cells_of(self, loaded: Loaded) -> Iterator[Cell]:
-        """The cells of one dataset."""
+    def cells_of(self, loaded: Loaded, places: Places) -> list[Cell]:
+        """The cells of one dataset; raises what ``read_start`` does."""
+        cells: list[Cell] = []
         for name in self.distillers():
             suited = build(name, self.preset, self._settings_of(name), loaded.spec)
-            ipcs = self.ipcs if suited.budgeted else self.ipcs[:1]
-            yield from (
-                Cell(suited, self.preset, loaded, ipc, seed) for ipc in ipcs for seed in self.seeds
-            )
+            for ipc in self.ipcs if suited.budgeted else self.ipcs[:1]:
+                distiller, start = read_start(suited, loaded, ipc, places)
+                cells += [
+                    Cell(distiller, self.preset, loaded, ipc, seed, start) for seed in self.seeds
+                ]
+        return cells
 
     def load(self, dataset: str, places: Places, workspace: Workspace) -> Loaded:
         """One of the grid's datasets in the space that the preset asks for."""

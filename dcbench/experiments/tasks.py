@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
+from torch import Tensor
+
 from dcbench.conformance.requirements import require_promised
 from dcbench.distiller import Distiller, fields_of
 from dcbench.evaluation.evaluate import NetworkResult, passes
@@ -50,6 +52,7 @@ class Distil(Unit):
     context: Mapping[str, Any]  # what that depends on besides its own spec
     macs: float = 0.0
     resumption: Resumption = field(default_factory=Resumption)
+    start: Tensor | None = field(default=None, compare=False)  # of a set that starts from a file
 
     @cached_property
     def fields(self) -> dict[str, Any]:
@@ -68,6 +71,7 @@ class Distil(Unit):
             folder=self.folder,
             shared=self.shared,
             context=self.context,
+            start=self.start,
             progress=self._announced(site),
             stop=site.stop,
             resumption=self.resumption,

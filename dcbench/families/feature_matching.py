@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -36,6 +36,20 @@ Means = Sequence[Float[Tensor, "classes _"]]  # one row per class and descriptio
 
 GROUP_IMAGES = 4096  # real images of all classes that are handled together, at the most
 GROUP_VALUES = GROUP_IMAGES * 3 * 32 * 32  # and their values, which larger images reach sooner
+
+
+LOGGED = ("loss", "relative_step")  # of each step; read from the device at once
+
+
+def relative_change(before: Tensor, after: Tensor) -> Float[Tensor, ""]:
+    """‖after - before‖ / ‖before‖, in float64: what a step does where a network does not see the
+    images' scale.
+
+    Without momentum it is lr · ‖gradient‖ / ‖images‖.
+    """
+    old = before.double()
+    change: Tensor = (after.double() - old).norm() / old.norm().clamp_min(1e-12)
+    return change
 
 
 @dataclass(frozen=True)
@@ -78,8 +92,10 @@ class FeatureMatching(Distiller):
             self.iterations, {"images": images, "optimizer": optimizer, "matching": matching}
         ):
             optimizer.zero_grad()
-            run.log(step, loss=matching.accumulate_gradient(images, step))
+            loss, before = matching.accumulate_gradient(images, step), images.detach().clone()
             optimizer.step()
+            figures = torch.stack([loss.double(), relative_change(before, images.detach())])
+            run.log(step, **dict(zip(LOGGED, figures.tolist(), strict=True)))
         labels = torch.arange(train.spec.classes).repeat_interleave(ipc)
         return SyntheticSet(train.spec, images.detach().cpu().contiguous(), labels, train.space)
 
@@ -140,8 +156,8 @@ class MatchingStep:
         size = next(size for size in range(most, 0, -1) if classes % size == 0)
         return [range(start, start + size) for start in range(0, classes, size)]
 
-    def accumulate_gradient(self, images: Tensor, step: int) -> float:
-        """Add the loss's gradient to ``images.grad``; returns the loss.
+    def accumulate_gradient(self, images: Tensor, step: int) -> Float[Tensor, ""]:
+        """Add the loss's gradient to ``images.grad``; returns the loss, without a graph.
 
         Where memory runs out, less is handled at a time from then on and the step is taken anew,
         with the same draws; the run notes it. Raises DeviceError where nothing can be cut any more.
@@ -187,10 +203,11 @@ class MatchingStep:
         """The inverse of ``state_dict``."""
         self.halvings = int(state_dict["halvings"])
 
-    def _accumulate(self, images: Tensor, step: int) -> float:
+    def _accumulate(self, images: Tensor, step: int) -> Tensor:
         if self.method.observes:
             initialise(self.network, self.run.generator("network", step))
-        return float(sum(self._accumulate_group(images, group, step) for group in self.groups))
+        losses = (self._accumulate_group(images, group, step) for group in self.groups)
+        return reduce(torch.add, losses)
 
     def _accumulate_group(self, images: Tensor, group: range, step: int) -> Tensor:
         """Add some classes' gradient to ``images.grad``; returns their loss, without a graph.

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dcbench.distiller import Distiller, by_budget
-from dcbench.families.selection import Initialisation, first_images
+from dcbench.families.selection import Initialisation, first_images, start_macs
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
@@ -122,11 +122,12 @@ class GradientMatching(Distiller):
             outer * (FIRST_ORDER * real + SECOND_ORDER * synthetic)
             + (outer - 1) * inner * FIRST_ORDER * synthetic
         )
-        return (
-            self.iterations
-            * per_network
-            * network_macs(self.network, train.spec, self.normalisation)
-        )
+        network = network_macs(self.network, train.spec, self.normalisation)
+        choosing = sum(self.shared_macs(train, ipc).values())
+        return choosing + self.iterations * per_network * network
+
+    def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
+        return start_macs(self.init, train)
 
 
 class MatchedNetwork:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from annotated_types import Ge, Gt
@@ -18,11 +18,27 @@ from dcbench.networks.base import weights_of
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.costs import network_macs, training_macs, widest_activation
 from dcbench.run import Run, versioned
-from dcbench.system.fields import check_fields
+from dcbench.system.errors import DataError
+from dcbench.system.fields import Fulfils, check_fields
 from dcbench.training.trainer import Schedule, in_chunks, train_network
 
 # k-means: the real images nearest to the centres; all but random and noise see by FeatureNetwork
-Initialisation = Literal["random", "k-center", "noise", "herding", "k-means"]
+STARTS = ("random", "k-center", "noise", "herding", "k-means")
+
+
+def names_a_file(init: str) -> bool:
+    """Whether a learned set starts from a file: ``./images.pt``, ``datadam:./images.pt`` (another
+    project's layout), or ``file:`` with the hash of what was read.
+    """
+    return init not in STARTS and any(sign in init for sign in "./:")
+
+
+START = Fulfils(
+    lambda init: init in STARTS or names_a_file(init),
+    f"be one of {', '.join(STARTS)}, or a file of images such as ./images.pt",
+    "|".join((*STARTS, "FILE")),
+)
+Initialisation = Annotated[str, START]
 Rule = Callable[[Float[Tensor, "n d"], int], Int64[Tensor, " count"]]
 
 
@@ -150,7 +166,18 @@ def random_members(train: TrainSet, ipc: int, run: Run) -> Int64[Tensor, " n"]:
 def first_images(
     init: Initialisation, train: TrainSet, ipc: int, run: Run
 ) -> Float[Tensor, "n channels size size"]:
-    """What a learned set starts from: Gaussian noise, or real images chosen by a rule."""
+    """What a learned set starts from: Gaussian noise, real images chosen by a rule, or the images
+    that the harness read from a file (``run.start``).
+
+    Raises DataError where ``init`` names a file and nothing was read.
+    """
+    if names_a_file(init):
+        if run.start is None:
+            raise DataError(
+                f"init is the file {init}, but a method reads none: dcbench run --set init={init} hands "
+                "its images over, and in Python Run(start=images)"
+            )
+        return run.start.clone()
     if init == "noise":
         shape = (ipc * train.spec.classes, *train.spec.shape)
         return torch.randn(shape, generator=run.generator("noise"))
@@ -174,7 +201,8 @@ def seed_of(run: Run) -> int:
 
 def start_macs(init: Initialisation, train: TrainSet) -> dict[str, float]:
     """Multiply-accumulates of the network that first images are chosen by, if there is one."""
-    return {} if init in ("random", "noise") else FeatureNetwork().shared_macs(train)
+    chosen = init in STARTS and init not in ("random", "noise")
+    return FeatureNetwork().shared_macs(train) if chosen else {}
 
 
 def chosen_set(train: TrainSet, members: Int64[Tensor, " n"]) -> SyntheticSet:

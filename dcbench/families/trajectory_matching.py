@@ -7,7 +7,6 @@ ones that both have.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -57,7 +56,7 @@ class Recorded(Protocol):
     def normalisation(self) -> Normalisation: ...
     def setting(self, ipc: int) -> Starts: ...
     def snapshots(self, ipc: int) -> int: ...
-    def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]: ...
+    def expert_macs(self, train: TrainSet, ipc: int) -> float: ...
 
 
 def recorded_by(method: Recorded, ipc: int) -> dict[str, Any]:
@@ -77,7 +76,7 @@ class Experts:
 
     def __init__(self, method: Recorded, train: TrainSet, ipc: int, run: Run) -> None:
         # of one, which knows no others
-        machine = run.machine.decide(sum(method.shared_macs(train, ipc).values()) / method.experts)
+        machine = run.machine.decide(method.expert_macs(train, ipc))
         self.method, self.run = method, replace(run, machine=machine)
         self.train = train.held_on(machine)
         self.recorded_by = recorded_by(method, ipc)

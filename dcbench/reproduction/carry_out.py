@@ -216,7 +216,9 @@ class Reproduction:
 
     def _cells(self) -> Iterator[tuple[StudyPart, Cell]]:
         for part in self.plan.parts:
-            yield from ((part, cell) for cell in self._grid(part).cells_of(self._loaded))
+            yield from (
+                (part, cell) for cell in self._grid(part).cells_of(self._loaded, self.places)
+            )
 
     @cached_property
     def _loaded(self) -> Loaded:

@@ -24,6 +24,7 @@ class Fulfils:
 
     holds: Callable[[Any], bool]
     wanted: str
+    signs: str = ""  # the same in a few signs, for lists of fields
 
 
 _BOUNDS: Mapping[type, tuple[Callable[[Any, Any], bool], str]] = {
@@ -116,11 +117,14 @@ class TypedField:
         """What the field may be besides being of its type, in a few signs; nothing if anything."""
         if self.choices:
             return "|".join(map(str, self.choices))
-        return ", ".join(
+        signs = [
             f"{sign}{getattr(bound, name):g}"
             for bound in self.bounds
             for kind, name, sign in _SIGNS
             if isinstance(bound, kind)
+        ]
+        return ", ".join(
+            [*signs, *(own.signs for own in self.bounds if isinstance(own, Fulfils) and own.signs)]
         )
 
     def require_plain(self) -> None:

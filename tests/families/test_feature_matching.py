@@ -4,8 +4,9 @@ however the work is cut up.
 
 from __future__ import annotations
 
+import itertools
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -345,6 +346,23 @@ def test_learned_sets_start_from_random_images_k_center_s_or_noise(
     for init, images in {**chosen, "noise": noise}.items():
         unmoved = method("mmd", init=init, lr=1e-9).distill(tiny, 2, run).images
         assert torch.allclose(unmoved, images, atol=1e-5)
+
+
+def test_each_step_s_size_is_logged_as_a_share_of_the_images(tiny: TrainSet, run: Run) -> None:
+    """Against the states that a watch sees: with momentum it is the whole change that counts."""
+    seen: list[Tensor] = []
+
+    def watch(_name: str, _done: int, state: Mapping[str, Any]) -> None:
+        seen.append(state["images"].detach().double().clone())
+
+    method("dm", iterations=3, real_batch=4, lr=0.5, momentum=0.9).distill(
+        tiny, 2, replace(run, watch=watch)
+    )
+    changes = [
+        float((after - before).norm() / before.norm()) for before, after in itertools.pairwise(seen)
+    ]
+    assert [row["relative_step"] for row in run.history] == pytest.approx(changes, rel=1e-4)
+    assert changes[0] > 0
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(

@@ -283,5 +283,5 @@ def test_a_learned_set_may_start_from_chosen_images(
 ) -> None:
     run = replace(run, shared=tmp_path)
     chosen = build(name, "paper").distill(tiny, 2, run)
-    assert torch.equal(first_images(name, tiny, 2, run), chosen.images)  # type: ignore[arg-type]
+    assert torch.equal(first_images(name, tiny, 2, run), chosen.images)
     assert build("dm", "paper", {"init": name}).shared_macs(tiny, 2)
