@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-long check bench format clean
+.PHONY: demo dist test test-long test-release check bench format clean
 
 demo: $(READY)      ## six methods on the built-in digits, then their table
 	$(BIN)/dcbench run --method random,k-center,herding,mmd,dm,datadam --dataset digits --ipc 1 --seed 0,1,2 --preset quick --set iterations=40 --networks 3 --out demo-results
@@ -15,6 +15,13 @@ test: $(READY)      ## all but the long tests
 
 test-long: $(READY) ## the tests that take minutes: generative models, twenty kills, a thousand classes
 	$(BIN)/python -m pytest -m long
+
+test-release: $(READY) ## wheel and sdist of the last commit, installed into an empty environment
+	$(BIN)/python -m pytest -m release tests/test_release.py
+
+dist: $(READY)      ## wheel and sdist of the last commit, in dist/
+	rm -rf build/clone && git clone -q . build/clone
+	cd build/clone && ../../$(BIN)/python -c "from setuptools.build_meta import *; build_sdist('../../dist'); build_wheel('../../dist')"
 
 check: $(READY)     ## format, lint, architecture, types
 	$(BIN)/ruff format --check .

@@ -254,9 +254,9 @@ def one_step(case: str, repeats: int) -> dict[str, Any]:
     classes, size, ipc = map(int, case.split(","))
     train = stand_in(classes, size, 256)
     name, machine = list(machines().items())[-1]
-    before = machine.peak_memory_bytes()
+    before = machine.peak_memory_bytes() or 0
     figures = alternating({name: engine_step("datadam", train, ipc, machine)}, repeats)
-    peak = machine.peak_memory_bytes()
+    peak = machine.peak_memory_bytes() or 0
     what = f"step datadam, {classes} classes, {size} pixels, IPC {ipc}"
     return {
         "what": what,

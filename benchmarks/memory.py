@@ -38,9 +38,9 @@ def bench_memory(repeats: int) -> Iterator[dict[str, Any]]:
 def one_peak(method: str, train: TrainSet) -> dict[str, Any]:
     """The most memory that this process held, before and after a few steps of ``method``."""
     machine = resolve(precision="fp32", engine="eager")
-    before = machine.peak_memory_bytes()
+    before = machine.peak_memory_bytes() or 0
     distiller = build(method, "paper", dict(SHORTENED[method]))
     distiller.distill(train, IPC, Run(0, machine))
-    peak = machine.peak_memory_bytes()
+    peak = machine.peak_memory_bytes() or 0
     what = f"{method}, IPC {IPC}, preset paper with {', '.join(f'{key}={value}' for key, value in SHORTENED[method].items())}"
     return {"what": what, "peak_memory_bytes": peak, "beyond_the_images_bytes": peak - before}

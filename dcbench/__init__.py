@@ -4,3 +4,4 @@ Importing this package imports nothing else: ``dcbench --help`` must answer at o
 """
 
 __version__ = "0.1.0"
+__distribution__ = "dcbench-distillation"  # another project's package is called dcbench too

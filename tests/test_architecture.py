@@ -4,6 +4,7 @@ fast it answers.
 
 from __future__ import annotations
 
+import ast
 import configparser
 import re
 import subprocess
@@ -47,6 +48,21 @@ def test_the_packages_listed_are_the_packages_that_exist() -> None:
         **{f"dcbench.{name}": name for name in LINKED},
     }
     assert {path.parent for path in SOURCES} == found  # no folder of modules lacks its __init__.py
+
+
+UNIX_ALONE = {"curses", "fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=named)
+def test_no_module_needs_what_windows_lacks(path: Path) -> None:
+    """Such an import stands in a function that can do without it."""
+    imported = {
+        name
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in [getattr(node, "module", None), *(alias.name for alias in node.names)]
+    }
+    assert not imported & UNIX_ALONE
 
 
 @pytest.mark.parametrize("name", LINKED)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from dcbench import __version__
+import dcbench
 from dcbench.system.errors import OUT_OF_MEMORY, DcbenchError, OutOfRangeError, UnknownNameError
 from dcbench.system.wording import printable
 
@@ -34,6 +34,7 @@ COMMANDS = {
 MODULES = {"import": "importing", "list": "listing"}
 RESUMABLE = frozenset({"run", "evaluate", "nas", "reproduce"})
 STOPPED = 130  # the exit code of a command that was interrupted
+DISTRIBUTION = "dcbench-distillation"
 
 
 class _Lazy(click.Group):
@@ -69,7 +70,7 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="dcbench")
+@click.version_option(getattr(dcbench, "__version__", ""), prog_name="dcbench")
 def cli() -> None:
     """Compare dataset-distillation methods under one protocol."""
 
@@ -78,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exits 0 when done, 2 if wrong by its words alone, 1 otherwise."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     _replace_what_cannot_be_encoded()
+    _require_own_package()
     try:
         sys.exit(cli.main(words, prog_name="dcbench", standalone_mode=False) or 0)
     except click.exceptions.Exit as finished:
@@ -95,6 +97,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error), 1, words)
     except Exception as error:  # of a plugin, a library or ours: one line all the same, and where it came from on demand
         _fail(_not_foreseen(error), 1, words)
+
+
+def _require_own_package() -> None:
+    """Another project's package is called dcbench too; of two in one environment, the files that
+    were installed last, or are left by the other's removal, are imported.
+    """
+    if getattr(dcbench, "__distribution__", None) != DISTRIBUTION:
+        _fail(
+            f"the package in {Path(__file__).parents[1]} is mixed with another project's, which the index calls dcbench; "
+            f"an environment can hold one of them: pip uninstall dcbench, then pip install --force-reinstall --no-deps {DISTRIBUTION} "
+            "(docs/install.md)",
+            1,
+        )
 
 
 def _replace_what_cannot_be_encoded() -> None:

@@ -47,7 +47,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "threads": (int,),
     "device": (str,),
     "device_name": (str,),
-    "peak_memory_bytes": (int,),
+    "peak_memory_bytes": (int, type(None)),
     "artifact": (str,),
     "code": (str,),
     "torch": (str,),
@@ -299,7 +299,10 @@ def _record(set_evaluation: SetEvaluation, rows: Sequence[Row]) -> EvaluationRec
             (row["compile_seconds"] for row in rows if row["compile_seconds"] is not None),
             default=None,
         ),
-        peak_memory_bytes=max(row["peak_memory_bytes"] for row in rows),
+        peak_memory_bytes=max(
+            (row["peak_memory_bytes"] for row in rows if row["peak_memory_bytes"] is not None),
+            default=None,
+        ),
         **circumstances(rows, protocol["precision"]),
         warnings=tuple(_warnings(set_evaluation, rows)),
     )

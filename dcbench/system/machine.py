@@ -225,9 +225,9 @@ class Machine:
         else:
             memory.forget_peak()
 
-    def peak_memory_bytes(self) -> int:
+    def peak_memory_bytes(self) -> int | None:
         """The most memory that this process has held on the device since it was last forgotten, or
-        since it began.
+        since it began; None where the system does not say.
         """
         return (
             torch.cuda.max_memory_allocated(self.device)

@@ -9,7 +9,6 @@ the next step: a third to a half of a plain loop's time (docs/speed.md). So they
 from __future__ import annotations
 
 import ctypes
-import resource
 import sys
 from contextlib import suppress
 from functools import cache
@@ -45,12 +44,19 @@ def forget_peak() -> None:
         MARKS.write_text(FORGET_PEAK, encoding="ascii")
 
 
-def peak_bytes() -> int:
-    """The most that this process has held since it was last forgotten, or since it began."""
+def peak_bytes() -> int | None:
+    """The most that this process has held since it was last forgotten, or since it began.
+
+    None where the system does not say: on Windows.
+    """
     with suppress(OSError):
         for line in STATUS.read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
+    try:
+        import resource  # Unix alone has it
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
