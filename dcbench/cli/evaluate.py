@@ -10,7 +10,7 @@ import click
 
 from dcbench.artifacts.importers.catalogue import LAYOUTS
 from dcbench.cli.importing import FOREIGN_DEFAULTS, foreign_options
-from dcbench.cli.options import LARGEST, CommaList, Common, common, protocol, within
+from dcbench.cli.options import LARGEST, CommaList, Common, common, labels, protocol, within
 
 if TYPE_CHECKING:
     from dcbench.cli.importing import ForeignOptions
@@ -47,8 +47,9 @@ if TYPE_CHECKING:
     "--augment",
     type=CommaList(),
     default=None,
-    help="One or several of dsa, autoaugment, randaugment, none.",
+    help="One or several of dsa, autoaugment, randaugment, flip, resized-crop, none; also with +cutmix or +mixup.",
 )
+@labels
 @click.option(
     "--download",
     is_flag=True,
@@ -96,8 +97,11 @@ def _protocols(shared: Common, options: dict[str, Any]) -> list[Protocol]:
     protocols = []
     for network in options["networks_named"] or [None]:
         for augment in options["augment"] or [None]:
-            EvaluationOptions(network, options["networks"], options["epochs"], augment).check()
-            protocols.append(base.with_options(network, options["epochs"], augment))
+            asked = EvaluationOptions(
+                network, options["networks"], options["epochs"], augment, options["labels"]
+            )
+            asked.check()
+            protocols.append(asked.applied_to(base))
     return protocols
 
 
@@ -133,6 +137,7 @@ def _evaluate(
                 seed,
                 options["networks"] or protocol.networks,
                 workspace,
+                data.train,
             )
             for protocol in protocols
         ]

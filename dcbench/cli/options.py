@@ -144,12 +144,20 @@ def places(data_root: Path | None, download: bool = False) -> Places:
 
 
 def protocol(
-    known: str = "paper, lineage, released, quick; whole, whole-quick for whole data",
+    known: str = (
+        "paper, lineage, released, quick, datm, idc, sre2l, rded, dd-ranking; "
+        "whole, whole-quick for whole data"
+    ),
 ) -> _Decorator:
     """``--protocol`` of a command that takes the ``known``."""
     return click.option("--protocol", help=f"Evaluation protocol, if not the preset's: {known}.")
 
 
+labels = click.option(
+    "--labels",
+    help="What networks learn: hard (classes), stored (the set's own labels), teacher (a trained network's answers); "
+    "the protocol's if not given.",
+)
 data_root = click.option(
     "--data-root",
     type=click.Path(path_type=Path),

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.options import CommaList, Common, common, protocol, resuming, within
+from dcbench.cli.options import CommaList, Common, common, labels, protocol, resuming, within
 from dcbench.system.errors import OutOfRangeError, in_one_line
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
     from dcbench.cli.results import EvaluatedSet
     from dcbench.datasets.places import Places
-    from dcbench.evaluation.protocol import JudgedOn, Protocol
+    from dcbench.evaluation.protocol import JudgedOn, LabelSource, Protocol
     from dcbench.execution.interface import Steps
     from dcbench.experiments.context import Cell, Workspace
     from dcbench.experiments.grid import Grid
@@ -33,20 +33,29 @@ class EvaluationOptions:
     networks: int | None
     epochs: int | None
     augment: str | None
+    labels: LabelSource | None = None
     on: JudgedOn = "test"
     trace: tuple[int, ...] = ()  # steps of the distillation at which the set is judged too, rising
 
     def check(self) -> None:
         """Raises UnknownNameError or OutOfRangeError if they are wrong by their words."""
+        from dcbench.evaluation.protocol import LABEL_SOURCES
         from dcbench.experiments.grid import check_network
         from dcbench.system.errors import UnknownNameError
-        from dcbench.training.augment import AUGMENTATIONS
+        from dcbench.training.mixing import augmentation_and_mix
 
         within("--networks", self.networks, 1, MOST_NETWORKS)
         within("--epochs", self.epochs, 1)
         check_network(self.network)
-        if self.augment is not None and self.augment not in AUGMENTATIONS:
-            raise UnknownNameError("augmentation", self.augment, AUGMENTATIONS)
+        if self.augment is not None:
+            augmentation_and_mix(self.augment)
+        if self.labels is not None and self.labels not in LABEL_SOURCES:
+            raise UnknownNameError("value of --labels", self.labels, LABEL_SOURCES)
+
+    def applied_to(self, protocol: Protocol) -> Protocol:
+        """``protocol`` with what these options change."""
+        changed = protocol.with_options(self.network, self.epochs, self.augment, self.labels)
+        return replace(changed, judged_on=self.on)
 
 
 @click.command("run")
@@ -84,7 +93,11 @@ class EvaluationOptions:
 @click.option("--network", help="That is trained to judge a set, if not the protocol's.")
 @click.option("--networks", type=int, help="How many; the protocol's number if not given.")
 @click.option("--epochs", type=int, help="Of each network, if not the protocol's.")
-@click.option("--augment", help="dsa, autoaugment, randaugment, none; if not the protocol's.")
+@click.option(
+    "--augment",
+    help="dsa, autoaugment, randaugment, flip, resized-crop, none; also cutmix or mixup, alone or as dsa+cutmix.",
+)
+@labels
 @click.option(
     "--trace",
     type=CommaList(int, 0),
@@ -133,7 +146,7 @@ def command(shared: Common, **options: Any) -> None:
 
     trace = tuple(sorted(options["trace"] or ()))
     judging = EvaluationOptions(
-        **{key: options[key] for key in ("network", "networks", "epochs", "augment")},
+        **{key: options[key] for key in ("network", "networks", "epochs", "augment", "labels")},
         on=options["judge_on"],
         trace=trace,
     )
@@ -194,10 +207,7 @@ def _work(
     def jobs() -> Iterator[Job[EvaluatedSet]]:
         for cell in grid.cells(places, workspace):
             wanted.append((cell.folder(workspace), cell.distiller.name))
-            protocol = grid.protocol_of(cell.distiller, protocol_named).with_options(
-                judging.network, judging.epochs, judging.augment
-            )
-            protocol = replace(protocol, judged_on=judging.on)
+            protocol = judging.applied_to(grid.protocol_of(cell.distiller, protocol_named))
             yield Job(cell.label, wanted[-1][0], partial(_cell, cell, protocol, judging, workspace))
 
     done: dict[Path, EvaluatedSet] = {}
@@ -249,6 +259,7 @@ def _cell(
             cell.seed,
             networks,
             workspace,
+            cell.loaded.train,
         )
     )
     return EvaluatedSet(record, record_path(distilled, record), distilled.path, trace)

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from dcbench.datasets.catalogue import DATASETS
 from dcbench.datasets.class_folders import labels_of, listed
+from dcbench.evaluation.measures import accuracy, calibration_error, class_accuracies
 from dcbench.evaluation.protocol import Protocol
 from dcbench.images import ImageSpec, SyntheticSet, TestSet
 from dcbench.networks.base import initialise
@@ -31,7 +33,10 @@ from dcbench.system.machine import Machine
 from dcbench.system.progress import silent
 from dcbench.training.augment import Augmentation, augmentation
 from dcbench.training.ensemble import Ensemble
-from dcbench.training.trainer import Labels, Schedule, Trainer, ValuesOf
+from dcbench.training.mixing import Mix, augmentation_and_mix
+from dcbench.training.supervision import Labels, Supervision, loss_for
+from dcbench.training.teacher import Teacher
+from dcbench.training.trainer import Schedule, Trainer, ValuesOf
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,9 @@ class NetworkResult:
     seconds: float
     epoch_seconds: float  # median over epochs
     compile_seconds: float | None  # None where nothing was compiled
+    class_accuracies: list[float | None]  # on the test images of each class
+    calibration_error: float | None  # None where a logit was not finite
+    teacher_accuracy: float | None  # of the network's teacher on the same images, if it had one
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -58,26 +66,39 @@ def evaluation_macs(protocol: Protocol, spec: ImageSpec, images: int, tested: in
 
 
 def evaluate(
-    synthetic: SyntheticSet, test: TestSet, protocol: Protocol, networks: Iterable[int], run: Run
+    synthetic: SyntheticSet,
+    test: TestSet,
+    protocol: Protocol,
+    networks: Iterable[int],
+    run: Run,
+    teacher: Teacher | None = None,
 ) -> Iterator[NetworkResult]:
     """The networks of ``passes``, one by one."""
-    for results in passes(synthetic, test, protocol, networks, run):
+    for results in passes(synthetic, test, protocol, networks, run, teacher):
         yield from results
 
 
 def passes(
-    synthetic: SyntheticSet, test: TestSet, protocol: Protocol, networks: Iterable[int], run: Run
+    synthetic: SyntheticSet,
+    test: TestSet,
+    protocol: Protocol,
+    networks: Iterable[int],
+    run: Run,
+    teacher: Teacher | None = None,
 ) -> Iterator[list[NetworkResult]]:
     """Train the networks of the given indices; the results of those trained together as they end.
-    MismatchError if set and test do not fit.
 
-    Network 57 is the same, with the same engine, whether 0 to 56 were trained or not. The test
+    ``teacher`` answers where the protocol's labels are a teacher's. MismatchError if set, test,
+    labels and teacher do not fit. Network 57 is the same, with the same engine, whether 0 to 56 were trained or not. The test
     images are taken into the set's space, not the other way round: a foreign set is never judged in
     a space it was not made for.
     """
     check_fit(synthetic, test)
     abreast = networks_abreast(synthetic, protocol, run.machine)
-    jury = _Evaluator(synthetic, replace(test, space=synthetic.space), protocol, run)
+    test = replace(test, space=synthetic.space)
+    jury = _Evaluator(
+        synthetic, test, protocol, run, supervision(synthetic, protocol, run, teacher)
+    )
     yield from jury.one_by_one(networks) if abreast == 1 else jury.side_by_side(networks, abreast)
 
 
@@ -122,19 +143,56 @@ def failure(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"[:500]
 
 
+def supervision(
+    synthetic: SyntheticSet, protocol: Protocol, run: Run, teacher: Teacher | None = None
+) -> Supervision:
+    """What the protocol asks networks to say of the set's images.
+
+    Raises MismatchError where the loss, the labels and the teacher do not go together.
+    """
+    taught = protocol.labels == "teacher"
+    if taught and teacher is None:
+        raise MismatchError(
+            f"protocol {protocol.name} has a teacher's labels, and there is no teacher"
+        )
+    if taught and teacher is not None:
+        teacher.require(synthetic.spec)
+    _, mix = augmentation_and_mix(protocol.augment)
+    return Supervision(
+        loss_for(protocol.loss, labels_for(synthetic, protocol), taught),
+        synthetic.spec.classes,
+        None if mix is None else Mix(mix, share=protocol.mix_share),
+        teacher.answers(run) if taught and teacher is not None else None,
+    )
+
+
+def labels_for(synthetic: SyntheticSet, protocol: Protocol) -> Labels:
+    """The labels of the set as the protocol takes them."""
+    return synthetic.hard_labels if protocol.labels == "hard" else synthetic.labels
+
+
 class _Evaluator:
     """What all networks of an ensemble are trained and tested on."""
 
     def __init__(
-        self, synthetic: SyntheticSet, test: TestSet, protocol: Protocol, run: Run
+        self,
+        synthetic: SyntheticSet,
+        test: TestSet,
+        protocol: Protocol,
+        run: Run,
+        supervised: Supervision,
     ) -> None:
-        self.run, self.schedule = run, protocol.schedule
+        self.run, self.schedule, self.supervised = run, protocol.schedule, supervised
         self.trainer = Trainer(
-            build_network(protocol.network, test.spec, protocol.normalisation), run.machine
+            build_network(protocol.network, test.spec, protocol.normalisation),
+            run.machine,
+            supervision=supervised,
         )
-        self.images, self.labels = run.place(synthetic.images), run.place(synthetic.labels)
+        self.images = run.place(synthetic.images)
+        self.labels = run.place(labels_for(synthetic, protocol))
         self.test_images, self.test_labels = run.place(all_values(test)), test.labels
-        self.augment = augmentation(protocol.augment, synthetic.space, test.spec.flips)
+        alone, _ = augmentation_and_mix(protocol.augment)
+        self.augment = augmentation(alone, synthetic.space, test.spec.flips)
 
     def values(self, chosen: Tensor) -> Tensor:
         return self.images[chosen.to(self.images.device)]
@@ -163,7 +221,7 @@ class _Evaluator:
             own = [index for index in range(first, first + abreast) if index in wanted]
             parts = [self.part(index) for index in range(first, first + abreast)]
             clock = time.monotonic()
-            ensemble = Ensemble(self.trainer.network, self.run.machine, abreast)
+            ensemble = Ensemble(self.trainer.network, self.run.machine, abreast, self.supervised)
             losses = ensemble.train(self.values, self.labels, self.schedule, parts, self.augment)
             epoch = parts[0].cost.step_seconds
             costs = (
@@ -187,9 +245,28 @@ class _Evaluator:
         seconds, epoch_seconds, compile_seconds = costs
         clock = time.monotonic()
         self.trainer.network.eval()
-        accuracy = accuracy_of(self.trainer, self.test_images, self.test_labels)
+        logits = self.trainer.logits(self.test_images)
         seconds += time.monotonic() - clock
-        return NetworkResult(index, accuracy, loss, seconds, epoch_seconds or 0.0, compile_seconds)
+        return NetworkResult(
+            index,
+            accuracy(logits, self.test_labels),
+            loss,
+            seconds,
+            epoch_seconds or 0.0,
+            compile_seconds,
+            class_accuracies(logits, self.test_labels),
+            calibration_error(logits, self.test_labels),
+            self.teacher_accuracy,
+        )
+
+    @cached_property
+    def teacher_accuracy(self) -> float | None:
+        """The teacher's accuracy on the test images."""
+        answer = self.supervised.teacher
+        if answer is None:
+            return None
+        said = [answer(part).cpu() for part in self.test_images.split(self.schedule.batch)]
+        return accuracy(torch.cat(said), self.test_labels)
 
 
 def require_network(protocol: Protocol, spec: ImageSpec) -> None:
@@ -226,5 +303,4 @@ def all_values(test: TestSet) -> Tensor:
 
 def accuracy_of(trainer: Trainer, images: Tensor, labels: Tensor) -> float:
     """The share of ``images`` whose largest logit is their label's."""
-    predicted = trainer.predict(images)
-    return float((predicted == labels).double().mean())
+    return accuracy(trainer.logits(images), labels)

@@ -15,7 +15,7 @@ from dcbench.datasets.loading import Loaded
 from dcbench.distiller import Distiller, recorded_fields
 from dcbench.execution.interface import Executor, Serial, Site, Steps, UnitBatch
 from dcbench.experiments.presets import changed_fields
-from dcbench.images import SyntheticSet
+from dcbench.images import SyntheticSet, TrainSet
 from dcbench.records import Distillation
 from dcbench.run import Resumption, fingerprint
 from dcbench.system.errors import OutOfRangeError
@@ -130,12 +130,7 @@ class Cell:
     @property
     def context(self) -> dict[str, Any]:
         """Which training images, in which space: what shared work depends on besides its own spec."""
-        train = self.loaded.train
-        return {
-            "revision": self.loaded.spec.revision,
-            "space": train.space.fingerprint,
-            "holdout": train.holdout,
-        }
+        return shared_context(self.loaded.train)
 
     def identity(self, machine: Machine) -> dict[str, Any]:
         """What changes the images, besides budget and seed."""
@@ -204,6 +199,15 @@ class StoredSet:
         return set_label(*(self.provenance.get(key) for key in ("method", "ipc", "seed"))) + (
             "" if step is None else f" step {step}"
         )
+
+
+def shared_context(train: TrainSet) -> dict[str, Any]:
+    """What work on ``train`` that several sets share depends on besides its own spec."""
+    return {
+        "revision": train.spec.revision,
+        "space": train.space.fingerprint,
+        "holdout": train.holdout,
+    }
 
 
 def set_label(method: Any, ipc: Any, seed: Any) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, groupby
@@ -15,23 +15,36 @@ from typing import Any
 
 from dcbench.artifacts.pictures import as_png, grid
 from dcbench.datasets.catalogue import revision_note
-from dcbench.evaluation.evaluate import evaluation_macs, networks_abreast, require_network
+from dcbench.evaluation.evaluate import (
+    evaluation_macs,
+    labels_for,
+    networks_abreast,
+    require_network,
+)
 from dcbench.evaluation.protocol import Protocol
 from dcbench.execution.interface import Steps, UnitBatch
 from dcbench.execution.provenance import circumstances
-from dcbench.experiments.context import StoredSet, Workspace
+from dcbench.experiments.context import StoredSet, Workspace, shared_context
 from dcbench.experiments.rows import Row, append_row, intact_row
-from dcbench.experiments.tasks import Networks
-from dcbench.images import ImageSpec, TestSet
+from dcbench.experiments.tasks import Networks, Teaching
+from dcbench.images import ImageSpec, TestSet, TrainSet
 from dcbench.networks.catalogue import NETWORKS
 from dcbench.records import EvaluationRecord, NetworkScore, write_record
 from dcbench.records.kinds import STOPPED
 from dcbench.run import fingerprint
-from dcbench.system.errors import MismatchError, OutOfRangeError
+from dcbench.system.errors import MismatchError, OutOfRangeError, UnknownNameError
 from dcbench.system.files import read_lines, write_bytes
-from dcbench.system.layout import NETWORK_ROWS, PICTURE, RECORD, evaluation_folder
+from dcbench.system.layout import (
+    NETWORK_ROWS,
+    PICTURE,
+    RECORD,
+    evaluation_folder,
+    shared_folder,
+)
 from dcbench.system.wording import counted, in_words
 from dcbench.training.augment import AUGMENTATIONS
+from dcbench.training.mixing import augmentation_and_mix
+from dcbench.training.supervision import loss_for
 
 LEAST_ABOVE_CHANCE = 1.2  # below so many times the accuracy of guessing, a set taught nothing
 
@@ -51,8 +64,12 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "artifact": (str,),
     "code": (str,),
     "torch": (str,),
+    "class_accuracies": (list,),
+    "calibration_error": (float, type(None)),
+    "teacher_accuracy": (float, type(None)),
 }
-_UNSAID = {"code", "torch"}  # in older lines
+_LATER = {"class_accuracies", "calibration_error", "teacher_accuracy"}
+_UNSAID = {"code", "torch", *_LATER}  # in older lines
 # what a record takes over from a set's provenance, and what it says where that is silent
 _ORIGIN: Mapping[str, Any] = {
     "method": "foreign",
@@ -77,6 +94,7 @@ class SetEvaluation:
     seed: int
     networks: int  # wanted, from the first on
     workspace: Workspace
+    train: TrainSet | None = None  # what a teacher is trained on, where the protocol has one
 
     def __post_init__(self) -> None:
         if self.networks < 1:
@@ -87,19 +105,36 @@ class SetEvaluation:
         """What changes a network's accuracy; what the set itself asks for stands beside, in the
         record's recipe.
         """
-        recipe, plain = (
-            self.distilled.synthetic.recipe,
-            {**self.protocol.to_json(), "precision": self.workspace.machine.precision},
-        )
-        kept = [
-            name for name in self.protocol.chosen if recipe.get(name, plain[name]) != plain[name]
-        ]
+        recipe, protocol = self.distilled.synthetic.recipe, self._own_protocol
+        plain = {**protocol.to_json(), "precision": self.workspace.machine.precision}
+        kept = [name for name in protocol.chosen if recipe.get(name, plain[name]) != plain[name]]
         return {**plain, "chosen": kept} if kept else plain
 
     @cached_property
     def judged(self) -> Protocol:
         """The protocol with what the set itself asks for."""
-        return self.protocol.with_recipe(self.distilled.synthetic.recipe)
+        return self._own_protocol.with_recipe(self.distilled.synthetic.recipe)
+
+    @cached_property
+    def _own_protocol(self) -> Protocol:
+        classes = self.distilled.synthetic.labels.ndim == 1
+        return self.protocol.on_classes() if classes else self.protocol
+
+    @property
+    def teaching(self) -> Teaching | None:
+        """What a unit needs to train the protocol's teacher, or to find it trained; None without one.
+
+        The teacher sees the real images in the set's space.
+        """
+        if self.judged.labels != "teacher" or self.train is None:
+            return None
+        synthetic, out = self.distilled.synthetic, self.workspace.out.absolute()
+        train = replace(self.train, space=synthetic.space)
+        shared = shared_folder(out, train.spec.dataset)
+        context = shared_context(train)
+        return Teaching(
+            self.workspace.executor.share(train), shared, context, self.workspace.resumption
+        )
 
     @property
     def folder(self) -> Path:
@@ -146,16 +181,16 @@ def check(set_evaluation: SetEvaluation) -> None:
 
     Raises MismatchError, FileFormatError.
     """
-    asked = (
-        ("network", set_evaluation.judged.network, NETWORKS),
-        ("augmentation", set_evaluation.judged.augment, AUGMENTATIONS),
-    )
-    for kind, name, known in asked:
-        if name not in known:
-            raise MismatchError(
-                f"the set's own recipe asks for the {kind} {name!r}, which is unknown here; known: {', '.join(known)}"
-            )
-    require_network(set_evaluation.judged, set_evaluation.test.spec)
+    judged = set_evaluation.judged
+    if judged.network not in NETWORKS:
+        raise _unknown("network", judged.network, NETWORKS)
+    try:
+        augmentation_and_mix(judged.augment)
+    except UnknownNameError as error:
+        raise _unknown("augmentation", judged.augment, AUGMENTATIONS) from error
+    require_network(judged, set_evaluation.test.spec)
+    labels = labels_for(set_evaluation.distilled.synthetic, judged)
+    loss_for(judged.loss, labels, judged.labels == "teacher")
     nothing = {key: kinds[0]() for key, kinds in _KINDS.items()} | {
         "threads": 1,
         "engine": "none",
@@ -172,6 +207,13 @@ def check(set_evaluation: SetEvaluation) -> None:
         if key in distilled.provenance
     }
     EvaluationRecord.from_json(record.to_json() | origin, distilled.path or distilled.folder)
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> MismatchError:
+    return MismatchError(
+        f"the set's own recipe asks for the {kind} {name!r}, which is unknown here; "
+        f"known: {', '.join(known)}"
+    )
 
 
 def trained(set_evaluation: SetEvaluation) -> Steps[list[Row]]:
@@ -209,7 +251,8 @@ def _intact(line: Mapping[str, Any]) -> Row | None:
         return None
     typed = all(type(row[key]) in _KINDS[key] for key in row)
     finite = all(math.isfinite(value) for value in row.values() if isinstance(value, float))
-    return row if typed and finite else None
+    fractions = all(one is None or type(one) is float for one in row.get("class_accuracies", []))
+    return row if typed and finite and fractions else None
 
 
 def _prepare(
@@ -249,6 +292,7 @@ def _prepare(
         set_evaluation.judged,
         set_evaluation.seed,
         networks=(),
+        teaching=set_evaluation.teaching,
     )
     pieces = executor.pieces(passes, machine)
     return [replace(task, networks=tuple(chain(*piece))) for piece in pieces]
@@ -275,9 +319,21 @@ def about(distilled: StoredSet, spec: ImageSpec) -> dict[str, Any]:
 
 
 def scores(rows: Sequence[Row]) -> tuple[NetworkScore, ...]:
-    """What a record says of each network."""
+    """What a trace says of each network."""
     return tuple(
         NetworkScore(row["network"], row["accuracy"], row["loss"], row["seconds"]) for row in rows
+    )
+
+
+def detailed_scores(rows: Sequence[Row]) -> tuple[NetworkScore, ...]:
+    """What an evaluation's record says of each network."""
+    return tuple(
+        replace(
+            score,
+            class_accuracies=tuple(row.get("class_accuracies", ())),
+            calibration_error=row.get("calibration_error"),
+        )
+        for score, row in zip(scores(rows), rows, strict=True)
     )
 
 
@@ -291,7 +347,7 @@ def _record(set_evaluation: SetEvaluation, rows: Sequence[Row]) -> EvaluationRec
         protocol_hash=fingerprint(protocol),
         evaluation_seed=set_evaluation.seed,
         recipe=dict(distilled.synthetic.recipe),
-        networks=scores(rows),
+        networks=detailed_scores(rows),
         distillation=distilled.cost,
         evaluate_seconds=sum(row["seconds"] for row in rows),
         epoch_seconds=statistics.median(row["epoch_seconds"] for row in rows),
@@ -303,6 +359,7 @@ def _record(set_evaluation: SetEvaluation, rows: Sequence[Row]) -> EvaluationRec
             (row["peak_memory_bytes"] for row in rows if row["peak_memory_bytes"] is not None),
             default=None,
         ),
+        teacher_accuracy=rows[0].get("teacher_accuracy"),
         **circumstances(rows, protocol["precision"]),
         warnings=tuple(_warnings(set_evaluation, rows)),
     )

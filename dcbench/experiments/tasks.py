@@ -22,6 +22,7 @@ from dcbench.system.errors import DivergedError, MismatchError
 from dcbench.system.machine import Machine
 from dcbench.system.progress import Progress
 from dcbench.system.wording import in_words
+from dcbench.training.teacher import Teacher, trained_teacher
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,29 @@ class Distil(Unit):
         return progress
 
 
+@dataclass(frozen=True)
+class Teaching:
+    """What a teacher is trained on, and where it is kept for all who need it."""
+
+    train: Handle[TrainSet]
+    shared: Path
+    context: Mapping[str, Any]  # what it depends on besides its settings
+    resumption: Resumption
+
+    def teacher(self, protocol: Protocol, seed: int, site: Site, machine: Machine) -> Teacher:
+        """The protocol's teacher, trained if it is not there yet."""
+        run = Run(
+            seed,
+            machine,
+            shared=self.shared,
+            context=self.context,
+            progress=site.progress,
+            stop=site.stop,
+            resumption=self.resumption,
+        )
+        return trained_teacher(protocol.teacher, self.train.get(), run)
+
+
 @final
 @dataclass(frozen=True)
 class Networks(Unit):
@@ -134,6 +158,7 @@ class Networks(Unit):
     protocol: Protocol
     seed: int
     networks: tuple[int, ...]
+    teaching: Teaching | None = None
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -146,10 +171,11 @@ class Networks(Unit):
         """
         self.machine.forget_peak_memory()
         # nobody stops it within a network, which keeps nothing of itself
-        run = Run(self.seed, self.machine)
-        for results in passes(
-            self.synthetic.get(), self.test.get(), self.protocol, self.networks, run
-        ):
+        run, teacher = Run(self.seed, self.machine), None
+        if self.teaching is not None:
+            teacher = self.teaching.teacher(self.protocol, self.seed, site, self.machine)
+        judged = (self.synthetic.get(), self.test.get(), self.protocol)
+        for results in passes(*judged, self.networks, run, teacher):
             yield [self._row(result) for result in results]
 
     def _row(self, result: NetworkResult) -> dict[str, Any]:

@@ -115,6 +115,7 @@ class Trace:
             self.cell.seed,
             networks,
             self.workspace,
+            self.cell.loaded.train,
         )
         with (yield from self.workspace.hold(set_evaluation.folder)):
             if not self.workspace.resumption.resume:

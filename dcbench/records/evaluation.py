@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, final
 
 from annotated_types import MaxLen, MinLen
 
 from dcbench.records.kinds import OfASet, RanOn
-from dcbench.records.values import Fraction, Name, Seconds, Whole
+from dcbench.records.values import SILENT, Fraction, Name, Seconds, Whole
 
 
 @dataclass(frozen=True)
 class NetworkScore:
-    """One network trained on the set. ``loss`` is the last epoch's, null where training diverged."""
+    """One network trained on the set. ``loss`` is the last epoch's, null where training diverged.
+
+    ``class_accuracies`` has a fraction for each class, null for one without test images. Older
+    records have neither these nor a ``calibration_error``, and traces do not keep them.
+    """
 
     network: Whole
     accuracy: Fraction
     loss: float | None
     seconds: Seconds
+    class_accuracies: Annotated[tuple[Fraction | None, ...], MaxLen(100_000)] = field(
+        default=(), metadata=SILENT
+    )
+    calibration_error: Fraction | None = field(default=None, metadata=SILENT)
 
 
 Scores = Annotated[tuple[NetworkScore, ...], MinLen(1), MaxLen(100_000)]
@@ -70,7 +78,7 @@ class EvaluationRecord(Judged):
     """
 
     kind: ClassVar[str] = "evaluation"
-    format_version: ClassVar[int] = 1
+    format_version: ClassVar[int] = 2
 
     recipe: Mapping[str, Any]
     networks: Scores
@@ -79,6 +87,8 @@ class EvaluationRecord(Judged):
     epoch_seconds: Seconds | None
     compile_seconds: Seconds | None
     peak_memory_bytes: Whole | None
+    # of the network whose answers were the labels, on the same test images
+    teacher_accuracy: Fraction | None = field(default=None, metadata=SILENT)
 
     @property
     def accuracies(self) -> tuple[float, ...]:

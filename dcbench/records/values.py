@@ -18,6 +18,7 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 
 from dcbench.system.fields import Fulfils, violation
 
+SILENT = {"silent": True}  # metadata of a field that is left out where it is not known
 MAX_DEPTH = 16  # of the mappings whose keys a record does not fix
 
 
@@ -61,10 +62,15 @@ class RefusedError(ValueError):
 
 
 def encode(value: Any) -> Any:
-    """``value`` in JSON's types, dataclasses as objects of their fields: what ``decode`` reads."""
+    """``value`` in JSON's types, dataclasses as objects of their fields: what ``decode`` reads.
+
+    ``SILENT`` fields are left out where they are at their defaults.
+    """
     if dataclasses.is_dataclass(value):
         return {
-            field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)
+            field.name: encode(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if not (field.metadata.get("silent") and getattr(value, field.name) == field.default)
         }
     if isinstance(value, Mapping):
         return {key: encode(entry) for key, entry in value.items()}

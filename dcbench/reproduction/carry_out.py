@@ -194,7 +194,13 @@ class Reproduction:
             networks = plan.ensemble or protocol.networks
             record = yield from scoring(
                 SetEvaluation(
-                    distilled, cell.loaded.test, protocol, cell.seed, networks, self.workspace
+                    distilled,
+                    cell.loaded.test,
+                    protocol,
+                    cell.seed,
+                    networks,
+                    self.workspace,
+                    cell.loaded.train,
                 )
             )
             outcome.evaluations.append((record, record_path(distilled, record), distilled.path))

@@ -153,7 +153,8 @@ def typed_fields(kind: type[Any]) -> dict[str, TypedField]:
             annotated, *bounds = typing.get_args(annotated)  # type: ignore[assignment]
         origin, members = typing.get_origin(annotated), typing.get_args(annotated)
         choices = members if origin is typing.Literal else ()
-        kinds = members if origin in (typing.Union, types.UnionType) else (annotated,)
+        union = origin in (typing.Union, types.UnionType)
+        kinds = members if union else (tuple if origin is tuple else annotated,)
         found[field.name] = TypedField(field.name, kinds, choices, tuple(bounds), field.default)
     return found
 

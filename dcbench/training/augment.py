@@ -1,5 +1,5 @@
-"""Augmentations: DSA (Zhao & Bilen, ICML 2021), and torchvision's AutoAugment and RandAugment for
-evaluation.
+"""Augmentations: DSA (Zhao & Bilen, ICML 2021); torchvision's AutoAugment, RandAugment and random
+resized crops for evaluation.
 
 DSA acts on values in the space that is trained in, without clipping. One of the operations is drawn
 per call. Siamese use (distillation) shares the operation and one draw of its parameters among all
@@ -9,7 +9,8 @@ images of a call; in evaluation the operation is shared and the parameters are d
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, final, runtime_checkable
 
@@ -165,15 +166,77 @@ class Policy:
             AutoAugment(AutoAugmentPolicy.CIFAR10) if self.name == "autoaugment" else RandAugment()
         )
         pixels = (self.space.leave(images).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-        # torchvision draws from the global generator: lent ours, then given back
-        with torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(generator.get_state())
+        with lent(generator):
             changed = torch.stack([transform(image) for image in pixels])
-            generator.set_state(torch.get_rng_state())
         return self.space.enter(changed.to(images) / 255)
 
 
-AUGMENTATIONS = ("dsa", "autoaugment", "randaugment", "none")
+@contextmanager
+def lent(generator: torch.Generator) -> Iterator[None]:
+    """torchvision draws from torch's global generator: inside, that one is ``generator``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(generator.get_state())
+        yield
+        generator.set_state(torch.get_rng_state())
+
+
+@final
+@dataclass(frozen=True)
+class Flip:
+    """Each image mirrored left to right with probability ½, where that keeps its class."""
+
+    flips: bool = True
+
+    def __call__(self, images: Images, generator: torch.Generator) -> Images:
+        return (
+            flip(images, torch.rand(len(images), 1, generator=generator)) if self.flips else images
+        )
+
+
+@final
+@dataclass(frozen=True)
+class ResizedCrop:
+    """Of each image a part of 8 to 100 % of its area, resized to the whole; then mirrored half the
+    time (torchvision's RandomResizedCrop at its defaults, as in SRe2L's code).
+    """
+
+    flips: bool = True
+
+    def __call__(self, images: Images, generator: torch.Generator) -> Images:
+        from torchvision.transforms import v2
+
+        crop = v2.RandomResizedCrop(images.shape[-1], antialias=True)
+        with lent(generator):
+            cropped = torch.stack([crop(image) for image in images])
+        return Flip(self.flips)(cropped, generator)
+
+
+@final
+@dataclass(frozen=True)
+class ColourAndWarp:
+    """Mirroring and colour, then one of crop, scale and rotate per batch; parameters per image.
+
+    What IDC's code does in place of DSA where it also cuts and mixes: its colour and mirroring are
+    not drawn among the others, and there is no cutout.
+    """
+
+    flips: bool = True
+
+    def __call__(self, images: Images, generator: torch.Generator) -> Images:
+        images = Flip(self.flips)(images, generator)
+        images = colour(images, torch.rand(len(images), 4, generator=generator))
+        name = ("crop", "scale", "rotate")[int(torch.randint(3, (1,), generator=generator))]
+        return OPERATIONS[name](images, torch.rand(len(images), 4, generator=generator))
+
+
+ALONE: dict[str, Callable[[bool], Augmentation]] = {
+    "dsa": DSAAugmentation,
+    "flip": Flip,
+    "resized-crop": ResizedCrop,
+    "colour-and-warp": ColourAndWarp,
+}
+POLICIES = ("autoaugment", "randaugment")
+AUGMENTATIONS = (*ALONE, *POLICIES, "none")
 
 
 def augmentation(name: str, space: Space, flips: bool) -> Augmentation | None:
@@ -182,4 +245,4 @@ def augmentation(name: str, space: Space, flips: bool) -> Augmentation | None:
         raise UnknownNameError("augmentation", name, AUGMENTATIONS)
     if name == "none":
         return None
-    return DSAAugmentation(flips) if name == "dsa" else Policy(name, space)
+    return ALONE[name](flips) if name in ALONE else Policy(name, space)

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import final
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call, vmap
@@ -21,15 +20,19 @@ from dcbench.networks.base import Network, initialise
 from dcbench.run import Run
 from dcbench.system.machine import Machine
 from dcbench.training.augment import Augmentation
-from dcbench.training.trainer import Labels, Schedule, ValuesOf, batches, decayed, sgd
+from dcbench.training.supervision import PLAIN, Labels, Supervision
+from dcbench.training.trainer import Schedule, ValuesOf, batches, decayed, optimizer_for
 
 
 @final
 class Ensemble:
     """``count`` networks like ``network``, whose own weights are those of whichever of them was asked for last."""
 
-    def __init__(self, network: Network, machine: Machine, count: int) -> None:
+    def __init__(
+        self, network: Network, machine: Machine, count: int, supervision: Supervision = PLAIN
+    ) -> None:
         self.network, self.machine, self.count = network, machine, count
+        self.supervision = supervision
         machine.place_network(network)
         self.weights = {
             name: torch.stack([value.detach()] * count).requires_grad_()
@@ -40,11 +43,10 @@ class Ensemble:
         }
 
         def loss(
-            weights: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor, labels: Tensor
+            weights: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor, target: Tensor
         ) -> Tensor:
-            return F.cross_entropy(
-                functional_call(network, (weights, buffers), (images,)).float(), labels
-            )
+            logits = functional_call(network, (weights, buffers), (images,)).float()
+            return supervision.loss(logits, target)
 
         self._losses = machine.accelerate(vmap(loss))
 
@@ -65,7 +67,7 @@ class Ensemble:
         self._initialise(runs)
         self.network.train()
         labels = runs[0].place(labels)
-        optimizer = sgd(self.weights.values(), schedule, self.machine)
+        optimizer = optimizer_for(self.weights.values(), schedule, self.machine)
         losses = torch.zeros(self.count)
         for epoch in runs[0].steps(schedule.epochs, {}, "train"):
             decayed(optimizer, schedule, epoch)
@@ -91,7 +93,7 @@ class Ensemble:
         values: ValuesOf,
         labels: Tensor,
         batch: int,
-        optimizer: torch.optim.SGD,
+        optimizer: torch.optim.Optimizer,
         drawing: tuple[Sequence[Run], Augmentation | None, int],
     ) -> Float[Tensor, " networks"]:
         runs, augment, epoch = drawing
@@ -105,9 +107,13 @@ class Ensemble:
         for drawn in zip(*each, strict=True):
             # to the device in one piece
             chosen = labels[torch.stack([indices for indices, _ in drawn]).to(labels.device)]
-            images = torch.stack([self.machine.place(own) for _, own in drawn])
+            asked = [
+                self.supervision(self.machine.place(images), own, generator)
+                for (_, images), own, generator in zip(drawn, chosen, generators, strict=True)
+            ]
+            images, targets = (torch.stack(parts) for parts in zip(*asked, strict=True))
             optimizer.zero_grad()
-            losses = self._losses(self.weights, self.buffers, images, chosen)
+            losses = self._losses(self.weights, self.buffers, images, targets)
             losses.sum().backward()
             optimizer.step()
             total += losses.detach() * chosen.shape[1]

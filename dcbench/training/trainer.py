@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from annotated_types import Ge, Gt
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -18,20 +17,25 @@ from dcbench.run import Run
 from dcbench.system.fields import check_fields
 from dcbench.system.machine import Machine
 from dcbench.training.augment import Augmentation
+from dcbench.training.supervision import PLAIN, Labels, Supervision
 
 ValuesOf = Callable[[Int64[Tensor, " k"]], Float[Tensor, "k channels size size"]]
-Labels = Int64[Tensor, " n"] | Float[Tensor, "n classes"]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a network is trained: SGD with momentum, in epochs over all images, the rate decayed by
-    ``decay``.
+    """How a network is trained: by SGD with momentum or AdamW, in epochs over all images, the rate
+    decayed by ``decay``.
 
-    The rate falls every ``decay_every`` epochs, or once after epoch ``decay_after``, or along a
-    cosine to zero if neither is given and ``decay`` is 0. ``fresh_momentum``: the optimizer is made
-    anew at the single decay, as DC's code does.
+    The rate falls every ``decay_every`` epochs, or once after epoch ``decay_after``, or at each of
+    the shares ``decay_at`` of all epochs, or along a cosine to zero if none is given and ``decay``
+    is 0. ``fresh_momentum``: the optimizer is made anew at the single decay, as DC's code does.
+    ``cosine_over``: the cosine reaches zero after so many times the epochs (2 in RDED's code, which
+    thus stops half-way).
     """
+
+    # fields that came later, unsaid at their defaults in hashes and records
+    later: ClassVar[frozenset[str]] = frozenset({"optimizer", "decay_at", "cosine_over"})
 
     epochs: Annotated[int, Ge(1)]
     lr: Annotated[float, Gt(0)] = 0.01
@@ -42,6 +46,9 @@ class Schedule:
     decay_every: int | None = None
     decay_after: int | None = None
     fresh_momentum: bool = False
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    decay_at: tuple[float, ...] = ()
+    cosine_over: Annotated[float, Ge(1)] = 1.0
 
     def __post_init__(self) -> None:
         check_fields(self, "schedule")
@@ -52,8 +59,13 @@ class Schedule:
             return self.lr * self.decay ** (epoch // self.decay_every)
         if self.decay_after is not None:
             return self.lr * (self.decay if epoch > self.decay_after else 1.0)
+        if self.decay_at:
+            return self.lr * self.decay ** sum(
+                epoch >= int(at * self.epochs) for at in self.decay_at
+            )
         if self.decay == 0:
-            turn = torch.tensor(torch.pi * epoch / self.epochs, dtype=torch.float64)
+            part = epoch / self.epochs / self.cosine_over
+            turn = torch.tensor(torch.pi * part, dtype=torch.float64)
             return self.lr * 0.5 * (1 + float(torch.cos(turn)))
         return self.lr
 
@@ -62,14 +74,22 @@ class Trainer:
     """One network object and its compiled loss, for any number of trainings one after another.
 
     ``epoch_images``: an epoch is so many images of a pass over all, and the next goes on from there; without it, it is the pass.
+    ``supervision`` says what the network is asked to say of them.
     """
 
-    def __init__(self, network: Network, machine: Machine, epoch_images: int | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        machine: Machine,
+        epoch_images: int | None = None,
+        supervision: Supervision = PLAIN,
+    ) -> None:
         self.network, self.machine, self.epoch_images = network, machine, epoch_images
+        self.supervision = supervision
         machine.place_network(network)
         self._logits: Callable[..., Tensor] | None = None
         self._loss = machine.accelerate(
-            lambda images, labels: F.cross_entropy(network(images).float(), labels)
+            lambda images, target: supervision.loss(network(images).float(), target)
         )
 
     def train(
@@ -101,7 +121,7 @@ class Trainer:
         """
         self.network.train()
         labels = run.place(labels)
-        optimizer = sgd(self.network.parameters(), schedule, self.machine)
+        optimizer = optimizer_for(self.network.parameters(), schedule, self.machine)
         for epoch in run.steps(
             schedule.epochs, {"network": self.network, "optimizer": optimizer}, "train"
         ):
@@ -113,21 +133,23 @@ class Trainer:
             yield loss
 
     @torch.no_grad()
-    def predict(self, images: Float[Tensor, "n channels size size"]) -> Int64[Tensor, " n"]:
-        """The class of the largest logit of each image, on the CPU."""
+    def logits(self, images: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n classes"]:
+        """What the network says of each image, on the CPU."""
         if self._logits is None:
             self._logits = self.machine.accelerate(self.network)
         widest = widest_activation(self.network, images.shape[1:])
-        return in_chunks(
-            self._logits, images.__getitem__, len(images), self.machine, widest
-        ).argmax(1)
+        return in_chunks(self._logits, images.__getitem__, len(images), self.machine, widest)
+
+    def predict(self, images: Float[Tensor, "n channels size size"]) -> Int64[Tensor, " n"]:
+        """The class of the largest logit of each image, on the CPU."""
+        return self.logits(images).argmax(1)
 
     def _epoch(
         self,
         values: ValuesOf,
         labels: Tensor,
         batch: int,
-        optimizer: torch.optim.SGD,
+        optimizer: torch.optim.Optimizer,
         drawing: tuple[Run, Augmentation | None, int],
     ) -> Tensor:
         run, augment, epoch = drawing
@@ -136,7 +158,8 @@ class Trainer:
         total = torch.zeros((), device=labels.device)
         for indices, images in batches(order, batch, values, augment, generator):
             optimizer.zero_grad()
-            loss = self._loss(self.machine.place(images), labels[indices.to(labels.device)])
+            own = labels[indices.to(labels.device)]
+            loss = self._loss(*self.supervision(self.machine.place(images), own, generator))
             loss.backward()
             optimizer.step()
             total += loss.detach() * len(indices)
@@ -156,18 +179,20 @@ class Trainer:
         return row[first - passes.start * count :][: self.epoch_images]
 
 
-def sgd(weights: Iterable[Tensor], schedule: Schedule, machine: Machine) -> torch.optim.SGD:
+def optimizer_for(
+    weights: Iterable[Tensor], schedule: Schedule, machine: Machine
+) -> torch.optim.Optimizer:
     """The schedule's optimizer."""
+    lr, weight_decay = schedule.lr, schedule.weight_decay
+    fused = machine.fused_optimizers()
+    if schedule.optimizer == "adamw":
+        return torch.optim.AdamW(weights, lr, weight_decay=weight_decay, fused=fused)
     return torch.optim.SGD(
-        weights,
-        lr=schedule.lr,
-        momentum=schedule.momentum,
-        weight_decay=schedule.weight_decay,
-        fused=machine.fused_optimizers(),
+        weights, lr, momentum=schedule.momentum, weight_decay=weight_decay, fused=fused
     )
 
 
-def decayed(optimizer: torch.optim.SGD, schedule: Schedule, epoch: int) -> None:
+def decayed(optimizer: torch.optim.Optimizer, schedule: Schedule, epoch: int) -> None:
     """Give ``optimizer`` the rate of ``epoch``, and make it forget its momentum where the schedule
     says so.
     """

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -16,14 +17,16 @@ from dcbench.datasets.loading import Loaded
 from dcbench.datasets.preprocessing import whitening
 from dcbench.distiller import Distiller
 from dcbench.evaluation.evaluate import evaluate, evaluation_macs
-from dcbench.evaluation.protocol import PROTOCOLS, Protocol, find_protocol
+from dcbench.evaluation.protocol import LABEL_SOURCES, PROTOCOLS, Protocol, find_protocol
 from dcbench.experiments.presets import build
 from dcbench.images import Space, SyntheticSet, TestSet, TrainSet
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import build_network
-from dcbench.run import Run
+from dcbench.run import Run, fingerprint
 from dcbench.system.errors import MismatchError, OutOfRangeError, UnknownNameError
 from dcbench.system.machine import Machine
+from dcbench.training.supervision import Loss
+from dcbench.training.teacher import TeacherSettings, trained_teacher
 from dcbench.training.trainer import Schedule
 
 BRIEF = Protocol("brief", 1, Schedule(epochs=3), networks=2)
@@ -195,6 +198,71 @@ def test_how_many_networks_are_trained_stands_in_no_protocol() -> None:
         "momentum": 0.9,
         "weight_decay": 5e-4,
     }.items() <= plain.items()
+
+
+def test_what_came_later_is_in_no_older_hash() -> None:
+    """The hashes that records were stored under before protocols knew teachers, losses and mixes."""
+    hashes = {
+        "paper": "98f8c36e500b",
+        "lineage": "3f4735cc239f",
+        "released": "b96894453ea3",
+        "quick": "798cbd60f24f",
+        "whole": "8157223967b7",
+        "whole-quick": "88606c24c200",
+    }
+    for name, known in hashes.items():
+        plain = PROTOCOLS[name].to_json()
+        assert fingerprint({**plain, "precision": "fp32"}) == known
+        changed: tuple[dict[str, Any], ...] = (
+            {"labels": "hard"},
+            {"loss": Loss("kl", 4.0)},
+            {"mix_share": 0.5},
+            {"schedule": replace(PROTOCOLS[name].schedule, optimizer="adamw")},
+        )
+        assert all(replace(PROTOCOLS[name], **change).to_json() != plain for change in changed)
+
+
+def test_a_teacher_is_said_where_it_teaches() -> None:
+    teacher = TeacherSettings(epochs=3)
+    assert replace(BRIEF, teacher=teacher).to_json() == BRIEF.to_json()
+    taught = replace(BRIEF, labels="teacher", teacher=teacher).to_json()
+    assert taught == BRIEF.to_json() | {"labels": "teacher", "teacher": teacher.to_json()}
+    assert json.loads(json.dumps(taught)) == taught
+    rded = PROTOCOLS["rded"]
+    assert {
+        "loss": "kl",
+        "temperature": 20.0,
+        "labels": "teacher",
+    }.items() <= rded.to_json().items()
+    hard = rded.with_options(labels="hard")
+    assert (hard.labels, hard.loss) == ("hard", Loss())
+    assert hard.on_classes().labels == "stored"
+
+
+def test_labels_come_from_where_the_protocol_says(
+    synthetic: SyntheticSet, tiny: TrainSet, tiny_test: TestSet, run: Run
+) -> None:
+    """Soft labels that name the next class mislead; taken hard they mislead alike; a teacher does not
+    look at them.
+    """
+    shifted = replace(synthetic, labels=F.one_hot(synthetic.labels, 10).float().roll(1, 1))
+    protocol = replace(BRIEF, schedule=Schedule(epochs=20, lr=0.02), augment="none")
+    settings = TeacherSettings(epochs=10, lr=0.05, batch=32, augment="none")
+    teacher = trained_teacher(settings, tiny, run)
+    reached = {
+        labels: next(
+            evaluate(shifted, tiny_test, replace(protocol, labels=labels), [0], run, teacher)
+        )
+        for labels in LABEL_SOURCES
+    }
+    assert reached["stored"].accuracy < 0.2 < reached["teacher"].accuracy
+    assert reached["hard"].accuracy == pytest.approx(reached["stored"].accuracy, abs=0.021)
+    assert reached["hard"].teacher_accuracy is None
+    told = reached["teacher"].teacher_accuracy
+    predicted = teacher.network(tiny_test.values(slice(0, 50))).argmax(1)
+    assert told == pytest.approx(float((predicted == tiny_test.labels).double().mean()))
+    with pytest.raises(MismatchError, match="there is no teacher"):
+        next(evaluate(shifted, tiny_test, replace(protocol, labels="teacher"), [0], run))
 
 
 def test_published_protocols() -> None:

@@ -62,6 +62,8 @@ scores = st.builds(
     st.floats(0, 1),
     st.none() | st.floats(allow_nan=False, allow_infinity=False),
     seconds,
+    st.lists(st.none() | st.floats(0, 1), max_size=3).map(tuple),
+    st.none() | st.floats(0, 1),
 )
 distillations = st.builds(
     Distillation,
@@ -117,6 +119,7 @@ def records(kind: type[Record]) -> st.SearchStrategy[Record]:
         "points": points.get(kind, st.nothing()),
         "class_names": st.lists(names, min_size=2, max_size=3).map(tuple),
         "network_accuracy": st.floats(0, 1),
+        "teacher_accuracy": st.none() | st.floats(0, 1),
         "kl_divergence": finite,
         "distillation": st.none() | distillations,
         "versions": st.builds(Versions, names, names, names),
@@ -165,7 +168,7 @@ def test_a_record_survives_the_disk(tmp_path: Path, example: dict[str, Any]) -> 
     record = EvaluationRecord.from_json(example)
     write_record(tmp_path / "deep" / "record.json", record)
     assert read_record(tmp_path / "deep" / "record.json") == record
-    assert record.to_json() == example
+    assert record.to_json() == {**example, "format_version": 2}
     assert record.label == "datadam on cifar10, IPC 10, seed 0"
 
 
@@ -189,11 +192,26 @@ def test_accuracies_are_in_the_networks_order(example: dict[str, Any]) -> None:
     )
 
 
+def test_what_is_not_known_of_a_network_is_left_out(example: dict[str, Any]) -> None:
+    """Older records have no accuracies of classes; newer ones do, and keep them."""
+    record = EvaluationRecord.from_json(example)
+    assert record.networks[0].class_accuracies == ()
+    assert record.networks[0].calibration_error is None
+    more = {"class_accuracies": [0.5, None], "calibration_error": 0.125}
+    detailed = {**example, "networks": [{**example["networks"][0], **more}]}
+    detailed |= {"format_version": 2, "teacher_accuracy": 0.75}
+    assert EvaluationRecord.from_json(detailed).to_json() == detailed
+    wrong = {**example["networks"][0], "calibration_error": 1.5}
+    with pytest.raises(FileFormatError, match=r"networks\[0\].calibration_error must be at most 1"):
+        EvaluationRecord.from_json({**example, "networks": [wrong]})
+
+
 def test_every_field_is_documented(example: dict[str, Any]) -> None:
     """In the order in which a record is written."""
     documented = re.findall(r"^\| `([^`]+)` \|", README.read_text(encoding="utf-8"), re.MULTILINE)
     fields = []
-    for name in EvaluationRecord.from_json(example).to_json():
+    whole = dataclasses.replace(EvaluationRecord.from_json(example), teacher_accuracy=0.5)
+    for name in whole.to_json():
         fields.append(name)
         nested: dict[str, tuple[type, str]] = {
             "networks": (NetworkScore, "[]"),
@@ -263,8 +281,8 @@ WRONG = [
     ),
     ("created", "yesterday", "field created must be a time in ISO form"),
     ("surprise", 1, "unknown field 'surprise'"),
-    ("format_version", 2, "newer than 1"),
-    ("format_version", "1", "format_version is '1', wanted 1"),
+    ("format_version", 3, "newer than 2"),
+    ("format_version", "1", "format_version is '1', wanted 2"),
     ("kind", "search", "kind is 'search', wanted 'evaluation'"),
 ]
 
@@ -330,7 +348,7 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
 def test_a_strange_file_hides_no_other(tmp_path: Path, example: dict[str, Any]) -> None:
     for number, content in enumerate(CONTENTS.values()):
         store(tmp_path / f"strange\n{number}", {}).write_bytes(content)
-    store(tmp_path / "newer", {**example, "format_version": 2})
+    store(tmp_path / "newer", {**example, "format_version": 3})
     (tmp_path / "folder" / "record.json").mkdir(parents=True)
     (tmp_path / "pipe").mkdir()
     os.mkfifo(tmp_path / "pipe" / "record.json")
@@ -346,7 +364,7 @@ def test_a_strange_file_hides_no_other(tmp_path: Path, example: dict[str, Any]) 
     said = "; ".join(found.problems)
     for words in (
         "unknown kind of record 'poem'",
-        "format_version 2 is newer",
+        "format_version 3 is newer",
         "is a folder",
         "is not a file",
         "16777217 bytes",
@@ -385,10 +403,10 @@ def test_a_record_that_says_the_same_stays_as_it_was(
     assert path.read_bytes() == before
     other = {**later, "networks": example["networks"][:1]}
     write_record(path, EvaluationRecord.from_json(other))
-    assert json.loads(path.read_text(encoding="utf-8")) == other
+    assert json.loads(path.read_text(encoding="utf-8")) == {**other, "format_version": 2}
     path.write_bytes(b"{")
     write_record(path, EvaluationRecord.from_json(later))
-    assert json.loads(path.read_text(encoding="utf-8")) == later
+    assert json.loads(path.read_text(encoding="utf-8")) == {**later, "format_version": 2}
 
 
 def test_the_same_measurement_counts_once(tmp_path: Path, example: dict[str, Any]) -> None:

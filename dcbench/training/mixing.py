@@ -1,0 +1,65 @@
+"""CutMix (Yun et al., ICCV 2019) and MixUp (Zhang et al., ICLR 2018): torchvision's, drawn from our
+generators.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, final
+
+import torch
+from annotated_types import Gt, Le
+from jaxtyping import Float
+from torch import Tensor
+
+from dcbench.system.errors import UnknownNameError
+from dcbench.system.fields import check_fields
+from dcbench.training.augment import AUGMENTATIONS, lent
+
+MixName = Literal["cutmix", "mixup"]
+MIXES: tuple[MixName, ...] = ("cutmix", "mixup")
+
+
+@final
+@dataclass(frozen=True)
+class Mix:
+    """Mixes each image of a batch with its neighbour, λ ~ Beta(alpha, alpha) drawn per batch.
+
+    ``share``: the probability that a batch is mixed at all.
+    """
+
+    name: MixName
+    alpha: Annotated[float, Gt(0)] = 1.0
+    share: Annotated[float, Gt(0), Le(1)] = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "mix")
+
+    def __call__(
+        self,
+        images: Float[Tensor, "n c h w"],
+        weights: Float[Tensor, "n classes"],
+        generator: torch.Generator,
+    ) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, "n classes"]]:
+        from torchvision.transforms import v2
+
+        if float(torch.rand((), generator=generator)) >= self.share:
+            return images, weights
+        mix = (v2.CutMix if self.name == "cutmix" else v2.MixUp)(alpha=self.alpha)
+        with lent(generator):
+            mixed: tuple[Tensor, Tensor] = mix(images, weights)
+        return mixed
+
+
+def augmentation_and_mix(name: str) -> tuple[str, MixName | None]:
+    """The two parts of a name such as ``dsa``, ``cutmix`` or ``dsa+cutmix``.
+
+    Raises UnknownNameError if either part means nothing.
+    """
+    alone, plus, mix = name.partition("+")
+    if not plus and name in MIXES:
+        alone, mix = "none", name
+    if alone not in AUGMENTATIONS or (plus and mix not in MIXES):
+        known = (*AUGMENTATIONS, *MIXES, *(f"dsa+{mix}" for mix in MIXES))
+        raise UnknownNameError("augmentation", name, known)
+    return alone, next((known for known in MIXES if known == mix), None)

@@ -1,0 +1,35 @@
+"""Accuracies of classes and the calibration error against counting by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dcbench.evaluation.measures import accuracy, calibration_error, class_accuracies
+from tests.reference import supervision as slow
+
+
+def test_the_calibration_error_equals_its_formula() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for scale in (0.1, 1.0, 5.0, 40.0):
+        logits = torch.randn(200, 7, generator=generator).double() * scale
+        labels = torch.randint(7, (200,), generator=generator)
+        expected = slow.calibration_error(logits.softmax(1).tolist(), labels.tolist())
+        assert calibration_error(logits.float(), labels) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_network_that_knows_how_much_it_knows_has_no_error() -> None:
+    """Four of five right at a confidence of 0.8; sure and right; sure and wrong."""
+    logits = torch.tensor([[0.8, 0.2]]).log().expand(5, 2)
+    assert calibration_error(logits, torch.tensor([0, 0, 0, 0, 1])) == pytest.approx(0, abs=1e-6)
+    sure = torch.tensor([[100.0, 0.0]])
+    assert calibration_error(sure, torch.tensor([0])) == pytest.approx(0, abs=1e-6)
+    assert calibration_error(sure, torch.tensor([1])) == pytest.approx(1)
+    assert calibration_error(torch.tensor([[torch.nan, 0.0]]), torch.tensor([0])) is None
+
+
+def test_accuracies_of_classes_are_counted_apart() -> None:
+    logits = torch.eye(4)[[0, 0, 1, 2, 2]]
+    labels = torch.tensor([0, 1, 1, 2, 2])
+    assert class_accuracies(logits, labels) == [1.0, 0.5, 1.0, None]
+    assert accuracy(logits, labels) == pytest.approx(0.8)
