@@ -54,7 +54,7 @@ class Loss:
         cooled = logits if self.temperature == 1 else logits / self.temperature
         loss: Tensor = F.cross_entropy(cooled, target)
         if self.name == "kl":  # not F.kl_div, which vmap cannot batch
-            return loss + torch.special.xlogy(target, target).sum(1).mean()
+            loss += torch.special.xlogy(target, target).sum(1).mean()
         return loss
 
     def to_json(self) -> dict[str, Any]:
