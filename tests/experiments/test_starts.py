@@ -32,9 +32,10 @@ from dcbench.system.errors import (
 )
 from dcbench.system.machine import Machine
 from tests.carried_out import distil
+from tests.conftest import CACHE
 
 LEARNING = ("datadam", "dm", "mmd", "dc", "dsa", "mtt", "cafe", "kip")
-NOWHERE = Places(None, Path("nowhere"))
+PLACES = Places(None, CACHE)
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def file(chosen: SyntheticSet, tmp_path: Path) -> Path:
 
 def started(digits: Loaded, init: str | Path, method: str = "mmd", ipc: int = 2, **f: Any) -> Cell:
     (cell,) = Grid([method], ["digits"], [ipc], [0], "quick", {**f, "init": str(init)}).cells_of(
-        digits, NOWHERE
+        digits, PLACES
     )
     return cell
 
@@ -174,4 +175,4 @@ def test_a_method_alone_reads_no_file(digits: Loaded, run: Run, file: Path) -> N
 
 def test_methods_without_a_start_stay_as_they_are(digits: Loaded) -> None:
     herding = build("herding", "quick")
-    assert read_start(herding, digits, 1, NOWHERE) == (herding, None)
+    assert read_start(herding, digits, 1, PLACES) == (herding, None)
