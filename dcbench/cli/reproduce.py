@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dcbench.cli.console import Console, TextTable
     from dcbench.records import EvaluationRecord
     from dcbench.reproduction.carry_out import Reproduction, StudyResults, WorkEstimate
+    from dcbench.studies.declarations import Study
 
 
 @click.command("reproduce")
@@ -48,14 +49,15 @@ if TYPE_CHECKING:
     "Named settings of the study: paper, the published ones; quick, a part of it in minutes to tens of minutes on two cores."
 )
 def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> None:
-    """Carry out STUDY, one of the paper's tables and figures (dcbench list shows them), and show
-    what came out.
+    """Carry out STUDY and show what came out: one of the paper's tables and figures (dcbench list
+    shows them), or ./file.toml, a grid of your own.
     """
     from dcbench.cli.console import Console
     from dcbench.reproduction.carry_out import Reproduction
-    from dcbench.studies.declarations import find_study
+    from dcbench.studies.files import study_named
 
-    study = find_study(name)
+    study = study_named(name)
+    shared = _with_preset_of(study, shared)
     study.plan(shared.preset)
     with Console(shared.as_json) as console:
         workspace = shared.workspace(
@@ -82,6 +84,14 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
     if outcome is not None and outcome.skipped:
         console.say(f"{outcome.skipped} skipped, for the reasons given above")
         raise click.exceptions.Exit(1)
+
+
+def _with_preset_of(study: Study, shared: Common) -> Common:
+    """``shared`` with the study's preset, if it has one alone and none was asked for."""
+    source = click.get_current_context().get_parameter_source("preset")
+    if source is click.core.ParameterSource.DEFAULT and len(study.plans) == 1:
+        return replace(shared, preset=next(iter(study.plans)))
+    return shared
 
 
 def _announce(console: Console, reproduction: Reproduction, pieces: Sequence[WorkEstimate]) -> None:

@@ -18,8 +18,8 @@ from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.distil import distilling
 from dcbench.experiments.embed import SetEmbedding, embedding_macs
 from dcbench.experiments.evaluate import SetEvaluation, record_path, scoring
-from dcbench.experiments.grid import Grid
-from dcbench.experiments.trace import Trace
+from dcbench.experiments.grid import Grid, check_network
+from dcbench.experiments.trace import Trace, require_steps
 from dcbench.nas.catalogue import find_space
 from dcbench.nas.proxies import parse_requests
 from dcbench.nas.search import Search, carry_out, table_of_truths
@@ -28,6 +28,7 @@ from dcbench.networks.costs import training_macs
 from dcbench.records import EmbeddingRecord, EvaluationRecord, SearchRecord, TraceRecord
 from dcbench.studies.declarations import Plan, Study, StudyPart
 from dcbench.system.errors import AbsentDataError, OutOfRangeError, UnknownNameError, in_one_line
+from dcbench.training.augment import AUGMENTATIONS
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,24 @@ class Reproduction:
     def check(self) -> None:
         """Raises UnknownNameError or OutOfRangeError where the study is wrong by its words alone."""
         for part in self.plan.parts:
-            self._grid(part).distillers()
+            self._check_part(part)
         if self.plan.search is not None:
             self._search([])
         elif self.truth is not None:
             raise OutOfRangeError(
                 f"--truth is for studies that search over architectures; {self.study.name} does not"
             )
+
+    def _check_part(self, part: StudyPart) -> None:
+        distillers = self._grid(part).distillers().values()
+        for name in part.networks:
+            check_network(name)
+        for name in part.augments:
+            if name not in AUGMENTATIONS:
+                raise UnknownNameError("augmentation", name, AUGMENTATIONS)
+        for distiller in distillers:
+            for ipc in part.ipcs if self.plan.trace else ():
+                require_steps(distiller, ipc, self.plan.trace[-1])
 
     def refuse_other(self, protocol: str | None, seeds: Sequence[int] | None) -> None:
         """Raises UnknownNameError or OutOfRangeError where another protocol or other seeds are
@@ -117,11 +129,11 @@ class Reproduction:
             return {find_space(self.plan.search.space).protocol_named(None, self.preset).name}
         if self.plan.embedding is not None:
             return set()
-        grids = map(self._grid, self.plan.parts)
         return {
-            grid.protocol_of(distiller, None).name
-            for grid in grids
-            for distiller in grid.distillers().values()
+            self._grid(part).protocol_of(distiller, name).name
+            for part in self.plan.parts
+            for name in part.protocols or (None,)
+            for distiller in self._grid(part).distillers().values()
         }
 
     def estimate(self) -> list[WorkEstimate]:
@@ -252,9 +264,9 @@ class Reproduction:
         """How a set of this part is judged; in no way where that is not what the plan is for."""
         if self.plan.embedding is not None or self.plan.search is not None:
             return []
-        usual = self._grid(part).protocol_of(cell.distiller, None)
         return [
-            usual.with_options(network, None, augment)
+            self._grid(part).protocol_of(cell.distiller, name).with_options(network, None, augment)
+            for name in part.protocols or (None,)
             for network in part.networks or (None,)
             for augment in part.augments or (None,)
         ]

@@ -29,6 +29,7 @@ class StudyPart:
     fields: Fields = field(default_factory=dict)
     networks: tuple[str, ...] = ()  # that judge; none: the protocol's
     augments: tuple[str, ...] = ()  # in judging; none: the protocol's
+    protocols: tuple[str, ...] = ()  # that judge; none: the preset's
 
 
 @dataclass(frozen=True)
