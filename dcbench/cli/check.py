@@ -18,6 +18,7 @@ from dcbench.cli.options import (
     speaking,
     unneeded,
 )
+from dcbench.cli.words import check_methods
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
@@ -44,6 +45,8 @@ def command(
     """Try the methods NAMES (or ./file.py:Class) on tiny sets of real digits and show what of the
     contract they keep.
     """
+    check_methods(names)
+
     from dcbench.cli.console import Console
     from dcbench.system.machine import EXACT
 

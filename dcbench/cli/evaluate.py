@@ -11,6 +11,7 @@ import click
 from dcbench.artifacts.importers.catalogue import LAYOUTS
 from dcbench.cli.importing import FOREIGN_DEFAULTS, foreign_options
 from dcbench.cli.options import LARGEST, CommaList, Common, common, labels, protocol, within
+from dcbench.cli.words import check_word, known
 
 if TYPE_CHECKING:
     from dcbench.cli.importing import ForeignOptions
@@ -26,11 +27,16 @@ if TYPE_CHECKING:
 @click.option(
     "--as",
     "layout",
+    callback=known("layout"),
     help=f"Whose layout PATHS are in, if not ours: {', '.join(LAYOUTS)}.",
 )
 @foreign_options
 @click.option("--name", help="A foreign set's method in tables; the layout's name if not given.")
-@click.option("--dataset", help="The data set to judge on; the artifact's own if not given.")
+@click.option(
+    "--dataset",
+    callback=known("dataset"),
+    help="The data set to judge on; the artifact's own if not given.",
+)
 @click.option(
     "--seed", type=int, help="Of the networks; that of the set's distillation if not given."
 )
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
     "networks_named",
     type=CommaList(),
     default=None,
+    callback=known("network"),
     help="One or several; the protocol's if not given.",
 )
 @click.option("--networks", type=int, help="How many; the protocol's number if not given.")
@@ -62,6 +69,7 @@ def command(shared: Common, **options: Any) -> None:
     from dcbench.cli.console import Console
     from dcbench.cli.results import evaluation_json, evaluation_table, show_warnings
 
+    check_word("protocol", shared.preset, called="preset")
     protocols = _protocols(shared, options)
     within("--seed", options["seed"], 0, LARGEST)
     with Console(shared.as_json) as console:
@@ -76,9 +84,8 @@ def command(shared: Common, **options: Any) -> None:
 
 def _protocols(shared: Common, options: dict[str, Any]) -> list[Protocol]:
     from dcbench.cli.run import EvaluationOptions
-    from dcbench.datasets.catalogue import find
-    from dcbench.evaluation.protocol import PROTOCOLS, find_protocol
-    from dcbench.system.errors import OutOfRangeError, UnknownNameError
+    from dcbench.evaluation.protocol import find_protocol
+    from dcbench.system.errors import OutOfRangeError
 
     if options["layout"] is not None:
         _foreign(options).check()
@@ -89,10 +96,6 @@ def _protocols(shared: Common, options: dict[str, Any]) -> list[Protocol]:
         raise OutOfRangeError(
             f"{named} and --name are of another project's set; say its layout with --as, or leave them out"
         )
-    elif options["dataset"] is not None:
-        find(options["dataset"])
-    if shared.preset not in PROTOCOLS:
-        raise UnknownNameError("preset", shared.preset, PROTOCOLS)
     base = find_protocol(options["protocol"] or shared.preset)
     protocols = []
     for network in options["networks_named"] or [None]:

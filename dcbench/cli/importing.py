@@ -20,6 +20,7 @@ from dcbench.cli.options import (
     speaking,
     unneeded,
 )
+from dcbench.cli.words import known
 
 if TYPE_CHECKING:
     from dcbench.artifacts.importers.importing import ImportedSet
@@ -137,9 +138,15 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
     "--as",
     "layout",
     required=True,
+    callback=known("layout"),
     help=f"Whose layout: {', '.join(LAYOUTS)}.",
 )
-@click.option("--dataset", required=True, help="The data set that the images are images of.")
+@click.option(
+    "--dataset",
+    required=True,
+    callback=known("dataset"),
+    help="The data set that the images are images of.",
+)
 @foreign_options
 @click.option("--name", help="The method's name in tables; the layout's if not given.")
 @click.option(

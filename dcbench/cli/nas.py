@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcbench.cli.options import CommaList, Common, common, protocol, within
+from dcbench.cli.words import known
 
 if TYPE_CHECKING:
     from dcbench.cli.console import TextTable
@@ -27,7 +28,13 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
     required=True,
     help="An artifact, random[:IPC], early-stopping, whole; several.",
 )
-@click.option("--space", default="convnet720", show_default=True, help="convnet720, nasbench201.")
+@click.option(
+    "--space",
+    default="convnet720",
+    show_default=True,
+    callback=known("search space"),
+    help="convnet720, nasbench201.",
+)
 @click.option(
     "--match",
     type=CommaList(),
@@ -61,7 +68,7 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
     type=int,
     help="Training images to rank by: 10,000, or a fifth of a smaller set, if not given.",
 )
-@click.option("--dataset", help="The artifacts' own if not given.")
+@click.option("--dataset", callback=known("dataset"), help="The artifacts' own if not given.")
 @click.option(
     "--seed",
     type=int,
@@ -74,7 +81,7 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
     is_flag=True,
     help="Fetch the data set if it is not there; nothing is fetched otherwise.",
 )
-@protocol("search-SPACE, search-SPACE-quick")
+@protocol(of_search=True)
 @common("Which protocol networks are trained by: paper, released (the same here), quick.")
 def command(shared: Common, **options: Any) -> None:
     """Train every architecture of a search space on each proxy and compare their ranking with that

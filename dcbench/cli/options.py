@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcbench.cli.words import EXECUTORS, SPELT_OUT, check_word, known
 from dcbench.system.errors import OutOfRangeError, StorageError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from dcbench.system.machine import Machine
 
 LARGEST = 2**63 - 1  # that a record holds
-EXECUTORS = ("serial", "ray")
 OF_RAY = ("address", "cpus_per_unit", "gpus_per_unit")
 
 _Command = Callable[..., Any]
@@ -143,18 +143,19 @@ def places(data_root: Path | None, download: bool = False) -> Places:
     return Places(data_root, Path(named) if named else usual, download)
 
 
-def protocol(
-    known: str = (
-        "paper, lineage, released, quick, datm, idc, sre2l, rded, dd-ranking; "
-        "whole, whole-quick for whole data"
-    ),
-) -> _Decorator:
-    """``--protocol`` of a command that takes the ``known``."""
-    return click.option("--protocol", help=f"Evaluation protocol, if not the preset's: {known}.")
+def protocol(of_search: bool = False) -> _Decorator:
+    """``--protocol`` of a command that judges sets, or of one that searches architectures."""
+    names = ("search-SPACE", "search-SPACE-quick") if of_search else SPELT_OUT["protocol"].spelt_out
+    return click.option(
+        "--protocol",
+        callback=None if of_search else known("protocol"),
+        help=f"Evaluation protocol, if not the preset's: {', '.join(names)}.",
+    )
 
 
 labels = click.option(
     "--labels",
+    callback=known("value of --labels"),
     help="What networks learn: hard (classes), stored (the set's own labels), teacher (a trained network's answers); "
     "the protocol's if not given.",
 )
@@ -190,15 +191,23 @@ _HARDWARE = (
         "--precision",
         default="auto",
         show_default=True,
+        callback=known("precision"),
         help="auto (bf16 where the hardware has it), fp32, bf16.",
     ),
-    click.option("--engine", default="auto", show_default=True, help="auto, eager, compiled."),
+    click.option(
+        "--engine",
+        default="auto",
+        show_default=True,
+        callback=known("engine"),
+        help="auto, eager, compiled.",
+    ),
 )
 _EXECUTOR_OPTIONS = (
     click.option(
         "--executor",
         default="serial",
         show_default=True,
+        callback=known("executor"),
         help="Who carries out the work: serial, ray.",
     ),
     click.option(
@@ -276,8 +285,8 @@ def unneeded(*names: str) -> _Decorator:
 
 def _unneeded(name: str) -> _Decorator:
     def check(_context: click.Context, _option: click.Parameter, value: Any) -> None:
-        if value is not None and name in _KNOWN and value not in (known := _KNOWN[name]()):
-            raise UnknownNameError(name, value, known)
+        if name in _NAMING:
+            check_word(name, value)
         if name == "threads":
             within("--threads", value, 1)
 
@@ -292,25 +301,7 @@ def _kind(name: str) -> Any:
     return float if name.endswith("per-unit") else Path if name in ("out", "data-root") else str
 
 
-def _presets() -> Collection[str]:
-    from dcbench.experiments.presets import known_presets
-
-    return sorted(known_presets())
-
-
-def _protocols() -> Collection[str]:
-    from dcbench.evaluation.protocol import PROTOCOLS
-
-    return PROTOCOLS
-
-
-_KNOWN: Mapping[str, Callable[[], Collection[str]]] = {
-    "preset": _presets,
-    "protocol": _protocols,
-    "executor": lambda: EXECUTORS,
-    "precision": lambda: ("auto", "fp32", "bf16"),
-    "engine": lambda: ("auto", "eager", "compiled"),
-}
+_NAMING = ("preset", "protocol", "executor", "precision", "engine")
 MACHINE = tuple(field.name for field in fields(Hardware))
 EXECUTOR_OPTIONS = ("executor", *(name.replace("_", "-") for name in OF_RAY))
 

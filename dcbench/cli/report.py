@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dcbench.cli.options import EXECUTOR_OPTIONS, MACHINE, speaking, unneeded
+from dcbench.cli.words import REPORT_FORMATS, known
 
 if TYPE_CHECKING:
     from dcbench.records import RecordsFound
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
     help="Read with all folders below.",
 )
 @click.option(
-    "--format", "fmt", default="latex", show_default=True, help="latex, markdown, csv, html."
+    "--format",
+    "fmt",
+    default="latex",
+    show_default=True,
+    callback=known("format"),
+    help=f"{', '.join(REPORT_FORMATS)}.",
 )
 @click.option(
     "--out",
@@ -38,13 +44,11 @@ def command(results: Path, fmt: str, out: Path | None, as_json: bool) -> None:
     """
     from dcbench.cli.console import Console
     from dcbench.records import find_records
-    from dcbench.report import FORMATS, build_tables, summary_rows
+    from dcbench.report import build_tables, summary_rows
     from dcbench.report.tables.searches import search_tables
     from dcbench.studies.declarations import STUDIES
-    from dcbench.system.errors import DataError, UnknownNameError
+    from dcbench.system.errors import DataError
 
-    if fmt not in (*FORMATS, "html"):
-        raise UnknownNameError("format", fmt, (*FORMATS, "html"))
     found = find_records(results)
     console = Console(as_json)
     for problem in found.problems:

@@ -52,13 +52,15 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
     """Carry out STUDY and show what came out: one of the paper's tables and figures (dcbench list
     shows them), or ./file.toml, a grid of your own.
     """
-    from dcbench.cli.console import Console
-    from dcbench.reproduction.carry_out import Reproduction
     from dcbench.studies.files import study_named
 
     study = study_named(name)
     shared = _with_preset_of(study, shared)
     study.plan(shared.preset)
+
+    from dcbench.cli.console import Console
+    from dcbench.reproduction.carry_out import Reproduction
+
     with Console(shared.as_json) as console:
         workspace = shared.workspace(
             console, resume=not options["no_resume"], other_machine=options["resume_elsewhere"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcbench.cli.options import CommaList, Common, common, labels, protocol, resuming, within
+from dcbench.cli.words import check_methods, known
 from dcbench.system.errors import OutOfRangeError, in_one_line
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class EvaluationOptions:
     type=CommaList(),
     default="digits",
     show_default=True,
+    callback=known("dataset"),
     help="One or several of `dcbench list`.",
 )
 @click.option(
@@ -90,7 +92,11 @@ class EvaluationOptions:
     show_default=True,
     help="Of the distillation, one or several.",
 )
-@click.option("--network", help="That is trained to judge a set, if not the protocol's.")
+@click.option(
+    "--network",
+    callback=known("network"),
+    help="That is trained to judge a set, if not the protocol's.",
+)
 @click.option("--networks", type=int, help="How many; the protocol's number if not given.")
 @click.option("--epochs", type=int, help="Of each network, if not the protocol's.")
 @click.option(
@@ -107,6 +113,7 @@ class EvaluationOptions:
     "--zca",
     default="auto",
     show_default=True,
+    callback=known("value of --zca"),
     help="Whitening: auto (on for CIFAR with preset paper), on (of normalised values), pixels (as MTT does), off.",
 )
 @click.option(
@@ -126,6 +133,7 @@ class EvaluationOptions:
     "--judge-on",
     default="test",
     show_default=True,
+    callback=known("value of --judge-on"),
     help="test, or holdout: the images of --holdout, to choose settings by.",
 )
 @click.option(
@@ -140,6 +148,8 @@ class EvaluationOptions:
 )
 def command(shared: Common, **options: Any) -> None:
     """Distil synthetic sets, train networks on them, store and show what they score."""
+    check_methods(options["methods"], shared.preset)
+
     from dcbench.cli.console import Console
     from dcbench.experiments.grid import Grid, parse_settings
     from dcbench.experiments.trace import require_steps
@@ -156,7 +166,10 @@ def command(shared: Common, **options: Any) -> None:
             f"--trace with --executor {shared.executor_options.executor}: a trace watches its distillation; leave one out"
         )
     within("--holdout", options["holdout"], 0)
-    _check_judges(options["judge_on"], options["holdout"])
+    if options["judge_on"] == "holdout" and not options["holdout"]:
+        raise OutOfRangeError(
+            "--judge-on holdout needs images that are kept from distillation: say how many with --holdout"
+        )
     grid = Grid(
         **{key: options[key] for key in ("methods", "datasets", "ipcs", "seeds", "zca", "holdout")},
         preset=shared.preset,
@@ -177,19 +190,6 @@ def command(shared: Common, **options: Any) -> None:
     if skipped:
         console.say(f"{skipped} skipped, for the reasons given above")
         raise click.exceptions.Exit(1)
-
-
-def _check_judges(on: str, holdout: int) -> None:
-    """Raises UnknownNameError or OutOfRangeError if there are none."""
-    from dcbench.evaluation.protocol import JUDGED_ON
-    from dcbench.system.errors import UnknownNameError
-
-    if on not in JUDGED_ON:
-        raise UnknownNameError("value of --judge-on", on, JUDGED_ON)
-    if on == "holdout" and not holdout:
-        raise OutOfRangeError(
-            "--judge-on holdout needs images that are kept from distillation: say how many with --holdout"
-        )
 
 
 def _work(

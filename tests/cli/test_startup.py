@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import re
 import subprocess
 import sys
@@ -11,8 +13,13 @@ import pytest
 
 from dcbench import __version__
 from dcbench.cli import COMMANDS
+from dcbench.cli.words import REPORT_FORMATS, SPELT_OUT
 from dcbench.distiller import registered
+from dcbench.evaluation.protocol import PROTOCOLS
+from dcbench.experiments.presets import known_presets
+from dcbench.report import FORMATS
 from dcbench.studies.declarations import STUDIES
+from dcbench.studies.method_titles import declared_methods
 from tests.commandline import ask, environment
 
 MOST_SECONDS = 0.5
@@ -21,13 +28,14 @@ PRESETS_OF_METHODS = {
     *(preset for method in registered().values() for preset in method.presets),
 }
 PRESETS_OF_STUDIES = {preset for study in STUDIES.values() for preset in study.plans}
-LOADED = """
+HEAVY = ("torch", "pandas", "sklearn", "matplotlib")
+LOADED = f"""
 import sys
 from dcbench.cli import main
 try:
     main(sys.argv[1:])
 finally:
-    sys.stderr.write(" ".join(sorted(name for name in ("torch", "pandas", "sklearn", "matplotlib") if name in sys.modules)))
+    sys.stderr.write(" ".join(sorted(name for name in {HEAVY} if name in sys.modules)))
 """
 
 
@@ -85,3 +93,59 @@ def test_no_arguments_give_help() -> None:
 
 def test_version() -> None:
     assert __version__ in ask("--version").out
+
+
+MISSPELT = {
+    "run --method datadm": "unknown method 'datadm'; did you mean 'datadam'?",
+    "run --method dm,datadm": "unknown method 'datadm'; did you mean 'datadam'?",
+    "run --method dm --preset papre": "unknown preset 'papre'; did you mean 'paper'?",
+    "run --method dm --dataset digit": "unknown dataset 'digit'; did you mean 'digits'?",
+    "run --method dm --protocol quik": "unknown protocol 'quik'; did you mean 'quick'?",
+    "run --method dm --zca of": "unknown value of --zca 'of'; did you mean 'off'?",
+    "run --methd dm": "No such option '--methd'.",
+    "evaluate a.pt --network vgg": "unknown network 'vgg'; did you mean 'vgg11'?",
+    "evaluate a.pt --as dmm": "unknown layout 'dmm'; did you mean 'dm'?",
+    "reproduce tabel3": "unknown study 'tabel3'; did you mean 'table3'?",
+    "reproduce table3 --preset qick": "unknown preset of table3 'qick'; did you mean 'quick'?",
+    "check randm": "unknown method 'randm'; did you mean 'random'?",
+    "nas --proxy a --space convnet": "unknown search space 'convnet'; did you mean",
+    "report --format markdwon": "unknown format 'markdwon'; did you mean 'markdown'?",
+}
+ANSWERED = f"""
+import contextlib, io, json, sys
+from dcbench.cli import main
+for words in sys.argv[1:]:
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.suppress(SystemExit):
+        main(words.split())
+    print(json.dumps([words, said.getvalue(), [name for name in {HEAVY} if name in sys.modules]]))
+"""
+
+
+def test_a_misspelt_word_is_answered_before_anything_heavy_is_loaded() -> None:
+    """Where torch would take seconds to import."""
+    command = [sys.executable, "-c", ANSWERED, *MISSPELT]
+    ran = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    answers = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert [words for words, _, _ in answers] == list(MISSPELT)
+    for words, said, heavy in answers:
+        assert said.startswith(f"dcbench: {MISSPELT[words]}"), said
+        assert said.count("\n") == 1
+        assert heavy == [], words
+
+
+def test_words_that_are_spelt_out_are_those_that_there_are() -> None:
+    for kind, names in SPELT_OUT.items():
+        declared = getattr(importlib.import_module(names.module), names.variable)
+        assert set(names.spelt_out) == set(declared), kind
+        assert set(names.there_are) == set(declared)
+    assert set(REPORT_FORMATS) == {*FORMATS, "html"}
+
+
+def test_methods_are_known_by_their_files() -> None:
+    declared = declared_methods()
+    assert set(declared) == set(registered())
+    for name, method in registered().items():
+        assert declared[name].presets == set(method.presets)
+    own = {preset for method in declared.values() for preset in method.presets}
+    assert {"paper", *PROTOCOLS, *own} == known_presets()

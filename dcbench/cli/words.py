@@ -1,0 +1,138 @@
+"""Words of the command line that name something, checked before torch is imported.
+
+Methods of the project are known by their files. What an installed package or a user's file adds is
+known only when it is imported: the registry is asked later. Other names that are declared where
+torch or pandas is imported are spelt out here; once those modules are there, they are asked.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from dcbench.system.errors import UnknownNameError
+
+EXECUTORS = ("serial", "ray")
+REPORT_FORMATS = ("latex", "markdown", "csv", "html")
+_ENTRY_POINTS = "dcbench.distillers"  # of installed packages with methods
+_METHODS = "dcbench.distiller"  # the module that knows all methods
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of one kind, and the module and variable that declare them (a test compares them)."""
+
+    module: str
+    variable: str
+    spelt_out: tuple[str, ...]
+
+    @property
+    def there_are(self) -> Collection[str]:
+        """The declared ones if their module is imported, else the same spelt out."""
+        declaring = sys.modules.get(self.module)
+        return self.spelt_out if declaring is None else getattr(declaring, self.variable)
+
+
+SPELT_OUT: Mapping[str, Names] = {
+    "protocol": Names(
+        "dcbench.evaluation.protocol",
+        "PROTOCOLS",
+        (
+            *("paper", "lineage", "released", "quick", "datm", "idc", "sre2l", "rded"),
+            *("dd-ranking", "whole", "whole-quick"),
+        ),
+    ),
+    "network": Names(
+        "dcbench.networks.catalogue", "NETWORKS", ("convnet", "alexnet", "vgg11", "resnet18")
+    ),
+    "precision": Names("dcbench.system.machine", "PRECISIONS", ("auto", "fp32", "bf16")),
+    "engine": Names("dcbench.system.machine", "ENGINES", ("auto", "eager", "compiled")),
+    "value of --zca": Names("dcbench.experiments.presets", "ZCA", ("auto", "on", "pixels", "off")),
+    "value of --judge-on": Names("dcbench.evaluation.protocol", "JUDGED_ON", ("test", "holdout")),
+    "value of --labels": Names(
+        "dcbench.evaluation.protocol", "LABEL_SOURCES", ("hard", "stored", "teacher")
+    ),
+    "search space": Names("dcbench.nas.catalogue", "SPACES", ("convnet720", "nasbench201")),
+}
+
+
+def _datasets() -> Collection[str]:
+    from dcbench.datasets.catalogue import DATASETS
+
+    return DATASETS
+
+
+def _layouts() -> Collection[str]:
+    from dcbench.artifacts.importers.catalogue import LAYOUTS
+
+    return LAYOUTS
+
+
+def _presets() -> Collection[str] | None:
+    """The presets that there are; None if only the imported methods can tell."""
+    if _METHODS in sys.modules:
+        from dcbench.experiments.presets import known_presets
+
+        return known_presets()
+    if _others_may_add():
+        return None
+    from dcbench.studies.method_titles import declared_methods
+
+    own = (method.presets for method in declared_methods().values())
+    return {"paper", *SPELT_OUT["protocol"].there_are, *(name for names in own for name in names)}
+
+
+_LOOKED_UP: Mapping[str, Callable[[], Collection[str] | None]] = {
+    "dataset": _datasets,
+    "layout": _layouts,
+    "preset": _presets,
+    "executor": lambda: EXECUTORS,
+    "format": lambda: REPORT_FORMATS,
+}
+
+
+def known(kind: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """An option's callback: raises UnknownNameError unless its word, or each of its words, is a
+    name of this ``kind``.
+    """
+
+    def check(_context: click.Context, _option: click.Parameter, value: Any) -> Any:
+        for word in value if isinstance(value, list) else [value]:
+            check_word(kind, word)
+        return value
+
+    return check
+
+
+def check_word(kind: str, word: str | None, called: str = "") -> None:
+    """Raises UnknownNameError if ``word`` is given and cannot be a name of this ``kind``, which the
+    user knows as ``called``.
+    """
+    names = SPELT_OUT[kind].there_are if kind in SPELT_OUT else _LOOKED_UP[kind]()
+    if word is not None and names is not None and word not in names:
+        raise UnknownNameError(called or kind, word, names)
+
+
+def check_methods(names: Sequence[str], preset: str | None = None) -> None:
+    """Raises UnknownNameError if one of ``names`` cannot be a method, or ``preset`` one of theirs,
+    as far as that can be told before they are imported.
+    """
+    if _METHODS in sys.modules or _others_may_add():
+        return
+    from dcbench.studies.method_titles import declared_methods
+
+    own = [name for name in names if ".py" not in name]
+    for name in own:
+        if name not in declared_methods():
+            raise UnknownNameError("method", name, declared_methods())
+    if len(own) == len(names):
+        check_word("preset", preset)
+
+
+def _others_may_add() -> bool:
+    return bool(importlib.metadata.entry_points(group=_ENTRY_POINTS))
