@@ -10,8 +10,8 @@ from typing import Annotated, final
 
 from annotated_types import Ge, Gt
 
-from dcbench.distiller import Distiller, register
-from dcbench.families.selection import FeatureNetwork, chosen_set, class_by_class, herd
+from dcbench.distiller import register
+from dcbench.families.selection import FeatureNetwork, Selection, chosen_set, class_by_class, herd
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
 
@@ -19,7 +19,7 @@ from dcbench.run import Run
 @register("herding", title="Herding", paper="welling2009herding")
 @final
 @dataclass(frozen=True)
-class Herding(Distiller):
+class Herding(Selection):
     """Each choice minimises ‖mean of the class - mean of the chosen‖ in last features of a network
     trained on the training set.
     """

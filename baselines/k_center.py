@@ -8,8 +8,14 @@ from typing import Annotated, final
 
 from annotated_types import Ge, Gt
 
-from dcbench.distiller import Distiller, register
-from dcbench.families.selection import FeatureNetwork, chosen_set, class_by_class, farthest_first
+from dcbench.distiller import register
+from dcbench.families.selection import (
+    FeatureNetwork,
+    Selection,
+    chosen_set,
+    class_by_class,
+    farthest_first,
+)
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
 
@@ -17,7 +23,7 @@ from dcbench.run import Run
 @register("k-center", title="K-Center", paper="sener2018active")
 @final
 @dataclass(frozen=True)
-class KCenter(Distiller):
+class KCenter(Selection):
     """min over chosen sets of max over images of the distance to the nearest chosen one, greedily,
     per class.
 

@@ -10,9 +10,10 @@ from typing import Annotated, Literal, final
 import torch
 from annotated_types import Ge, Gt
 
-from dcbench.distiller import Distiller, register
+from dcbench.distiller import register
 from dcbench.families.selection import (
     FeatureNetwork,
+    Selection,
     chosen_set,
     class_by_class,
     nearest_to_centres,
@@ -25,7 +26,7 @@ from dcbench.run import Run
 @register("k-means", title="k-means", paper="lloyd1982least")
 @final
 @dataclass(frozen=True)
-class KMeans(Distiller):
+class KMeans(Selection):
     """Prototypes: of each class the images nearest to the ``ipc`` centres that k-means finds.
 
     ``features`` says in which space: the last features of a network trained on the training set, or

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from dcbench.distiller import Distiller, register
-from dcbench.families.selection import chosen_set, random_members
+from dcbench.distiller import register
+from dcbench.families.selection import Selection, chosen_set, random_members
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
 
@@ -14,7 +14,7 @@ from dcbench.run import Run
 @register("random", title="Random")
 @final
 @dataclass(frozen=True)
-class RandomSubset(Distiller):
+class RandomSubset(Selection):
     """``ipc`` different images of each class, uniformly."""
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:

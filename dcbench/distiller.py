@@ -26,6 +26,25 @@ ENTRY_POINTS = "dcbench.distillers"
 _Row = TypeVar("_Row")
 
 
+@dataclasses.dataclass(frozen=True)
+class JudgedBy:
+    """A protocol, and what a method's own paper changes in it."""
+
+    protocol: str
+    augment: str | None = None  # instead of the protocol's; none: no augmentation
+    epochs: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnSetting:
+    """What a method's own paper chooses for some data and budget: the preset ``own``."""
+
+    # beside the defaults
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    # as --zca: pixels is MTT's whitening; auto is what DataDAM's supplement does, CIFAR alone
+    zca: str = "auto"
+
+
 class Distiller(ABC):
     """A method: a frozen dataclass whose fields are its hyper-parameters, and nothing else.
 
@@ -39,8 +58,9 @@ class Distiller(ABC):
     version: ClassVar[int] = 1  # raised by hand when the same fields give other images
     # named settings; one that is absent means the defaults
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    # the evaluation protocol of a preset, where it is not the one of the same name
-    protocols: ClassVar[Mapping[str, str]] = {}
+    # the evaluation protocol of a preset, where it is not the one of the same name; of ``own``, how
+    # the method's own paper judges its sets
+    protocols: ClassVar[Mapping[str, str | JudgedBy]] = {}
     # of a method named by its file, a hash of that file, which nobody raises a version of
     source: ClassVar[str] = ""
     # fields that older sets of this method were made without: silent at their defaults
@@ -54,6 +74,13 @@ class Distiller(ABC):
     def suited_to(cls, spec: ImageSpec) -> Mapping[str, Any]:
         """Fields whose value depends on the images, where neither the preset nor the user says one."""
         return {}
+
+    @classmethod
+    def own_setting(cls, spec: ImageSpec, ipc: int) -> OwnSetting:
+        """What the method's own paper chooses for images of ``spec`` and a budget, where that is not
+        the defaults and the whitening of DataDAM's supplement.
+        """
+        return OwnSetting()
 
     @abstractmethod
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from dcbench.distiller import register
+from dcbench.distiller import JudgedBy, OwnSetting, register
 from dcbench.families.gradient_matching import GradientMatching
 from dcbench.families.selection import Initialisation
+from dcbench.images import ImageSpec
 
 
 @register("dc", title="DC", paper="zhao2021dc")
@@ -23,3 +24,8 @@ class DC(GradientMatching):
     # One matching step per network is what the paper does at IPC 1; it keeps larger budgets within
     # minutes.
     presets = {"quick": {"iterations": 350, "real_batch": 64, "outer": 1, "inner": 1}}
+    protocols = {"own": JudgedBy("lineage", augment="none")}  # 300 epochs (range(301))
+
+    @classmethod
+    def own_setting(cls, spec: ImageSpec, ipc: int) -> OwnSetting:
+        return OwnSetting(zca="off")

@@ -8,8 +8,9 @@ from typing import Annotated, final
 from annotated_types import Ge
 from torch import Tensor
 
-from dcbench.distiller import register
+from dcbench.distiller import OwnSetting, register
 from dcbench.families.feature_matching import Descriptions, FeatureMatching, Means
+from dcbench.images import ImageSpec
 from dcbench.networks.base import Network
 
 
@@ -24,6 +25,13 @@ class DM(FeatureMatching):
     iterations: Annotated[int, Ge(1)] = 20000
 
     presets = {"quick": {"iterations": 250}}
+    protocols = {"own": "lineage"}
+
+    @classmethod
+    def own_setting(cls, spec: ImageSpec, ipc: int) -> OwnSetting:
+        """Nothing is whitened. With a hundred classes the code keeps a rate of 1 up to IPC 125."""
+        kept = spec.classes == 100 and ipc <= 125
+        return OwnSetting({"lr": 1.0} if kept else {}, zca="off")
 
     def describe(self, images: Tensor, network: Network) -> Descriptions:
         return (network.observe(images).features,)

@@ -2,12 +2,18 @@
 2021).
 
 The images whose kernel ridge regression predicts the training labels best. The kernel here is the
-conjugate kernel of finite ConvNets of width 128 (DataDAM's supplement, section 1.3, takes 128 where
-KIP took 1,024): inner products of last features at initialisation, averaged over networks drawn
-anew at every step. It is the random-feature estimate of the NNGP kernel (Loo et al., "Efficient
-Dataset Distillation Using Random Feature Approximation", NeurIPS 2022), which costs first-order
-passes only; the neural tangent kernel that the papers mostly report is not offered, for a row of it
-is as long as the network has weights.
+conjugate kernel of finite ConvNets: inner products of last features at initialisation, averaged
+over networks drawn anew at every step. It is the random-feature estimate of the NNGP kernel (Loo et
+al., "Efficient Dataset Distillation Using Random Feature Approximation", NeurIPS 2022), which costs
+first-order passes only.
+
+The infinite-width kernels by which the papers learn their sets are out of scope. With pooling, such
+a kernel follows all pairs of pixels of all pairs of images, a million values for each pair and
+layer at 32×32: another program than one that trains networks, and the papers spread it over many
+accelerators. A neural tangent kernel of finite networks has a row as long as the network has
+weights. So these sets stand beside no published figure of KIP. DataDAM's supplement (section 1.3)
+takes a 128-kernel ConvNet where KIP has 1,024: that is the network that is trained on KIP's sets,
+not the kernel that learns them.
 """
 
 from __future__ import annotations

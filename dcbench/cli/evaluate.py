@@ -16,6 +16,7 @@ from dcbench.cli.words import check_word, known
 if TYPE_CHECKING:
     from dcbench.cli.importing import ForeignOptions
     from dcbench.cli.results import EvaluatedSet
+    from dcbench.cli.run import EvaluationOptions
     from dcbench.datasets.loading import Loaded
     from dcbench.evaluation.protocol import Protocol
     from dcbench.experiments.context import StoredSet, Workspace
@@ -70,10 +71,10 @@ def command(shared: Common, **options: Any) -> None:
     from dcbench.cli.results import evaluation_json, evaluation_table, show_warnings
 
     check_word("protocol", shared.preset, called="preset")
-    protocols = _protocols(shared, options)
+    _check(options)
     within("--seed", options["seed"], 0, LARGEST)
     with Console(shared.as_json) as console:
-        done = _evaluate(protocols, shared, options, shared.workspace(console))
+        done = _evaluate(options["protocol"] or shared.preset, shared, options, shared.workspace(console))
     console.table(evaluation_table([scored.record for scored in done]))
     show_warnings(console, [scored.record for scored in done])
     console.say("Kept in:")
@@ -82,9 +83,8 @@ def command(shared: Common, **options: Any) -> None:
     console.result({"evaluations": [evaluation_json(scored) for scored in done]})
 
 
-def _protocols(shared: Common, options: dict[str, Any]) -> list[Protocol]:
-    from dcbench.cli.run import EvaluationOptions
-    from dcbench.evaluation.protocol import find_protocol
+def _check(options: dict[str, Any]) -> None:
+    """Raises UnknownNameError or OutOfRangeError if the words are wrong by themselves."""
     from dcbench.system.errors import OutOfRangeError
 
     if options["layout"] is not None:
@@ -96,20 +96,47 @@ def _protocols(shared: Common, options: dict[str, Any]) -> list[Protocol]:
         raise OutOfRangeError(
             f"{named} and --name are of another project's set; say its layout with --as, or leave them out"
         )
-    base = find_protocol(options["protocol"] or shared.preset)
-    protocols = []
-    for network in options["networks_named"] or [None]:
-        for augment in options["augment"] or [None]:
-            asked = EvaluationOptions(
-                network, options["networks"], options["epochs"], augment, options["labels"]
-            )
-            asked.check()
-            protocols.append(asked.applied_to(base))
-    return protocols
+    for asked in _asked(options):
+        asked.check()
+
+
+def _asked(options: dict[str, Any]) -> list[EvaluationOptions]:
+    """What is asked of the evaluation: the networks named, each with every augmentation."""
+    from dcbench.cli.run import EvaluationOptions
+
+    return [
+        EvaluationOptions(
+            network, options["networks"], options["epochs"], augment, options["labels"]
+        )
+        for network in options["networks_named"] or [None]
+        for augment in options["augment"] or [None]
+    ]
+
+
+def _protocols(distilled: StoredSet, name: str, options: dict[str, Any]) -> list[Protocol]:
+    """How a set is judged; raises MismatchError where its method's own paper is not known."""
+    from dcbench.distiller import registered
+    from dcbench.evaluation.protocol import OWN, PROTOCOLS, find_protocol
+    from dcbench.experiments.presets import own_protocol
+    from dcbench.system.errors import MismatchError
+
+    method, known = str(distilled.provenance.get("method")), registered()
+    if name != OWN:
+        base = find_protocol(name)
+    elif method in known:
+        base = own_protocol(known[method])
+    elif method in PROTOCOLS and "layout" in distilled.provenance:  # another project's, by its name
+        base = PROTOCOLS[method]
+    else:
+        raise MismatchError(
+            f"{distilled.path} was made by {method}, how whose paper judges is not known here; "
+            "choose a protocol, such as --protocol lineage"
+        )
+    return [asked.applied_to(base) for asked in _asked(options)]
 
 
 def _evaluate(
-    protocols: list[Protocol], shared: Common, options: dict[str, Any], workspace: Workspace
+    named: str, shared: Common, options: dict[str, Any], workspace: Workspace
 ) -> list[EvaluatedSet]:
     from dcbench.datasets.loading import load
     from dcbench.execution.interface import Job
@@ -123,6 +150,7 @@ def _evaluate(
     names = {distilled.synthetic.spec.dataset for distilled in sets}
     for distilled in sets:
         _check_data(distilled, options["dataset"])
+    protocols = {each.path: _protocols(each, named, options) for each in sets}
     places = shared.places(options["download"])
     loaded = {
         name: load(name, places, progress=workspace.stoppable_progress) for name in sorted(names)
@@ -142,7 +170,7 @@ def _evaluate(
                 workspace,
                 data.train,
             )
-            for protocol in protocols
+            for protocol in protocols[distilled.path]
         ]
     for set_evaluation in set_evaluations:
         check(set_evaluation)

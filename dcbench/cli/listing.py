@@ -56,7 +56,7 @@ def _method(distiller: Any) -> dict[str, Any]:
         "domains": {
             name: parameter.domain for name, parameter in parameters.items() if parameter.domain
         },
-        "presets": sorted({"paper", *distiller.presets}),
+        "presets": sorted({"paper", "own", *distiller.presets}),
         "settings": {
             preset: dict(settings) for preset, settings in sorted(distiller.presets.items())
         },

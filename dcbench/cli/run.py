@@ -144,7 +144,8 @@ class EvaluationOptions:
 @resuming
 @protocol()
 @common(
-    "Named settings: paper, released, quick, two-cores (dcbench list says which method has which), or a protocol's name."
+    "Named settings: paper, own (each method as its own paper), released, quick, two-cores "
+    "(dcbench list says which method has which), or a protocol's name."
 )
 def command(shared: Common, **options: Any) -> None:
     """Distil synthetic sets, train networks on them, store and show what they score."""

@@ -41,10 +41,10 @@ class Names:
 SPELT_OUT: Mapping[str, Names] = {
     "protocol": Names(
         "dcbench.evaluation.protocol",
-        "PROTOCOLS",
+        "PROTOCOL_NAMES",
         (
             *("paper", "lineage", "released", "quick", "datm", "idc", "sre2l", "rded"),
-            *("dd-ranking", "whole", "whole-quick"),
+            *("dd-ranking", "whole", "whole-quick", "own"),
         ),
     ),
     "network": Names(

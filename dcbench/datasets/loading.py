@@ -133,14 +133,7 @@ def declared(name: str, *, holdout: int = 0) -> Loaded | None:
     dataset = find(name)
     if not all(dataset.per_class):
         return None
-    spec = ImageSpec(
-        name,
-        "0" * 12,
-        dataset.channels,
-        dataset.size,
-        dataset.class_names or _numbered(dataset),
-        dataset.flips,
-    )
+    spec = declared_spec(name)
     train, test = (np.repeat(np.arange(dataset.classes), count) for count in dataset.per_class)
     apart = stratified(train, holdout, _HOLDOUT_SEED)
     parts = [
@@ -154,6 +147,15 @@ def declared(name: str, *, holdout: int = 0) -> Loaded | None:
         holdout=TestSet(spec, *parts[1], Space()) if holdout else None,
         source=DECLARED,
     )
+
+
+def declared_spec(name: str) -> ImageSpec:
+    """What the images of the data set ``name`` are images of, as far as it is known without them:
+    all but the revision. Raises UnknownNameError.
+    """
+    dataset = find(name)
+    names = dataset.class_names or _numbered(dataset)
+    return ImageSpec(name, "0" * 12, dataset.channels, dataset.size, names, dataset.flips)
 
 
 def _numbered(dataset: Dataset) -> tuple[str, ...]:

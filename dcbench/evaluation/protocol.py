@@ -282,6 +282,10 @@ PROTOCOLS = {
 }
 
 
+OWN = "own"  # no protocol, but each set judged as its method's own paper does
+PROTOCOL_NAMES = (*PROTOCOLS, OWN)  # what --protocol may be
+
+
 def find_protocol(name: str) -> Protocol:
     """The protocol called ``name``; raises UnknownNameError."""
     if name not in PROTOCOLS:

@@ -159,7 +159,7 @@ class Cell:
         """What the artifact says of where it came from. Nothing of time or place, so that the same
         work gives the same bytes.
         """
-        changed = changed_fields(self.distiller, self.preset, self.loaded.spec)
+        changed = changed_fields(self.distiller, self.preset, self.loaded.spec, self.ipc)
         return {
             **self.identity(machine),
             **({"changed": changed} if changed else {}),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 
 from dcbench.datasets.catalogue import find as find_dataset
-from dcbench.datasets.loading import Loaded, load
+from dcbench.datasets.loading import Loaded, declared_spec, load
 from dcbench.datasets.places import Places
 from dcbench.distiller import Distiller, find, hyper_parameters
 from dcbench.evaluation.protocol import Protocol
 from dcbench.experiments.context import Cell, Workspace
-from dcbench.experiments.presets import ZCA, build, check_preset, protocol_for, whitening
+from dcbench.experiments.presets import ZCA, build, check_preset, protocol_for, whitening, zca_of
 from dcbench.experiments.starts import read_start
 from dcbench.networks.catalogue import NETWORKS
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
@@ -67,25 +68,41 @@ class Grid:
             # what is missing is better said now than hours later; decoded, it is kept
             self.load(dataset, places, workspace)
         for dataset in self.datasets:
-            yield from self.cells_of(self.load(dataset, places, workspace), places)
+            loaded = cache(partial(self.load, dataset, places, workspace))
+            yield from self.cells_of(dataset, loaded, places)
 
-    def cells_of(self, loaded: Loaded, places: Places) -> list[Cell]:
-        """The cells of one dataset; raises what ``read_start`` does."""
+    def cells_of(self, dataset: str, loaded: Callable[[str], Loaded], places: Places) -> list[Cell]:
+        """The cells of one dataset, of which ``loaded`` gives the images whitened as it is told; raises
+        what ``read_start`` does.
+        """
         cells: list[Cell] = []
         for name in self.distillers():
-            suited = build(name, self.preset, self._settings_of(name), loaded.spec)
-            for ipc in self.ipcs if suited.budgeted else self.ipcs[:1]:
-                distiller, start = read_start(suited, loaded, ipc, places)
+            method, settings = find(name), self._settings_of(name)
+            for ipc in self.ipcs if method.budgeted else self.ipcs[:1]:
+                data = loaded(self._zca(method, dataset, ipc))
+                suited = build(name, self.preset, settings, data.spec, ipc)
+                distiller, start = read_start(suited, data, ipc, places)
                 cells += [
-                    Cell(distiller, self.preset, loaded, ipc, seed, start) for seed in self.seeds
+                    Cell(distiller, self.preset, data, ipc, seed, start) for seed in self.seeds
                 ]
         return cells
 
-    def load(self, dataset: str, places: Places, workspace: Workspace) -> Loaded:
-        """One of the grid's datasets in the space that the preset asks for."""
-        space = whitening(self.zca, self.preset, dataset)
+    def load(
+        self, dataset: str, places: Places, workspace: Workspace, zca: str | None = None
+    ) -> Loaded:
+        """One of the grid's datasets, whitened as ``zca`` says, else as the preset asks for the first
+        cell.
+        """
+        zca = zca or self.usual_zca(dataset)
         progress = workspace.stoppable_progress
-        return load(dataset, places, **space, holdout=self.holdout, progress=progress)
+        return load(dataset, places, **whitening(zca), holdout=self.holdout, progress=progress)
+
+    def usual_zca(self, dataset: str) -> str:
+        """How the first cell's images are whitened."""
+        return self._zca(find(self.methods[0]), dataset, self.ipcs[0])
+
+    def _zca(self, method: type[Distiller], dataset: str, ipc: int) -> str:
+        return zca_of(self.zca, self.preset, method, declared_spec(dataset), ipc)
 
     def protocol_of(self, distiller: Distiller, name: str | None) -> Protocol:
         """The protocol that judges ``distiller``'s sets: ``name`` if given, else the preset's."""

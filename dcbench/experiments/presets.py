@@ -7,13 +7,14 @@ from typing import Any
 
 from dcbench.distiller import (
     Distiller,
+    JudgedBy,
     defaults_of,
     fields_of,
     find,
     hyper_parameters,
     registered,
 )
-from dcbench.evaluation.protocol import PROTOCOLS, Protocol, find_protocol
+from dcbench.evaluation.protocol import OWN, PROTOCOLS, Protocol, find_protocol
 from dcbench.images import ImageSpec
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
 
@@ -28,7 +29,7 @@ Method = type[Distiller]
 def known_presets(methods: Iterable[Method] = ()) -> set[str]:
     """The presets of all registered methods and of ``methods``, and those that name a protocol."""
     every = (*registered().values(), *methods)
-    return {DEFAULT, *PROTOCOLS, *(preset for method in every for preset in method.presets)}
+    return {DEFAULT, OWN, *PROTOCOLS, *(preset for method in every for preset in method.presets)}
 
 
 def check_preset(preset: str, methods: Sequence[Method]) -> None:
@@ -39,14 +40,21 @@ def check_preset(preset: str, methods: Sequence[Method]) -> None:
     if preset not in (known := known_presets(methods)):
         raise UnknownNameError("preset", preset, known)
     for method in methods:
-        if preset not in PROTOCOLS and method.presets and preset not in method.presets:
-            raise UnknownNameError(f"preset of {method.name}", preset, {DEFAULT, *method.presets})
+        meant = preset in PROTOCOLS or preset == OWN or preset in method.presets
+        if not meant and method.presets:
+            known = {DEFAULT, OWN, *method.presets}
+            raise UnknownNameError(f"preset of {method.name}", preset, known)
 
 
-def preset_fields(method: Method, preset: str, spec: ImageSpec | None = None) -> dict[str, Any]:
-    """The fields that a preset sets, and where it is silent those that suit images of ``spec``."""
+def preset_fields(
+    method: Method, preset: str, spec: ImageSpec | None = None, ipc: int = 1
+) -> dict[str, Any]:
+    """The fields that a preset sets for images of ``spec`` and a budget, and where it is silent those
+    that suit the images. Without ``spec``, what it sets whatever the data.
+    """
     suited = {} if spec is None else method.suited_to(spec)
-    return {**suited, **method.presets.get(preset, {})}
+    own = {} if spec is None or preset != OWN else method.own_setting(spec, ipc).fields
+    return {**suited, **method.presets.get(preset, {}), **own}
 
 
 def build(
@@ -54,6 +62,7 @@ def build(
     preset: str,
     settings: Mapping[str, Any] | None = None,
     spec: ImageSpec | None = None,
+    ipc: int = 1,
 ) -> Distiller:
     """The method ``name`` with a preset's fields and then ``settings``; strings are parsed.
 
@@ -62,7 +71,7 @@ def build(
         OutOfRangeError: for a value out of its range.
     """
     method = find(name)
-    fields, values = hyper_parameters(method), preset_fields(method, preset, spec)
+    fields, values = hyper_parameters(method), preset_fields(method, preset, spec, ipc)
     for key, value in (settings or {}).items():
         if key not in fields:
             raise UnknownNameError(f"field of {name}", key, fields)
@@ -70,9 +79,9 @@ def build(
     return method(**values)
 
 
-def changed_fields(distiller: Distiller, preset: str, spec: ImageSpec) -> dict[str, Any]:
+def changed_fields(distiller: Distiller, preset: str, spec: ImageSpec, ipc: int) -> dict[str, Any]:
     """The fields of ``distiller`` that are not what ``preset`` means for images of ``spec``."""
-    usual = defaults_of(type(distiller)) | preset_fields(type(distiller), preset, spec)
+    usual = defaults_of(type(distiller)) | preset_fields(type(distiller), preset, spec, ipc)
     return {name: value for name, value in fields_of(distiller).items() if value != usual[name]}
 
 
@@ -82,16 +91,45 @@ def protocol_for(
     """The protocol that judges a method's sets: ``name`` if given, else the preset's.
 
     The preset's protocol is one for all ``methods`` of a grid; a reference (the whole data) has one
-    of its own. Raises UnknownNameError, and OutOfRangeError if the methods disagree.
+    of its own, and by ``own`` each is judged as its own paper does. Raises UnknownNameError, and
+    OutOfRangeError if the methods disagree.
     """
+    if name == OWN:
+        return own_protocol(method)
     if name is not None:
         return find_protocol(name)
+    if preset == OWN:
+        _require_one({each.name: own_protocol(each).to_json() for each in methods if each.budgeted})
+        return own_protocol(method)
     shared = _protocol_named_by(preset, methods)
-    own = method.protocols.get(preset, method.protocols.get(shared, shared))
-    return find_protocol(shared if method.budgeted else own)
+    named = shared.protocol if isinstance(shared, JudgedBy) else shared
+    own = method.protocols.get(preset, method.protocols.get(named, shared))
+    return _judging(shared if method.budgeted else own)
 
 
-def _protocol_named_by(preset: str, methods: Sequence[Method]) -> str:
+def own_protocol(method: Distiller | Method) -> Protocol:
+    """How the method's own paper judges its sets; the default's where the method says nothing."""
+    return _judging(method.protocols.get(OWN, method.protocols.get(DEFAULT, DEFAULT)))
+
+
+def _judging(judged: str | JudgedBy) -> Protocol:
+    """The protocol of a name, with what a method's paper changes in it; raises UnknownNameError."""
+    if isinstance(judged, str):
+        return find_protocol(judged)
+    return find_protocol(judged.protocol).with_options(None, judged.epochs, judged.augment)
+
+
+def _require_one(judged: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises OutOfRangeError unless the protocols of all methods are one."""
+    protocols = list(judged.values())
+    if any(protocol != protocols[0] for protocol in protocols):
+        raise OutOfRangeError(
+            f"the papers of {', '.join(judged)} judge sets differently; wanted one protocol: "
+            f"--protocol {OWN} (each as its own paper), or the same for all, such as --protocol lineage"
+        )
+
+
+def _protocol_named_by(preset: str, methods: Sequence[Method]) -> str | JudgedBy:
     """The protocol of the preset's name, else what ``methods`` say, else what any method says."""
     if preset in PROTOCOLS:
         return preset
@@ -112,7 +150,18 @@ def _protocol_named_by(preset: str, methods: Sequence[Method]) -> str:
     return DEFAULT
 
 
-def whitening(zca: str, preset: str, dataset: str) -> dict[str, bool]:
-    """How ``datasets.loading.load`` whitens a data set, given ``--zca`` and the preset."""
-    papers = zca == "auto" and preset == DEFAULT and dataset in WHITENED_BY_THE_PAPER
-    return {"zca": papers or zca in ("on", "pixels"), "of_pixels": zca == "pixels"}
+def zca_of(zca: str, preset: str, method: Method, spec: ImageSpec, ipc: int) -> str:
+    """How ``method``'s training images are whitened, ``on``, ``pixels`` or ``off``, given ``--zca``
+    and the preset.
+    """
+    if zca == "auto" and preset == OWN:
+        zca = method.own_setting(spec, ipc).zca
+    if zca != "auto":
+        return zca
+    papers = preset in (DEFAULT, OWN) and spec.dataset in WHITENED_BY_THE_PAPER
+    return "on" if papers else "off"
+
+
+def whitening(zca: str) -> dict[str, bool]:
+    """What ``zca_of`` says, for ``datasets.loading.load``."""
+    return {"zca": zca in ("on", "pixels"), "of_pixels": zca == "pixels"}

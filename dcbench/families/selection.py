@@ -13,7 +13,8 @@ from annotated_types import Ge, Gt
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dcbench.images import SyntheticSet, TrainSet
+from dcbench.distiller import Distiller, JudgedBy, OwnSetting
+from dcbench.images import ImageSpec, SyntheticSet, TrainSet
 from dcbench.networks.base import weights_of
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.costs import network_macs, training_macs, widest_activation
@@ -87,6 +88,18 @@ class FeatureNetwork:
         return in_chunks(
             observe, train.values, len(train), machine, widest_activation(network, train.spec.shape)
         )
+
+
+class Selection(Distiller):
+    """A choice among real images. DC's paper, whose figures for them the literature repeats, judges
+    them as it judges its own sets, without augmentation.
+    """
+
+    protocols = {"own": JudgedBy("lineage", augment="none")}
+
+    @classmethod
+    def own_setting(cls, spec: ImageSpec, ipc: int) -> OwnSetting:
+        return OwnSetting(zca="off")
 
 
 def farthest_first(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " count"]:

@@ -4,15 +4,15 @@ plan says. Resumable throughout.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 from dcbench.datasets.loading import DECLARED, Loaded, declared
 from dcbench.datasets.places import Places
 from dcbench.evaluation.evaluate import evaluation_macs
-from dcbench.evaluation.protocol import PROTOCOLS, Protocol
+from dcbench.evaluation.protocol import PROTOCOL_NAMES, Protocol
 from dcbench.execution.interface import Job, Steps
 from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.distil import distilling
@@ -107,7 +107,7 @@ class Reproduction:
             self._protocol_names(),
             sorted({seed for part in self.plan.parts for seed in part.seeds}),
         )
-        if protocol is not None and protocol not in (known := {*PROTOCOLS, *own}):
+        if protocol is not None and protocol not in (known := {*PROTOCOL_NAMES, *own}):
             raise UnknownNameError("protocol", protocol, known)
         if protocol is not None and own and {protocol} != own:
             raise OutOfRangeError(
@@ -229,22 +229,30 @@ class Reproduction:
             part.seeds,
             self.preset,
             part.fields,
+            # a whitening takes a minute, and changes no count
+            zca="off" if self.only_estimate else "auto",
             holdout=holdout,
         )
 
     def _cells(self) -> Iterator[tuple[StudyPart, Cell]]:
         for part in self.plan.parts:
-            yield from (
-                (part, cell) for cell in self._grid(part).cells_of(self._loaded, self.places)
-            )
+            cells = self._grid(part).cells_of(self.plan.dataset, self._whitened, self.places)
+            yield from ((part, cell) for cell in cells)
+
+    @property
+    def _loaded(self) -> Loaded:
+        """The data set, as the first cell has it."""
+        return self._whitened(self._grid(self.plan.parts[0]).usual_zca(self.plan.dataset))
 
     @cached_property
-    def _loaded(self) -> Loaded:
+    def _whitened(self) -> Callable[[str], Loaded]:
+        """The data set, whitened as it is told, each way loaded once."""
+        return cache(self._load)
+
+    def _load(self, zca: str) -> Loaded:
         grid = self._grid(self.plan.parts[0])
-        if self.only_estimate:
-            grid = replace(grid, zca="off")  # a whitening takes a minute, and changes no count
         try:
-            return grid.load(self.plan.dataset, self.places, self.workspace)
+            return grid.load(self.plan.dataset, self.places, self.workspace, zca)
         except AbsentDataError as absent:
             counted = (
                 declared(self.plan.dataset, holdout=grid.holdout) if self.only_estimate else None

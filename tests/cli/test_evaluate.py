@@ -218,7 +218,7 @@ def test_list_names_all_there_is() -> None:
     found = done("list", "--json").json
     assert sorted(found["methods"]) == sorted(registered())
     assert found["methods"]["datadam"]["fields"]["power"] == 4.0
-    assert found["methods"]["datadam"]["presets"] == ["paper", "quick", "released"]
+    assert found["methods"]["datadam"]["presets"] == ["own", "paper", "quick", "released"]
     assert found["methods"]["datadam"]["settings"]["quick"] == {"iterations": 250}
     assert found["methods"]["datadam"]["domains"]["momentum"] == "≥0, ≤1"
     assert sorted(found["layouts"]) == sorted(LAYOUTS)

@@ -85,7 +85,7 @@ def test_fields_come_from_the_preset_and_then_from_the_settings() -> None:
         (
             {"preset": "two-cores"},
             UnknownNameError,
-            "unknown preset of datadam 'two-cores'; known: paper, quick, released",
+            "unknown preset of datadam 'two-cores'; known: own, paper, quick, released",
         ),
         ({"zca": "yes"}, UnknownNameError, "known: auto, off, on, pixels"),
         ({"settings": {"datadam": "1"}}, UnknownNameError, "unknown field of datadam 'datadam'"),

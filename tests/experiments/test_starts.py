@@ -55,7 +55,7 @@ def file(chosen: SyntheticSet, tmp_path: Path) -> Path:
 
 def started(digits: Loaded, init: str | Path, method: str = "mmd", ipc: int = 2, **f: Any) -> Cell:
     (cell,) = Grid([method], ["digits"], [ipc], [0], "quick", {**f, "init": str(init)}).cells_of(
-        digits, PLACES
+        "digits", lambda _zca: digits, PLACES
     )
     return cell
 
