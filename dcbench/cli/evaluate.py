@@ -74,7 +74,9 @@ def command(shared: Common, **options: Any) -> None:
     _check(options)
     within("--seed", options["seed"], 0, LARGEST)
     with Console(shared.as_json) as console:
-        done = _evaluate(options["protocol"] or shared.preset, shared, options, shared.workspace(console))
+        done = _evaluate(
+            options["protocol"] or shared.preset, shared, options, shared.workspace(console)
+        )
     console.table(evaluation_table([scored.record for scored in done]))
     show_warnings(console, [scored.record for scored in done])
     console.say("Kept in:")

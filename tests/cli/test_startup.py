@@ -15,7 +15,7 @@ from dcbench import __version__
 from dcbench.cli import COMMANDS
 from dcbench.cli.words import REPORT_FORMATS, SPELT_OUT
 from dcbench.distiller import registered
-from dcbench.evaluation.protocol import PROTOCOLS
+from dcbench.evaluation.protocol import PROTOCOL_NAMES
 from dcbench.experiments.presets import known_presets
 from dcbench.report import FORMATS
 from dcbench.studies.declarations import STUDIES
@@ -148,4 +148,4 @@ def test_methods_are_known_by_their_files() -> None:
     for name, method in registered().items():
         assert declared[name].presets == set(method.presets)
     own = {preset for method in declared.values() for preset in method.presets}
-    assert {"paper", *PROTOCOLS, *own} == known_presets()
+    assert {"paper", *PROTOCOL_NAMES, *own} == known_presets()
