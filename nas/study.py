@@ -8,6 +8,7 @@ seed; the validation images are kept from every built-in proxy.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -58,8 +59,10 @@ def matching(space: SearchSpace, patterns: Sequence[str]) -> tuple[str, ...]:
     fitting = [{name for name in identifiers if fnmatchcase(name, pattern)} for pattern in patterns]
     for pattern, found in zip(patterns, fitting, strict=True):
         if not found:
+            part = max(re.findall(r"[\w~]+", identifiers[-1]), key=len)
             raise OutOfRangeError(
-                f"no architecture of {space.name} matches {pattern!r:.120}; they are named like {identifiers[0]}"
+                f"no architecture of {space.name} matches {pattern!r:.120}; they are named like "
+                f"{identifiers[-1]}, so that --match '*{part}*' finds some"
             )
     return tuple(
         name for name in identifiers if not patterns or any(name in found for found in fitting)

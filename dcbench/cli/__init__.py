@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _replace_what_cannot_be_encoded()
     _require_own_package()
     try:
-        sys.exit(cli.main(words, prog_name="dcbench", standalone_mode=False) or 0)
+        sys.exit(cli.main(words, prog_name="dcbench", standalone_mode=False, obj=words) or 0)
     except click.exceptions.Exit as finished:
         sys.exit(finished.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcbench.artifacts.importers.catalogue import LAYOUTS
-from dcbench.cli.importing import FOREIGN_DEFAULTS, foreign_options
+from dcbench.cli.importing import FOREIGN_DEFAULTS, foreign_options, foreign_sets_explained
 from dcbench.cli.options import LARGEST, CommaList, Common, common, labels, protocol, within
 from dcbench.cli.words import check_word, known
 
@@ -145,10 +147,10 @@ def _evaluate(
     from dcbench.experiments.distil import reopen
     from dcbench.experiments.evaluate import SetEvaluation, check, scoring
 
-    sets = [
-        reopen(_own(path, shared, options, workspace), workspace)
-        for path in dict.fromkeys(options["paths"])
-    ]
+    sets = []
+    for path in dict.fromkeys(options["paths"]):
+        with foreign_sets_explained(path, _again(options)):
+            sets.append(reopen(_own(path, shared, options, workspace), workspace))
     names = {distilled.synthetic.spec.dataset for distilled in sets}
     for distilled in sets:
         _check_data(distilled, options["dataset"])
@@ -182,6 +184,13 @@ def _evaluate(
     }
     ended = {each.job: each for each in workspace.executor.carry_out(jobs, workspace.site)}
     return [_scored(jobs[job].distilled, ended[job].result) for job in jobs]
+
+
+def _again(options: dict[str, Any]) -> Callable[[str], str]:
+    """The same command for a set in another project's layout."""
+    words = [] if options["dataset"] else ["--dataset", "NAME"]
+    given = click.get_current_context().obj
+    return lambda layout: shlex.join(["dcbench", *given, "--as", layout, *words])
 
 
 def _scored(distilled: StoredSet, record: EvaluationRecord) -> EvaluatedSet:

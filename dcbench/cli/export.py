@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from dcbench.cli.importing import foreign_sets_explained, imported_first
 from dcbench.cli.options import speaking
 
 FORMATS_HELP = "safetensors, npz (float32 pixels), folder, parquet (8-bit pictures)."
@@ -22,7 +23,10 @@ FORMATS_HELP = "safetensors, npz (float32 pixels), folder, parquet (8-bit pictur
     help="The file or folder to write; beside the artifact, if not given and free.",
 )
 @speaking
-def command(path: Path, format_name: str, target: Path | None, as_json: bool) -> None:
+@click.pass_context
+def command(
+    context: click.Context, path: Path, format_name: str, target: Path | None, as_json: bool
+) -> None:
     """Write the artifact PATH for other programs: pixels in [0, 1], whitening undone, and labels."""
     from dcbench.artifacts.artifact import read_artifact
     from dcbench.artifacts.exporting import export_set, find_format
@@ -31,7 +35,8 @@ def command(path: Path, format_name: str, target: Path | None, as_json: bool) ->
 
     beside = path.parent / f"{path.stem}{find_format(format_name).ending}"
     written = target or beside
-    artifact = read_artifact(path)
+    with foreign_sets_explained(path, imported_first(path, context.obj)):
+        artifact = read_artifact(path)
     if target is None and written.exists():
         raise StorageError(
             f"{written} is there already; "

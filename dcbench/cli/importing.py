@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -103,6 +105,39 @@ class ForeignOptions:
         for warning in imported.warnings:
             listener.say(f"{path}: {warning}")
         return imported
+
+
+@contextmanager
+def foreign_sets_explained(path: Path, again: Callable[[str], str]) -> Iterator[None]:
+    """If ``path`` is no artifact but looks like another project's set, the error says the command
+    ``again`` with the layout.
+    """
+    from dcbench.artifacts.importers.recognising import likely_layout
+    from dcbench.system.errors import FileFormatError
+
+    try:
+        yield
+    except FileFormatError as error:
+        layout = likely_layout(path)
+        if not layout:
+            raise
+        raise FileFormatError(
+            f"{path} is no artifact of dcbench; it looks like another project's set "
+            f"({LAYOUTS[layout].title}): {again(layout)}"
+        ) from error
+
+
+def imported_first(path: Path, words: Sequence[str]) -> Callable[[str], str]:
+    """For a command that takes artifacts alone: how to import a set, and ``words`` with it."""
+    target = f"{path.name.split('.')[0] or 'set'}.pt"
+    made = target if target != path.name else f"imported-{target}"
+
+    def commands(layout: str) -> str:
+        importing = ["dcbench", "import", str(path), "--as", layout, "--dataset", "NAME"]
+        then = [made if word == str(path) else word for word in words]
+        return f"{shlex.join([*importing, '--to', made])} && {shlex.join(['dcbench', *then])}"
+
+    return commands
 
 
 def foreign_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcbench.cli.importing import foreign_sets_explained, imported_first
 from dcbench.cli.options import speaking
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     help="The picture's file; beside the artifact, ending in .png, if not given.",
 )
 @speaking
-def command(path: Path, out: Path | None, as_json: bool) -> None:
+@click.pass_context
+def command(context: click.Context, path: Path, out: Path | None, as_json: bool) -> None:
     """Describe the artifact PATH and draw its images, a row per class, whitening undone."""
     from dcbench.cli.console import Console
     from dcbench.system.errors import OutOfRangeError
@@ -37,7 +39,8 @@ def command(path: Path, out: Path | None, as_json: bool) -> None:
     from dcbench.system.errors import StorageError
     from dcbench.system.files import write_bytes
 
-    artifact = read_artifact(path)
+    with foreign_sets_explained(path, imported_first(path, context.obj)):
+        artifact = read_artifact(path)
     if out is None and picture.exists() and not is_ours(picture):
         raise StorageError(
             f"{picture} is there already and no picture of dcbench's; "

@@ -11,6 +11,7 @@ from dcbench.datasets.catalogue import DATASETS
 from dcbench.datasets.class_folders import (
     class_by_class,
     class_folders,
+    images_in,
     is_litter,
     labels_of,
     listed,
@@ -64,6 +65,12 @@ def read(path: Path, spec: ImageSpec, options: ImportOptions) -> ForeignSet:
         doubts += [f"images are resized: {resized}"]
     found = torch.tensor([labels[position] for _, position in files])
     return ForeignSet(images, found, doubts=tuple(doubts), notes=notes)
+
+
+def holds_class_folders(path: Path) -> bool:
+    """Whether the folder looks like this layout: folders with files that may be images."""
+    folders = class_folders(path)
+    return bool(folders) and all(images_in(path / name) for name in folders)
 
 
 def _labels(

@@ -177,9 +177,14 @@ def _unequal(synthetic: SyntheticSet) -> str:
 
 
 def _strange_values(values: Tensor, space: Space) -> str:
-    """Half the range of pixels outside it is reason enough to ask."""
-    doubt = space.doubt(values, beyond=0.5)
+    """Half the range of pixels outside it is reason enough to ask; of what is said to be pixels, a
+    fifth.
+    """
+    pixels = space.kind == "raw"
+    doubt = space.doubt(values, beyond=0.2 if pixels else 0.5)
     advice = "--space pixels" if doubt.endswith("pixels?") else "another --space?"
-    if space.kind == "raw" and float(values.max()) > 100:
+    if pixels:
+        advice = "normalised values? --space normalised; whitened ones? --space zca, zca-pixels"
+    if pixels and float(values.max()) > 100:
         advice = "bytes as fractions? divide them by 255"
     return f"{doubt} ({advice})" if doubt else ""
