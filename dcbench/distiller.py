@@ -63,6 +63,8 @@ class Distiller(ABC):
     protocols: ClassVar[Mapping[str, str | JudgedBy]] = {}
     # of a method named by its file, a hash of that file, which nobody raises a version of
     source: ClassVar[str] = ""
+    # the paper's letters of fields, as reports name rows: {"power": "p"}
+    letters: ClassVar[Mapping[str, str]] = {}
     # fields that older sets of this method were made without: silent at their defaults
     later: ClassVar[frozenset[str]] = frozenset()
     # fields that make a trial short, where the usual names do not

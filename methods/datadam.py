@@ -83,6 +83,7 @@ class DataDAM(FeatureMatching):
         "quick": {"iterations": 250},
     }
     protocols = {"own": "released"}  # of their code: the paper leaves epochs and batch unsaid
+    letters = {"power": "p", "balance": "λ"}
     later = frozenset({"loss", "map_norm", "components", "layer"})
 
     def refuses(self, train: TrainSet, ipc: int) -> str:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from dcbench.cli.options import EXECUTOR_OPTIONS, MACHINE, speaking, unneeded
+from dcbench.cli.options import EXECUTOR_OPTIONS, MACHINE, CommaList, speaking, unneeded
 from dcbench.cli.words import REPORT_FORMATS, known
 
 if TYPE_CHECKING:
     from dcbench.records import RecordsFound
     from dcbench.report import Table
+
+_FILTERS = ("method", "dataset", "ipc", "protocol", "preset", "network")
+
+
+def _filters(command: Any) -> Any:
+    for name in reversed(_FILTERS):
+        kind = CommaList(int, 1) if name == "ipc" else CommaList()
+        shown = f"Only this {name}; several with commas between."
+        command = click.option(f"--{name}", type=kind, help=shown)(command)
+    return command
 
 
 @click.command("report")
@@ -32,42 +42,54 @@ if TYPE_CHECKING:
     help=f"{', '.join(REPORT_FORMATS)}.",
 )
 @click.option(
+    "--style",
+    callback=known("style"),
+    help="compact: each method's main row, for a paper (default of latex and markdown);"
+    " full: every row, intervals, notes.",
+)
+@click.option(
+    "--published",
+    callback=known("value of --published"),
+    default="own",
+    show_default=True,
+    help="Values of papers: none; own: what the setting follows; all: also a table of all.",
+)
+@_filters
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="A folder for files; without it the tables go to standard output.",
 )
 @speaking
-@unneeded("preset", "protocol", "data-root", "seed", *MACHINE, *EXECUTOR_OPTIONS)
-def command(results: Path, fmt: str, out: Path | None, as_json: bool) -> None:
+@unneeded("data-root", "seed", *MACHINE, *EXECUTOR_OPTIONS)
+def command(
+    results: Path,
+    fmt: str,
+    style: str | None,
+    published: str,
+    out: Path | None,
+    as_json: bool,
+    **filters: list[Any] | None,
+) -> None:
     """Show every record below RESULTS, measured beside published: a table per data set and
     protocol, or one page of all (html).
     """
     from dcbench.cli.console import Console
-    from dcbench.records import find_records
-    from dcbench.report import build_tables, summary_rows
-    from dcbench.report.tables.searches import search_tables
-    from dcbench.studies.declarations import STUDIES
-    from dcbench.system.errors import DataError
+    from dcbench.report import summary_rows
 
-    found = find_records(results)
+    style = style or ("full" if fmt in ("csv", "html") else "compact")
     console = Console(as_json)
-    for problem in found.problems:
-        console.say(f"passed over: {problem}")
-    if not any((found.records, found.searches, found.traces, found.embeddings)):
-        raise DataError(
-            f"no records below {results}; make some with `dcbench run`, or name another folder with --results"
-        )
-    accuracies = build_tables(found.records, STUDIES["table3"])
-    if len(accuracies) > 1:
-        console.say(
-            f"{len(accuracies)} tables: other data, protocols, networks or precisions are never ranked together"
-        )
-    tables = [*accuracies, *search_tables(found.searches)]
+    found = _found(results, filters, console)
+    tables = _tables(found, style, published, console)
     written = [] if out is None else _write(found, tables, fmt, results, out)
     for path in written:
         console.say(f"written: {path}")
     if out is None and not as_json:
         click.echo(_shown(found, tables, fmt, results))
+        if any(table.compact and table.notes for table in tables):
+            console.say(
+                "the notes of the tables: --out FOLDER writes them, --style full shows them"
+            )
     described = [
         {"name": table.name, "caption": table.caption, "rows": len(table.rows)} for table in tables
     ]
@@ -79,6 +101,39 @@ def command(results: Path, fmt: str, out: Path | None, as_json: bool) -> None:
             "problems": list(found.problems),
         }
     )
+
+
+def _found(results: Path, filters: dict[str, list[Any] | None], console: Any) -> RecordsFound:
+    """The records below ``results`` that the filters let through; what was passed over is said."""
+    from dcbench.records import find_records
+    from dcbench.report.selection.filters import Filters
+    from dcbench.system.errors import DataError
+
+    found = find_records(results)
+    for problem in found.problems:
+        console.say(f"passed over: {problem}")
+    if not any((found.records, found.searches, found.traces, found.embeddings)):
+        raise DataError(
+            f"no records below {results}; make some with `dcbench run`, or name another folder with --results"
+        )
+    return Filters(**{name: tuple(values or ()) for name, values in filters.items()})(found)
+
+
+def _tables(found: RecordsFound, style: str, published: str, console: Any) -> list[Table]:
+    from dcbench.report import build_tables
+    from dcbench.report.tables.accuracies import Style
+    from dcbench.report.tables.layout import Shown
+    from dcbench.report.tables.searches import search_tables
+    from dcbench.studies.declarations import STUDIES
+
+    accuracies = build_tables(
+        found.records, STUDIES["table3"], cast("Style", style), cast("Shown", published)
+    )
+    if len(accuracies) > 1:
+        console.say(
+            f"{len(accuracies)} tables: other data, protocols, networks or precisions are never ranked together"
+        )
+    return [*accuracies, *search_tables(found.searches)]
 
 
 def _write(
@@ -97,10 +152,7 @@ def _write(
     written = [*write_tables(tables, fmt, out), *write_figures(found, results, out / "figures")]
     if fmt == "csv":
         written.append(out / "records.csv")
-        write_bytes(
-            written[-1],
-            as_csv(tidy_frame(found.records)).encode(),
-        )
+        write_bytes(written[-1], as_csv(tidy_frame(found.records)).encode())
     return written
 
 

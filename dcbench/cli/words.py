@@ -81,7 +81,7 @@ def _presets() -> Collection[str] | None:
         return known_presets()
     if _others_may_add():
         return None
-    from dcbench.studies.method_titles import declared_methods
+    from dcbench.studies.declared_methods import declared_methods
 
     own = (method.presets for method in declared_methods().values())
     return {"paper", *SPELT_OUT["protocol"].there_are, *(name for names in own for name in names)}
@@ -93,6 +93,8 @@ _LOOKED_UP: Mapping[str, Callable[[], Collection[str] | None]] = {
     "preset": _presets,
     "executor": lambda: EXECUTORS,
     "format": lambda: REPORT_FORMATS,
+    "style": lambda: ("compact", "full"),
+    "value of --published": lambda: ("none", "own", "all"),
 }
 
 
@@ -124,7 +126,7 @@ def check_methods(names: Sequence[str], preset: str | None = None) -> None:
     """
     if _METHODS in sys.modules or _others_may_add():
         return
-    from dcbench.studies.method_titles import declared_methods
+    from dcbench.studies.declared_methods import declared_methods
 
     own = [name for name in names if ".py" not in name]
     for name in own:

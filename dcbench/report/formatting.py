@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dcbench.datasets import DATASETS
-from dcbench.studies.method_titles import method_titles
+from dcbench.studies.declared_methods import method_titles
 
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -71,6 +71,12 @@ def short_hash(text: str) -> str:
 def plain(value: object) -> str:
     """A value as people write it: JSON, but strings without quotation marks."""
     return one_line(value if isinstance(value, str) else canonical(value))
+
+
+def natural(text: str) -> list[tuple[float, str]]:
+    """A key that sorts the numbers in texts by value: 500 before 1,000."""
+    parts = re.findall(r"(\d[\d,]*\.?\d*)|([^\d]+)", text)
+    return [(float(number.replace(",", "")) if number else 0.0, words) for number, words in parts]
 
 
 def file_name(*parts: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from dcbench.records import EvaluationRecord, find_records, write_record
+from dcbench.report.selection.sidecar_files import find_sidecar_file
 from tests.commandline import ask, done, environment
 from tests.fixed_records import EXAMPLE, SETS, fixed, sets
 from tests.report.test_figures import embedding, trace
@@ -94,7 +95,7 @@ def test_every_measured_set_is_on_the_page_and_has_its_figures(
     pictures = {
         path
         for stored in records
-        if (path := stored.path.parent.parent.parent / "images.png").is_file()
+        if (path := find_sidecar_file(stored.path, "images.png", RESULTS)) is not None
     }
     assert page.count('a class in each row" ') == len(pictures)
     figures = sorted(path.name for path in (reported["latex"][0] / "figures").iterdir())
@@ -172,10 +173,6 @@ def test_options_of_every_command_change_nothing_and_are_checked(tmp_path: Path)
     asked = ("report", "--results", tmp_path, "--format", "csv", "--json")
     options = (
         *(
-            "--preset",
-            "quick",
-            "--protocol",
-            "lineage",
             "--data-root",
             "nowhere",
             "--seed",

@@ -19,7 +19,7 @@ from dcbench.evaluation.protocol import PROTOCOL_NAMES
 from dcbench.experiments.presets import known_presets
 from dcbench.report import FORMATS
 from dcbench.studies.declarations import STUDIES
-from dcbench.studies.method_titles import declared_methods
+from dcbench.studies.declared_methods import declared_methods
 from tests.commandline import ask, environment
 
 MOST_SECONDS = 0.5
@@ -146,6 +146,6 @@ def test_methods_are_known_by_their_files() -> None:
     declared = declared_methods()
     assert set(declared) == set(registered())
     for name, method in registered().items():
-        assert declared[name].presets == set(method.presets)
+        assert set(declared[name].presets) == set(method.presets)
     own = {preset for method in declared.values() for preset in method.presets}
     assert {"paper", *PROTOCOL_NAMES, *own} == known_presets()

@@ -34,12 +34,11 @@ from dcbench.report.figures import Drawing, draw_figures, write_figures
 from dcbench.report.figures.ablations import ablation_drawings, ablations
 from dcbench.report.figures.embeddings import embedding_drawings
 from dcbench.report.figures.evaluation_conditions import condition_drawings
-from dcbench.report.figures.pictures import Picture, pictures_drawing
+from dcbench.report.figures.pictures import Picture, first_of_each_class, pictures_drawing
 from dcbench.report.figures.plotting import draw_series, look
 from dcbench.report.figures.storage import storage_drawings, stored_bytes
 from dcbench.report.figures.traces import trace_drawings
-from dcbench.report.selection import method_variants
-from dcbench.report.selection.method_variants import shortened
+from dcbench.report.selection import method_variants, row_names
 from tests.fixed_records import EXAMPLE, FOREIGN, SETS, fixed, record, sets
 
 POWER_1 = {**EXAMPLE["fields"], "power": 1.0}
@@ -215,18 +214,14 @@ def test_a_field_that_came_later_is_at_its_default_where_the_record_is_silent() 
     (drawing,) = ablation_drawings(records)
     assert drawing.name.startswith("ablation-cifar10-datadam-loss-")
     assert [(row["value"], row["x"]) for row in drawing.data.to_dict("records")] == [
-        ("default", 0.0),
-        ("cosine", 1.0),
-        ("mae", 2.0),
+        ("cosine", 0.0),
+        ("mae", 1.0),
+        ("mse", 2.0),
     ]
-    assert drawing.caption.endswith(
-        "Default: the record is silent on the field, which is at its default."
-    )
     normed = [*variant(SETS["datadam"]), *variant(SETS["dm"], map_norm="none")]
     assert [row[0].text for row in build_tables(normed)[0].rows] == [
-        "DataDAM (published)",
         "DataDAM",
-        "DataDAM (map_norm=none)",
+        "DataDAM (map norm none)",
     ]
 
 
@@ -237,7 +232,7 @@ def test_a_loss_with_a_factor_of_its_own_stands_beside_the_others_and_the_axis_s
     )
     (drawing,) = ablation_drawings([*default, *as_far])
     assert drawing.name.startswith("ablation-cifar10-datadam-loss-")
-    assert [row["value"] for row in drawing.data.to_dict("records")] == ["default", "mae (scale 5)"]
+    assert [row["value"] for row in drawing.data.to_dict("records")] == ["mae (scale 5)", "mse"]
     assert "Where a scale is said" in drawing.caption
     assert not ablation_drawings([*default, *variant(SETS["dm"], loss="mae", scale=7.0)])
 
@@ -249,11 +244,11 @@ def test_a_loss_with_its_own_factor_and_with_the_default_s_are_two_points() -> N
     )
     loss, scale = ablation_drawings([*variant(SETS["datadam"], scale=100.0), *as_far, *literal])
     assert [(row["value"], row["sets"]) for row in loss.data.to_dict("records")] == [
-        ("default", 3),
         ("mae", 3),
         ("mae (scale 5)", 3),
+        ("mse", 3),
     ]
-    assert list(loss.data["mean"]) == pytest.approx([0.452, 0.12, 0.42])
+    assert list(loss.data["mean"]) == pytest.approx([0.12, 0.42, 0.452])
     assert [row["value"] for row in scale.data.to_dict("records")] == ["5.0", "100.0"]
     assert [each.field for each in ablations([*as_far, *literal])] == ["scale"]
 
@@ -340,7 +335,7 @@ def test_a_legend_stays_within_its_figure(name: str) -> None:
     )
 
     def draw() -> Figure:
-        figure, _ = draw_series(data, 2.6, 3)
+        figure, _ = draw_series(data, 2.6, joined=False)
         figure.draw_without_rendering()
         return figure
 
@@ -384,7 +379,10 @@ def test_the_same_sets_under_other_augmentations_and_networks() -> None:
     ]
     assert networks.name.startswith("networks-cifar10-ipc10-quick-")
     assert len(networks.data) == 4
-    assert plotted(networks) == in_data(networks)
+    (matrix,) = networks.figure().axes
+    shown = [text.get_text() for text in matrix.texts]
+    assert sorted(shown) == sorted(f"{100 * mean:.1f}" for mean in networks.data["mean"])
+    assert [label.get_text() for label in matrix.get_xticklabels()] == ["ConvNet", "VGG-11"]
     assert "ranked within one network only" in networks.caption
     assert condition_drawings(base) == []
     other = {**none, "protocol": {**EXAMPLE["protocol"], "augment": "none", "epochs": 7}}
@@ -411,14 +409,14 @@ def test_sets_made_in_other_ways_are_series_of_their_own() -> None:
         (row["series"], row["condition"]): round(row["mean"], 6)
         for row in drawing.data.to_dict("records")
     }
-    expected = {"DM (space=normalised)": 0.42, "DM (space=zca)": 0.12, "DM (foreign)": 0.3}
+    expected = {"DM": 0.42, "DM (ZCA)": 0.12, "DM (foreign)": 0.3}
     assert found == {
         (series, condition): mean
         for series, mean in expected.items()
         for condition in ("dsa", "none")
     }
     (over_steps,) = trace_drawings([trace("dm"), trace("dm", 0, **zca)], Path())
-    assert set(over_steps.data["series"]) == {"DM (space=normalised)", "DM (space=zca)"}
+    assert set(over_steps.data["series"]) == {"DM", "DM (ZCA)"}
 
 
 def test_long_names_that_begin_alike_are_series_of_their_own() -> None:
@@ -440,8 +438,8 @@ def test_many_records_of_one_method_are_named_in_linear_time(
         return str(value)
 
     monkeypatch.setattr(method_variants, "canonical", counted)
-    method_variants.labels(
-        [record("dm", [0.4], fields={"a": 1, "b": float(number)}).record for number in range(50)]
+    row_names.labels(
+        [record("mine", [0.4], fields={"a": 1, "b": float(number)}).record for number in range(50)]
     )
     assert len(asked) <= 3 * 50
 
@@ -484,10 +482,9 @@ def test_images_over_steps_are_those_whose_files_can_be_read(tmp_path: Path) -> 
     images = draw_figures(found, tmp_path)[-1]
     assert list(images.data["title"]) == ["step 0", "step 250"]
     assert list(images.data["file"]) == ["trace/step-0.png", "trace/step-250.png"]
-    colours = [
-        np.asarray(panel.images[0].get_array())[0, 0].tolist() for panel in images.figure().axes
-    ]
-    assert colours == [[255, 0, 0], [0, 0, 255]]
+    (panel,) = images.figure().axes
+    sheet = np.asarray(panel.images[0].get_array())
+    assert [sheet[1, 1].tolist(), sheet[-4, 1].tolist()] == [[255, 0, 0], [0, 0, 255]]
 
 
 def test_an_embedding_shows_every_image_of_each_set() -> None:
@@ -505,7 +502,31 @@ def test_an_embedding_shows_every_image_of_each_set() -> None:
     assert len(embedding_drawings([embedding("dm"), embedding("dm", network_seed=1)])) == 2
 
 
-def test_the_images_of_all_methods_stand_side_by_side_the_same_picture_once_with_all_its_titles(
+def tiles(colours: Sequence[str], ipc: int) -> Image.Image:
+    """A picture as a run leaves it: a class of one colour in each row of tiles."""
+    sheet = Image.new("RGB", (34 * min(10, ipc) + 2, 34 * len(colours) + 2), "white")
+    for row, colour in enumerate(colours):
+        for column in range(ipc):
+            sheet.paste(Image.new("RGB", (32, 32), colour), (34 * column + 2, 34 * row + 2))
+    return sheet
+
+
+CLASSES = ["red", "lime", "blue", "black", "cyan", "magenta", "yellow", "gray", "navy", "teal"]
+
+
+def test_the_first_image_of_each_class_is_cut_from_a_run_s_picture() -> None:
+    for ipc in (1, 10):
+        own = record("dm", [0.4], ipc=ipc, budget_images=10 * ipc).record
+        found = first_of_each_class(tiles(CLASSES, ipc), own)
+        assert [tile.size for tile in found] == [(32, 32)] * 10
+        assert [tile.getpixel((5, 5)) for tile in found] == [
+            Image.new("RGB", (1, 1), colour).getpixel((0, 0)) for colour in CLASSES
+        ]
+    other = Image.new("RGB", (50, 34))
+    assert first_of_each_class(other, own) == [other]
+
+
+def test_images_are_a_row_for_each_method_and_other_settings_stand_elsewhere(
     tmp_path: Path,
 ) -> None:
     precisely = {**EXAMPLE["distillation"], "precision": "fp32"}
@@ -524,99 +545,51 @@ def test_the_images_of_all_methods_stand_side_by_side_the_same_picture_once_with
         for stored in sets(method, SETS[method], **changes):
             folder = tmp_path / f"{method}{number}-{stored.record.seed}"
             write_record(folder / "evaluations" / "hash" / "record.json", stored.record)
-            Image.new("RGB", (34, 34), colour).save(folder / "images.png")
-    images = draw_figures(find_records(tmp_path), tmp_path)[-1]
-    assert images.name == "images-cifar10-ipc10-f40c4d4d"
-    assert list(zip(images.data["title"], images.data["file"], strict=True)) == [
+            tiles([colour] * 10, 10).save(folder / "images.png")
+    main, elsewhere = draw_figures(find_records(tmp_path), tmp_path)[-2:]
+    assert main.name == "images-cifar10-ipc10-f40c4d4d"
+    assert list(zip(main.data["title"], main.data["file"], strict=True)) == [
         ("Random", "random1-0/images.png"),
-        ("DM (distilled in=bf16)", "dm0-0/images.png"),
-        ("DM (distilled in=fp32)", "dm3-0/images.png"),
+        ("DM", "dm0-0/images.png"),
         ("DataDAM", "datadam2-0/images.png"),
     ]
-    titles = [
-        panel.get_title().replace("\n", " ") for panel in images.figure().axes if panel.get_title()
-    ]
-    assert titles == ["Random", "DM (distilled in=bf16), DataDAM", "DM (distilled in=fp32)"]
+    (panel,) = main.figure().axes
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["Random", "DM", "DataDAM"]
+    assert panel.get_xticklabels()[0].get_text() == "airplane"
+    assert elsewhere.name == "images-settings-cifar10-ipc10-f40c4d4d-0"
+    assert list(elsewhere.data["title"]) == ["DM (made in fp32)"]
 
 
-def test_a_picture_s_title_names_what_most_of_its_method_do_not_share(tmp_path: Path) -> None:
-    made: list[dict[str, Any]] = [
-        {},
-        {"lr": 2.0},
-        {"lr": 3.0},
-        {"init": "noise"},
-        {"init": "noise", "lr": 2.0},
-        {"steps": 7},
-        {"steps": 8},
-    ]
-    for number, fields in enumerate(made):
-        changed = {
-            "fields": {"lr": 1.0, "init": "random", "steps": 5, **fields},
-            "artifact_hash": str(number),
-        }
-        for stored in sets("datadam", SETS["datadam"], **changed):
-            folder = tmp_path / f"{number}-{stored.record.seed}"
-            write_record(folder / "evaluations" / "hash" / "record.json", stored.record)
-            Image.new("RGB", (34, 34), (number, 0, 0)).save(folder / "images.png")
-    images = draw_figures(find_records(tmp_path), tmp_path)[-1]
-    short = [
-        "",
-        " (lr=2.0)",
-        " (lr=3.0)",
-        " (init=noise)",
-        " (init=noise, lr=2.0)",
-        " (steps=7)",
-        " (steps=8)",
-    ]
-    assert set(images.data["title"]) == {f"DataDAM{words}" for words in short}
-    assert images.caption.endswith("DataDAM (init=random, lr=1.0, steps=5) unless said otherwise.")
-
-
-def test_titles_that_would_be_the_same_stay_whole() -> None:
-    variants = [
-        {"lr": "1"},
-        {"lr": "1", "init": "noise"},
-        {"lr": "1", "init": "random"},
-        {"init": "random"},
-    ]
-    assert shortened(variants) == (variants, {})
-    assert shortened(variants[:2]) == ([{}, {"init": "noise"}], {"lr": "1"})
-
-
-def test_a_setting_too_long_for_a_line_is_broken_behind_its_name(tmp_path: Path) -> None:
-    for number in range(28):
-        Image.new("RGB", (34, 34), (number, 0, 0)).save(tmp_path / f"{number}.png")
-    shown = [
-        Picture("DataDAM (components=attention)", tmp_path / f"{number}.png")
-        for number in range(28)
-    ]
-    drawing = pictures_drawing("many", "", shown, tmp_path)
-    assert drawing is not None
-    assert drawing.figure().axes[0].get_title().splitlines() == [
-        "DataDAM",
-        "(components=",
-        "attention)",
-    ]
-
-
-@pytest.mark.parametrize("count", [1, 4, 15, 35])
-def test_pictures_stay_large_under_long_titles_on_one_page(count: int, tmp_path: Path) -> None:
-    for number in range(count):
-        Image.new("RGB", (34, 34), (number, 0, 0)).save(tmp_path / f"{number}.png")
-    words = "DataDAM (balance=0.01, init=random, iterations=100, network=convnet, power=4.0)"
-    drawing = pictures_drawing(
-        "many",
-        "Many.",
-        [Picture(f"{number} {words}", tmp_path / f"{number}.png") for number in range(count)],
-        tmp_path,
+def test_a_set_that_was_judged_elsewhere_keeps_its_picture(tmp_path: Path) -> None:
+    (stored,) = sets("dm", SETS["dm"][:1])
+    set_folder = Path("cifar10/ipc10/dm/quick-abc/seed0")
+    write_record(
+        tmp_path / "precision" / set_folder / "evaluations" / "hash" / "record.json", stored.record
     )
+    (tmp_path / set_folder).mkdir(parents=True)
+    tiles(CLASSES, 10).save(tmp_path / set_folder / "images.png")
+    (drawing,) = draw_figures(find_records(tmp_path), tmp_path)
+    assert list(drawing.data["file"]) == [str(set_folder / "images.png")]
+
+
+@pytest.mark.parametrize("count", [1, 4, 15])
+def test_pictures_stay_large_beside_long_names_on_one_page(count: int, tmp_path: Path) -> None:
+    for number in range(count):
+        tiles(CLASSES, 10).save(tmp_path / f"{number}.png")
+    words = "DataDAM (balance=0.01, init=random, iterations=100, network=convnet, power=4.0)"
+    own = record("dm", [0.4]).record
+    shown = [
+        Picture(f"{number} {words}", tmp_path / f"{number}.png", own) for number in range(count)
+    ]
+    drawing = pictures_drawing("many", "Many.", shown, tmp_path)
     assert drawing is not None
     figure = drawing.figure()
     figure.draw_without_rendering()
-    assert figure.get_figheight() <= 9.0
-    shown = [panel.get_window_extent().width / figure.dpi for panel in figure.axes if panel.images]
-    assert len(shown) == count
-    assert min(shown) > 0.75  # inches
+    assert figure.get_figheight() <= 9.2
+    (panel,) = figure.axes
+    whole = figure.bbox
+    assert all(label.get_window_extent().x0 >= whole.x0 for label in panel.get_yticklabels())
+    assert panel.get_window_extent().height / figure.dpi / count > 0.38  # inches
 
 
 def test_each_figure_is_written_with_its_data_and_caption_the_same_each_time(

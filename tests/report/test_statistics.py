@@ -11,7 +11,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from dcbench.report.statistics.accuracies import compare, holm, ranks, summarise, summarise_sets
+from dcbench.report.statistics.accuracies import (
+    compare,
+    holm,
+    standings,
+    summarise,
+    summarise_sets,
+)
 from dcbench.system.errors import OutOfRangeError
 
 counts = st.integers(0, 10_000)  # correct answers on a test set of ten thousand
@@ -156,31 +162,82 @@ def test_holm_rejects_what_stepping_down_rejects(p_values: list[float], level: f
     assert all(1 >= after >= before for before, after in zip(p_values, adjusted, strict=True))
 
 
-def test_what_no_test_tells_from_the_best_shares_its_rank() -> None:
+def places(scores: dict[str, dict[Hashable, float]]) -> dict[str, tuple[int, bool]]:
+    """Rank, and whether no test tells from the best, of each method."""
+    return {name: (own.rank, own.tied) for name, own in standings(scores).of.items()}
+
+
+def test_ranks_follow_the_means_and_what_no_test_tells_from_the_best_is_marked() -> None:
     scores = {
         "worst": by_seed([0.100, 0.104, 0.098]),
         "second": by_seed([0.300, 0.304, 0.299]),
         "tied": by_seed([0.502, 0.495, 0.503]),
         "best": by_seed([0.500, 0.504, 0.499]),
     }
-    assert ranks(scores) == {"worst": 3, "second": 2, "tied": 1, "best": 1}
+    assert places(scores) == {
+        "worst": (4, False),
+        "second": (3, False),
+        "tied": (2, True),
+        "best": (1, False),
+    }
 
 
-def test_holm_decides_over_ties() -> None:
+def test_holm_decides_over_marks() -> None:
     best = by_seed([0.50, 0.51, 0.52, 0.505])
     near = by_seed([0.49, 0.505, 0.507, 0.501])
     p_value = compare(best, near).p_value
     assert p_value is not None
     assert 0.025 < p_value < 0.05
-    assert ranks({"best": best, "near": near}) == {"best": 1, "near": 2}
+    assert places({"best": best, "near": near})["near"] == (2, False)
     alike = by_seed([mean - 0.0001 for mean in near.values()])
-    assert ranks({"best": best, "near": near, "alike": alike})["near"] == 1
+    assert places({"best": best, "near": near, "alike": alike})["near"] == (2, True)
 
 
-def test_a_method_with_one_set_shares_no_rank() -> None:
-    assert ranks(
-        {"one": by_seed([0.5]), "other": by_seed([0.4999]), "many": by_seed([0.3, 0.31])}
-    ) == {"one": 1, "other": 2, "many": 3}
+def test_nothing_is_tested_and_no_rank_interval_given_with_fewer_than_three_sets() -> None:
+    few = standings(
+        {"one": by_seed([0.5]), "two": by_seed([0.4999, 0.4998]), "many": by_seed([0.3, 0.31, 0.3])}
+    )
+    assert (few.tests, few.detectable) == (0, None)
+    assert {name: (own.rank, own.interval) for name, own in few.of.items()} == {
+        "one": (1, None),
+        "two": (2, None),
+        "many": (3, (3, 3)),
+    }
+
+
+def test_the_interval_of_a_rank_is_that_of_means_drawn_over_sets() -> None:
+    """Two methods that sets hardly tell apart may change places; a third is far below."""
+    near = {
+        "a": by_seed([0.50, 0.51, 0.49]),
+        "b": by_seed([0.495, 0.505, 0.488]),
+        "far": by_seed([0.10, 0.11, 0.09]),
+    }
+    assert {name: own.interval for name, own in standings(near).of.items()} == {
+        "a": (1, 2),
+        "b": (1, 2),
+        "far": (3, 3),
+    }
+
+
+@pytest.mark.parametrize("sets", [3, 5])
+def test_the_detectable_difference_is_found_four_times_in_five(sets: int) -> None:
+    """Simulated: pairs whose true difference is what the test is said to detect."""
+    pairs = {0: 0.5, 1: 0.52, 2: 0.49, 3: 0.5, 4: 0.51}
+    a: dict[Hashable, float] = {seed: pairs[seed] for seed in range(sets)}
+    b: dict[Hashable, float] = {seed: pairs[seed] - 0.01 * (-1) ** seed for seed in range(sets)}
+    found = compare(a, b)
+    detectable = found.detectable(0.05)
+    assert detectable is not None
+    spread = found.error * math.sqrt(sets)
+    drawn = np.random.RandomState(0).normal(detectable, spread, (20_000, sets))
+    share = float(np.mean(np.asarray(stats.ttest_1samp(drawn, 0, axis=1).pvalue) < 0.05))
+    assert share == pytest.approx(0.8, abs=0.01)
+    assert (found.detectable(0.01) or 0) > detectable
+
+
+def test_without_spread_there_is_no_detectable_difference() -> None:
+    assert compare(by_seed([0.3] * 3), by_seed([0.2] * 3)).detectable() is None
+    assert compare(by_seed([0.3]), by_seed([0.2])).detectable() is None
 
 
 @relaxed
@@ -189,8 +246,11 @@ def test_a_method_with_one_set_shares_no_rank() -> None:
         st.text(max_size=3), st.lists(fractions, min_size=1, max_size=4), min_size=1, max_size=6
     )
 )
-def test_ranks_are_dense_and_follow_the_means(sets: dict[str, list[float]]) -> None:
-    found = ranks({name: by_seed(means) for name, means in sets.items()})
-    assert sorted(set(found.values())) == list(range(1, max(found.values()) + 1))
-    highest = max(sets, key=lambda name: float(np.mean(sets[name])))
-    assert found[highest] == 1
+def test_ranks_follow_the_means(sets: dict[str, list[float]]) -> None:
+    scores = {name: by_seed(means) for name, means in sets.items()}
+    found = standings(scores).of
+    for name, own in found.items():
+        higher = sum(np.mean(other) > np.mean(sets[name]) + 1e-12 for other in sets.values())
+        assert own.rank == higher + 1
+        assert own.interval is None or 1 <= own.interval[0] <= own.interval[1] <= len(sets)
+        assert not (own.tied and len(sets[name]) < 3)

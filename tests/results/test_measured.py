@@ -55,9 +55,9 @@ def test_no_two_rows_of_the_summary_say_that_they_are_the_same() -> None:
 
 def test_the_readme_shows_what_the_records_hold() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (table,) = build_tables(QUICK)
+    (table,) = build_tables(QUICK, style="compact")
     assert "JPEG-75" in readme
-    assert "\n".join(to_markdown(table).splitlines()[2 : 4 + len(table.rows)]) in readme
+    assert "\n".join(to_markdown(table).splitlines()[2:]) in readme
 
 
 @pytest.mark.parametrize(("ipc", "least", "most"), [(1, 0.13, 0.19), (10, 0.24, 0.33)])

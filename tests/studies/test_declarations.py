@@ -20,7 +20,7 @@ from dcbench.experiments.presets import build
 from dcbench.networks.catalogue import NETWORKS
 from dcbench.reproduction.carry_out import Reproduction
 from dcbench.studies.declarations import STUDIES, Plan, Study, comparable, find_study
-from dcbench.studies.method_titles import method_titles
+from dcbench.studies.declared_methods import method_titles
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
 from dcbench.system.machine import Machine
 from dcbench.system.wording import in_words

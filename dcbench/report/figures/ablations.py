@@ -24,8 +24,10 @@ from dcbench.report.formatting import (
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.comparable import ComparableGroup, comparable_groups, ordered_budgets
 from dcbench.report.selection.dataframes import budgets, frame
-from dcbench.report.selection.method_variants import DEFAULT, settings_of
+from dcbench.report.selection.method_variants import DEFAULT, fields_of, settings_of
+from dcbench.report.selection.row_names import distinct, setting_words
 from dcbench.studies.declarations import comparable
+from dcbench.studies.declared_methods import declared_methods
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +59,7 @@ def ablations(records: Iterable[StoredRecord]) -> list[Ablation]:
     for group in comparable_groups(records):
         own = [stored.record for stored in group.records if not stored.record.foreign]
         for method, members in sorted(grouped(own, lambda record: record.method).items()):
-            for field in sorted({name for record in members for name in record.fields}):
+            for field in sorted({name for record in members for name in fields_of(record)}):
                 groups = _groups(members, field)
                 if groups:
                     found.append(Ablation(group, method, field, groups))
@@ -86,23 +88,25 @@ def _rests(records: Sequence[EvaluationRecord], field: str) -> list[_Rest]:
     """The settings that decide each record's images, besides the field."""
     others = []
     for record in records:
-        compared = comparable(record.method, record.fields, field)
+        compared = comparable(record.method, fields_of(record), field)
         fields = {name: value for name, value in compared.items() if name != field}
         others.append(replace(record, fields=fields))
     return [tuple(sorted(settings.items())) for settings in settings_of(others)]
 
 
 def _value(record: EvaluationRecord, field: str) -> str:
-    return plain(record.fields.get(field, DEFAULT))
+    value = fields_of(record).get(field, DEFAULT)
+    return "none" if value is None else plain(value)
 
 
 def _shown_value(record: EvaluationRecord, field: str) -> str:
     """The field's value; with its scale, if that counts as the default's, because the same value
     may occur with the default scale too.
     """
-    if comparable(record.method, record.fields, field) is record.fields:
+    fields = fields_of(record)
+    if comparable(record.method, fields, field) is fields:
         return _value(record, field)
-    return plain(f"{record.fields[field]}{_SCALE}{record.fields['scale']:g})")
+    return plain(f"{fields[field]}{_SCALE}{fields['scale']:g})")
 
 
 def _by_value(records: Sequence[EvaluationRecord], field: str) -> _ByValue:
@@ -123,7 +127,7 @@ def _data(ablation: Ablation) -> pd.DataFrame:
         value: float(place) if None in numbers else number
         for place, (value, number) in enumerate(zip(values, numbers, strict=True))
     }
-    names = _series({rest for _, rest in ablation.groups})
+    names = _series(ablation.method, {rest for _, rest in ablation.groups})
     rows = [
         {"ipc": ipc, "series": names[rest], "value": value, "x": places[value]}
         | plotting.accuracy_figures(own)
@@ -134,15 +138,16 @@ def _data(ablation: Ablation) -> pd.DataFrame:
     return frame(rows, _COLUMNS)
 
 
-def _series(rests: Iterable[_Rest]) -> dict[_Rest, str]:
+def _series(method: str, rests: Iterable[_Rest]) -> dict[_Rest, str]:
     """A name for each rest: the settings that not all share."""
-    read = {rest: dict(rest) for rest in rests}
+    read = {rest: dict(rest) for rest in sorted(rests)}
     names = sorted({name for settings in read.values() for name in settings})
     varied = [name for name in names if len({each.get(name) for each in read.values()}) > 1]
-    return {
-        rest: ", ".join(f"{name}={plain(own[name])}" for name in varied if name in own)
-        for rest, own in read.items()
-    }
+    said = [
+        ", ".join(setting_words(method, name, own.get(name, DEFAULT)) for name in varied)
+        for own in read.values()
+    ]
+    return dict(zip(read, distinct(said), strict=True))
 
 
 def _drawing(ablation: Ablation) -> plotting.Drawing:
@@ -158,17 +163,20 @@ def _drawing(ablation: Ablation) -> plotting.Drawing:
             " Where a scale is said, the factor before the loss is one with which the first step"
             " goes as far as the default's."
         )
-    if DEFAULT in set(data["value"]):
-        caption += (
-            f" {DEFAULT.capitalize()}: the record is silent on the field, which is at its default."
-        )
     parts = [group.dataset, ablation.method, ablation.field, protocol_name(protocol), group.key]
     return plotting.Drawing(
-        file_name("ablation", *parts), caption, data, lambda: _draw(data, ablation.field)
+        file_name("ablation", *parts), caption, data, lambda: _draw(data, _axis(ablation))
     )
 
 
-def _draw(data: pd.DataFrame, field: str) -> Figure:
+def _axis(ablation: Ablation) -> str:
+    """The field's name, and its letter in the paper."""
+    known, name = declared_methods().get(ablation.method), one_line(ablation.field)
+    letter = known.letters.get(ablation.field) if known else None
+    return f"{name.replace('_', ' ')} {letter}" if letter else name.replace("_", " ")
+
+
+def _draw(data: pd.DataFrame, name: str) -> Figure:
     ipcs = budgets(data)
     shown = ordered_budgets(ipcs)
     figure, axes = plotting.panels(
@@ -178,19 +186,20 @@ def _draw(data: pd.DataFrame, field: str) -> Figure:
     numeric = all(_number(value) is not None for value in data["value"])
     for panel, ipc in zip(axes, shown, strict=True):
         own = data[[each == ipc for each in ipcs]]
-        for number, name in enumerate(series):
-            points = own[own["series"] == name]
+        for number, label in enumerate(series):
+            points = own[own["series"] == label]
             if not points.empty:
-                plotting.draw_points(
-                    panel, points, plotting.look(number, len(series)), name, joined=numeric
-                )
+                look = plotting.look(number, len(series))
+                plotting.draw_points(panel, points, look, label, joined=numeric)
         panel.set_title(budget_label(ipc))
         _mark(panel, data, numeric)
-        panel.set_xlabel(one_line(field))
+        panel.set_xlabel(name)
         plotting.tidy(panel)
     axes[0].set_ylabel("accuracy (%)")
-    if any(series):
-        plotting.legend_below(figure, *axes[0].get_legend_handles_labels(), columns=1)
+    if len(series) > plotting.MOST_IN_LEGEND:
+        plotting.label_series(axes[-1], own, series)
+    elif any(series):
+        plotting.legend_below(figure, *axes[0].get_legend_handles_labels())
     return figure
 
 
@@ -207,7 +216,7 @@ def _mark(panel: Axes, data: pd.DataFrame, numeric: bool) -> None:
 
 
 def _order(value: str) -> tuple[bool, float, str]:
-    """The default first, then by number, then by name."""
+    """By number, then by name; what no record and no file says first."""
     return value != DEFAULT, _number(value) or 0.0, value
 
 

@@ -6,20 +6,28 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dcbench.records import EmbeddingRecord, StoredEmbedding
-from dcbench.report.figures.plotting import COLUMN_INCHES, PAGE_INCHES, Drawing, panels
+from dcbench.report.figures.plotting import (
+    COLUMN_INCHES,
+    MOST_IN_LEGEND,
+    PAGE_INCHES,
+    Drawing,
+    panels,
+)
 from dcbench.report.formatting import canonical, file_name, one_line, percent, short_hash, title
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.dataframes import frame
-from dcbench.report.selection.method_variants import labels, numbered
+from dcbench.report.selection.row_names import distinct as numbered
+from dcbench.report.selection.row_names import labels
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_DOT: dict[str, Any] = {"s": 3, "alpha": 0.5, "linewidths": 0, "rasterized": True}
+_RING: dict[str, Any] = {"s": 34, "edgecolors": "black", "linewidths": 0.9, "zorder": 3}
 _COLUMNS = ("series", "x", "y", "class", "synthetic")
 _IN_ROW = 3
-_MOST_IN_LEGEND = 12
 
 
 def embedding_drawings(embeddings: Iterable[StoredEmbedding]) -> list[Drawing]:
@@ -84,8 +92,14 @@ def _draw(data: pd.DataFrame) -> Figure:
         panel.set_xticks([])
         panel.set_yticks([])
     handles, names = axes[0].get_legend_handles_labels()
-    if len(names) <= _MOST_IN_LEGEND:
-        figure.legend(handles, names, loc="outside lower center", ncols=6, markerscale=3)
+    if len(names) <= MOST_IN_LEGEND:  # classes by colour; of more, colours cannot be told apart
+        figure.legend(handles, names, loc="outside lower center", ncols=5, markerscale=3)
+    shapes = [
+        axes[0].scatter([], [], **{**style, "facecolors": "0.5", "alpha": 1.0})
+        for style in (_DOT | {"s": 10}, _RING)
+    ]
+    said = ["real image", "synthetic image"]
+    figure.legend(shapes, said, loc="outside upper center", ncols=2, markerscale=1)
     return figure
 
 
@@ -93,8 +107,6 @@ def _scatter(panel: Axes, points: pd.DataFrame, classes: Sequence[str]) -> None:
     """Colours distinguish classes, shapes distinguish synthetic images from real ones."""
     import seaborn as sns
 
-    dot: dict[str, Any] = {"s": 3, "alpha": 0.5, "linewidths": 0, "rasterized": True}
-    ring: dict[str, Any] = {"s": 34, "edgecolors": "black", "linewidths": 0.9, "zorder": 3}
     cross: dict[str, Any] = {
         "s": 14,
         "color": "black",
@@ -106,6 +118,6 @@ def _scatter(panel: Axes, points: pd.DataFrame, classes: Sequence[str]) -> None:
         own = points[points["class"] == name]
         synthetic = own["synthetic"].astype(bool)
         real, made = own[~synthetic], own[synthetic]
-        panel.scatter(real["x"], real["y"], color=colour, label=one_line(name), **dot)
-        panel.scatter(made["x"], made["y"], facecolors=[colour], **ring)
+        panel.scatter(real["x"], real["y"], color=colour, label=one_line(name), **_DOT)
+        panel.scatter(made["x"], made["y"], facecolors=[colour], **_RING)
         panel.scatter(made["x"], made["y"], **cross)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from dcbench.records import EvaluationRecord, StoredRecord
 from dcbench.report.figures import plotting
 from dcbench.report.formatting import (
+    DASH,
     accuracy_words,
     canonical,
     file_name,
@@ -22,7 +23,7 @@ from dcbench.report.formatting import (
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.comparable import compared_protocol
 from dcbench.report.selection.dataframes import frame
-from dcbench.report.selection.method_variants import labels
+from dcbench.report.selection.row_names import labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,9 +108,35 @@ def _drawing(
 
 
 def _draw(data: pd.DataFrame, what: str) -> Figure:
-    figure, panel = plotting.draw_series(data, 2.5, columns=2, joined=False)
     values = sorted(set(data["condition"]), key=_place)
+    if what == "network":
+        return _matrix(data, values)
+    figure, panel = plotting.draw_series(data, 2.5, joined=False)
     panel.set_xticks(range(len(values)), labels=[title(value) for value in values])
     panel.set_xlim(-0.5, len(values) - 0.5)
     panel.set_xlabel(f"{what} in evaluation")
+    return figure
+
+
+def _matrix(data: pd.DataFrame, values: Sequence[str]) -> Figure:
+    """Accuracies as a matrix: a row for each method, a column for each network that judges."""
+    import numpy as np
+
+    series = list(dict.fromkeys(data["series"]))
+    accuracies = 100 * data.pivot(index="series", columns="condition", values="mean").reindex(
+        index=series, columns=list(values)
+    ).astype(float)
+    figure, (panel,) = plotting.panels(1, 0.75 + 0.3 * len(series), plotting.PAGE_INCHES * 0.6)
+    shown = accuracies.to_numpy()
+    panel.imshow(shown, cmap="viridis", aspect="auto")
+    middle = (np.nanmin(shown) + np.nanmax(shown)) / 2
+    for (row, column), accuracy in np.ndenumerate(shown):
+        words = DASH if np.isnan(accuracy) else f"{accuracy:.1f}"
+        colour = "black" if accuracy > middle or np.isnan(accuracy) else "white"
+        panel.text(column, row, words, ha="center", va="center", color=colour)
+    panel.set_xticks(range(len(values)), labels=[title(value) for value in values])
+    panel.set_yticks(range(len(series)), labels=series)
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+    panel.set_xlabel("accuracy (%) of networks trained on the set")
     return figure

@@ -1,4 +1,6 @@
-"""Pictures side by side: image grids of methods at one budget, or of one set over its steps."""
+"""Images of synthetic sets: a row for each method, or for each step of one set, a column for each
+class.
+"""
 
 from __future__ import annotations
 
@@ -7,41 +9,46 @@ import io
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from dcbench.datasets import DATASETS
 from dcbench.records import StoredRecord
-from dcbench.report.figures.plotting import COLUMN_INCHES, PAGE_INCHES, Drawing
+from dcbench.records.kinds import OfASet
+from dcbench.report.figures.plotting import PAGE_INCHES, Drawing
 from dcbench.report.formatting import file_name, title
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.comparable import Entry, entries
 from dcbench.report.selection.dataframes import frame
-from dcbench.report.selection.method_variants import row_label, shortened
 from dcbench.report.selection.sidecar_files import PICTURE_NAME, find_sidecar_file, inside, read_png
 from dcbench.studies.declarations import STUDIES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
-_IN_ROW = 4  # at least, if there are as many
-_MOST_INCHES = 9.0  # of height
-# of titles: size, about how wide a letter is, letters in a line, lines
-_FONT_SIZE, _LETTER_INCHES, _FEWEST_LETTERS, _MOST_LINES = 7, 0.06, 16, 8
+_MOST_ROWS = 15  # of a page
+_MOST_CLASSES = 10
+_LETTERS, _LETTER_INCHES = 36, 0.065  # of a row's name in a line, and how wide one is
+_UPRIGHT_INCHES = 0.53  # narrower columns have their names turned
+_PADDING = 2  # pixels between the tiles of a picture, as ``dcbench.artifacts.pictures`` lays it out
 _COLUMNS = ("title", "file", "sha256")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture and the title above it."""
+    """The picture of a set and the name of its row."""
 
     title: str
     path: Path
+    record: OfASet
 
 
 def grid_drawings(records: Iterable[StoredRecord], root: Path) -> list[Drawing]:
-    """For each data set and budget the images of every method that has a picture: of the set with
-    the lowest seed.
+    """For each data set and budget the images of each method's main row, and on pages of their own
+    those of its other rows: of the set with the lowest seed.
     """
     groups = grouped(
         records,
@@ -50,46 +57,48 @@ def grid_drawings(records: Iterable[StoredRecord], root: Path) -> list[Drawing]:
     in_order = sorted(
         groups.items(), key=lambda group: (*group[0][:2], group[0][2] is None, group[0][2] or 0)
     )
-    drawn = [_grid_drawing(*key, members, root) for key, members in in_order]
+    return [drawing for key, members in in_order for drawing in _pages(*key, members, root)]
+
+
+def _pages(
+    dataset: str, revision: str, ipc: int | None, records: Sequence[StoredRecord], root: Path
+) -> list[Drawing]:
+    budget, short = ("without a budget", "whole") if ipc is None else (f"at IPC {ipc}", f"ipc{ipc}")
+    # in one figure whatever the protocol: the same set has the same images
+    rows = entries(records, STUDIES["table3"].methods)
+    shown = [(entry, picture) for entry in rows if (picture := _first_picture(entry, root))]
+    said = "the first image of each class, in pixel space, whitening undone; the lowest seed"
+    main = [picture for entry, picture in shown if entry.main]
+    other = [picture for entry, picture in shown if not entry.main]
+    drawn = [
+        pictures_drawing(
+            file_name("images", dataset, short, revision[:8]),
+            f"Images of each method on {title(dataset)} {budget}: {said}.",
+            main,
+            root,
+        )
+    ]
+    for place in range(0, len(other), _MOST_ROWS):
+        page = file_name("images-settings", dataset, short, revision[:8], str(place // _MOST_ROWS))
+        caption = f"Images of methods at other settings on {title(dataset)} {budget}: {said}."
+        drawn.append(pictures_drawing(page, caption, other[place : place + _MOST_ROWS], root))
     return [drawing for drawing in drawn if drawing is not None]
 
 
-def _grid_drawing(
-    dataset: str, revision: str, ipc: int | None, records: Sequence[StoredRecord], root: Path
-) -> Drawing | None:
-    shown, shared = [], ""
-    # in one row whatever the protocol: the same set has the same images
-    rows = entries(records, STUDIES["table3"].methods)
-    for (method, foreign), of_the_method in groupby(rows, lambda row: (row.method, row.foreign)):
-        own = list(of_the_method)
-        short, usual = shortened([entry.variant for entry in own])
-        shown += [
-            Picture(row_label(method, foreign, variant), path)
-            for entry, variant in zip(own, short, strict=True)
-            if (path := _first_picture(entry, root)) is not None
-        ]
-        shared += f" {row_label(method, foreign, usual)} unless said otherwise." if usual else ""
-    budget = "without a budget" if ipc is None else f"at IPC {ipc}"
-    caption = (
-        f"Images on {title(dataset)} {budget}: a class in each row, in pixel space, whitening"
-        f" undone; the lowest seed of each method; the same picture once.{shared}"
-    )
-    name = file_name("images", dataset, f"ipc{ipc}" if ipc else "whole", revision[:8])
-    return pictures_drawing(name, caption, shown, root)
-
-
-def _first_picture(entry: Entry, root: Path) -> Path | None:
+def _first_picture(entry: Entry, root: Path) -> Picture | None:
     """The picture of the lowest seed that has one."""
     by_seed = sorted(entry.records, key=lambda stored: (stored.record.seed or 0, str(stored.path)))
-    found = (find_sidecar_file(stored.path, PICTURE_NAME, root) for stored in by_seed)
-    return next((path for path in found if path is not None), None)
+    for stored in by_seed:
+        path = find_sidecar_file(stored.path, PICTURE_NAME, root)
+        if path is not None:
+            return Picture(entry.label, path, stored.record)
+    return None
 
 
 def pictures_drawing(
     name: str, caption: str, shown: Sequence[Picture], root: Path
 ) -> Drawing | None:
-    """The pictures below ``root`` that can be read, in rows; None if there are none. Equal pictures
-    stand once, below all their titles.
+    """The pictures below ``root`` that can be read, a row each; None if there are none.
 
     The data are every picture's title, file name and checksum.
     """
@@ -98,78 +107,66 @@ def pictures_drawing(
         for each in shown
         if inside(root, each.path) and isinstance(content := read_png(each.path), bytes)
     ]
-    if not read:
-        return None
-    titles = {
-        content: ", ".join(each.title for each, _ in own)
-        for content, own in grouped(read, lambda pair: pair[1]).items()
-    }
     rows = [
         (each.title, str(each.path.relative_to(root)), hashlib.sha256(content).hexdigest())
         for each, content in read
     ]
     data = frame([dict(zip(_COLUMNS, row, strict=True)) for row in rows], _COLUMNS)
-    return Drawing(name, caption, data, lambda: _draw(list(titles.values()), list(titles)))
+    return Drawing(name, caption, data, lambda: _draw(read)) if read else None
 
 
-def _draw(titles: Sequence[str], contents: Sequence[bytes]) -> Figure:
+def class_names(record: OfASet) -> tuple[str, ...]:
+    """The classes of the record's data, by label; empty where the catalogue has no names."""
+    known = DATASETS.get(record.dataset)
+    return known.class_names if known is not None else ()
+
+
+def first_of_each_class(picture: Image, record: OfASet) -> list[Image]:
+    """The first image of each class (at most ten classes) from the picture that a run leaves beside
+    its set; the whole picture if it is laid out otherwise.
+    """
+    ipc = record.ipc or 1
+    classes = max(1, record.budget_images // ipc)
+    columns, rows = min(10, ipc), -(-min(ipc, 50) // 10)
+    side = (picture.width - _PADDING) // columns
+    if picture.size != (columns * side + _PADDING, classes * rows * side + _PADDING):
+        return [picture]
+    return [
+        picture.crop((_PADDING, top + _PADDING, side, top + side))
+        for top in range(0, min(classes, _MOST_CLASSES) * rows * side, rows * side)
+    ]
+
+
+def _draw(read: Sequence[tuple[Picture, bytes]]) -> Figure:
     from matplotlib.figure import Figure
     from PIL import Image
 
-    images = [Image.open(io.BytesIO(content)).convert("RGB") for content in contents]
-    tall = min(3.0, max(image.height / image.width for image in images))
-    laid = _arranged(titles, tall)
-    figure = Figure(figsize=(_width(laid.columns), laid.height), layout="constrained")
-    panels = figure.subplots(laid.rows, laid.columns, squeeze=False).flat
-    for panel, words, image in zip(panels, laid.titles, images, strict=False):
-        panel.imshow(image, interpolation="nearest")
-        panel.set_title(words, fontsize=_FONT_SIZE)
-    for panel in figure.axes:
-        panel.set_axis_off()
-    return figure
-
-
-@dataclass(frozen=True)
-class _Arrangement:
-    """Pictures in rows on one page; lengths in inches."""
-
-    columns: int
-    rows: int
-    titles: tuple[str, ...]  # in lines
-    side: float  # of a picture's width
-    height: float  # of the page
-
-
-def _arranged(words: Sequence[str], tall: float) -> _Arrangement:
-    """The fewest columns that make the pictures largest; ``tall``: their height by width."""
-    fewest = min(len(words), _IN_ROW if tall <= 2 else 3 * _IN_ROW)
-    # more would tear the titles' words
-    most = min(len(words), int(PAGE_INCHES / (_FEWEST_LETTERS * _LETTER_INCHES)))
-    arrangements = [
-        _in_columns(columns, words, tall) for columns in range(fewest, max(fewest, most) + 1)
+    rows = [
+        first_of_each_class(Image.open(io.BytesIO(content)).convert("RGB"), each.record)
+        for each, content in read
     ]
-    return max(arrangements, key=lambda laid: (laid.side, -laid.columns))
-
-
-def _in_columns(columns: int, words: Sequence[str], tall: float) -> _Arrangement:
-    letters = max(10, int(_width(columns) / columns / _LETTER_INCHES))
-    titles = tuple(_in_lines(each, letters) for each in words)
-    rows, lines = -(-len(words) // columns), max(each.count("\n") + 1 for each in titles)
-    above = 0.13 + 0.12 * lines
-    room = _MOST_INCHES / rows - above  # for a picture's height
-    side = _width(columns) / columns
-    height = rows * (above + min(tall * side, room))
-    return _Arrangement(columns, rows, titles, min(side, room / tall), height)
-
-
-def _in_lines(words: str, letters: int) -> str:
-    """Break ``words`` into lines; a setting that is too long for one is broken behind its name."""
-    broken = " ".join(
-        word if len(word) <= letters else word.replace("=", "=\0 ") for word in words.split(" ")
-    )
-    lines = textwrap.fill(broken, letters, max_lines=_MOST_LINES, placeholder="...")
-    return lines.replace("\0 ", "").replace("\0", "")
-
-
-def _width(columns: int) -> float:
-    return PAGE_INCHES if columns > 2 else COLUMN_INCHES
+    columns = max(map(len, rows))
+    side = max(tile.width for row in rows for tile in row)
+    sheet = np.full((len(rows) * (side + 2), columns * (side + 2), 3), 255, np.uint8)
+    for number, tiles in enumerate(rows):
+        for place, tile in enumerate(tiles):
+            shown = np.asarray(tile.resize((side, side), Image.Resampling.NEAREST))
+            y, x = number * (side + 2), place * (side + 2)
+            sheet[y : y + side, x : x + side] = shown
+    titles = [textwrap.fill(each.title, _LETTERS) for each, _ in read]
+    left = 0.15 + _LETTER_INCHES * max(len(line) for words in titles for line in words.split("\n"))
+    inches = min(0.56, (PAGE_INCHES - left - 0.25) / columns)
+    top = 0.3 if inches >= _UPRIGHT_INCHES else 0.65
+    tall = inches * len(rows) + top + 0.05
+    figure = Figure(figsize=(PAGE_INCHES, tall))
+    shares = left / PAGE_INCHES, 0.05 / tall, columns * inches / PAGE_INCHES
+    panel: Any = figure.add_axes((*shares, inches * len(rows) / tall))
+    panel.imshow(sheet, interpolation="nearest")
+    middles = np.arange(max(columns, len(rows))) * (side + 2) + side / 2
+    panel.set_yticks(middles[: len(rows)], labels=titles)
+    names = class_names(read[0][0].record)[:columns] if columns > 1 else ()
+    turned = {"rotation": 35, "ha": "left"} if inches < _UPRIGHT_INCHES else {}
+    panel.set_xticks(middles[: len(names)], labels=names, **turned)
+    panel.tick_params(length=0, labeltop=True, labelbottom=False)
+    panel.spines[:].set_visible(False)
+    return figure

@@ -27,6 +27,7 @@ _DPI = 220
 # of a legend: a letter of its names; a sample with the space around it
 _LETTER_INCHES, _SAMPLE_INCHES = 0.06, 0.5
 _LINE_INCHES = 0.15  # and a line
+MOST_IN_LEGEND = 10
 _MARKERS = "oDs^vPX*<>"
 _DASHES = ("-", "--", "-.", ":")
 _STYLE: Mapping[str, Any] = {
@@ -140,20 +141,51 @@ def tidy(panel: Axes) -> None:
     panel.set_axisbelow(True)
 
 
-def legend_below(
-    figure: Figure, handles: Sequence[Any], names: Sequence[str], columns: int
-) -> None:
-    """Put a legend under the panels, in at most ``columns`` columns; names that are wider than the
-    figure are broken. The figure grows if the legend has more than two lines.
+def legend_below(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:
+    """Put a legend of at most ten names under the panels, in as many columns as fit; names that are
+    wider than the figure are broken. The figure grows if the legend has more than two lines.
     """
+    handles, names = list(handles)[:MOST_IN_LEGEND], list(names)[:MOST_IN_LEGEND]
     room = figure.get_figwidth()
     widest = max(map(len, names), default=0) * _LETTER_INCHES + _SAMPLE_INCHES
-    columns = max(1, min(columns, int(room / widest)))
+    columns = max(1, min(4, int(room / widest)))
     letters = int((room / columns - _SAMPLE_INCHES) / _LETTER_INCHES)
     broken = [textwrap.fill(name, letters) for name in names]
     lines = -(-sum(name.count("\n") + 1 for name in broken) // columns)
     figure.set_figheight(figure.get_figheight() + _LINE_INCHES * max(0, lines - 2))
     figure.legend(handles, broken, loc="outside lower center", ncols=columns)
+
+
+def label_series(panel: Axes, data: pd.DataFrame, series: Sequence[str]) -> None:
+    """Write each series' name right of the panel, joined to its last point; names move apart until
+    none lies on another.
+    """
+    ends = []
+    for name in series:
+        own = data[data["series"] == name].sort_values("x")
+        if not own.empty:
+            last = float(own["x"].iloc[-1]), 100 * float(own["mean"].iloc[-1])
+            ends.append((name, last))
+    ends.sort(key=lambda end: end[1][1])
+    figure: Any = panel.get_figure()
+    gap = _LINE_INCHES * 0.8 / (panel.get_position().height * figure.get_figheight())
+    low, high = panel.get_ylim()
+    wanted = [(y - low) / (high - low) for _, (_, y) in ends]
+    placed: list[float] = []
+    for place in wanted:
+        placed.append(max(place, placed[-1] + gap) if placed else place)
+    shift = sum(placed) / len(placed) - sum(wanted) / len(wanted)  # back to around their points
+    for (name, point), place in zip(ends, placed, strict=True):
+        panel.annotate(
+            name,
+            point,
+            (1.05, place - shift),
+            textcoords="axes fraction",
+            va="center",
+            color="0.15",
+            fontsize=7,
+            arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.5, "shrinkA": 1},
+        )
 
 
 def look(number: int, count: int) -> dict[str, Any]:
@@ -199,18 +231,23 @@ def draw_points(
     panel.errorbar(x, mean, yerr=reach, capsize=2, elinewidth=0.7, label=label, **style)
 
 
-def draw_series(
-    data: pd.DataFrame, height: float, columns: int, joined: bool = True
-) -> tuple[Figure, Axes]:
-    """Draw the series of ``data`` in one panel, above a legend of at most ``columns`` columns."""
-    figure, (panel,) = panels(1, height)
+def draw_series(data: pd.DataFrame, height: float, joined: bool = True) -> tuple[Figure, Axes]:
+    """Draw the series of ``data`` in one panel. Joined ones have their names at their ends, others
+    in a legend; what is more than ten in a legend is named in the panel too.
+    """
     series = list(dict.fromkeys(data["series"]))
-    for number, name in enumerate(series):
-        own = data[data["series"] == name]
-        draw_points(panel, own, look(number, len(series)), name, joined)
+    direct = joined or len(series) > MOST_IN_LEGEND
+    height = max(height, len(series) * _LINE_INCHES * 0.9 + 0.6) if direct else height
+    figure, (panel,) = panels(1, height, PAGE_INCHES * 0.75 if direct else COLUMN_INCHES)
+    looks = [look(number, len(series)) for number in range(len(series))]
+    for name, style in zip(series, looks, strict=True):
+        draw_points(panel, data[data["series"] == name], style, name, joined)
     panel.set_ylabel("accuracy (%)")
     tidy(panel)
-    legend_below(figure, *panel.get_legend_handles_labels(), columns)
+    if direct:
+        label_series(panel, data, series)
+    else:
+        legend_below(figure, *panel.get_legend_handles_labels())
     return figure, panel
 
 

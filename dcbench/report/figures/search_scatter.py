@@ -13,7 +13,7 @@ from dcbench.report.figures.plotting import COLUMN_INCHES, PAGE_INCHES, Drawing,
 from dcbench.report.formatting import DASH, MINUS
 from dcbench.report.selection.dataframes import frame
 from dcbench.report.statistics.rankings import Estimate, top_members
-from dcbench.report.tables.search_notes import search_caption
+from dcbench.report.tables.notes import search_caption
 from dcbench.report.tables.searches import SearchGroup, search_groups
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ def search_drawings(searches: Iterable[StoredSearch]) -> list[Drawing]:
         best = points[points["top"].astype(bool)]
         said = search_caption(group.records)
         share = f"the top {100 * group.first.top:g} % by truth"
-        everything = f"All architectures, {share} as diamonds. {said}"
+        everything = (
+            f"All architectures, {share} as diamonds; crosses at the edge lie outside. {said}"
+        )
         draw_all = partial(_draw, group, points, only_top=False)
         draw_top = partial(_draw, group, best, only_top=True)
         drawn += [
@@ -69,9 +71,10 @@ def _draw(group: SearchGroup, points: pd.DataFrame, only_top: bool) -> Figure:
     width = COLUMN_INCHES if columns == 1 else PAGE_INCHES
     figure = Figure(figsize=(width, (min(2.4, width / columns) + 0.5) * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
+    ends = _middle(100 * points["truth"])
     for panel, label, found in zip(panels, group.labels, group.figures, strict=False):
         estimate = found.spearman_top if only_top else found.spearman
-        _scatter(panel, points[points["proxy"] == label])
+        _scatter(panel, points[points["proxy"] == label], ends)
         panel.set_title(f"{label}\nSpearman {_in_words(estimate)}")
     for panel in figure.axes[len(group.labels) :]:
         panel.set_axis_off()
@@ -83,11 +86,30 @@ def _draw(group: SearchGroup, points: pd.DataFrame, only_top: bool) -> Figure:
     return figure
 
 
-def _scatter(panel: Axes, points: pd.DataFrame) -> None:
+def _scatter(panel: Axes, points: pd.DataFrame, ends: tuple[float, float]) -> None:
     x, y, top = 100 * points["proxy_accuracy"], 100 * points["truth"], points["top"]
     for name, shown, style in (("others", ~top, _RING), ("top", top, _DIAMOND)):
         panel.scatter(x[shown], y[shown], linewidths=0.6, label=name, **style)
+    (left, right), (low, high) = _middle(x), ends
+    panel.set_xlim(left, right)
+    panel.set_ylim(low, high)
+    outside = ~(x.between(left, right) & y.between(low, high))
+    if outside.any():
+        edge: dict[str, Any] = {"linestyle": "none", "marker": "x", "markersize": 4, "color": "0.3"}
+        places = x[outside].clip(left, right), y[outside].clip(low, high)
+        panel.plot(*places, clip_on=False, **edge)
     tidy(panel)
+
+
+def _middle(values: pd.Series) -> tuple[float, float]:
+    """Limits of an axis that outliers do not stretch: those beyond three times the middle 80 % are
+    left outside.
+    """
+    low, high = values.quantile([0.1, 0.9])
+    reach = max(1.0, 2.0 * (high - low))
+    inside = values[values.between(low - reach, high + reach)]
+    margin = max(0.5, 0.06 * (inside.max() - inside.min()))
+    return float(inside.min() - margin), float(inside.max() + margin)
 
 
 def _in_words(estimate: Estimate) -> str:

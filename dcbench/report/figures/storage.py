@@ -22,7 +22,6 @@ from dcbench.report.formatting import (
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.comparable import ComparableGroup, comparable_groups
 from dcbench.report.selection.dataframes import budgets, frame
-from dcbench.report.selection.method_variants import numbered
 from dcbench.studies.declarations import STUDIES
 
 if TYPE_CHECKING:
@@ -69,12 +68,11 @@ def _drawing(group: ComparableGroup) -> plotting.Drawing | None:
 
 def _data(group: ComparableGroup) -> pd.DataFrame:
     rows = []
-    names = numbered([entry.label for entry in group.entries])
-    for entry, name in zip(group.entries, names, strict=True):
+    for entry in filter(lambda entry: entry.main, group.entries):
         own = [stored.record for stored in entry.records]
         sizes = grouped(own, lambda record: (stored_bytes(record), record.ipc))
         rows += [
-            {"series": name, "ipc": ipc, "x": stored, **plotting.accuracy_figures(records)}
+            {"series": entry.label, "ipc": ipc, "x": stored, **plotting.accuracy_figures(records)}
             for (stored, ipc), records in sorted(sizes.items(), key=lambda item: item[0][0] or 0)
             if stored is not None
         ]
@@ -82,7 +80,7 @@ def _data(group: ComparableGroup) -> pd.DataFrame:
 
 
 def _draw(data: pd.DataFrame) -> Figure:
-    figure, panel = plotting.draw_series(data, 2.6, columns=3)
+    figure, panel = plotting.draw_series(data, 2.6)
     panel.set_xscale("log")
     places = data.drop_duplicates("x").sort_values("x")
     names = [

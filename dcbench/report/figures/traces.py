@@ -22,7 +22,8 @@ from dcbench.report.formatting import (
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.comparable import compared_protocol
 from dcbench.report.selection.dataframes import frame
-from dcbench.report.selection.method_variants import labels, set_key
+from dcbench.report.selection.method_variants import set_key
+from dcbench.report.selection.row_names import labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +80,7 @@ def _accuracy_drawing(key: str, records: Sequence[TraceRecord]) -> Drawing:
 
 
 def _draw(data: pd.DataFrame) -> Figure:
-    figure, panel = draw_series(data, 2.4, columns=2)
+    figure, panel = draw_series(data, 2.4)
     panel.set_xlabel("steps of the distillation")
     return figure
 
@@ -87,7 +88,10 @@ def _draw(data: pd.DataFrame) -> Figure:
 def _images_drawing(stored: StoredTrace, root: Path) -> Drawing | None:
     record = stored.record
     chosen = [record.points[place] for place in _spread(len(record.points))]
-    shown = [Picture(f"step {point.step}", stored.path.parent / point.image) for point in chosen]
+    shown = [
+        Picture(f"step {point.step:,}", stored.path.parent / point.image, record)
+        for point in chosen
+    ]
     key = short_hash(canonical([*map(str, record.identity)]))
     name = file_name("images-over-steps", record.dataset, record.method, key)
     caption = f"The images of {record.label} over the steps of its distillation."

@@ -22,8 +22,9 @@ from dcbench.report.page.markup import Markup, element, join, notes_list
 from dcbench.report.page.strip_plots import Scale, axis, strip, strip_scale
 from dcbench.report.selection.comparable import Entry
 from dcbench.report.statistics.accuracies import SetsSummary
-from dcbench.report.tables.accuracy_notes import caption, notes
+from dcbench.report.tables.accuracies import rank_words
 from dcbench.report.tables.layout import TableLayout
+from dcbench.report.tables.notes import caption, notes
 from dcbench.system.wording import counted, in_words
 
 # key: heading, and the direction in which the column is first sorted
@@ -137,9 +138,11 @@ def _body(row: _Row, images: PageImages) -> Markup:
 def _cells(row: _Row) -> list[Markup]:
     """The cells of the row's figures, in the order of the columns."""
     layout, place, figures = row.layout, (row.number, row.ipc), row.figures
-    rank, seconds = layout.ranks.get(place), _seconds(row.records)
-    kind = "strong" if rank == 1 else "span"
-    accuracy = element(kind, mean_and_std(figures.mean, figures.shown_std))
+    standing, seconds = layout.standing(*place), _seconds(row.records)
+    rank = standing.rank if standing else None
+    kind = {1: "strong", 2: "u"}.get(rank or 0, "span")
+    tied = "†" if standing and standing.tied else ""
+    accuracy = element(kind, mean_and_std(figures.mean, figures.shown_std) + tied)
     sets, interval = list(row.entry.sets(row.ipc).values()), figures.shown_ci95
     printed = layout.value(*place)
     published = mean_and_std(printed.mean, printed.std) if printed else DASH
@@ -149,7 +152,7 @@ def _cells(row: _Row) -> list[Markup]:
     networks = str(fewest) if fewest == most else f"{fewest}{DASH}{most}"
     shown = join(accuracy, _small(bounds(figures.shown_ci95_sets)))
     return [
-        _cell("rank", DASH if rank is None else str(rank), rank),
+        _cell("rank", rank_words(rank, standing.interval) if rank and standing else DASH, rank),
         _cell("accuracy", shown, figures.mean),
         _cell("networks", strip(sets, figures.mean, interval, row.scale), None),
         _cell("published", published, printed and printed.mean),

@@ -9,16 +9,15 @@ from typing import Any
 
 from dcbench.records import StoredRecord
 from dcbench.records.kinds import STOPPED
-from dcbench.report.formatting import canonical, short_hash
+from dcbench.report.formatting import canonical, natural, short_hash
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.method_variants import (
     accuracies_by_set,
     common_preset,
     only,
-    row_label,
     variant_words,
-    variants_of,
 )
+from dcbench.report.selection.row_names import row_keys, row_names
 from dcbench.report.statistics.accuracies import SetsSummary, summarise_sets
 
 _HOW_OFTEN = ("networks", "seed", "evaluation_seed")  # a protocol was carried out
@@ -36,11 +35,8 @@ class Entry:
     foreign: bool
     variant: Mapping[str, str]
     records: tuple[StoredRecord, ...]
-
-    @property
-    def label(self) -> str:
-        """The method's title and the settings that distinguish this row."""
-        return row_label(self.method, self.foreign, self.variant)
+    label: str  # unlike that of any other row
+    main: bool  # the one row of its method that stands for it
 
     @property
     def preset(self) -> str:
@@ -135,21 +131,22 @@ def _fields(stored: StoredRecord) -> tuple[str, str, dict[str, Any], str, str]:
 
 
 def entries(records: Sequence[StoredRecord], order: Sequence[str] = ()) -> list[Entry]:
-    """The records as rows, methods in ``order`` first, then by name."""
-    variants = variants_of([stored.record for stored in records])
-    groups = grouped(
-        zip(records, variants, strict=True),
-        lambda row: (row[0].record.method, row[0].record.foreign, tuple(row[1].items())),
-    )
+    """The records as rows: methods in ``order`` first, then by name; of each method its main row
+    first.
+    """
+    keys = row_keys([stored.record for stored in records])
+    rows = grouped(zip(keys, records, strict=True), lambda pair: pair[0])
+    stored_of = {key: tuple(stored for _, stored in own) for key, own in rows.items()}
+    names = row_names({key: [each.record for each in own] for key, own in stored_of.items()})
     place = {method: index for index, method in enumerate(order)}
 
     def rank(entry: Entry) -> tuple[Any, ...]:
-        variant = (entry.preset != "paper", bool(entry.variant), canonical(entry.variant))
-        return place.get(entry.method, len(place)), entry.method, entry.foreign, *variant
+        within = (not entry.main, entry.preset != "paper", natural(entry.label))
+        return place.get(entry.method, len(place)), entry.method, entry.foreign, *within
 
     found = [
-        Entry(method, foreign, dict(variant), tuple(stored for stored, _ in own))
-        for (method, foreign, variant), own in groups.items()
+        Entry(key.method, key.foreign, dict(key.variant), own, names[key].label, names[key].main)
+        for key, own in stored_of.items()
     ]
     return sorted(found, key=rank)
 

@@ -4,45 +4,18 @@ records are of one set.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from dcbench.artifacts.importers.catalogue import LAYOUTS
 from dcbench.records import EvaluationRecord
 from dcbench.records.kinds import STOPPED, OfASet
-from dcbench.report.formatting import canonical, one_line, title
+from dcbench.report.formatting import canonical
+from dcbench.studies.declared_methods import declared_methods
 
 ABSENT = "none"
-# a field on which a record is silent: it came later than the method, and is at its default
+# a field that neither the record nor the method's file says anything about
 DEFAULT = "default"
-
-
-def labels(records: Sequence[OfASet]) -> list[str]:
-    """Label each record as its table row would be labelled; equal labels of different rows get
-    numbers.
-    """
-    rows = [
-        (record.method, record.foreign, tuple(variant.items()))
-        for record, variant in zip(records, variants_of(records), strict=True)
-    ]
-    different = list(dict.fromkeys(rows))
-    names = [row_label(method, foreign, dict(variant)) for method, foreign, variant in different]
-    named = dict(zip(different, numbered(names), strict=True))
-    return [named[row] for row in rows]
-
-
-def numbered(names: Sequence[str]) -> list[str]:
-    """The names; those that occur more than once get numbers."""
-    return [
-        f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
-        for place, name in enumerate(names)
-    ]
-
-
-def row_label(method: str, foreign: bool, variant: Mapping[str, str]) -> str:
-    """The method's title and the settings that distinguish this row from the method's others."""
-    words = variant_words(foreign, variant)
-    return one_line(f"{title(method)} ({words})" if words else title(method))
 
 
 def variant_words(foreign: bool, variant: Mapping[str, str]) -> str:
@@ -51,23 +24,12 @@ def variant_words(foreign: bool, variant: Mapping[str, str]) -> str:
     return ", ".join(["foreign", *settings] if foreign else settings)
 
 
-def shortened(variants: Sequence[Mapping[str, str]]) -> tuple[list[dict[str, str]], dict[str, str]]:
-    """Drop every setting that most of one method's rows share.
-
-    Returns:
-        The shortened variants and the shared settings; the full variants and nothing if shortening
-        would make two rows look alike.
+def fields_of(record: OfASet) -> dict[str, object]:
+    """The fields of a set. Where the record is silent on a field, because it came later than the
+    set, the method's default.
     """
-    counts = Counter(setting for own in variants for setting in own.items())
-    usual = {
-        name: value for (name, value), count in sorted(counts.items()) if 2 * count > len(variants)
-    }
-    short = [
-        {name: value for name, value in own.items() if usual.get(name) != value} for own in variants
-    ]
-    if len({canonical(own) for own in short}) < len(variants):
-        return [dict(own) for own in variants], {}
-    return short, usual
+    known = None if record.foreign else declared_methods().get(record.method)
+    return {**(known.defaults if known else {}), **record.fields}
 
 
 def variants_of(records: Sequence[OfASet]) -> list[dict[str, str]]:
@@ -143,7 +105,7 @@ def settings_of(records: Sequence[OfASet]) -> list[dict[str, str]]:
     }
     found = []
     for record in records:
-        own = {name: _text(value) for name, value in record.fields.items()}
+        own = {name: _text(value) for name, value in fields_of(record).items()}
         own["method version"] = str(record.method_version)
         own["part kept apart"] = record.holdout or ABSENT
         own["space"] = record.space

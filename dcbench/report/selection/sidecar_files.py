@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PICTURE_NAME, HISTORY_NAME = "images.png", "history.csv"
+_SET_PARTS = 5  # data set, budget, method, preset and artifact, seed: the path that tells a set
 _MOST_PICTURE_BYTES = 8 * 2**20
 _MOST_HISTORY_BYTES = 16 * 2**20
 _MOST_PIXELS = 50_000_000
@@ -19,12 +20,14 @@ Point = tuple[float, float]  # step and loss
 
 
 def find_sidecar_file(record: Path, name: str, root: Path) -> Path | None:
-    """The file ``name`` of the record's set, if it is below ``root``: in the record's folder, or in
-    the set's folder above ``evaluations``.
+    """The file ``name`` of the record's set, if it is below ``root``: in the record's folder, in the
+    set's folder above ``evaluations``, or in a folder that has the same set nearer to ``root``.
     """
     folders = [record.parent]
     if record.parent.parent.name == "evaluations":
-        folders.append(record.parent.parent.parent)
+        made = record.parent.parent.parent
+        same_set = made.parts[-_SET_PARTS:]
+        folders += [made, *(above.joinpath(*same_set) for above in made.parents)]
     return next((folder / name for folder in folders if inside(root, folder / name)), None)
 
 

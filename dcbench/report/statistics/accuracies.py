@@ -11,10 +11,11 @@ import math
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cache
+from typing import Generic, TypeVar
 
 import numpy as np
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 from dcbench.system.errors import OutOfRangeError
 
@@ -22,7 +23,10 @@ Interval = tuple[float, float]
 Key = TypeVar("Key", bound=Hashable)
 
 SIGNIFICANCE = 0.05
+POWER = 0.8
+FEWEST_SETS = 3  # of both sides of a test, and of a rank interval
 _CONFIDENCE = 0.95
+_DRAWS = 10_000
 # a standard error below this is rounding: accuracies are counts over at most millions of images
 _NO_SPREAD = 1e-12
 
@@ -81,6 +85,37 @@ class MeanDifference:
     ci95: Interval | None
     p_value: float | None
     paired: bool
+    error: float = 0.0  # standard error of the difference
+    freedom: float = math.nan  # degrees of freedom
+
+    def detectable(self, level: float = SIGNIFICANCE) -> float | None:
+        """The smallest true difference that the test finds with 80 % power (two-sided t-test at
+        ``level``, with the standard error seen); None if there was no test.
+        """
+        if self.p_value is None or self.error < _NO_SPREAD:
+            return None
+        return self.error * _noncentrality(self.freedom, level)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a method stands in one column: its place by mean, how sets could shift that place, and
+    whether a test tells it from the best.
+    """
+
+    rank: int  # equal means share it
+    interval: tuple[int, int] | None  # 95 %; None under three sets
+    tied: bool = False  # not the best, and no test over sets tells it from the best
+
+
+@dataclass(frozen=True)
+class Standings(Generic[Key]):
+    """All standings of a column, and what its tests could see."""
+
+    of: Mapping[Key, Standing]
+    tests: int = 0
+    # the smallest and the largest difference from the best that a test finds with 80 % power
+    detectable: Interval | None = None
 
 
 def clipped(interval: Interval | None) -> Interval | None:
@@ -150,7 +185,7 @@ def compare(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> MeanDif
     error = math.hypot(*(np.std(values, ddof=1) / math.sqrt(len(values)) for values in variances))
     if error < _NO_SPREAD:
         p_value = 1.0 if abs(difference) < _NO_SPREAD else 0.0
-        return MeanDifference(difference, (difference, difference), p_value, paired)
+        return MeanDifference(difference, (difference, difference), p_value, paired, error)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # one side may have no spread
         test = (
@@ -159,7 +194,8 @@ def compare(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> MeanDif
             else stats.ttest_ind(first, second, equal_var=False)
         )
     low, high = test.confidence_interval(_CONFIDENCE)
-    return MeanDifference(difference, (float(low), float(high)), float(test.pvalue), paired)
+    interval = float(low), float(high)
+    return MeanDifference(difference, interval, float(test.pvalue), paired, error, float(test.df))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -173,21 +209,72 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def ranks(scores: Mapping[Key, Mapping[Hashable, float]]) -> dict[Key, int]:
-    """Rank 1 for the highest mean and all that no test tells from it (Holm over the group's tests),
-    2 for the best of the rest, and so on.
+def standings(scores: Mapping[Key, Mapping[Hashable, float]]) -> Standings[Key]:
+    """Rank methods by their means, and test each against the best over sets.
 
-    A method with one set cannot be tested: it shares no rank.
+    Tests are those of ``compare`` after Holm's correction over the column. They need three sets of
+    both methods.
+
+    Args:
+        scores: each method's accuracy of each set, by the set's seed.
     """
-    left = sorted(scores, key=lambda name: -float(np.mean(list(scores[name].values()))))
-    found: dict[Key, int] = {}
-    rank = 0
-    while left:
-        rank += 1
-        best, *others = left
-        p_values = {name: compare(scores[best], scores[name]).p_value for name in others}
-        tested = {name: p_value for name, p_value in p_values.items() if p_value is not None}
-        adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
-        left = [name for name in others if adjusted.get(name, 0.0) < SIGNIFICANCE]
-        found |= dict.fromkeys({best, *others} - set(left), rank)
-    return {name: found[name] for name in scores}
+    names = list(scores)
+    means = [float(np.mean(list(scores[name].values()))) for name in names]
+    ranks = stats.rankdata([-round(mean, 12) for mean in means], method="min").astype(int)
+    intervals = _rank_intervals([list(scores[name].values()) for name in names])
+    best = names[int(np.argmin(ranks))]
+    tests = {
+        name: compare(scores[best], scores[name])
+        for name, rank in zip(names, ranks, strict=True)
+        if rank > 1 and min(len(scores[best]), len(scores[name])) >= FEWEST_SETS
+    }
+    adjusted = dict(zip(tests, holm([test.p_value or 0.0 for test in tests.values()]), strict=True))
+    seen = [test.detectable(SIGNIFICANCE / len(tests)) for test in tests.values()]
+    known = [difference for difference in seen if difference is not None]
+    return Standings(
+        {
+            name: Standing(int(rank), interval, adjusted.get(name, 0.0) >= SIGNIFICANCE)
+            for name, rank, interval in zip(names, ranks, intervals, strict=True)
+        },
+        len(tests),
+        (min(known), max(known)) if known else None,
+    )
+
+
+def _rank_intervals(columns: Sequence[Sequence[float]]) -> list[tuple[int, int] | None]:
+    """The middle 95 % of each method's ranks when means are drawn from their t distributions over
+    sets. A method with fewer than three sets stays at its mean and has no interval.
+    """
+    # its stream is frozen: the same intervals with every version of NumPy
+    random = np.random.RandomState(0)
+    drawn = np.empty((_DRAWS, len(columns)))
+    for place, values in enumerate(columns):
+        drawn[:, place] = np.mean(values)
+        if len(values) >= FEWEST_SETS:
+            error = np.std(values, ddof=1) / math.sqrt(len(values))
+            drawn[:, place] += error * random.standard_t(len(values) - 1, _DRAWS)
+    ranks = stats.rankdata(-drawn.round(12), axis=1, method="min")
+    low, high = np.percentile(ranks, [2.5, 97.5], axis=0, method="inverted_cdf").astype(int)
+    return [
+        (int(low[place]), int(high[place])) if len(values) >= FEWEST_SETS else None
+        for place, values in enumerate(columns)
+    ]
+
+
+@cache
+def _noncentrality(freedom: float, level: float) -> float:
+    """The true difference, in standard errors, that a two-sided t-test finds with 80 % power: the
+    mean of a normal test's power over the distribution of the standard error.
+    """
+    critical = float(stats.t.isf(level / 2, freedom))
+    shares = (np.arange(_DRAWS) + 0.5) / _DRAWS
+    errors = critical * np.sqrt(stats.chi2.ppf(shares, freedom) / freedom)
+
+    def lacking(shift: float) -> float:
+        power = special.ndtr(shift - errors) + special.ndtr(-shift - errors)
+        return float(power.mean()) - POWER
+
+    high = 2.0
+    while lacking(high) < 0:
+        high *= 2
+    return float(optimize.brentq(lacking, 0.0, high))

@@ -1,10 +1,11 @@
-"""Tables of accuracies: measured and published values side by side, never in one cell; ties decided
-by a test.
+"""Tables of accuracies: measured and published values side by side, never in one cell; marks by
+mean, and by a test over sets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
 
 from dcbench.records import StoredRecord
 from dcbench.report.formatting import (
@@ -16,13 +17,16 @@ from dcbench.report.formatting import (
     mean_and_std,
     protocol_name,
     signed,
+    title,
 )
-from dcbench.report.selection.comparable import comparable_groups
-from dcbench.report.tables.accuracy_notes import caption, notes
-from dcbench.report.tables.layout import TableLayout, lay_out
+from dcbench.report.selection.comparable import comparable_groups, ordered_budgets
+from dcbench.report.tables.layout import GROUPS, Shown, TableLayout, lay_out, main_rows
+from dcbench.report.tables.notes import caption, notes, short_caption
 from dcbench.report.tables.table import Column, Emphasis, Figure, Table, TableCell
 from dcbench.studies.declarations import STUDIES, Study
+from dcbench.studies.published import SOURCES, published_results
 
+Style = Literal["compact", "full"]
 _FIGURES = (
     "source",
     "ipc",
@@ -35,22 +39,82 @@ _FIGURES = (
     "ci95_sets_low",
     "ci95_sets_high",
     "rank",
+    "rank_low",
+    "rank_high",
+    "tied",
 )
-_EMPHASIS: Mapping[int | None, Emphasis] = {1: "bold", 2: "underline"}
+_EMPHASIS: Mapping[int, Emphasis] = {1: "bold", 2: "underline"}
 
 
-def build_tables(records: Iterable[StoredRecord], study: Study | None = None) -> list[Table]:
-    """One table for each group of comparable records; with a ``study``, all its methods and budgets
-    stand there, measured or not.
+def build_tables(
+    records: Iterable[StoredRecord],
+    study: Study | None = None,
+    style: Style = "full",
+    published: Shown = "own",
+) -> list[Table]:
+    """One table for each group of comparable records.
+
+    Args:
+        records: of any methods, data and protocols.
+        study: all its methods and budgets stand in full tables, measured or not.
+        style: ``compact`` has the main row of each method, for a paper; ``full`` everything.
+        published: no values of papers, each method's own, or a table of all beside them.
     """
     order = (study or STUDIES["table3"]).methods
-    return [_table(lay_out(group, study)) for group in comparable_groups(records, order)]
+    groups = comparable_groups(records, order)
+    if style == "compact":
+        tables = [compact_table(main_rows(lay_out(group, None, published))) for group in groups]
+    else:
+        tables = [_table(lay_out(group, study, published)) for group in groups]
+    if published == "all":
+        tables += [_printed_table(name) for name in dict.fromkeys(each.dataset for each in groups)]
+    return tables
+
+
+def compact_table(layout: TableLayout) -> Table:
+    """Methods × budgets in groups of methods of one kind: mean and deviation, and the published
+    value where there is one.
+    """
+    columns = [Column("method")]
+    rows = [[TableCell(row.label)] for row in layout.rows]
+    for ipc in layout.ipcs:
+        published = layout.has_published(ipc)
+        columns.append(
+            Column(
+                "measured" if published else budget_label(ipc),
+                budget_label(ipc) if published else "",
+            )
+        )
+        if published:
+            columns.append(Column("published", budget_label(ipc)))
+        for number, cells in enumerate(rows):
+            cells.append(_measured(layout, number, ipc, detailed=False))
+            if published:
+                cells.append(_published(layout, number, ipc))
+    kinds = [GROUPS[row.group] for row in layout.rows]
+    return Table(
+        _name(layout),
+        short_caption(layout),
+        tuple(columns),
+        tuple(map(tuple, rows)),
+        notes(layout, compact=True),
+        tuple(kinds) if len(set(kinds)) > 1 else (),
+        compact=True,
+    )
+
+
+def _name(layout: TableLayout) -> str:
+    group = layout.group
+    return file_name(
+        group.dataset, protocol_name(group.protocol), group.network, group.augment, group.key
+    )
 
 
 def _table(layout: TableLayout) -> Table:
     columns = [Column("method")]
     rows = [[TableCell(row.label)] for row in layout.rows]
     for ipc in layout.ipcs:
+        kinds: dict[str, Callable[[TableLayout, int, int | None], TableCell]]
         kinds = {"measured": _measured}
         if layout.has_published(ipc):
             kinds["published"] = _published
@@ -61,14 +125,31 @@ def _table(layout: TableLayout) -> Table:
             columns.append(Column(kind, budget) if len(kinds) > 1 else Column(budget))
             for number, cells in enumerate(rows):
                 cells.append(cell(layout, number, ipc))
-    group = layout.group
-    name = file_name(
-        group.dataset, protocol_name(group.protocol), group.network, group.augment, group.key
+    return Table(
+        _name(layout), caption(layout), tuple(columns), tuple(map(tuple, rows)), notes(layout)
     )
-    return Table(name, caption(layout), tuple(columns), tuple(map(tuple, rows)), notes(layout))
 
 
-def _measured(layout: TableLayout, number: int, ipc: int | None) -> TableCell:
+def _printed_table(dataset: str) -> Table:
+    """Every printed accuracy on one data set, with who printed it and how it was judged."""
+    results = [result for result in published_results() if result.dataset == dataset]
+    ipcs = ordered_budgets({ipc for result in results for ipc in result.values})
+    rows = []
+    for result in results:
+        values = (result.values.get(ipc) for ipc in ipcs)
+        cells = [
+            TableCell(mean_and_std(value.mean, value.std) if value else DASH) for value in values
+        ]
+        where = [title(result.network), result.judged, SOURCES[result.source]]
+        rows.append((TableCell(title(result.method)), *cells, *map(TableCell, where)))
+    heads = ["method", *map(budget_label, ipcs), "network", "how it was judged", "printed by"]
+    said = f"Published test accuracy (%) on {title(dataset)}, as printed; none was measured here."
+    return Table(file_name("published", dataset), said, tuple(map(Column, heads)), tuple(rows))
+
+
+def _measured(
+    layout: TableLayout, number: int, ipc: int | None, detailed: bool = True
+) -> TableCell:
     found = layout.measured.get((number, ipc))
     if found is None:
         return TableCell(DASH)
@@ -76,12 +157,18 @@ def _measured(layout: TableLayout, number: int, ipc: int | None) -> TableCell:
     networks = f"{fewest}{DASH}{most}" if most > fewest else str(fewest)
     size = "" if layout.uniform else f"{found.sets}{TIMES}{networks}"
     star = "*" if found.sets == 1 and not layout.single else ""
-    rank, interval = layout.ranks.get((number, ipc)), found.shown_ci95_sets
+    standing, interval = layout.standing(number, ipc), found.shown_ci95_sets
     low, high = interval or (None, None)
+    rank = standing.rank if standing else None
+    places = standing.interval if standing else None
+    ranked = f"rank {rank_words(rank, places)}" if rank and places else ""
+    detail = " ".join(filter(None, [bounds(interval), size, ranked])) if detailed else ""
     return TableCell(
-        mean_and_std(found.mean, found.shown_std) + star,
-        f"{bounds(interval)} {size}".strip(),
-        _EMPHASIS.get(rank, ""),
+        mean_and_std(found.mean, found.shown_std)
+        + star
+        + ("†" if standing and standing.tied else ""),
+        detail,
+        _EMPHASIS.get(rank or 0, ""),
         _figures(
             source="measured",
             ipc=ipc,
@@ -94,8 +181,18 @@ def _measured(layout: TableLayout, number: int, ipc: int | None) -> TableCell:
             ci95_sets_low=low,
             ci95_sets_high=high,
             rank=rank,
+            rank_low=places[0] if places else None,
+            rank_high=places[1] if places else None,
+            tied=standing.tied if standing else None,
         ),
     )
+
+
+def rank_words(rank: int, places: tuple[int, int] | None) -> str:
+    """A rank, and its interval if that is wider: 2 (1–3)."""
+    if places is None or places == (rank, rank):
+        return str(rank)
+    return f"{rank} ({places[0]}{DASH}{places[1]})"
 
 
 def _published(layout: TableLayout, number: int, ipc: int | None) -> TableCell:

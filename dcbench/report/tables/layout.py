@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
+from typing import Literal
 
 import numpy as np
 
 from dcbench.report.formatting import title
 from dcbench.report.selection.comparable import ComparableGroup, Entry, ordered_budgets
-from dcbench.report.statistics.accuracies import Interval, SetsSummary, ranks
+from dcbench.report.statistics.accuracies import (
+    Interval,
+    SetsSummary,
+    Standing,
+    Standings,
+    standings,
+)
 from dcbench.studies.declarations import Study
-from dcbench.studies.published import PUBLISHED, PublishedTable, PublishedValue
+from dcbench.studies.declared_methods import Group, declared_methods
+from dcbench.studies.published import PublishedResult, PublishedValue, published_result
 
+Shown = Literal["none", "own", "all"]  # of published values
+GROUPS: Mapping[Group, str] = {
+    "selection": "Selection",
+    "generative": "Generative models",
+    "matching": "Matching",
+    "other": "Other methods",
+    "whole": "Whole data",
+}
 _FEWEST_TO_RANK = 2
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row: a method, and its entry if it was measured."""
+    """A row: a method, its entry if it was measured, and what was printed of it."""
 
     method: str
     entry: Entry | None
-    published: bool  # only one row of a method shows its published values
     label: str
+    printed: PublishedResult | None = None  # only one row of a method has it
+
+    @property
+    def group(self) -> Group:
+        """The kind of method."""
+        known = declared_methods().get(self.method)
+        return known.group if known else "other"
 
 
 @dataclass(frozen=True)
@@ -37,7 +59,6 @@ class TableLayout:
     group: ComparableGroup
     rows: tuple[TableRow, ...]
     ipcs: tuple[int | None, ...]
-    published: PublishedTable | None
 
     @cached_property
     def entries(self) -> Mapping[int, Entry]:
@@ -54,9 +75,9 @@ class TableLayout:
         }
 
     @cached_property
-    def ranks(self) -> Mapping[tuple[int, int | None], int]:
-        """Each measured cell's rank in its column, if the column has another to rank it with."""
-        found: dict[tuple[int, int | None], int] = {}
+    def standings(self) -> Mapping[int | None, Standings[int]]:
+        """How the rows of each column stand, if there are several."""
+        found = {}
         for ipc in self.ipcs:
             column = {
                 number: {seed: float(np.mean(accuracies)) for seed, accuracies in sets.items()}
@@ -64,8 +85,13 @@ class TableLayout:
                 if (sets := entry.sets(ipc))
             }
             if len(column) >= _FEWEST_TO_RANK:
-                found |= {(number, ipc): rank for number, rank in ranks(column).items()}
+                found[ipc] = standings(column)
         return found
+
+    def standing(self, number: int, ipc: int | None) -> Standing | None:
+        """How a cell stands in its column; None if it has nothing to be ranked with."""
+        column = self.standings.get(ipc)
+        return column.of.get(number) if column else None
 
     @property
     def uniform(self) -> bool:
@@ -82,16 +108,6 @@ class TableLayout:
         """Whether no cell has more than one set."""
         return all(cell.sets == 1 for cell in self.measured.values())
 
-    @property
-    def complete(self) -> bool:
-        """Whether no cell is missing."""
-        return all(
-            (number, ipc) in self.measured
-            and (not self.has_published(ipc) or self.value(number, ipc))
-            for number in range(len(self.rows))
-            for ipc in self.ipcs
-        )
-
     def has_published(self, ipc: int | None) -> bool:
         """Whether the budget has a column of published values."""
         return any(self.value(number, ipc) for number in range(len(self.rows)))
@@ -102,10 +118,8 @@ class TableLayout:
 
     def value(self, number: int, ipc: int | None) -> PublishedValue | None:
         """The published value that stands beside a row's measured one."""
-        row = self.rows[number]
-        if self.published is None or not row.published:
-            return None
-        return self.published.value(str(ipc), row.method)
+        printed = self.rows[number].printed
+        return printed.values.get(ipc) if printed else None
 
     def difference(self, number: int, ipc: int | None) -> tuple[float, Interval | None] | None:
         """Measured less published mean, with the interval over sets; None if either is missing.
@@ -123,45 +137,65 @@ class TableLayout:
         )
 
 
-def lay_out(group: ComparableGroup, study: Study | None) -> TableLayout:
+def lay_out(
+    group: ComparableGroup, study: Study | None = None, published: Shown = "own"
+) -> TableLayout:
     """The rows and columns of ``group``; if it is of the data of ``study``, all methods and budgets
     that the study declares, measured or not.
     """
     own = study if study is not None and study.dataset == group.dataset else None
-    published = _published(group, own)
     rows = _rows(group, own.methods if own else (), published)
     ipcs = ordered_budgets({*group.ipcs, *(own.ipcs if own else ())})
-    return TableLayout(group, tuple(rows), tuple(ipcs), published)
+    return TableLayout(group, tuple(rows), tuple(ipcs))
 
 
-def _rows(
-    group: ComparableGroup, declared: Sequence[str], published: PublishedTable | None
-) -> list[TableRow]:
+def main_rows(layout: TableLayout) -> TableLayout:
+    """What was measured of each method at its main settings, in groups of methods of one kind. If
+    there is one method alone, all its rows.
+    """
+    measured = [row for row in layout.rows if row.entry is not None]
+    several = len({(row.method, row.entry and row.entry.foreign) for row in measured}) > 1
+    kept = [row for row in measured if not several or (row.entry and row.entry.main)]
+    kept.sort(key=lambda row: list(GROUPS).index(row.group))  # stable
+    budgets: Iterable[int | None] = {
+        ipc for row in kept for ipc in (row.entry.ipcs if row.entry else ())
+    }
+    return replace(layout, rows=tuple(kept), ipcs=tuple(ordered_budgets(budgets)))
+
+
+def _rows(group: ComparableGroup, declared: Sequence[str], published: Shown) -> list[TableRow]:
     present = {entry.method for entry in group.entries}
     rows = [
-        TableRow(method, None, True, title(method)) for method in declared if method not in present
+        TableRow(method, None, title(method), _printed(group, method, published))
+        for method in declared
+        if method not in present
     ]
     for method, of_the_method in groupby(group.entries, lambda entry: entry.method):
         entries = list(of_the_method)
+        printed = _printed(group, method, published)
         beside = _beside_published(entries)
-        if beside is None and published is not None and published.knows(method):
-            rows.append(TableRow(method, None, True, f"{title(method)} (published)"))
-        rows += [TableRow(method, entry, entry is beside, entry.label) for entry in entries]
+        if beside is None and printed is not None:
+            rows.append(TableRow(method, None, f"{title(method)} (published)", printed))
+        rows += [
+            TableRow(method, entry, entry.label, printed if entry is beside else None)
+            for entry in entries
+        ]
     place = {method: index for index, method in enumerate(declared)}
     # stable: methods that the study does not declare keep their order
     return sorted(rows, key=lambda row: place.get(row.method, len(place)))
 
 
 def _beside_published(entries: Sequence[Entry]) -> Entry | None:
-    """The row beside which a method's published values stand: its only row of finished sets of our
-    own, or the only one with the paper's preset.
+    """The row beside which a method's published values stand: of finished sets of our own the only
+    one with the paper's preset, or else the main row.
     """
     own = [entry for entry in entries if not entry.foreign and not entry.unfinished]
-    papers = own if len(own) == 1 else [entry for entry in own if entry.preset == "paper"]
-    return papers[0] if len(papers) == 1 else None
+    papers = [entry for entry in own if entry.preset == "paper"]
+    chosen = papers if len(papers) == 1 else [entry for entry in own if entry.main]
+    return next(iter(chosen), None)
 
 
-def _published(group: ComparableGroup, study: Study | None) -> PublishedTable | None:
-    table = PUBLISHED.get(study.published if study else "table3")
-    alike = table is not None and (table.dataset, table.network) == (group.dataset, group.network)
-    return table if alike and group.protocol.get("judged_on", "test") == "test" else None
+def _printed(group: ComparableGroup, method: str, published: Shown) -> PublishedResult | None:
+    if published == "none" or group.protocol.get("judged_on", "test") != "test":
+        return None
+    return published_result(method, group.dataset, group.network, group.augment)

@@ -11,12 +11,15 @@ from dcbench.report.tables.table import Table, TableCell
 from dcbench.system.errors import UnknownNameError
 from dcbench.system.files import write_bytes
 
+_MOST_SMALL = 7  # columns of a compact table in \\small; more need smaller type
 _MARKDOWN_MARKS = {"": ("", ""), "bold": ("**", "**"), "underline": ("<ins>", "</ins>")}
 _LATEX_MARKS = {"": ("", ""), "bold": (r"\textbf{", "}"), "underline": (r"\underline{", "}")}
 
 
 def to_markdown(table: Table) -> str:
-    """A caption, a pipe table and its notes; whatever a name holds, it stays in its cell."""
+    """A caption, a pipe table and, unless it is compact, its notes; whatever a name holds, it stays
+    in its cell.
+    """
     head = [markdown(column.full_title) for column in table.columns]
     lines = [
         markdown(table.caption),
@@ -24,33 +27,63 @@ def to_markdown(table: Table) -> str:
         _pipes(head),
         _pipes(["---", *["---:"] * (len(head) - 1)]),
     ]
-    lines += [_pipes([_markdown_cell(cell) for cell in row]) for row in table.rows]
-    lines += ["", *(f"- {markdown(note)}" for note in table.notes)] if table.notes else []
+    for heading, row in table.headed_rows():
+        if heading:
+            lines.append(_pipes([f"*{markdown(heading)}*", *[""] * (len(head) - 1)]))
+        lines.append(_pipes([_markdown_cell(cell) for cell in row]))
+    if table.notes and not table.compact:
+        lines += ["", *_markdown_notes(table)]
     return "\n".join(lines) + "\n"
 
 
 def to_latex(table: Table) -> str:
-    """A fragment for ``\\input``: needs booktabs and graphicx; whatever a name holds, it is set and
-    not executed.
+    """A fragment for ``\\input``: needs booktabs, and graphicx unless it is compact; whatever a
+    name holds, it is set and not executed.
     """
-    lines = [
-        r"\begin{table}[htbp]",
-        r"\centering",
-        rf"\caption{{{latex(table.caption)}}}",
-        rf"\label{{tab:{table.name}}}",
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
-        r"\toprule",
-        *_latex_groups(table.column_groups),
-        _ampersands(latex(column.title) for column in table.columns),
-        r"\midrule",
-        *(_ampersands(map(_latex_cell, row)) for row in table.rows),
-        r"\bottomrule",
-        r"\end{tabular}}",
-        *_latex_notes(table.notes),
-        r"\end{table}",
-    ]
+    count = len(table.columns)
+    body = [r"\toprule", *_latex_groups(table.column_groups)]
+    body += [_ampersands(latex(column.title) for column in table.columns), r"\midrule"]
+    for number, (heading, row) in enumerate(table.headed_rows()):
+        if heading:
+            body += [r"\addlinespace"] * bool(number)
+            body.append(rf"\multicolumn{{{count}}}{{@{{}}l}}{{\textit{{{latex(heading)}}}}} \\")
+        body.append(_ampersands(map(_latex_cell, row)))
+    body.append(r"\bottomrule")
+    if table.compact:
+        size = r"\small" if count <= _MOST_SMALL else r"\footnotesize"
+        columns = rf"{{@{{\extracolsep{{\fill}}}}l{'r' * (count - 1)}@{{}}}}"
+        body = [
+            rf"{size}\setlength{{\tabcolsep}}{{3pt}}",
+            rf"\begin{{tabular*}}{{\textwidth}}{columns}",
+            *body,
+            r"\end{tabular*}",
+        ]
+    else:
+        body = [
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{l{'r' * (count - 1)}}}",
+            *body,
+            r"\end{tabular}}",
+            *_latex_notes(table.notes),
+        ]
+    head = [r"\begin{table}[htbp]", r"\centering", rf"\caption{{{latex(table.caption)}}}"]
+    lines = [*head, rf"\label{{tab:{table.name}}}", *body, r"\end{table}"]
     return "\n".join(lines) + "\n"
+
+
+def notes_to_latex(table: Table) -> str:
+    """The notes of a compact table as a paragraph for an appendix."""
+    notes = " ".join(map(latex, table.notes))
+    return rf"\paragraph{{Notes on Table~\ref{{tab:{table.name}}}.}} {notes}" + "\n"
+
+
+def notes_to_markdown(table: Table) -> str:
+    """The notes of a compact table as a list."""
+    return "\n".join([*_markdown_notes(table), ""])
+
+
+def _markdown_notes(table: Table) -> list[str]:
+    return [f"- {markdown(note)}" for note in table.notes]
 
 
 def to_csv(table: Table) -> str:
@@ -65,18 +98,27 @@ FORMATS: Mapping[str, tuple[str, Callable[[Table], str]]] = {
 }
 
 
+_NOTES = {"markdown": notes_to_markdown, "latex": notes_to_latex}
+
+
 def write_tables(tables: Iterable[Table], fmt: str, folder: Path) -> list[Path]:
-    """One file per table in ``folder``; raises UnknownNameError for another format, StorageError if
-    the disk refuses.
+    """One file per table in ``folder``, and one for the notes of a compact table.
+
+    Raises:
+        UnknownNameError: for another format.
+        StorageError: if a file cannot be written.
     """
     if fmt not in FORMATS:
         raise UnknownNameError("format", fmt, FORMATS)
     ending, render = FORMATS[fmt]
-    paths = []
+    contents: dict[Path, str] = {}
     for table in tables:
-        paths.append(folder / f"{table.name}{ending}")
-        write_bytes(paths[-1], render(table).encode())
-    return paths
+        contents[folder / f"{table.name}{ending}"] = render(table)
+        if table.compact and table.notes and fmt in _NOTES:
+            contents[folder / f"{table.name}-notes{ending}"] = _NOTES[fmt](table)
+    for path, content in contents.items():
+        write_bytes(path, content.encode())
+    return list(contents)
 
 
 def _pipes(cells: Iterable[str]) -> str:

@@ -32,7 +32,7 @@ from dcbench.report.statistics.rankings import (
     spearman_difference,
     top_members,
 )
-from dcbench.report.tables.search_notes import search_caption, search_notes
+from dcbench.report.tables.notes import search_caption, search_notes
 from dcbench.report.tables.table import Column, Table, TableCell
 from dcbench.studies.published import PUBLISHED, PublishedTable
 
@@ -268,7 +268,7 @@ def _search_table(group: SearchGroup) -> Table:
             for method, name in table.methods.items()
             if method not in seen
         ]
-    labelled = [(label, [own]) for label, own in zip(group.labels, group.searches, strict=True)]
+    labelled = list(zip(group.labels, group.searches, strict=True))
     return Table(
         group.name,
         search_caption(group.records),

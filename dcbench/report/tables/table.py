@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
@@ -45,6 +45,8 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[TableCell, ...], ...]
     notes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()  # a heading for each row; neighbours with the same share it
+    compact: bool = False  # set at the width of the text, its notes in a file of their own
 
     @property
     def column_groups(self) -> list[tuple[str, int]]:
@@ -52,6 +54,13 @@ class Table:
         groups = groupby(column.group for column in self.columns)
         widths = [(group, len(list(members))) for group, members in groups]
         return widths if any(group for group, _ in widths) else []
+
+    def headed_rows(self) -> Iterator[tuple[str, tuple[TableCell, ...]]]:
+        """The rows, each with the heading above it, if a new one begins there."""
+        before = ""
+        for heading, row in zip(self.groups or [""] * len(self.rows), self.rows, strict=True):
+            yield heading if heading != before else "", row
+            before = heading
 
     def to_frame(self) -> pd.DataFrame:
         """The figures, one row for each cell that has any; accuracies are fractions."""
