@@ -138,7 +138,9 @@ def test_normalised_values_given_as_pixels_are_doubted_with_the_option(
 @pytest.mark.parametrize("name", SPACES)
 def test_a_pattern_that_fits_no_architecture_is_answered_with_one_that_does(name: str) -> None:
     space = SPACES[name]
-    with pytest.raises(OutOfRangeError, match=r"matches 'resnet.*'; they are named like") as refused:
+    with pytest.raises(
+        OutOfRangeError, match=r"matches 'resnet.*'; they are named like"
+    ) as refused:
         matching(space, ["resnet*"])
     said = re.search(r"--match '([^']+)'", str(refused.value))
     assert said

@@ -25,9 +25,11 @@ DATADAM: dict[str, Any] = {"power": 4.0, "balance": 0.01, "iterations": 250, "re
 
 def datadam(seeds: int = 1, **changes: Any) -> list[StoredRecord]:
     """Sets of DataDAM with some fields changed, each setting with an artifact of its own."""
-    own = {key: changes.pop(key) for key in ("preset", "space", "changed") if key in changes}
-    fields: dict[str, Any] = {**DATADAM, **changes}
-    hashed = short_hash(f"{sorted({**fields, **own}.items(), key=str)}")
+    own: dict[str, Any] = {
+        key: changes.pop(key) for key in ("preset", "space", "changed") if key in changes
+    }
+    fields = DATADAM | changes
+    hashed = short_hash(str(sorted((fields | own).items(), key=str)))
     return sets("datadam", [(0.4,)] * seeds, fields=fields, artifact_hash=hashed, **own)
 
 

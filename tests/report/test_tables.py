@@ -1014,3 +1014,7 @@ def test_what_was_published_is_of_known_sources_and_stands_first_as_the_setting_
         assert cafe is not None
         assert cafe.values[1].mean == first
     assert published_result("cafe", "cifar10", "resnet18", "dsa") is None
+    for preset, source in (("paper", "poster"), ("own", "ncfm"), ("quick", "ncfm")):
+        mtt = published_result("mtt", "cifar10", "convnet", "dsa", preset)
+        assert mtt is not None
+        assert mtt.source == source

@@ -172,8 +172,8 @@ def _rows(group: ComparableGroup, declared: Sequence[str], published: Shown) -> 
     ]
     for method, of_the_method in groupby(group.entries, lambda entry: entry.method):
         entries = list(of_the_method)
-        printed = _printed(group, method, published)
         beside = _beside_published(entries)
+        printed = _printed(group, method, published, beside.preset if beside else "")
         if beside is None and printed is not None:
             rows.append(TableRow(method, None, f"{title(method)} (published)", printed))
         rows += [
@@ -195,7 +195,9 @@ def _beside_published(entries: Sequence[Entry]) -> Entry | None:
     return next(iter(chosen), None)
 
 
-def _printed(group: ComparableGroup, method: str, published: Shown) -> PublishedResult | None:
+def _printed(
+    group: ComparableGroup, method: str, published: Shown, preset: str = ""
+) -> PublishedResult | None:
     if published == "none" or group.protocol.get("judged_on", "test") != "test":
         return None
-    return published_result(method, group.dataset, group.network, group.augment)
+    return published_result(method, group.dataset, group.network, group.augment, preset)
