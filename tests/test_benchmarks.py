@@ -4,12 +4,15 @@ not taken for a fast round.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from benchmarks import presets
+from benchmarks import presets, tune
 from benchmarks.timing import alternating, elsewhere
+from dcbench.experiments.presets import build
 
 
 @pytest.mark.slow
@@ -29,3 +32,74 @@ def test_the_page_of_presets_says_what_the_code_says() -> None:
     page = (Path(__file__).parents[1] / "docs" / "presets.md").read_text(encoding="utf-8")
     for table in (presets.preset_table(), presets.mtt_table(), presets.judging_table()):
         assert "\n".join(table) in page, "run python -m benchmarks.presets"
+
+
+def answered(words: Sequence[str]) -> tuple[int, str, str]:
+    """A run that is over at once: rates above 1 diverge, lower ones score higher."""
+    rate = next((float(word[3:]) for word in words if word.startswith("lr=")), 0.5)
+    if rate > 1:
+        return 1, "", "a line before\ndcbench: loss became nan"
+    points = [{"step": 2, "accuracies": [0.1, 0.3]}, {"step": 4, "accuracies": [0.0, 1 - rate]}]
+    return 0, json.dumps({"runs": [{"trace": {"record": "here", "points": points}}]}), ""
+
+
+def test_a_search_gives_each_method_as_many_trials_within_its_ranges() -> None:
+    for method in tune.CHOICES:
+        found = tune.trials(method, 20, ["./start.pt"])
+        assert [trial.number for trial in found] == list(range(20))
+        assert found[0].words == ["--method", method, "--preset", "own"]
+        assert len({tuple(trial.words) for trial in found}) == 20
+        assert found[:5] == tune.trials(method, 5, ["./start.pt"])  # more trials add to them
+        for trial in found[1:]:
+            setting = {key: value for key, value in trial.setting.items() if key != "zca"}
+            build(method, "paper", setting)  # or it raises
+    assert any(
+        trial.setting.get("init") == "./start.pt" for trial in tune.trials("dm", 40, ["./start.pt"])
+    )
+
+
+def test_a_search_goes_on_where_it_was_and_never_sees_the_test_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Sequence[str]] = []
+
+    def run(words: Sequence[str]) -> tuple[int, str, str]:
+        asked.append(words)
+        if len(asked) == 4:
+            return tune.STOPPED, "", ""
+        return answered(words)
+
+    words = ["--out", str(tmp_path), "--trials", "6", "--points", "2,4", "--threads", "1"]
+    with pytest.raises(KeyboardInterrupt):
+        tune.main(words, run)
+    tune.main(words, run)
+    assert len(asked) == 1 + 3 * 6  # one of them twice, the one that was stopped
+    first, last = capsys.readouterr().out, len(asked)
+    for line in asked:
+        assert line[line.index("--judge-on") + 1] == "holdout"
+        assert line[line.index("--holdout") + 1] == "5000"
+        assert line[-3:] == ["--threads", "1", "--json"]
+    tune.main(words, run)
+    assert len(asked) == last
+    assert capsys.readouterr().out == first
+    rows = [line.split(" | ") for line in first.splitlines()[2:]]
+    assert len(rows) == 18
+    for method in tune.CHOICES:
+        shown = [row[2] for row in rows if row[0] == f"| {method}"]
+        scores = [float(score) for score in shown if score != "–"]
+        assert scores == sorted(scores, reverse=True)
+        assert shown[len(scores) :] == ["–"] * (
+            6 - len(scores)
+        )  # failed trials count, and are last
+    assert any("loss became nan" in row[3] for row in rows)
+
+
+def test_a_search_begins_no_trial_when_its_time_is_over(tmp_path: Path) -> None:
+    asked: list[Sequence[str]] = []
+
+    def run(words: Sequence[str]) -> tuple[int, str, str]:
+        asked.append(words)
+        return answered(words)
+
+    tune.main(["--out", str(tmp_path), "--seconds", "-1"], run)
+    assert asked == []
