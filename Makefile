@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo dist test test-long test-release check bench format clean
+.PHONY: demo dist test test-long test-release check docs bench format clean
 
 demo: $(READY)      ## six methods on the built-in digits, then their table
 	$(BIN)/dcbench run --method random,k-center,herding,mmd,dm,datadam --dataset digits --ipc 1 --seed 0,1,2 --preset quick --set iterations=40 --networks 3 --out demo-results
@@ -28,6 +28,9 @@ check: $(READY)     ## format, lint, architecture, types
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy --num-workers 2
+
+docs: $(READY)      ## the pages as a site, in build/site; any dead link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(READY)     ## speed of the engine beside a plain transcription
 	$(BIN)/python -m benchmarks

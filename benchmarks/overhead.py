@@ -1,5 +1,5 @@
 """What records and checkpoints cost: their share of a run's time. ``python -m
-benchmarks.overhead``; the figures of docs/reliability.md.
+benchmarks.overhead``; the figures of docs/reference/reliability.md.
 
 Everything that goes to the disk passes ``dcbench.system.files``; its writers are timed while a whole run
 is done in this process. A checkpoint is written every 30 seconds, or more rarely where writing

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.presets``: the tables of ``docs/presets.md``: what each preset of each method
+"""``python -m benchmarks.presets``: the tables of ``docs/reference/presets.md``: what each preset of each method
 sets on CIFAR-10, how its sets are judged, and what a set costs.
 
 Nothing is timed. Costs are operations counted by ``cost_macs``; hours are these by the rate that

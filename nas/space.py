@@ -19,7 +19,7 @@ from dcbench.system.errors import OutOfRangeError, UnknownNameError
 PRESETS = ("paper", "released", "quick")
 
 # Most architectures gain little by being compiled, cells of many small parts nothing, and each is
-# compiled anew (docs/speed.md).
+# compiled anew (docs/results/speed.md).
 LEAST_MACS_TO_COMPILE_SELDOM = 5e13
 
 

@@ -29,7 +29,9 @@ def test_a_contender_that_ends_is_an_error() -> None:
 
 
 def test_the_page_of_presets_says_what_the_code_says() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "presets.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "presets.md").read_text(
+        encoding="utf-8"
+    )
     for table in (presets.preset_table(), presets.mtt_table(), presets.judging_table()):
         assert "\n".join(table) in page, "run python -m benchmarks.presets"
 

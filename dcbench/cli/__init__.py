@@ -107,7 +107,7 @@ def _require_own_package() -> None:
         _fail(
             f"the package in {Path(__file__).parents[1]} is mixed with another project's, which the index calls dcbench; "
             f"an environment can hold one of them: pip uninstall dcbench, then pip install --force-reinstall --no-deps {DISTRIBUTION} "
-            "(docs/install.md)",
+            "(docs/guides/install.md)",
             1,
         )
 

@@ -43,7 +43,7 @@ class AveragePool(nn.Module):
     """The mean of each 2×2 square of an image's channel; an odd last row or column is left out.
 
     Compiled, it is a mean over axes of two: of torch's pooling the gradient is found by dividing
-    each place anew (docs/speed.md).
+    each place anew (docs/results/speed.md).
     """
 
     def forward(self, values: Tensor) -> Tensor:

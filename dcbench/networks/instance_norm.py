@@ -2,7 +2,7 @@
 for it.
 
 Of images in channels-last layout that kernel takes one value at a time where a group is a single
-channel: with it a training step of ConvNet takes more than twice as long in bf16 (docs/speed.md).
+channel: with it a training step of ConvNet takes more than twice as long in bf16 (docs/results/speed.md).
 """
 
 from __future__ import annotations

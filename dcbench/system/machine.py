@@ -260,10 +260,15 @@ def resolve(
     *,
     here: bool = True,
 ) -> Machine:
-    """The machine that these words mean; raises DeviceError if it should be ``here`` and is not.
-    Sets torch's number of threads.
+    """Choose the device, threads, precision and engine, and set torch's number of threads.
 
-    ``precision`` auto is bf16 where the device multiplies it natively, else fp32; docs/speed.md says on what accuracies were compared.
+    Precision ``auto`` is bf16 where the device multiplies it natively, else fp32
+    (docs/results/speed.md compares their accuracies).
+
+    Raises:
+        DeviceError: if the machine should be ``here`` and does not have the device.
+        UnknownNameError: if a precision, engine or device has no such name.
+        OutOfRangeError: if there are too few or too many threads.
     """
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise OutOfRangeError(f"threads must be 1 to {MOST_THREADS}, got {threads}")

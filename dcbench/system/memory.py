@@ -3,7 +3,7 @@ most that was held.
 
 Every step of a training frees tensors of tens of megabytes and asks for their like again. By
 default the C library hands such blocks back to the system at once, which clears each page anew for
-the next step: a third to a half of a plain loop's time (docs/speed.md). So they are kept.
+the next step: a third to a half of a plain loop's time (docs/results/speed.md). So they are kept.
 """
 
 from __future__ import annotations

@@ -715,7 +715,7 @@ def test_one_step_on_a_thousand_classes_of_64_pixels(method: str, tmp_path: Path
     )
     assert ran.returncode == 0, ran.stderr
     peak = int(ran.stdout)
-    # the figure that docs/reliability.md states
+    # the figure that docs/reference/reliability.md states
     LOG.info("%s: peak %.2f GiB", method, peak / 2**30)
     assert peak < MOST_BYTES
     (record,) = (tmp_path / "out").rglob("record.json")

@@ -107,7 +107,7 @@ def test_it_keeps_the_contract(fresh: Fresh) -> None:
     assert set(outcomes.values()) == {"passed"}
 
 
-@pytest.mark.long  # that a stranger's method runs, test_readme.py says of the same text
+@pytest.mark.long  # that a stranger's method runs, test_guides.py says of the same text
 def test_it_runs_and_stands_in_the_report(fresh: Fresh, tmp_path: Path) -> None:
     words = (
         "--ipc",
@@ -138,9 +138,9 @@ def test_it_runs_and_stands_in_the_report(fresh: Fresh, tmp_path: Path) -> None:
     assert f"{100 * blends['mean']:.1f}" in row
 
 
-def test_the_readme_s_method_is_the_example_s() -> None:
-    """One text in two places, so that the README's stays complete."""
+def test_the_guide_s_method_is_the_example_s() -> None:
+    """One text in two places, so that the guide's stays complete."""
     inside = (EXAMPLE / "dcbench_blends" / "__init__.py").read_text(encoding="utf-8")
-    outside = (ROOT / "README.md").read_text(encoding="utf-8")
+    outside = (ROOT / "docs" / "guides" / "add-a-method.md").read_text(encoding="utf-8")
     shown = inside.replace('    presets = {"quick": {"members": 20}}\n\n', "").strip()
     assert shown in outside

@@ -719,7 +719,7 @@ def test_rows_of_the_summary_are_told_apart_by_conditions_and_variant() -> None:
 
 
 def test_every_key_of_the_summary_is_described() -> None:
-    text = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "guides" / "tables-for-a-paper.md").read_text(encoding="utf-8")
     assert [
         key for key in summary_rows(fixed(), told_apart=True)[0] if f"`{key}`" not in text
     ] == []
@@ -762,7 +762,7 @@ def test_the_frame_s_example_averages_as_the_tables_do(
         write_record(tmp_path / "results" / str(place) / "record.json", stored.record)
     monkeypatch.chdir(tmp_path)
     code = (
-        (ROOT / "docs" / "reports.md")
+        (ROOT / "docs" / "guides" / "tables-for-a-paper.md")
         .read_text(encoding="utf-8")
         .split("```python\n")[1]
         .split("```")[0]

@@ -1,4 +1,4 @@
-"""The project's own measurements: what the README says of them is what the records hold, and the
+"""The project's own measurements: what the pages say of them is what the records hold, and the
 orderings are real.
 """
 
@@ -56,8 +56,16 @@ def test_no_two_rows_of_the_summary_say_that_they_are_the_same() -> None:
 def test_the_readme_shows_what_the_records_hold() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (table,) = build_tables(QUICK, style="compact")
-    assert "JPEG-75" in readme
     assert "\n".join(to_markdown(table).splitlines()[2:]) in readme
+    assert "JPEG-75" in readme
+    assert "not the published settings" in readme
+
+
+def test_the_page_of_all_methods_shows_what_the_records_hold() -> None:
+    page = (ROOT / "docs" / "results" / "cifar10.md").read_text(encoding="utf-8")
+    (table,) = build_tables(QUICK, style="full")
+    assert "\n".join(to_markdown(table).splitlines()[2 : 4 + len(table.rows)]) in page
+    assert "JPEG-75" in page
 
 
 @pytest.mark.parametrize(("ipc", "least", "most"), [(1, 0.13, 0.19), (10, 0.24, 0.33)])
@@ -127,14 +135,14 @@ def figures_of_the_studies() -> Iterator[tuple[str, str]]:
 
 
 def test_the_page_of_the_studies_shows_what_the_records_hold() -> None:
-    page = (ROOT / "docs" / "measured-studies.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "results" / "studies.md").read_text(encoding="utf-8")
     rows = list(figures_of_the_studies())
     assert len(rows) >= 20
     assert [(name, row) for name, row in rows if row not in page] == []
 
 
 def test_the_page_of_protocols_shows_what_whitening_came_to() -> None:
-    page = (ROOT / "docs" / "protocols.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "results" / "datadam.md").read_text(encoding="utf-8")
     records = [
         stored.record
         for stored in find_records(ROOT / "results" / "measured" / "whitening").records
@@ -153,7 +161,7 @@ def test_the_page_of_protocols_shows_what_whitening_came_to() -> None:
 
 
 def test_the_page_of_searches_shows_what_the_records_hold() -> None:
-    page = (ROOT / "docs" / "search.md").read_text(encoding="utf-8").splitlines()
+    page = (ROOT / "docs" / "results" / "searches.md").read_text(encoding="utf-8").splitlines()
     tables = [
         table for table in search_tables(MEASURED.searches) if table.columns[0].title == "figure"
     ]

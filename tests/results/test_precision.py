@@ -56,6 +56,6 @@ def test_networks_that_only_one_precision_has_are_left_out() -> None:
 
 def test_the_page_shows_what_the_records_hold() -> None:
     measured = list(rows(stored.record for stored in find_records(MEASURED).records))
-    page = (Path(__file__).parents[2] / "docs" / "speed.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "results" / "speed.md").read_text(encoding="utf-8")
     assert [row.what for row in measured if str(row) not in page] == []
     assert max(row.networks for row in measured) == 100

@@ -93,7 +93,9 @@ def test_the_page_tells_what_each_study_costs(costs: dict[str, list[str]]) -> No
 
 
 def table_of_the_page() -> list[list[str]]:
-    lines = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8").splitlines()
+    lines = (
+        (ROOT / "docs" / "guides" / "reproduce-studies.md").read_text(encoding="utf-8").splitlines()
+    )
     return [
         [cell.strip() for cell in line.strip("|").split(" | ")]
         for line in lines

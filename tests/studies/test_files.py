@@ -154,7 +154,7 @@ def test_it_is_estimated_carried_out_and_resumed(
 
 
 def test_the_page_s_example_is_a_study(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "guides" / "declare-a-study.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     study = read_study(written(tmp_path, example))
     assert set(study.methods) == {"random", "dm", "datadam"}

@@ -1,6 +1,4 @@
-"""The README and the pages beside it keep their word: the example is complete, and commands and
-options are ones that there are.
-"""
+"""What every page says is there: commands, options, links, pictures, counts."""
 
 from __future__ import annotations
 
@@ -9,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
+import dcbench
 from dcbench.cli import COMMANDS, cli
-from tests.commandline import forked
+from tests.commandline import ROOT
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [
     path
-    for pattern in ("*.md", "docs/*.md", "examples/*/README.md", "results/README.md")
+    for pattern in ("*.md", "docs/**/*.md", "examples/*/README.md", "results/README.md")
     for path in sorted(ROOT.glob(pattern))
 ]
 
@@ -30,37 +27,6 @@ def commands_in(text: str) -> list[list[str]]:
         r"`(dcbench [a-z][^`]+)`", text
     )
     return [line.split("#")[0].split() for line in lines]
-
-
-def test_the_example_method_is_complete(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "blends.py").write_text(example, encoding="utf-8")
-    (asked,) = [
-        words
-        for words in commands_in(README)
-        if words[1] == "run" and "./blends.py:Blends" in words
-    ]
-    quickly = ["--networks", "1", "--epochs", "5", "--out", "out", "--json"]
-    ran = forked(*asked[1:], *quickly, cwd=tmp_path)
-    assert ran.code == 0, ran.err
-    (run,) = ran.json["runs"]
-    assert (run["method"], run["ipc"]) == ("blends", 1)
-    assert run["mean"] > 0.3  # ten classes: far above chance
-
-
-@pytest.mark.parametrize("name", ["Moments", "Absolute"])
-def test_the_examples_of_the_page_on_methods_keep_the_contract(name: str, tmp_path: Path) -> None:
-    examples = re.findall(
-        r"```python\n(.*?)```",
-        (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"),
-        re.DOTALL,
-    )
-    (example,) = [text for text in examples if f"class {name}(" in text]
-    path = tmp_path / f"{name.lower()}.py"
-    path.write_text(example, encoding="utf-8")
-    ran = forked("check", f"{path}:{name}", "--json")
-    assert ran.code == 0, ran.err
-    assert {each["outcome"] for each in ran.json["checks"]} == {"passed"}
 
 
 def options_of(name: str) -> set[str]:
@@ -108,17 +74,22 @@ def test_links_and_pictures_are_found() -> None:
 
 
 def test_how_many_studies_agree_is_counted() -> None:
-    page = (ROOT / "docs" / "measured-studies.md").read_text(encoding="utf-8")
+    results = ROOT / "docs" / "results"
+    page = (results / "studies.md").read_text(encoding="utf-8")
     rows = [
         line for line in page.split("\n## ")[0].splitlines() if re.match(r"\| (Table|Figure)", line)
     ]
     agree, in_part = (
         sum(f"**{verdict}**" in row for row in rows) for verdict in ("agrees", "in part")
     )
-    assert (
-        f"of its {len(rows)} rows {agree} agree as far as so few steps show, {in_part} in part"
-        in " ".join(README.split())
-    )
+    said = " ".join((results / "index.md").read_text(encoding="utf-8").split())
+    assert f"of the {len(rows)} rows that" in said
+    assert f"{agree} agree as far as so few steps show, {in_part} in part" in said
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.+)$", citation, re.MULTILINE) == [dcbench.__version__]
 
 
 def test_commands_are_found_in_blocks_and_in_lines() -> None:
