@@ -159,6 +159,23 @@ def nearest_to_centres(
     return torch.tensor([chosen[centre] for centre in range(count)])
 
 
+def most_representative(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " count"]:
+    """Facility location's greedy rule: at each turn the point that adds most to Σ_i max_j s(i, j)
+    over the chosen j, where s is the largest distance minus the distance.
+
+    Ties go to the lower index. Memory: a few n × n matrices.
+    """
+    distances = torch.cdist(features.double(), features.double())
+    similarity = distances.max() - distances
+    best, chosen = torch.zeros(len(features), dtype=torch.float64), list[int]()
+    for _ in range(count):
+        gains = (similarity - best[:, None]).clamp_(min=0).sum(0)
+        gains[chosen] = -1.0  # never again, not even where nothing more is gained
+        chosen.append(int(gains.argmax()))
+        best = torch.maximum(best, similarity[:, chosen[-1]])
+    return torch.tensor(chosen)
+
+
 def class_by_class(
     rule: Rule, features: Float[Tensor, "n d"], train: TrainSet, ipc: int
 ) -> Int64[Tensor, " chosen"]:

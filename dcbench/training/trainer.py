@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dcbench.networks.base import Network, initialise
 from dcbench.networks.costs import widest_activation
-from dcbench.run import Run
+from dcbench.run import Run, Stateful
 from dcbench.system.fields import check_fields
 from dcbench.system.machine import Machine
 from dcbench.training.augment import Augmentation
@@ -74,7 +74,8 @@ class Trainer:
     """One network object and its compiled loss, for any number of trainings one after another.
 
     ``epoch_images``: an epoch is so many images of a pass over all, and the next goes on from there; without it, it is the pass.
-    ``supervision`` says what the network is asked to say of them.
+    ``supervision`` says what the network is asked to say of them. Tensors in ``kept`` are saved and
+    restored with the network, for callers that count something over its epochs.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Trainer:
     ) -> None:
         self.network, self.machine, self.epoch_images = network, machine, epoch_images
         self.supervision = supervision
+        self.kept: dict[str, Tensor] = {}
         machine.place_network(network)
         self._logits: Callable[..., Tensor] | None = None
         self._loss = machine.accelerate(
@@ -122,9 +124,8 @@ class Trainer:
         self.network.train()
         labels = run.place(labels)
         optimizer = optimizer_for(self.network.parameters(), schedule, self.machine)
-        for epoch in run.steps(
-            schedule.epochs, {"network": self.network, "optimizer": optimizer}, "train"
-        ):
+        state: dict[str, Tensor | Stateful] = {"network": self.network, "optimizer": optimizer}
+        for epoch in run.steps(schedule.epochs, state | self.kept, "train"):
             decayed(optimizer, schedule, epoch)
             loss = self._epoch(values, labels, schedule.batch, optimizer, (run, augment, epoch))
             # reading the loss waits for the device
@@ -132,13 +133,19 @@ class Trainer:
                 run.log(epoch, loss=float(loss))
             yield loss
 
-    @torch.no_grad()
     def logits(self, images: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n classes"]:
         """What the network says of each image, on the CPU."""
+        return self.logits_of(images.__getitem__, len(images))
+
+    @torch.no_grad()
+    def logits_of(
+        self, values: Callable[[slice], Tensor], count: int
+    ) -> Float[Tensor, "count classes"]:
+        """The same of ``count`` images that ``values`` hands out in pieces."""
         if self._logits is None:
             self._logits = self.machine.accelerate(self.network)
-        widest = widest_activation(self.network, images.shape[1:])
-        return in_chunks(self._logits, images.__getitem__, len(images), self.machine, widest)
+        widest = widest_activation(self.network, values(slice(0, 1)).shape[1:])
+        return in_chunks(self._logits, values, count, self.machine, widest)
 
     def predict(self, images: Float[Tensor, "n channels size size"]) -> Int64[Tensor, " n"]:
         """The class of the largest logit of each image, on the CPU."""

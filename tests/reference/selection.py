@@ -1,10 +1,12 @@
-"""K-Center's greedy rule and herding on lists of points, by looking at every candidate at every
-turn.
+"""K-Center's greedy rule, herding and facility location on lists of points, by looking at every
+candidate at every turn; EL2N, GraNd and forgetting image by image.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 Point = Sequence[float]
 
@@ -51,3 +53,26 @@ def herding(points: Sequence[Point], count: int) -> list[int]:
             )
         )
     return chosen
+
+
+def covered(points: Sequence[Point], chosen: Sequence[int]) -> float:
+    """Σ_i max_j s(i, j) over the chosen j, where s is the largest distance minus the distance."""
+    distances = [[math.sqrt(squared_distance(a, b)) for b in points] for a in points]
+    largest = max(max(row) for row in distances)
+    return sum(max(largest - row[j] for j in chosen) for row in distances)
+
+
+def el2n(logits: Sequence[float], label: int) -> float:
+    """‖softmax(z) - y‖₂ of one image."""
+    powers = [math.exp(value) for value in logits]
+    errors = [
+        power / sum(powers) - (1.0 if index == label else 0.0) for index, power in enumerate(powers)
+    ]
+    return math.sqrt(sum(error**2 for error in errors))
+
+
+def forgotten(right: Sequence[bool]) -> int:
+    """How often an image goes from right to wrong; the number of epochs if it is never right."""
+    if not any(right):
+        return len(right)
+    return sum(before and not after for before, after in pairwise(right))
