@@ -123,6 +123,7 @@ def _tables(found: RecordsFound, style: str, published: str, console: Any) -> li
     from dcbench.report import build_tables
     from dcbench.report.tables.accuracies import Style
     from dcbench.report.tables.layout import Shown
+    from dcbench.report.tables.scores import score_tables
     from dcbench.report.tables.searches import search_tables
     from dcbench.studies.declarations import STUDIES
 
@@ -133,7 +134,7 @@ def _tables(found: RecordsFound, style: str, published: str, console: Any) -> li
         console.say(
             f"{len(accuracies)} tables: other data, protocols, networks or precisions are never ranked together"
         )
-    return [*accuracies, *search_tables(found.searches)]
+    return [*accuracies, *score_tables(found.records), *search_tables(found.searches)]
 
 
 def _write(

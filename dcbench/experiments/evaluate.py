@@ -359,10 +359,19 @@ def _record(set_evaluation: SetEvaluation, rows: Sequence[Row]) -> EvaluationRec
             (row["peak_memory_bytes"] for row in rows if row["peak_memory_bytes"] is not None),
             default=None,
         ),
+        labels=_learned(set_evaluation),
         teacher_accuracy=rows[0].get("teacher_accuracy"),
         **circumstances(rows, protocol["precision"]),
         warnings=tuple(_warnings(set_evaluation, rows)),
     )
+
+
+def _learned(set_evaluation: SetEvaluation) -> str:
+    """What networks learn of the set: classes, weights or a teacher's answers."""
+    if set_evaluation.judged.labels == "teacher":
+        return "teacher"
+    labels = labels_for(set_evaluation.distilled.synthetic, set_evaluation.judged)
+    return "classes" if labels.ndim == 1 else "weights"
 
 
 def diverged(rows: Sequence[Row]) -> Iterator[str]:

@@ -38,9 +38,14 @@ _PHRASES = {
     "momentum": "momentum {}",
     "weight_decay": "weight decay {}",
     "augment": "augmentation {}",
+    "mix_share": "of a share {} of the batches mixed",
+    "labels": "{} labels",
+    "loss": "loss {}",
+    "temperature": "temperature {}",
+    "teacher": "teacher ({})",
     "precision": "{}",
 }
-_DECAY = ("decay", "decay_every", "decay_after", "fresh_momentum")
+_DECAY = ("decay", "decay_every", "decay_after", "decay_at", "cosine_over", "fresh_momentum")
 
 
 def title(name: str) -> str:
@@ -145,8 +150,11 @@ def protocol_words(protocol: Mapping[str, Any], network: str, augment: str) -> s
     """The protocol's settings in words; a setting for which there are no words, by its name."""
     settings: dict[str, Any] = {}
     for key, value in protocol.items():
-        settings |= value if isinstance(value, Mapping) else {key: value}
+        nested = isinstance(value, Mapping) and key != "teacher"
+        settings |= value if nested else {key: value}
     settings |= {"network": title(network), "augment": title(augment)}
+    if isinstance(settings.get("teacher"), Mapping):
+        settings["teacher"] = protocol_words(settings["teacher"], *_teacher(settings["teacher"]))
     stated = [key for key in _PHRASES if settings.get(key) is not None]
     phrases = {key: _PHRASES[key].format(plain(settings[key])) for key in stated}
     if "lr" in phrases:
@@ -160,6 +168,10 @@ def protocol_words(protocol: Mapping[str, Any], network: str, augment: str) -> s
     return ", ".join([*phrases.values(), *rest])
 
 
+def _teacher(settings: Mapping[str, Any]) -> tuple[str, str]:
+    return str(settings.get("network")), str(settings.get("augment"))
+
+
 def protocol_clause(protocol: Mapping[str, Any], network: str, augment: str) -> str:
     """The protocol's name with its settings in parentheses."""
     words = protocol_words(protocol, network, augment)
@@ -168,9 +180,14 @@ def protocol_clause(protocol: Mapping[str, Any], network: str, augment: str) -> 
 
 def _decay(decay: Mapping[str, Any]) -> str:
     factor = f"{TIMES}{plain(decay['decay'])}"
+    if decay["decay_at"]:
+        shares = listed(f"{percent(share)} %" for share in decay["decay_at"])
+        return f" ({factor} at {shares} of the epochs)"
     if decay["decay_every"] is not None:
         return f" ({factor} every {plain(decay['decay_every'])} epochs)"
     if decay["decay_after"] is not None:
         momentum = " with fresh momentum" if decay["fresh_momentum"] else ""
         return f" ({factor} after epoch {plain(decay['decay_after'])}{momentum})"
-    return " (along a cosine to zero)" if decay["decay"] == 0 else ""
+    over = decay["cosine_over"] or 1
+    end = "to zero" if over == 1 else f"of {plain(over)} times the epochs"
+    return f" (along a cosine {end})" if decay["decay"] == 0 else ""

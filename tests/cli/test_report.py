@@ -144,7 +144,7 @@ def test_bad_records_are_named_and_the_rest_is_reported(tmp_path: Path, fmt: str
     )
     assert len(answer.json["problems"]) == 3
     assert (
-        "format_version 99 is newer than 1, the newest that this dcbench reads; a newer dcbench is needed"
+        "format_version 99 is newer than 2, the newest that this dcbench reads; a newer dcbench is needed"
         in answer.err
     )
     assert re.search(r"passed over: .*cut/record.json is not a readable record", answer.err)
@@ -153,7 +153,7 @@ def test_bad_records_are_named_and_the_rest_is_reported(tmp_path: Path, fmt: str
         "2 tables: other data, protocols, networks or precisions are never ranked together"
         in answer.err
     )
-    assert len(answer.json["tables"]) == 2
+    assert len(answer.json["tables"]) == 3  # and the scores
     if fmt == "html":
         page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
         assert page.count('<section class="board"') == 2

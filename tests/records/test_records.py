@@ -199,7 +199,7 @@ def test_what_is_not_known_of_a_network_is_left_out(example: dict[str, Any]) -> 
     assert record.networks[0].calibration_error is None
     more = {"class_accuracies": [0.5, None], "calibration_error": 0.125}
     detailed = {**example, "networks": [{**example["networks"][0], **more}]}
-    detailed |= {"format_version": 2, "teacher_accuracy": 0.75}
+    detailed |= {"format_version": 2, "labels": "teacher", "teacher_accuracy": 0.75}
     assert EvaluationRecord.from_json(detailed).to_json() == detailed
     wrong = {**example["networks"][0], "calibration_error": 1.5}
     with pytest.raises(FileFormatError, match=r"networks\[0\].calibration_error must be at most 1"):
@@ -210,7 +210,9 @@ def test_every_field_is_documented(example: dict[str, Any]) -> None:
     """In the order in which a record is written."""
     documented = re.findall(r"^\| `([^`]+)` \|", README.read_text(encoding="utf-8"), re.MULTILINE)
     fields = []
-    whole = dataclasses.replace(EvaluationRecord.from_json(example), teacher_accuracy=0.5)
+    whole = dataclasses.replace(
+        EvaluationRecord.from_json(example), labels="teacher", teacher_accuracy=0.5
+    )
     for name in whole.to_json():
         fields.append(name)
         nested: dict[str, tuple[type, str]] = {
