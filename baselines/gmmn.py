@@ -106,7 +106,8 @@ class GMMN(Generative):
         smallest = min(len(members) for members in train.by_class)
         if smallest < self.batch:
             run.warn(
-                f"trained on {counted(smallest, 'real image')} of each class a step, as many as the smallest has, not {self.batch}"
+                f"trained on {counted(smallest, 'real image')} of each class a step, as many as "
+                f"the smallest has, not {self.batch}"
             )
         return super().distill(train, ipc, run)
 

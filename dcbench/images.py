@@ -129,11 +129,17 @@ class Space:
         declared = "pixels" if self.kind == "raw" else self.kind
         low, high = float(values.min()), float(values.max())
         if self.kind != "raw" and low >= 0 and high <= 1 and high - low >= spread:
-            return f"declared {declared}, but all values lie in [0, 1] ({low:.2f} to {high:.2f}): pixels?"
+            return (
+                f"declared {declared}, but all values lie in [0, 1] ({low:.2f} to {high:.2f}): "
+                "pixels?"
+            )
         pixels = self.leave(values)
         share = float(((pixels < -beyond) | (pixels > 1 + beyond)).double().mean())
         if share > MOST_STRANGE:
-            return f"declared {declared} (values {low:.2f} to {high:.2f}), but {share:.0%} of its pixels are far outside [0, 1]"
+            return (
+                f"declared {declared} (values {low:.2f} to {high:.2f}), but {share:.0%} of its "
+                "pixels are far outside [0, 1]"
+            )
         return ""
 
     @staticmethod
@@ -174,7 +180,8 @@ class Space:
         whitened = isinstance(space.zca_mean, Tensor) and isinstance(space.zca_matrix, Tensor)
         if space.kind not in ("raw", "normalised", "zca") or whitened != (space.kind == "zca"):
             raise FileFormatError(
-                f"unknown space {brief(space.kind)}; wanted raw, normalised, or zca with zca_mean and zca_matrix"
+                f"unknown space {brief(space.kind)}; wanted raw, normalised, or zca with zca_mean "
+                "and zca_matrix"
             )
         return space
 
@@ -251,7 +258,8 @@ class TrainSet(_RealSet):
         if sizes[smallest] < ipc:
             name = self.spec.class_names[smallest]
             raise DataError(
-                f"ipc {ipc} asked, but class {name!r} of {self.spec.dataset} has {sizes[smallest]} images; choose a smaller --ipc"
+                f"ipc {ipc} asked, but class {name!r} of {self.spec.dataset} has {sizes[smallest]} "
+                "images; choose a smaller --ipc"
             )
 
 

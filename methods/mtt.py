@@ -159,7 +159,8 @@ class MTT(Distiller):
             optimizer.step()
             if float(rate.detach()) < LEAST_RATE:
                 run.warn(
-                    f"the student's rate fell below {LEAST_RATE:g} and was put back to it; try a smaller rate_lr"
+                    f"the student's rate fell below {LEAST_RATE:g} and was put back to it; try a "
+                    "smaller rate_lr"
                 )
                 rate.detach().fill_(LEAST_RATE)
             run.log(step, loss=loss, rate=float(rate.detach()))

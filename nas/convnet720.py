@@ -66,7 +66,8 @@ def parse(text: str) -> ConvNetDesign:
     found = _PATTERN.fullmatch(text)
     if found is None:
         raise OutOfRangeError(
-            f"no such architecture of convnet720: {text!r:.120}; wanted one like 'd3-w128-relu-instance-average'"
+            f"no such architecture of convnet720: {text!r:.120}; wanted one like "
+            "'d3-w128-relu-instance-average'"
         )
     depth, width, activation, normalisation, pooling = found.groups()
     return ConvNetDesign(
@@ -92,7 +93,10 @@ class ConvNet720(SearchSpace):
     )
     truth_trained = True
     truth_most = 1.0
-    truth_help = "a truth.csv that an earlier `dcbench nas` left (columns architecture and test_accuracy, fractions)"
+    truth_help = (
+        "a truth.csv that an earlier `dcbench nas` left (columns architecture and test_accuracy, "
+        "fractions)"
+    )
 
     def identifiers(self) -> tuple[str, ...]:
         return tuple(map(str, grid()))

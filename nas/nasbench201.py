@@ -77,7 +77,8 @@ def parse(text: str) -> CellDesign:
     unknown = [operation for operation in found.groups() if operation not in OPERATIONS]
     if unknown:
         raise OutOfRangeError(
-            f"unknown operation {unknown[0]!r:.40} in architecture {text!r:.160}; known: {', '.join(OPERATIONS)}"
+            f"unknown operation {unknown[0]!r:.40} in architecture {text!r:.160}; known: "
+            f"{', '.join(OPERATIONS)}"
         )
     return CellDesign(found.groups())
 
@@ -156,7 +157,8 @@ class CellNetwork(Network):
         super().__init__()
         if shape[1] % 4:
             raise OutOfRangeError(
-                f"a network of NAS-Bench-201 halves its images twice and needs a multiple of 4 pixels, got {shape[1]}"
+                "a network of NAS-Bench-201 halves its images twice and needs a multiple of 4 "
+                f"pixels, got {shape[1]}"
             )
         self.stem = nn.Sequential(
             nn.Conv2d(shape[0], channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
@@ -210,8 +212,10 @@ class NASBench201(SearchSpace):
     truth_trained = False
     truth_most = 100.0
     truth_help = (
-        "a CSV or parquet table with columns arch and cifar10_test_200ep (percent), made once from the files of the nats-bench package: "
-        "dcbench.nas.nasbench201.convert(nats_bench.create(None, 'tss', fast_mode=True), 'nasbench201.csv')"
+        "a CSV or parquet table with columns arch and cifar10_test_200ep (percent), made once from "
+        "the files of the nats-bench package: "
+        "dcbench.nas.nasbench201.convert(nats_bench.create(None, 'tss', fast_mode=True), "
+        "'nasbench201.csv')"
     )
 
     def identifiers(self) -> tuple[str, ...]:
@@ -244,7 +248,8 @@ class NASBench201(SearchSpace):
     def truth_column(self, dataset: str) -> str:
         if dataset not in TRUTH_COLUMNS:
             raise MismatchError(
-                f"NAS-Bench-201 knows no accuracies on {dataset}, only on {', '.join(TRUTH_COLUMNS)} and ImageNet16-120; "
+                f"NAS-Bench-201 knows no accuracies on {dataset}, only on "
+                f"{', '.join(TRUTH_COLUMNS)} and ImageNet16-120; "
                 "say with --truth-column which column of the table is meant"
             )
         return TRUTH_COLUMNS[dataset]

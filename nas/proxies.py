@@ -95,7 +95,8 @@ def parse_requests(words: Sequence[str]) -> list[Request]:
         )
         if needs_size and _sized(requests) is None:
             raise OutOfRangeError(
-                f"proxy {request.text} takes its size from another proxy: name an artifact or random:IPC too"
+                f"proxy {request.text} takes its size from another proxy: name an artifact or "
+                "random:IPC too"
             )
     return requests
 
@@ -159,11 +160,13 @@ def open_artifacts(
         dataset = dataset or own
         if own != dataset:
             raise MismatchError(
-                f"proxy {request.text} was made from {own!r:.60}, not {dataset}; all proxies must be of one data set"
+                f"proxy {request.text} was made from {own!r:.60}, not {dataset}; all proxies must "
+                "be of one data set"
             )
         if own not in DATASETS:
             raise MismatchError(
-                f"proxy {request.text} was made from {own!r:.60}, which is no data set of this dcbench"
+                f"proxy {request.text} was made from {own!r:.60}, which is no data set of this "
+                "dcbench"
             )
     return str(dataset), found
 
@@ -207,14 +210,18 @@ def _from_artifact(request: Request, artifact: Artifact, loaded: Loaded) -> Prox
     if origin.get("method") in WITHOUT_SEED and origin.get("method_version") is None:
         name = origin["method"]
         raise MismatchError(
-            f"proxy {request.text} is called {name}, as the real data is here; import it under another name with --name"
+            f"proxy {request.text} is called {name}, as the real data is here; import it under "
+            "another name with --name"
         )
     try:
         check_fit(synthetic, loaded.test)
     except MismatchError as error:
         raise MismatchError(f"proxy {request.text}: {error}") from error
     revision, step = synthetic.spec.revision, _number(origin.get("step"))
-    other = f"the proxy was made from another revision of {loaded.spec.dataset} ({revision:.40}, here {loaded.spec.revision})"
+    other = (
+        f"the proxy was made from another revision of {loaded.spec.dataset} ({revision:.40}, here "
+        f"{loaded.spec.revision})"
+    )
     return Proxy(
         name=str(origin.get("method") or "foreign")[:100],
         labels=synthetic.labels,
@@ -291,7 +298,8 @@ def _per_class(images: int, loaded: Loaded, sized: Request | None) -> int:
     if rest or not ipc:
         named = sized.text if sized else "the first proxy"
         raise MismatchError(
-            f"{named} has {images} images for {loaded.spec.classes} classes: say how many random takes, as in random:10"
+            f"{named} has {images} images for {loaded.spec.classes} classes: say how many random "
+            "takes, as in random:10"
         )
     return ipc
 

@@ -21,7 +21,10 @@ from dcbench.system.wording import printable
 COMMANDS = {
     "run": "distil synthetic sets, evaluate them, store and tabulate the results",
     "evaluate": "train networks on synthetic sets, ours or foreign",
-    "nas": "train the architectures of a search space on synthetic sets, and compare the ranking with the truth",
+    "nas": (
+        "train the architectures of a search space on synthetic sets, and compare the ranking with "
+        "the truth"
+    ),
     "reproduce": "one table or figure of the paper: its sets, their set_evaluation, and what came out",
     "check": "does a method, yours or anybody's, keep the contract?",
     "report": "tables of all records, measured beside published",
@@ -105,8 +108,10 @@ def _require_own_package() -> None:
     """
     if getattr(dcbench, "__distribution__", None) != DISTRIBUTION:
         _fail(
-            f"the package in {Path(__file__).parents[1]} is mixed with another project's, which the index calls dcbench; "
-            f"an environment can hold one of them: pip uninstall dcbench, then pip install --force-reinstall --no-deps {DISTRIBUTION} "
+            f"the package in {Path(__file__).parents[1]} is mixed with another project's, which "
+            "the index calls dcbench; "
+            "an environment can hold one of them: pip uninstall dcbench, then pip install "
+            f"--force-reinstall --no-deps {DISTRIBUTION} "
             "(docs/guides/install.md)",
             1,
         )
@@ -133,8 +138,14 @@ def _not_foreseen(error: Exception) -> str:
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)
     ):
-        return f"out of memory ({str(error)[:200]}); what is done is kept. Try a smaller --ipc or batch, or a machine with more memory"
-    return f"{type(error).__name__}: {str(error)[:500]} ({_place(error)}not foreseen; --debug shows where it came from)"
+        return (
+            f"out of memory ({str(error)[:200]}); what is done is kept. Try a smaller --ipc or "
+            "batch, or a machine with more memory"
+        )
+    return (
+        f"{type(error).__name__}: {str(error)[:500]} ({_place(error)}not foreseen; --debug shows "
+        "where it came from)"
+    )
 
 
 def _place(error: Exception) -> str:

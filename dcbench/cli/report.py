@@ -114,7 +114,8 @@ def _found(results: Path, filters: dict[str, list[Any] | None], console: Any) ->
         console.say(f"passed over: {problem}")
     if not any((found.records, found.searches, found.traces, found.embeddings)):
         raise DataError(
-            f"no records below {results}; make some with `dcbench run`, or name another folder with --results"
+            f"no records below {results}; make some with `dcbench run`, or name another folder "
+            "with --results"
         )
     return Filters(**{name: tuple(values or ()) for name, values in filters.items()})(found)
 
@@ -132,7 +133,8 @@ def _tables(found: RecordsFound, style: str, published: str, console: Any) -> li
     )
     if len(accuracies) > 1:
         console.say(
-            f"{len(accuracies)} tables: other data, protocols, networks or precisions are never ranked together"
+            f"{len(accuracies)} tables: other data, protocols, networks or precisions are never "
+            "ranked together"
         )
     return [*accuracies, *score_tables(found.records), *search_tables(found.searches)]
 

@@ -31,7 +31,8 @@ def command(context: click.Context, path: Path, out: Path | None, as_json: bool)
     picture = out or path.parent / f"{path.stem}.png"
     if picture.suffix.lower() != ".png" or picture == path:
         raise OutOfRangeError(
-            f"the picture needs a name of its own that ends in .png, got {picture}; give one with --out"
+            f"the picture needs a name of its own that ends in .png, got {picture}; give one with "
+            "--out"
         )
 
     from dcbench.artifacts.artifact import read_artifact

@@ -116,7 +116,10 @@ def _declaration(candidate: Candidate) -> Iterator[str]:
             or any(hasattr(base, key) for base in distiller.__bases__)
         )
         if isinstance(value, bool | int | float | str) and not (known or key.startswith("_")):
-            yield f"{key} = {value!r} is no hyper-parameter without a type: wanted {key}: {type(value).__name__} = {value!r}, or ClassVar"
+            yield (
+                f"{key} = {value!r} is no hyper-parameter without a type: wanted {key}: "
+                f"{type(value).__name__} = {value!r}, or ClassVar"
+            )
     for preset, settings in distiller.presets.items():
         try:
             _check_settings(distiller, settings)
@@ -167,7 +170,10 @@ def _same_seed(candidate: Candidate) -> Iterator[str]:
         with _other_global_randomness():
             second = candidate.repeat(kind)
         if not same(first.synthetic, second.synthetic):
-            yield f"two sets of the same seed differ: all randomness must come from run.generator ({kind})"
+            yield (
+                "two sets of the same seed differ: all randomness must come from run.generator "
+                f"({kind})"
+            )
         elif first.history != second.history:
             yield f"two histories of the same seed differ ({kind})"
 
@@ -198,7 +204,8 @@ def _other_seed(candidate: Candidate) -> Iterator[str]:
         same(first, candidate.trial(kind, seed).synthetic) for seed in range(1, SEEDS_TRIED + 1)
     ):
         yield (
-            f"the same set of {SEEDS_TRIED + 1} seeds: run.generator decides nothing, or all {PER_CLASS} images of these tiny classes are "
+            f"the same set of {SEEDS_TRIED + 1} seeds: run.generator decides nothing, or all "
+            f"{PER_CLASS} images of these tiny classes are "
             "taken (then --set a field that takes fewer)"
         )
 
@@ -245,7 +252,10 @@ def _resumes(candidate: Candidate) -> Iterator[str]:
             not same(resumed.synthetic, undisturbed.synthetic)
             or resumed.history != undisturbed.history
         ):
-            yield f"{how} at step {middle} and gone on with, it ends in another set: all that changes must be in run.steps' state"
+            yield (
+                f"{how} at step {middle} and gone on with, it ends in another set: all that "
+                "changes must be in run.steps' state"
+            )
         elif resumed.steps != wanted:
             yield f"{how} at step {middle}, it took {resumed.steps} more steps, wanted {wanted}"
 

@@ -36,16 +36,25 @@ def require_promised(made: object, train: TrainSet, ipc: int | None) -> Syntheti
 def wrong_type(made: object, train: TrainSet) -> str:
     """What no harness could judge."""
     if not isinstance(made, SyntheticSet):
-        return f"it returned {'nothing' if made is None else f'a {type(made).__name__}'}, wanted a SyntheticSet"
+        return (
+            f"it returned {'nothing' if made is None else f'a {type(made).__name__}'}, wanted a "
+            "SyntheticSet"
+        )
     images, labels = made.images, made.labels
     if not (isinstance(images, Tensor) and isinstance(labels, Tensor)):
-        return f"images are a {type(images).__name__} and labels a {type(labels).__name__}, wanted tensors"
+        return (
+            f"images are a {type(images).__name__} and labels a {type(labels).__name__}, wanted "
+            "tensors"
+        )
     hard = labels.dtype == torch.int64 and labels.ndim == 1
     soft = labels.dtype == torch.float32 and labels.shape[1:] == (train.spec.classes,)
     if len(labels) == len(images) and (hard or soft):
         return ""
     given = f"{labels.dtype} {tuple(labels.shape)} for {len(images)} images"
-    return f"labels are {given}, wanted a class (torch.int64) or a row of {train.spec.classes} class weights (torch.float32) for each"
+    return (
+        f"labels are {given}, wanted a class (torch.int64) or a row of {train.spec.classes} class "
+        "weights (torch.float32) for each"
+    )
 
 
 def wrong_shape(made: SyntheticSet, train: TrainSet, ipc: int | None) -> str:
@@ -65,7 +74,10 @@ def wrong_balance(made: SyntheticSet, train: TrainSet, ipc: int | None) -> str:
         [len(members) if ipc is None else ipc for members in train.by_class],
     )
     if bool(((labels < 0) | (labels >= len(wanted))).any()):
-        return f"labels from {int(labels.min())} to {int(labels.max())}, but there are {len(wanted)} classes"
+        return (
+            f"labels from {int(labels.min())} to {int(labels.max())}, but there are {len(wanted)} "
+            "classes"
+        )
     counts = torch.bincount(labels, minlength=len(wanted)).tolist()
     return (
         ""
@@ -83,7 +95,8 @@ def wrong_values(made: SyntheticSet, _train: TrainSet, _ipc: int | None) -> str:
 def wrong_place(made: SyntheticSet, _train: TrainSet, _ipc: int | None) -> str:
     """Tensors on a device, with a gradient, or of another precision."""
     wrong = [
-        f"{name} on {tensor.device}{' with a gradient' * tensor.requires_grad}, wanted .detach().cpu()"
+        f"{name} on {tensor.device}{' with a gradient' * tensor.requires_grad}, wanted "
+        ".detach().cpu()"
         for name, tensor in _tensors(made)
         if tensor.requires_grad or tensor.device.type != "cpu"
     ]
@@ -98,7 +111,10 @@ def wrong_space(made: SyntheticSet, train: TrainSet, _ipc: int | None) -> str:
     """Another data set's images, or values that live in another space than the training set's."""
     pixels = train.images[:2] / 255
     if made.spec != train.spec or made.space.name != train.space.name:
-        return f"a set of {made.spec.dataset} in the space {made.space.name}, wanted the training set's own"
+        return (
+            f"a set of {made.spec.dataset} in the space {made.space.name}, wanted the training "
+            "set's own"
+        )
     if not torch.equal(made.space.enter(pixels), train.space.enter(pixels)):
         return "another space than the training set's"
     return ""

@@ -63,7 +63,8 @@ class StepCounter:
     def __call__(self, text: str, done: int, total: int) -> None:
         if total > MOST_STEPS:
             raise TooMuchWorkError(
-                f"{text} takes {total} steps, too many to try (at most {MOST_STEPS}); name the field that makes it short: --set FIELD=VALUE"
+                f"{text} takes {total} steps, too many to try (at most {MOST_STEPS}); name the "
+                "field that makes it short: --set FIELD=VALUE"
             )
         if done > self.last.get(text, done):
             self.done += 1

@@ -113,7 +113,8 @@ def decode_within(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[
         raise DataError(f"{where} claims far more pixels than {most}") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
         raise DataError(
-            f"{where} is truncated or not an image ({str(error).splitlines()[0][:120] if str(error) else 'damaged'})"
+            f"{where} is truncated or not an image "
+            f"({str(error).splitlines()[0][:120] if str(error) else 'damaged'})"
         ) from error
     return pixels.reshape(dataset.size, dataset.size, dataset.channels).transpose(2, 0, 1)
 
@@ -128,7 +129,8 @@ def _check_header(opened: Image.Image, dataset: Dataset, where: str) -> None:
     width, height = opened.size
     if not dataset.photographs and (width, height) != (dataset.size, dataset.size):
         raise ImageSizeError(
-            f"{where} is an image of {width}x{height} pixels; {dataset.name} has {dataset.size}x{dataset.size}"
+            f"{where} is an image of {width}x{height} pixels; {dataset.name} has "
+            f"{dataset.size}x{dataset.size}"
         )
     if opened.mode not in _EIGHT_BIT_MODES:
         raise DataError(f"{where} is an image of mode {opened.mode}; wanted 8 bits per channel")
@@ -177,16 +179,19 @@ def checked(decoded: Decoded, dataset: Dataset, where: str) -> Decoded:
         if part.images.shape[1:] != dataset.shape or part.labels.shape != part.images.shape[:1]:
             shapes = f"images {part.images.shape} and labels {part.labels.shape}"
             raise DataError(
-                f"{where}: the {split} split holds {shapes}; {dataset.name} has images of {dataset.shape}, one label each"
+                f"{where}: the {split} split holds {shapes}; {dataset.name} has images of "
+                f"{dataset.shape}, one label each"
             )
         if part.labels.min() < 0 or part.labels.max() >= dataset.classes:
             found = f"{part.labels.min()} to {part.labels.max()}"
             raise DataError(
-                f"{where}: labels of the {split} split run from {found}; {dataset.name} has 0 to {dataset.classes - 1}"
+                f"{where}: labels of the {split} split run from {found}; {dataset.name} has 0 to "
+                f"{dataset.classes - 1}"
             )
     missing = sorted(set(range(dataset.classes)) - set(np.unique(decoded.train.labels).tolist()))
     if missing:
         raise DataError(
-            f"{where}: no training image of class {decoded.class_names[missing[0]]!r} ({len(missing)} such classes)"
+            f"{where}: no training image of class {decoded.class_names[missing[0]]!r} "
+            f"({len(missing)} such classes)"
         )
     return decoded

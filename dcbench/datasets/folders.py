@@ -32,12 +32,14 @@ def find_source(dataset: Dataset, root: Path) -> ListedSource | None:
     for split, names in found.items():
         if len(names) != dataset.classes:
             raise DataError(
-                f"{splits[split]} holds {len(names)} class folders; {dataset.name} has {dataset.classes} classes"
+                f"{splits[split]} holds {len(names)} class folders; {dataset.name} has "
+                f"{dataset.classes} classes"
             )
     odd = sorted(set(found["train"]) ^ set(found["test"]))
     if odd:
         raise DataError(
-            f"{folder}: train and test have different class folders ({odd[0]!r} stands in one of them only)"
+            f"{folder}: train and test have different class folders ({odd[0]!r} stands in one of "
+            "them only)"
         )
     order = _in_order(found["train"], dataset, folder)
     listing = by_class(folder, {split: split for split in SPLITS}, order)

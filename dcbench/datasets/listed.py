@@ -57,6 +57,7 @@ def published(dataset: Dataset, root: Path) -> Path | None:
         if len(missing) == 1 and not (own and (folder / "test").is_dir()):
             instead = " (or test)" if own and missing == ["val"] else ""
             raise DataError(
-                f"{folder / missing[0]}{instead} is missing, though its sibling is there; complete the copy"
+                f"{folder / missing[0]}{instead} is missing, though its sibling is there; complete "
+                "the copy"
             )
     return None

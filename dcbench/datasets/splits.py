@@ -22,7 +22,8 @@ def stratified(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.b
     quotas = _quotas(sizes, count)
     if (quotas >= sizes).any():
         raise DataError(
-            f"a part of {count} of {len(labels)} images leaves a class without any outside it; choose a smaller part"
+            f"a part of {count} of {len(labels)} images leaves a class without any outside it; "
+            "choose a smaller part"
         )
     random = np.random.RandomState(seed)
     chosen = np.zeros(len(labels), dtype=np.bool_)

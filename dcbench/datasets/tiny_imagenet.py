@@ -34,7 +34,8 @@ def find_source(dataset: Dataset, root: Path) -> ListedSource | None:
     classes = tuple(name for name in class_folders(train) if (train / name / "images").is_dir())
     if len(classes) != dataset.classes:
         raise DataError(
-            f"{train} holds {len(classes)} classes with a folder called images; {dataset.name} has {dataset.classes}"
+            f"{train} holds {len(classes)} classes with a folder called images; {dataset.name} has "
+            f"{dataset.classes}"
         )
 
     def listing(split: str) -> list[tuple[Path, int]]:
@@ -55,12 +56,14 @@ def _annotated(annotations: Path, classes: tuple[str, ...]) -> list[tuple[Path, 
         name, class_name, *_ = *line.split("\t"), "", ""
         if name not in present or class_name not in labels or name in found:
             raise DataError(
-                f"{annotations}, line {number}: wanted an image of val/images, once, and its class; got {line[:60]!r}"
+                f"{annotations}, line {number}: wanted an image of val/images, once, and its "
+                f"class; got {line[:60]!r}"
             )
         found[name] = labels[class_name]
     if len(found) != len(present):
         raise DataError(
-            f"{annotations} names {len(found)} of the {len(present)} images in val/images; complete the copy"
+            f"{annotations} names {len(found)} of the {len(present)} images in val/images; "
+            "complete the copy"
         )
     return [(present[name], label) for name, label in found.items()]
 

@@ -70,7 +70,8 @@ def download(dataset: Dataset, base: Path, progress: Progress, **words: str) -> 
         ) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise DataError(
-                f"the download of {dataset.name} to {base} failed ({reason}); try again, or fetch it elsewhere"
+                f"the download of {dataset.name} to {base} failed ({reason}); try again, or fetch "
+                "it elsewhere"
             ) from error
     progress(f"downloading {dataset.name}", 1, 1)
 
@@ -177,5 +178,6 @@ class TorchvisionSource:
             return reader(str(path)).numpy()
         except (AssertionError, ValueError, RuntimeError, KeyError, IndexError, TypeError) as error:
             raise DataError(
-                f"{path} is truncated or not in MNIST's format; delete {self.folder} and use --download"
+                f"{path} is truncated or not in MNIST's format; delete {self.folder} and use "
+                "--download"
             ) from error

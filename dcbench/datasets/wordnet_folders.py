@@ -44,7 +44,8 @@ def fetch(dataset: Dataset, root: Path, progress: Progress) -> ListedSource | No
     """
     if not dataset.torchvision_class:
         raise DataError(
-            f"{dataset.name} cannot be fetched: torchvision has no archive of it; put {root / dataset.folders[0]} there"
+            f"{dataset.name} cannot be fetched: torchvision has no archive of it; put "
+            f"{root / dataset.folders[0]} there"
         )
     with locked(root):
         return find_source(dataset, root) or _unpacked(dataset, root, progress)
@@ -80,14 +81,16 @@ def _ids(dataset: Dataset, folder: Path) -> tuple[str, ...]:
         found[path] = {name for name in class_folders(path) if _WORDNET_ID.fullmatch(name)}
         if not found[path]:
             raise DataError(
-                f"{path} holds no class folders such as n01440764; sort its images into one folder for each class"
+                f"{path} holds no class folders such as n01440764; sort its images into one folder "
+                "for each class"
             )
     wanted = dataset.wordnet_ids or tuple(sorted(set.union(*found.values())))
     for path, ids in found.items():
         missing = [id_ for id_ in wanted if id_ not in ids]
         if missing:
             raise DataError(
-                f"{path} lacks {missing[0]} ({len(missing)} such classes of {dataset.name}); complete the copy"
+                f"{path} lacks {missing[0]} ({len(missing)} such classes of {dataset.name}); "
+                "complete the copy"
             )
     if len(wanted) != dataset.classes:
         raise DataError(

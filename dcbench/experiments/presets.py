@@ -125,7 +125,8 @@ def _require_one(judged: Mapping[str, Mapping[str, Any]]) -> None:
     if any(protocol != protocols[0] for protocol in protocols):
         raise OutOfRangeError(
             f"the papers of {', '.join(judged)} judge sets differently; wanted one protocol: "
-            f"--protocol {OWN} (each as its own paper), or the same for all, such as --protocol lineage"
+            f"--protocol {OWN} (each as its own paper), or the same for all, such as --protocol "
+            "lineage"
         )
 
 

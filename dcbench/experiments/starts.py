@@ -64,7 +64,8 @@ def _read(words: str, loaded: Loaded, places: Places) -> SyntheticSet:
     path = Path(rest if colon else words).expanduser()
     if f"{prefix}:" == READ:
         raise DataError(
-            f"init {words} is what a record says of a file's content; wanted the file, as in --set init=./images.pt"
+            f"init {words} is what a record says of a file's content; wanted the file, as in --set "
+            "init=./images.pt"
         )
     layout = find_layout(prefix) if colon else None
     if not path.exists():
@@ -86,7 +87,8 @@ def _read(words: str, loaded: Loaded, places: Places) -> SyntheticSet:
     kept, seen = loaded.train.holdout, artifact.provenance.get("holdout", "")
     if kept and seen != kept:
         raise MismatchError(
-            f"init {path} was made from {seen or 'the whole training set'}, but {kept} are kept from "
+            f"init {path} was made from {seen or 'the whole training set'}, but {kept} are kept "
+            "from "
             "distillation here; make the start with the same --holdout"
         )
     return artifact.synthetic

@@ -145,7 +145,8 @@ class Ledger:
         """Raises DivergedError if the discriminator has collapsed."""
         if self.idle >= COLLAPSED_TURNS:
             raise DivergedError(
-                f"the discriminator collapsed: its loss was under {COLLAPSED_LOSS} for {self.idle} turns up to step {step + 1}, "
+                f"the discriminator collapsed: its loss was under {COLLAPSED_LOSS} for {self.idle} "
+                f"turns up to step {step + 1}, "
                 "so the generator has nothing to learn from"
             )
 

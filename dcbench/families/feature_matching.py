@@ -175,9 +175,13 @@ class MatchingStep:
             images.grad = before if before is None else before.clone()
             self.run.machine.free()  # when the failed attempt's tensors are gone with its traceback
         if self.halvings > cut:
-            at_a_time = f"{self.chunk} images and {len(self.groups[0])} of {self.train.spec.classes} classes at a time"
+            at_a_time = (
+                f"{self.chunk} images and {len(self.groups[0])} of {self.train.spec.classes} "
+                "classes at a time"
+            )
             self.run.warn(
-                f"out of memory in step {step + 1}: went on with {at_a_time}, the same sum rounded in another order"
+                f"out of memory in step {step + 1}: went on with {at_a_time}, the same sum rounded "
+                "in another order"
             )
         return loss
 
@@ -185,12 +189,14 @@ class MatchingStep:
         """Halve what is handled at a time; raises DeviceError where nothing can be cut any more."""
         if self.network.mixes_images:
             raise DeviceError(
-                f"out of memory in step {step + 1} ({reason}): with BatchNorm a batch is what the method says and is not cut; "
+                f"out of memory in step {step + 1} ({reason}): with BatchNorm a batch is what the "
+                "method says and is not cut; "
                 "choose a smaller --ipc, real_batch or a device with more memory"
             )
         if self.chunk == 1 and len(self.groups) == self.train.spec.classes:
             raise DeviceError(
-                f"out of memory in step {step + 1} with one real image at a time and {counted(self.ipc, 'synthetic one')} of a class "
+                f"out of memory in step {step + 1} with one real image at a time and "
+                f"{counted(self.ipc, 'synthetic one')} of a class "
                 f"({reason}); choose a smaller --ipc or a device with more memory"
             )
         self.halvings += 1

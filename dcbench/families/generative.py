@@ -192,7 +192,8 @@ def stages(spec: ImageSpec) -> tuple[int, int]:
         size, doublings = size // 2, doublings + 1
     if doublings == 0 or size > 8:
         raise DataError(
-            f"{spec.dataset}: a generator doubles a map of 3 to 8 pixels up to the image; {spec.size} is no such size"
+            f"{spec.dataset}: a generator doubles a map of 3 to 8 pixels up to the image; "
+            f"{spec.size} is no such size"
         )
     return size, doublings
 

@@ -204,7 +204,8 @@ def first_images(
     if names_a_file(init):
         if run.start is None:
             raise DataError(
-                f"init is the file {init}, but a method reads none: dcbench run --set init={init} hands "
+                f"init is the file {init}, but a method reads none: dcbench run --set init={init} "
+                "hands "
                 "its images over, and in Python Run(start=images)"
             )
         return run.start.clone()

@@ -112,7 +112,10 @@ class Experts:
         initialise(network, part.generator("network"))
         weights = flat_weights(network).repeat(self.epochs + 1, 1)
         schedule = Schedule(epochs=1, lr=self.method.expert_lr, momentum=0.0, weight_decay=0.0)
-        name = f"expert {index + 1} of {self.method.experts}, {self.size / 1e6:.0f} MB of weights in all"
+        name = (
+            f"expert {index + 1} of {self.method.experts}, {self.size / 1e6:.0f} MB of weights in "
+            "all"
+        )
         for epoch in part.steps(self.epochs, {"network": network, "weights": weights}, name):
             drawn = torch.randperm(len(train), generator=part.generator("images", epoch))[
                 : self.method.expert_images

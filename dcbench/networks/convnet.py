@@ -91,7 +91,8 @@ class ConvNet(Network):
             size += 2 * padding - 2
             if pooling != "none" and size < 2:
                 raise OutOfRangeError(
-                    f"{depth} blocks with pooling need at least {2**depth} pixels per side, got {shape[1]}"
+                    f"{depth} blocks with pooling need at least {2**depth} pixels per side, got "
+                    f"{shape[1]}"
                 )
             convolution = nn.Conv2d(channels, width, 3, padding=padding)
             self.blocks.append(

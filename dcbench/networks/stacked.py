@@ -62,7 +62,8 @@ class Stacked(Network):
         least = 2 ** (1 + sum(layer.pools for layer in layers[:-1]))
         if size < least and size != 28:
             raise MismatchError(
-                f"pools too often for {size}×{size} images; it needs at least {least}×{least}: choose another"
+                f"pools too often for {size}×{size} images; it needs at least {least}×{least}: "
+                "choose another"
             )
         self.pools = tuple(layer.pools for layer in layers)
         self.blocks = nn.ModuleList()

@@ -63,5 +63,8 @@ class EmbeddingRecord(OfASet):
         classes = len(self.class_names)
         for index, point in enumerate(self.points):
             if point.label >= classes:
-                return f"field points[{index}].label must be below {classes}, the number of classes, got {point.label}"
+                return (
+                    f"field points[{index}].label must be below {classes}, the number of classes, "
+                    f"got {point.label}"
+                )
         return ""

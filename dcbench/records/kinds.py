@@ -171,6 +171,7 @@ def _checked_version(kind: str, newest: int, value: Mapping[str, Any]) -> int:
         raise RefusedError(f"format_version is {shown(version)}, wanted {newest}")
     if version > newest:
         raise RefusedError(
-            f"format_version {version} is newer than {newest}, the newest that this dcbench reads; a newer dcbench is needed"
+            f"format_version {version} is newer than {newest}, the newest that this dcbench reads; "
+            "a newer dcbench is needed"
         )
     return version

@@ -219,7 +219,10 @@ def _nasbench() -> Study:
         "paper": Plan((StudyPart(methods[1:], (50,)),), search=paper),
         "quick": Plan((StudyPart(("datadam",), (10,), (0,), SHORT),), search=quick),
     }
-    title = "Proxies for 100 architectures of NAS-Bench-201 (needs the benchmark's accuracies: --truth FILE)"
+    title = (
+        "Proxies for 100 architectures of NAS-Bench-201 (needs the benchmark's accuracies: --truth "
+        "FILE)"
+    )
     return Study("table5", title, methods, "cifar10", (50,), "table5", "proxy", plans)
 
 

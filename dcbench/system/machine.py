@@ -293,7 +293,8 @@ def _device(name: str, here: bool) -> torch.device:
         raise UnknownNameError("device", name, ("auto", "cpu", "cuda", "cuda:0")) from error
     if here and device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(
-            f"device {name!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu"
+            f"device {name!r} is not there: this machine has {torch.cuda.device_count()} CUDA "
+            "devices; use --device cpu"
         )
     if device.type not in ("cpu", "cuda"):
         raise DeviceError(f"device {name!r} is not supported; use cpu or cuda")

@@ -85,7 +85,8 @@ def _labels(
     if labels is None:
         raise FileFormatError(
             f"{path}: its folders are not called as the classes of {spec.dataset} are: "
-            f"{side_by_side(folders, spec.class_names)}; rename the folders, or take them in their order with --classes by-position"
+            f"{side_by_side(folders, spec.class_names)}; rename the folders, or take them in their "
+            "order with --classes by-position"
         )
     return labels
 

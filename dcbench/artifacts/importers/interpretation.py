@@ -71,7 +71,8 @@ def _pixels(numbers: Tensor) -> Interpretation:
         return Interpretation(values, "fractions of white")
     if low < 0 or high > 255:
         raise FileFormatError(
-            f"images are whole numbers from {low:.0f} to {high:.0f}; wanted bytes from 0 to 255, or fractions of white from 0 to 1"
+            f"images are whole numbers from {low:.0f} to {high:.0f}; wanted bytes from 0 to 255, "
+            "or fractions of white from 0 to 1"
         )
     stored = f"images are stored as whole numbers from {low:.0f} to {high:.0f}"
     if high <= 1:
@@ -91,7 +92,8 @@ def _pixels(numbers: Tensor) -> Interpretation:
 def _values(numbers: Tensor) -> Interpretation:
     if not numbers.is_floating_point():
         raise FileFormatError(
-            "images are whole numbers, which no normalised values are; they may be bytes: --space pixels"
+            "images are whole numbers, which no normalised values are; they may be bytes: --space "
+            "pixels"
         )
     return Interpretation(numbers.float(), "values of the space")
 
@@ -130,7 +132,10 @@ def _rows(numbers: Tensor) -> Interpretation:
             )
             return Interpretation(rows if exact else rows / sums[:, None], meaning, doubt)
     if low >= 0 and high <= 1 and float(sums.min()) > 0:
-        doubt = f"labels are rows within [0, 1] that sum to {_range(sums)}; read as weights, not as logits"
+        doubt = (
+            f"labels are rows within [0, 1] that sum to {_range(sums)}; read as weights, not as "
+            "logits"
+        )
         return Interpretation(rows / sums[:, None], "weights", doubt)
     if high <= 0 and float(rows.logsumexp(1).abs().max()) < 1e-2:
         return Interpretation(rows.softmax(1), "logarithms of probabilities")

@@ -13,7 +13,10 @@ from dcbench.artifacts.importers.layout import FileLayout, ForeignSet, ValueSpac
 from dcbench.artifacts.importers.reading import labels_beside, read_tensor
 from dcbench.system.errors import FileFormatError
 
-_NO_RATE = "no learning rate lies beside it, which such sets are made for; networks learn at the protocol's"
+_NO_RATE = (
+    "no learning rate lies beside it, which such sets are made for; networks learn at the "
+    "protocol's"
+)
 
 
 def read(path: Path) -> ForeignSet:
@@ -44,7 +47,8 @@ def _shards(folder: Path) -> list[Path]:
     numbers = {int(number) for path in shards if (number := path.stem[12:]).isdecimal()}
     if numbers != set(range(len(shards))):
         raise FileFormatError(
-            f"{folder} holds {', '.join(path.name for path in shards)}: not one complete set of shards; complete the copy"
+            f"{folder} holds {', '.join(path.name for path in shards)}: not one complete set of "
+            "shards; complete the copy"
         )
     for found in ([folder / "images_best.pt"], shards, [folder / "images.pt"]):
         if found and found[0].is_file():
