@@ -49,11 +49,12 @@ STANDING_BATCHES = 16  # for the statistics of batch normalisation that are draw
 @final
 @dataclass(frozen=True)
 class BigGAN(Generative):
-    """D minimises E max(0, 1 - D(T(x), y)) + E max(0, 1 + D(T(G(z, y)), y)), G minimises -E
-    D(T(G(z, y)), y); T augments, anew each time.
+    """Draws from a generator trained against a discriminator: BigGAN with augmentation of both
+    images.
 
-    What is drawn with is a moving average of G, its batch normalisation's statistics taken anew
-    ("standing statistics").
+    D minimises E max(0, 1 - D(T(x), y)) + E max(0, 1 + D(T(G(z, y)), y)), G minimises -E D(T(G(z,
+    y)), y); T augments, anew each time. What is drawn with is a moving average of G, its batch
+    normalisation's statistics taken anew ("standing statistics").
     """
 
     iterations: Annotated[int, Ge(1)] = 250_000

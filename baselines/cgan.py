@@ -43,7 +43,9 @@ X_UNITS, Y_UNITS, JOINT_UNITS = 240, 50, 240
 @final
 @dataclass(frozen=True)
 class CGAN(Generative):
-    """min_G max_D E log D(x|y) + E log(1 - D(G(z|y)|y)) (Eq. 2); G ascends log D(G(z|y)|y), as in
+    """Draws from a generator trained against a discriminator, both told the class.
+
+    min_G max_D E log D(x|y) + E log(1 - D(G(z|y)|y)) (Eq. 2); G ascends log D(G(z|y)|y), as in
     Goodfellow et al. (2014).
     """
 

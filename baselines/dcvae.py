@@ -52,7 +52,10 @@ Features = tuple[Float[Tensor, "n k"], ...]  # of unit length; one per layer tha
 def instance_loss(
     anchor: Tensor, positive: Tensor, negatives: Float[Tensor, "m k"], temperature: float
 ) -> Float[Tensor, ""]:
-    """-log e^h(x, x̂) / (e^h(x, x̂) + Σ_j e^h(x_j, x̂)), h the cosine of features over τ; a mean over reconstructions x̂."""
+    """-log e^h(x, x̂) / (e^h(x, x̂) + Σ_j e^h(x_j, x̂)), a mean over reconstructions x̂.
+
+    h is the cosine of features over the temperature τ.
+    """
     logits = (
         torch.cat([(anchor * positive).sum(1, keepdim=True), anchor @ negatives.T], 1) / temperature
     )
@@ -68,10 +71,10 @@ def divergence(mean: Float[Tensor, "n d"], log_variance: Float[Tensor, "n d"]) -
 @final
 @dataclass(frozen=True)
 class DCVAE(Generative):
-    """min over encoder and decoder, max over D of L_GAN, with L_instance minimised by all three, +
-    λ KL.
+    """Draws from the decoder of an autoencoder that is trained against a discriminator.
 
-    L_GAN is the hinge loss, as in AutoGAN, on reconstructions and on samples of z ~ N(0, I).
+    min over encoder and decoder, max over D of L_GAN, with L_instance minimised by all three, + λ
+    KL. L_GAN is the hinge loss, as in AutoGAN, on reconstructions and on samples of z ~ N(0, I).
     """
 
     iterations: Annotated[int, Ge(1)] = 125_000  # 800 epochs of CIFAR-10

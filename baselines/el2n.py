@@ -19,11 +19,11 @@ from dcbench.run import Run
 @final
 @dataclass(frozen=True)
 class EL2N(Distiller):
-    """Of each class the images of the largest E‖softmax(z) - y‖₂ over networks of few epochs;
-    ``end="easy"``: of the smallest.
+    """Chooses the real images that young networks are most wrong about.
 
-    The paper scores by ten networks and prunes the easy end of large sets; few images are best
-    chosen from the easy end.
+    Of each class those of the largest E‖softmax(z) - y‖₂ over networks of few epochs;
+    ``end="easy"``: of the smallest. The paper scores by ten networks and prunes the easy end of
+    large sets; few images are best chosen from the easy end.
     """
 
     end: End = "hard"

@@ -25,11 +25,12 @@ from dcbench.run import Run
 @final
 @dataclass(frozen=True)
 class FacilityLocation(Distiller):
-    """max over chosen sets S of Σ_i max_{j in S} s(i, j), greedily, per class.
+    """Chooses real images that are near to all others of their class.
 
-    The similarity s is the largest distance in the class minus the distance, in last features of a
-    network trained on the training set. CRAIG itself measures it between gradients and gives the
-    chosen images weights; ours have none.
+    max over chosen sets S of Σ_i max_{j in S} s(i, j), greedily, per class. The similarity s is the
+    largest distance in the class minus the distance, in last features of a network trained on the
+    training set. CRAIG itself measures it between gradients and gives the chosen images weights;
+    ours have none.
     """
 
     feature_epochs: Annotated[int, Ge(1)] = 20

@@ -21,10 +21,11 @@ from dcbench.run import Run
 @final
 @dataclass(frozen=True)
 class Forgetting(Distiller):
-    """Of each class the images that go most often from right to wrong between epochs of one
-    training; ``end="easy"``: those that are never forgotten.
+    """Chooses the real images that a network forgets most often while it learns.
 
-    The paper trains for 200 epochs; ours takes 30 unless asked otherwise.
+    Of each class those that go most often from right to wrong between epochs of one training;
+    ``end="easy"``: those that are never forgotten. The paper trains for 200 epochs; ours takes 30
+    unless asked otherwise.
     """
 
     end: End = "hard"

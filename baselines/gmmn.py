@@ -68,10 +68,11 @@ def squared_mmd(
 @final
 @dataclass(frozen=True)
 class GMMN(Generative):
-    """min over the generator of √L_MMD² between its images and real ones, or (``autoencoder``)
-    between its codes and those of real ones.
+    """Draws from a generator trained to match all moments of each class's images.
 
-    The square root keeps the gradient alive as the discrepancy vanishes (Section 5).
+    min over the generator of √L_MMD² between its images and real ones, or (``autoencoder``) between
+    its codes and those of real ones. The square root keeps the gradient alive as the discrepancy
+    vanishes (Section 5).
     """
 
     iterations: Annotated[int, Ge(1)] = 40_000

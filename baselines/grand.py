@@ -21,11 +21,11 @@ from dcbench.run import Run
 @final
 @dataclass(frozen=True)
 class GraNd(Distiller):
-    """Of each class the images of the largest E‖∇ℓ‖₂ over networks of few epochs; ``end="easy"``: of
-    the smallest.
+    """Chooses the real images whose loss has the largest gradient in young networks.
 
-    The gradient is that in the classifier's weights and biases. The paper takes all weights, and
-    networks that were not trained at all.
+    Of each class those of the largest E‖∇ℓ‖₂ over networks of few epochs; ``end="easy"``: of the
+    smallest. The gradient is that in the classifier's weights and biases. The paper takes all
+    weights, and networks that were not trained at all.
     """
 
     end: End = "hard"

@@ -20,7 +20,9 @@ from dcbench.run import Run
 @final
 @dataclass(frozen=True)
 class Herding(Selection):
-    """Each choice minimises ‖mean of the class - mean of the chosen‖ in last features of a network
+    """Chooses real images whose mean features follow the mean of their class.
+
+    Each choice minimises ‖mean of the class - mean of the chosen‖ in last features of a network
     trained on the training set.
     """
 

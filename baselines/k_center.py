@@ -24,10 +24,10 @@ from dcbench.run import Run
 @final
 @dataclass(frozen=True)
 class KCenter(Selection):
-    """min over chosen sets of max over images of the distance to the nearest chosen one, greedily,
-    per class.
+    """Chooses real images that cover their class: no image is far from a chosen one.
 
-    Distances are between last features of a network trained on the training set.
+    min over chosen sets of max over images of the distance to the nearest chosen one, greedily, per
+    class. Distances are between last features of a network trained on the training set.
     """
 
     feature_epochs: Annotated[int, Ge(1)] = 20

@@ -27,7 +27,7 @@ from dcbench.run import Run
 @final
 @dataclass(frozen=True)
 class KMeans(Selection):
-    """Prototypes: of each class the images nearest to the ``ipc`` centres that k-means finds.
+    """Chooses the real images nearest to the ``ipc`` centres that k-means finds in each class.
 
     ``features`` says in which space: the last features of a network trained on the training set, or
     the pixels in the space of the set (whitened with ``--zca``).

@@ -26,7 +26,10 @@ from dcbench.networks.base import Network
 @final
 @dataclass(frozen=True)
 class MMD(FeatureMatching):
-    """L = Σ_classes ‖mean real - mean synthetic‖² over pixels."""
+    """Matches mean images of each class, pixel by pixel.
+
+    L = Σ_classes ‖mean real - mean synthetic‖² over pixels.
+    """
 
     observes: ClassVar[bool] = False
 

@@ -15,7 +15,7 @@ from dcbench.run import Run
 @final
 @dataclass(frozen=True)
 class RandomSubset(Selection):
-    """``ipc`` different images of each class, uniformly."""
+    """Draws ``ipc`` different real images of each class, uniformly."""
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)

@@ -17,8 +17,9 @@ from dcbench.run import Run
 @final
 @dataclass(frozen=True)
 class Whole(Distiller):
-    """Every image of the training set; ``ipc`` means nothing to it. Judged by a protocol of its
-    own, of fewer passes.
+    """Takes every image of the training set, as a reference; ``ipc`` means nothing to it.
+
+    It is judged by a protocol of its own, with fewer passes.
     """
 
     budgeted: ClassVar[bool] = False

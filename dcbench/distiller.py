@@ -1,4 +1,4 @@
-"""The contract between the harness and a method, and the registry of all methods."""
+"""The contract between dcbench and a method (``Distiller``), and the registry of all methods."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class OwnSetting:
 
 
 class Distiller(ABC):
-    """A method: a frozen dataclass whose fields are its hyper-parameters, and nothing else.
+    """Base class of all methods: a frozen dataclass whose fields are the method's hyper-parameters.
 
-    A field's range stands in its annotation (``Annotated[float, Ge(1)]``) and is checked when the
+    A field's range stands in its annotation (``Annotated[float, Ge(1)]``) and is checked when an
     object is made.
     """
 
@@ -74,7 +74,10 @@ class Distiller(ABC):
 
     @classmethod
     def suited_to(cls, spec: ImageSpec) -> Mapping[str, Any]:
-        """Fields whose value depends on the images, where neither the preset nor the user says one."""
+        """Defaults that depend on the images: fields by name, for data like ``spec``.
+
+        They apply where neither the preset nor the user says otherwise.
+        """
         return {}
 
     @classmethod
@@ -86,30 +89,43 @@ class Distiller(ABC):
 
     @abstractmethod
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
-        """Make ``ipc`` images per class from ``train``, in its space, drawing all randomness from
-        ``run.generator``.
+        """Make a synthetic set from the training images.
+
+        Args:
+            train: The training images, in the space that the set must be in.
+            ipc: Images per class to make.
+            run: Randomness, machine, progress and checkpoints. Draw all random numbers from
+                ``run.generator``.
+
+        Returns:
+            ``ipc`` images of each class, on the CPU and without a graph.
         """
 
     def image_steps(self, ipc: int) -> int:
-        """Steps that ``distill`` takes on the images themselves; after any of them a trace may
-        look. 0 if it makes them otherwise.
+        """How many steps ``distill`` takes on the images, after any of which a trace may look at
+        them.
+
+        The field ``iterations`` unless the method says otherwise; 0 if there are no such steps.
         """
         return int(getattr(self, "iterations", 0))
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
-        """About how many multiply-accumulates ``distill`` takes, for the estimate and the choice of
-        engine; 0 if next to nothing.
+        """About how many multiply-accumulates ``distill`` takes; 0 for next to nothing.
+
+        The estimate of the time and the choice of the engine follow from it.
         """
         return 0.0
 
     def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
-        """What of ``cost_macs`` goes into work that is done once for several sets of a seed
-        (``run.once``), by what identifies it.
+        """The part of ``cost_macs`` that is done once for several sets of a seed (``run.once``).
+
+        Returns:
+            Multiply-accumulates by a name that identifies the shared work.
         """
         return {}
 
     def refuses(self, train: TrainSet, ipc: int) -> str:
-        """Why this method cannot run on this data and budget, or nothing if it can."""
+        """Say why the method cannot run on this data and budget; empty if it can."""
         return ""
 
     def __post_init__(self) -> None:
@@ -131,8 +147,9 @@ class Distiller(ABC):
 
 
 def by_budget(table: Mapping[int, _Row], ipc: int) -> _Row:
-    """The row of the largest budget in ``table`` that is not above ``ipc``, where a paper gives
-    settings by IPC, from 1 on.
+    """The entry of ``table`` for the largest budget that is not above ``ipc``.
+
+    For papers that give settings by IPC, from 1 on.
     """
     return table[max(budget for budget in table if budget <= ipc)]
 
@@ -148,8 +165,9 @@ def defaults_of(distiller: type[Distiller]) -> dict[str, Any]:
 
 
 def recorded_fields(distiller: Distiller) -> dict[str, Any]:
-    """The fields as hashes and records have them: what came ``later`` only where it is not at its
-    default, so that older sets are found.
+    """The fields as hashes and records have them.
+
+    A field that came ``later`` is left out at its default, so that older sets are found.
     """
     defaults = defaults_of(type(distiller))
     return {
@@ -218,8 +236,9 @@ def _place(distiller: type[Distiller]) -> tuple[str, str]:
 
 
 def registered() -> dict[str, type[Distiller]]:
-    """All distillers by name: the project's own and those of installed packages. One that fails to
-    import hides no other.
+    """All methods by name: the project's own and those of installed packages.
+
+    A package that fails to import hides no other; ``import_failures`` tells why it failed.
     """
     for package_name in PACKAGES:
         package = importlib.import_module(package_name)
@@ -231,7 +250,7 @@ def registered() -> dict[str, type[Distiller]]:
 
 
 def import_failures() -> dict[str, str]:
-    """Plugins that could not be imported, with the reason."""
+    """Plugins that could not be imported, by name, with the reason."""
     return dict(_failures)
 
 
@@ -244,8 +263,11 @@ def _import_plugin(name: str, load: Callable[[], Any]) -> None:
 
 
 def find(name: str) -> type[Distiller]:
-    """The distiller called ``name``, or the class of ``./file.py:Class``; raises UnknownNameError
-    with a suggestion.
+    """Find a method by its name, or by its file as ``./file.py:Class``.
+
+    Raises:
+        UnknownNameError: If there is no such method; suggests a similar name.
+        DataError: If the file is missing, does not import, or has no such method.
     """
     known = registered()  # before any file: what it calls itself must not be another's name
     if ".py:" in name:

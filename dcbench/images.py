@@ -24,7 +24,7 @@ MOST_WHITENED_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """What a set's images are images of."""
+    """What the images of a set show and how large they are: dataset, revision, shape, classes."""
 
     dataset: str
     # hash of the decoded content: the same name with other pixels is another revision
@@ -47,8 +47,10 @@ class ImageSpec:
 class Space:
     """The transform between pixels in [0, 1] and the values that networks are trained on.
 
-    ``raw``: none. ``normalised``: (pixels - mean) / std per channel. ``zca``: the same, then, over all values of an image,
-    ``(x - zca_mean) @ zca_matrix`` with a symmetric matrix.
+    * ``raw``: none; values are pixels.
+    * ``normalised``: (pixels - mean) / std, per channel.
+    * ``zca``: normalised, then whitened: ``(x - zca_mean) @ zca_matrix`` over all values x of an
+      image, with a symmetric matrix.
     """
 
     kind: SpaceKind = "raw"
@@ -59,14 +61,14 @@ class Space:
 
     @property
     def name(self) -> str:
-        """The kind, and of a whitening whether it is one of pixels as they are."""
+        """The kind; ``zca-pixels`` for a whitening that does not normalise first."""
         of_pixels = self.kind == "zca" and not any(self.mean) and set(self.std) == {1.0}
         return "zca-pixels" if of_pixels else self.kind
 
     def enter(
         self, pixels: Float[Tensor, "n channels size size"]
     ) -> Float[Tensor, "n channels size size"]:
-        """Pixels in [0, 1] to values in this space, on the pixels' device."""
+        """Transform pixels in [0, 1] into values of this space, on the pixels' device."""
         if self.kind == "raw":
             return pixels
         values = (pixels - self._row(self.mean, pixels)) / self._row(self.std, pixels)
@@ -78,9 +80,7 @@ class Space:
     def leave(
         self, values: Float[Tensor, "n channels size size"]
     ) -> Float[Tensor, "n channels size size"]:
-        """Values in this space back to pixels; not clipped, so that the way there and back is the
-        identity.
-        """
+        """Transform values of this space back into pixels, without clipping them to [0, 1]."""
         if self.kind == "raw":
             return values
         unwhitened = values
@@ -121,10 +121,10 @@ class Space:
     def doubt(
         self, values: Float[Tensor, "n channels size size"], beyond: float, spread: float = 0.0
     ) -> str:
-        """Why ``values`` can hardly be in this space, or nothing.
+        """Say why ``values`` are probably not in this space; empty if nothing speaks against it.
 
-        Either they are pixels already, in [0, 1] and over ``spread`` of it at least; or many become
-        pixels more than ``beyond`` outside.
+        Either they look like pixels (all in [0, 1], spread over at least ``spread`` of it), or many
+        of them become pixels that are more than ``beyond`` outside [0, 1].
         """
         declared = "pixels" if self.kind == "raw" else self.kind
         low, high = float(values.min()), float(values.max())
@@ -148,15 +148,15 @@ class Space:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short hash of what the space is called: kind, mean and std.
+        """Hash the kind, mean and std.
 
-        A whitening's matrix follows from the data's revision and holdout; its last bits depend on
-        the machine, so it is left out.
+        The matrix of a whitening follows from the data's revision and the holdout. Its last bits
+        depend on the machine, so it is left out.
         """
         return hashlib.sha256(repr((self.kind, self.mean, self.std)).encode()).hexdigest()[:12]
 
     def to_plain(self) -> dict[str, Any]:
-        """The space as a dict of tensors and plain values (the artifact's ``space``)."""
+        """Convert to a dict of tensors and plain values: the ``space`` of an artifact."""
         plain: dict[str, Any] = {"kind": self.kind, "mean": list(self.mean), "std": list(self.std)}
         if self.zca_matrix is not None:
             plain |= {"zca_mean": self.zca_mean, "zca_matrix": self.zca_matrix}
@@ -164,7 +164,7 @@ class Space:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Space:
-        """The inverse of ``to_plain``; raises FileFormatError on anything else."""
+        """Read what ``to_plain`` made; raises FileFormatError on anything else."""
         try:
             space = cls(
                 kind=plain["kind"],
@@ -203,7 +203,7 @@ class _RealSet:
 
 @dataclass(frozen=True, eq=False)
 class TrainSet(_RealSet):
-    """The images that a distiller may see. It has no way to the test set."""
+    """The training images that a method gets. The test images cannot be reached from here."""
 
     spec: ImageSpec
     images: UInt8[Tensor, "n channels size size"]
@@ -213,7 +213,7 @@ class TrainSet(_RealSet):
 
     @cached_property
     def by_class(self) -> tuple[Int64[Tensor, " members"], ...]:
-        """Indices of each class's images, in order."""
+        """For each class the indices of its images, ascending."""
         # once over all labels, not once for each of a thousand classes
         order = torch.argsort(self.labels, stable=True)
         return tuple(order.split(torch.bincount(self.labels, minlength=self.spec.classes).tolist()))
@@ -236,8 +236,8 @@ class TrainSet(_RealSet):
         return _RealSet.values(self, indices) if self._whitened is None else self._whitened[indices]
 
     def held_on(self, machine: Machine) -> TrainSet:
-        """This set with its images where batches are drawn: itself, with what it has whitened, if
-        they are there or have no room there.
+        """This set with its images on the machine's device; the set itself where they are there
+        already or do not fit.
         """
         images = (
             self.images.to(machine.device) if machine.has_room(self.images.nbytes) else self.images
@@ -245,9 +245,7 @@ class TrainSet(_RealSet):
         return self if images is self.images else replace(self, images=images)
 
     def draw(self, label: int, count: int, generator: torch.Generator) -> Int64[Tensor, " k"]:
-        """Indices of ``count`` different images of class ``label``, or of all it has if it has
-        fewer.
-        """
+        """Draw indices of ``count`` different images of class ``label``; of all if there are fewer."""
         members = self.by_class[label]
         return members[torch.randperm(len(members), generator=generator)[:count].to(members.device)]
 
@@ -265,7 +263,7 @@ class TrainSet(_RealSet):
 
 @dataclass(frozen=True, eq=False)
 class TestSet(_RealSet):
-    """The images that only the evaluator sees."""
+    """The real images that judge synthetic sets. Only the evaluation gets them."""
 
     __test__ = False  # not a test case, whatever pytest thinks of the name
 
@@ -277,8 +275,10 @@ class TestSet(_RealSet):
 
 @dataclass(frozen=True, eq=False)
 class SyntheticSet:
-    """What a distiller returns: images in ``space``, labels hard (int64) or soft (one row of class
-    weights each).
+    """What a method returns: images in ``space``, with labels.
+
+    Labels are hard (int64, one class for each image) or soft (float32, one row of class weights for
+    each image).
     """
 
     spec: ImageSpec
@@ -293,7 +293,7 @@ class SyntheticSet:
 
     @property
     def hard_labels(self) -> Int64[Tensor, " n"]:
-        """The class of each image; of a soft label, its largest entry."""
+        """The class of each image; for a soft label the class with the largest weight."""
         return self.labels if self.labels.ndim == 1 else self.labels.argmax(1)
 
     @property
@@ -303,7 +303,7 @@ class SyntheticSet:
 
     @cached_property
     def content_hash(self) -> str:
-        """A checksum of images and labels, whatever made them."""
+        """Hash images and labels alone: sets with the same content have the same hash."""
         digest = hashlib.sha256()
         for values in (self.images, self.labels):
             digest.update(values.contiguous().numpy().data)
@@ -311,18 +311,19 @@ class SyntheticSet:
 
     @property
     def strange_values(self) -> str:
-        """Why the images can hardly be in their space, or nothing. What is learned may leave [0, 1]
-        far behind, if not as far as bytes.
+        """Say why the images are probably not in their space; empty if nothing speaks against it.
+
+        Learned pixels may lie far outside [0, 1], but not as far as bytes would.
         """
         return self.space.doubt(self.images.detach(), beyond=50, spread=0.9)
 
 
 def class_weights(labels: Float[Tensor, "n classes"]) -> Float[Tensor, "n classes"]:
-    """Centred labels, KIP's, as probabilities: shifted back by 1/classes, negative ones cut off,
-    rows summing to one.
+    """Turn KIP's centred labels into probabilities.
 
-    Exact for a centred one-hot label, which softmax would flatten; a row with nothing left becomes
-    its largest entry's class.
+    Adds 1/classes, cuts negative weights to zero, and scales each row to sum to one. This is exact
+    for a centred one-hot label, which a softmax would flatten. A row with nothing left becomes the
+    class of its largest entry.
     """
     classes = labels.shape[1]
     shifted = (labels + 1 / classes).clamp(min=0)

@@ -1,5 +1,5 @@
-"""Run: everything that a piece of work gets from the harness, its randomness, its machine, its
-progress and its memory of itself.
+"""Run: what the harness gives to a piece of work, such as one distillation: seeded randomness, a
+machine, progress, and checkpoints to resume from.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def unwatched(name: str, done: int, state: Mapping[str, Tensor | Stateful]) -> N
 
 @dataclass
 class Cost:
-    """What a piece of work took. Grows as the work goes on and survives its interruptions."""
+    """The time that a piece of work took, with warnings; it is saved in checkpoints and keeps
+    growing.
+    """
 
     seconds: float = 0.0
     steps: list[float] = field(default_factory=list)  # seconds of each step, the latest 1,000
@@ -63,13 +65,13 @@ class Cost:
 
     @property
     def step_seconds(self) -> float | None:
-        """The median step, the first few left out where there are enough."""
+        """Median seconds of a step; the first three steps are left out where there are more."""
         steady = self.steps[3:] or self.steps
         return statistics.median(steady) if steady else None
 
     @property
     def first_steps_more_seconds(self) -> float | None:
-        """How much longer the first steps took than steady ones; None without steps."""
+        """How many seconds longer the first three steps took than later ones; None without steps."""
         steady = self.step_seconds
         return None if steady is None else max(0.0, sum(step - steady for step in self.steps[:3]))
 
@@ -91,10 +93,11 @@ class Resumption:
 
 @dataclass(frozen=True)
 class Run:
-    """One piece of work's seed, machine and folder.
+    """The seed, machine and folder of one piece of work, such as a distillation.
 
-    ``folder`` holds its checkpoint and history; None keeps nothing. ``shared`` holds what several pieces of work use (``once``).
-    ``context`` is what that shared work depends on besides its own spec (the dataset's revision and space, the holdout).
+    ``folder`` holds its checkpoint and history; with None nothing is kept. ``shared`` is the folder
+    of work that several runs use (``once``). ``context`` names what shared work depends on besides
+    its own spec: the dataset's revision and space, and the holdout.
     """
 
     seed: int
@@ -117,44 +120,55 @@ class Run:
     loops: list[str] = field(default_factory=list, init=False)
 
     def generator(self, *names: str | int) -> torch.Generator:
-        """A fresh generator that depends on the seed and ``names`` alone, so that no state of it
-        need ever be saved.
+        """Make a random generator that depends on the seed and ``names`` alone.
+
+        Its state never has to be saved: after an interruption the same names give the same
+        generator.
         """
         digest = hashlib.sha256(json.dumps([self.seed, *names]).encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
     def place(self, value: Tensor) -> Tensor:
-        """``value`` on the run's device."""
+        """Move a tensor to the run's device."""
         return self.machine.place(value)
 
     @property
     def compile_seconds(self) -> float | None:
-        """What compiling cost, as far as steps show it; None where nothing was compiled or no step
-        was timed.
+        """Seconds spent compiling, as far as the first steps show; None if nothing was compiled or
+        timed.
         """
         return self.cost.first_steps_more_seconds if self.machine.engine == "compiled" else None
 
     def log(self, step: int, **values: float) -> None:
-        """Keep a step's figures for the history; raises DivergedError if one is not finite."""
+        """Add a row for ``step`` to the history; raises DivergedError if a value is not finite."""
         for name, value in values.items():
             if not math.isfinite(value):
                 raise DivergedError(f"{name} became {value} at step {step + 1}")
         self.history.append({"step": float(step + 1), **values})
 
     def warn(self, message: str) -> None:
-        """Keep a line that the artifact and its records will say, once."""
+        """Note a warning, once, for the artifact and its records."""
         if message not in self.cost.warnings:
             self.cost.warnings.append(message)
 
     def steps(
         self, total: int, state: Mapping[str, Tensor | Stateful], name: str = "distill"
     ) -> Iterator[int]:
-        """Count from where an earlier run was interrupted up to ``total``, restoring and saving
-        ``state`` in place.
+        """Iterate over the steps of the work: count, show progress, save checkpoints, and resume.
 
-        ``name`` is what the progress says of it. One loop per run that has a folder, for its checkpoint holds one loop's state: what goes
-        before it belongs into ``once``. Raises MismatchError at a second loop, or if the checkpoint was made on another kind of machine;
-        KeyboardInterrupt when asked to stop.
+        Starts at the step where an earlier run was interrupted, after restoring ``state`` in place.
+        A run with a folder can have one such loop, because its checkpoint holds one loop's state;
+        put an earlier loop into ``once``.
+
+        Args:
+            total: Number of steps.
+            state: What changes from step to step, by name: tensors, and objects with ``state_dict``
+                and ``load_state_dict``.
+            name: What the progress calls the loop.
+
+        Raises:
+            MismatchError: At a second loop, or if the checkpoint is from another kind of machine.
+            KeyboardInterrupt: When asked to stop, after saving.
         """
         if self.loops and self.folder is not None:
             raise MismatchError(
@@ -190,9 +204,7 @@ class Run:
         return now
 
     def finish(self) -> None:
-        """Write the history; drop the checkpoint, for the result that the caller has stored takes
-        its place.
-        """
+        """Write the history and delete the checkpoint; call it when the result is stored."""
         if self.folder is not None:
             write_history(self.folder, self.history)
             self._checkpoint.unlink(missing_ok=True)
@@ -200,11 +212,18 @@ class Run:
     def once(
         self, name: str, spec: Mapping[str, Any], build: Callable[[Run], dict[str, Any]]
     ) -> dict[str, Any]:
-        """``build(run)``, done once per name, spec, seed and context, and kept for every later caller.
+        """Do work that several runs share, once, and return its stored result to every later
+        caller.
 
-        ``build`` gets a run of its own that resumes like any other; it returns a dict of tensors and plain values. What was done
-        before ``since`` is done anew, by the first who asks for it. What it took counts for every caller's own work, once; that it was
-        done on another kind of machine is said in the caller's cost.
+        A result is identified by name, spec, seed, precision and context. The time it took counts
+        in the cost of every caller; work that was done on another kind of machine is noted there.
+        Results older than ``resumption.since`` are made again.
+
+        Args:
+            name: What the work is, such as ``experts``.
+            spec: Everything that changes its result.
+            build: Does the work; gets a run of its own that resumes like any other, and returns a
+                dict of tensors and plain values.
         """
         whole = {
             "name": name,
@@ -251,7 +270,7 @@ class Run:
         return made
 
     def part(self, name: str) -> Run:
-        """A run for a part of this work, with randomness, cost and history of its own and no
+        """Make a run for a part of this work: with randomness, cost and history of its own, no
         folder.
         """
         seed = self.generator("part", name).initial_seed()
@@ -341,21 +360,22 @@ class Run:
 
 
 def fingerprint(value: Mapping[str, Any]) -> str:
-    """A short hash of plain values, the same for the same values in any order of keys."""
+    """Hash plain values to 12 hex digits; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()[
         :12
     ]
 
 
 def versioned(spec: Mapping[str, Any], version: int) -> dict[str, Any]:
-    """What identifies shared work, with the version of the method; the first stays unsaid, so that
-    what was done before is found.
+    """Add the method's version to the spec of shared work.
+
+    Version 1 is left out, so that results stored before there were versions are found.
     """
     return {**spec, "version": version} if version > 1 else dict(spec)
 
 
 def write_history(folder: Path, rows: list[dict[str, float]]) -> None:
-    """Write figures that were logged as a table; nothing if there are none."""
+    """Write the logged rows as ``history.csv``; writes nothing if there are none."""
     if rows:
         write_bytes(folder / HISTORY, _as_csv(rows).encode())
 

@@ -62,7 +62,9 @@ def spread(accuracies: Sequence[float], window: int) -> float | None:
 @final
 @dataclass(frozen=True)
 class CAFE(Distiller):
-    """L = L_f + β L_d, on networks trained on the synthetic set; both loops last as long as the
+    """Aligns features layer by layer and lets synthetic class centres classify real images.
+
+    L = L_f + β L_d, on networks trained on the synthetic set. Both loops last as long as the
     accuracy on real images says.
     """
 

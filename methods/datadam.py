@@ -55,12 +55,13 @@ ERRORS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 @final
 @dataclass(frozen=True)
 class DataDAM(FeatureMatching):
-    """L = scale · (L_SAM + λ L_MMD), errors as sums of squares, summed over classes.
+    """Matches spatial attention maps and last features of real and synthetic images.
 
-    L_SAM = Σ_{blocks but the last} ‖mean A(real) - mean A(synthetic)‖²; L_MMD = ‖mean f(real) -
-    mean f(synthetic)‖². The last four fields are the paper's ablations. ``feature-maps`` stands for
-    its feature map transfer: L_SAM of the feature maps themselves, flattened and normalised like A.
-    Each of ``components`` keeps its weight in the sum.
+    L = scale · (L_SAM + λ L_MMD), errors as sums of squares, summed over classes. L_SAM = Σ_{blocks
+    but the last} ‖mean A(real) - mean A(synthetic)‖²; L_MMD = ‖mean f(real) - mean f(synthetic)‖².
+    The last four fields are the paper's ablations. ``feature-maps`` stands for its feature map
+    transfer: L_SAM of the feature maps themselves, flattened and normalised like A. Each of
+    ``components`` keeps its weight in the sum.
     """
 
     scale: Annotated[float, Gt(0)] = 100.0  # the released code's; the paper prints none

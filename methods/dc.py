@@ -15,8 +15,10 @@ from dcbench.images import ImageSpec
 @final
 @dataclass(frozen=True)
 class DC(GradientMatching):
-    """L = Σ_classes D(∇_θ ℓ(real), ∇_θ ℓ(synthetic)), D the layer-wise cosine distance over output
-    nodes. No augmentation.
+    """Matches gradients of real and synthetic images, without augmentation.
+
+    L = Σ_classes D(∇_θ ℓ(real), ∇_θ ℓ(synthetic)), where D is the layer-wise cosine distance over
+    output nodes.
     """
 
     init: Initialisation = "noise"

@@ -18,8 +18,10 @@ from dcbench.networks.base import Network
 @final
 @dataclass(frozen=True)
 class DM(FeatureMatching):
-    """L = Σ_classes ‖mean f(real) - mean f(synthetic)‖², f the flattened last features of a fresh
-    network each step.
+    """Matches mean features of real and synthetic images in random networks.
+
+    L = Σ_classes ‖mean f(real) - mean f(synthetic)‖², where f are the flattened last features of a
+    fresh network each step.
     """
 
     iterations: Annotated[int, Ge(1)] = 20000

@@ -14,7 +14,9 @@ from dcbench.images import ImageSpec
 @final
 @dataclass(frozen=True)
 class DSA(GradientMatching):
-    """L = Σ_classes D(∇_θ ℓ(A_ω(real)), ∇_θ ℓ(A_ω(synthetic))), one operation A with one draw ω for
+    """Matches gradients of real and synthetic images that are augmented alike.
+
+    L = Σ_classes D(∇_θ ℓ(A_ω(real)), ∇_θ ℓ(A_ω(synthetic))), one operation A with one draw ω for
     all images of a class.
     """
 

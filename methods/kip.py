@@ -80,7 +80,9 @@ def centred(labels: Int64[Tensor, " n"], classes: int) -> Float[Tensor, "n class
 @final
 @dataclass(frozen=True)
 class KIP(Distiller):
-    """L(X_s, y_s) = ½ mean over real images of ‖y_t - K_ts (K_ss + λ I)⁻¹ y_s‖² (ICLR 2021, section
+    """Learns images whose kernel ridge regression predicts the labels of real images.
+
+    L(X_s, y_s) = ½ mean over real images of ‖y_t - K_ts (K_ss + λ I)⁻¹ y_s‖² (ICLR 2021, section
     3), labels centred one-hot.
     """
 

@@ -92,8 +92,10 @@ OWN: Mapping[tuple[int, int], OwnTable] = {
 @final
 @dataclass(frozen=True)
 class MTT(Distiller):
-    """L = ‖θ̂_{t+N} - θ*_{t+M}‖² / ‖θ*_t - θ*_{t+M}‖² (equation 2), over the images and the
-    student's learning rate.
+    """Matches the weights of a network trained on the set with those of one trained on real images.
+
+    L = ‖θ̂_{t+N} - θ*_{t+M}‖² / ‖θ*_t - θ*_{t+M}‖² (equation 2), over the images and the student's
+    learning rate.
     """
 
     iterations: Annotated[int, Ge(1)] = 5000

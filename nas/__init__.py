@@ -1,1 +1,1 @@
-"""Does a synthetic set rank architectures as the whole data does?"""
+"""Architecture search: does a synthetic set rank architectures as the whole data does?"""

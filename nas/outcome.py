@@ -1,4 +1,4 @@
-"""From trained architectures to records, and to a truth that others can use."""
+"""The results of a search: records of what was trained, and a table of the truth for others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ USUAL_TOP = 0.2  # of which a record's path says nothing
 
 @dataclass(frozen=True, eq=False)
 class TrainedOnProxy:
-    """What was trained on one proxy."""
+    """The architectures that were trained on one proxy."""
 
     study: ArchitectureStudy
     proxy: Proxy

@@ -1,5 +1,6 @@
-"""What architectures are ranked on: a synthetic set from a file, or one of the built-in proxies
-made of the real training data.
+"""Proxies: the small sets that architectures are trained on in place of the whole data.
+
+A proxy is a synthetic set from a file, or one of the built-in ones made of real training images.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Proxy:
     warnings: tuple[str, ...] = ()
 
     def placed(self, machine: Machine) -> ValuesOf:
-        """The values as they are trained on: from the device."""
+        """The values on the device, as they are trained on."""
         if isinstance(self.images, TrainSet):
             return self.images.held_on(machine).values
         return _Rows(machine.place(self.images))
@@ -174,10 +175,10 @@ def open_artifacts(
 def make_proxies(
     requests: Sequence[Request], artifacts: Mapping[Request, Artifact], loaded: Loaded, run: Run
 ) -> list[Proxy]:
-    """The proxies; built-in ones in the space of the first artifact, so that they are compared with
-    it alone in their images.
+    """Make the proxies; built-in ones are in the space of the first artifact.
 
-    ``run`` decides which images ``random`` draws. Raises MismatchError where an artifact's images are not like the data set's.
+    So proxies differ in their images alone. ``run`` decides which images ``random`` draws. Raises
+    MismatchError where an artifact's images are not like the data set's.
     """
     sized = _sized(requests)
     first = artifacts.get(sized) if sized else None
@@ -199,8 +200,8 @@ def make_proxies(
 
 
 def whole(loaded: Loaded) -> Proxy:
-    """All training images but the validation part, in the data set's own space: what the truth is
-    trained on.
+    """All training images but the validation part, in the data set's own space, as the truth has
+    them.
     """
     return replace(_real("whole", loaded.train), whole=True)
 

@@ -1,4 +1,6 @@
-"""What a search space is: named architectures, each of which can be built for the images at hand."""
+"""The base class of search spaces: named architectures, each of which can be built for given
+images.
+"""
 
 from __future__ import annotations
 
@@ -53,8 +55,8 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def twin(self, identifier: str) -> str:
-        """An architecture that takes the same images and as many operations: one stands for many
-        that are alike in this.
+        """An architecture of equal size that stands for many: it takes the same images and
+        operations.
         """
 
     @abstractmethod
@@ -64,7 +66,7 @@ class SearchSpace(ABC):
         """
 
     def least_macs_to_compile(self, identifier: str) -> float:
-        """The multiply-accumulates of training from which it pays to compile the architecture."""
+        """Multiply-accumulates of training from which compiling the architecture pays."""
         return LEAST_MACS_TO_COMPILE_SELDOM
 
     def protocol_named(self, name: str | None, preset: str) -> SearchProtocol:
@@ -88,7 +90,7 @@ class SearchSpace(ABC):
         return asdict(self)  # type: ignore[call-overload,no-any-return]
 
     def refuses(self, identifier: str, spec: ImageSpec) -> str:
-        """Why the architecture is impossible for images of ``spec``, or nothing."""
+        """Say why the architecture is impossible for images of ``spec``; empty if it is possible."""
         return _cost(self, self.twin(identifier), spec)[1]
 
     def macs(self, identifier: str, spec: ImageSpec) -> float:

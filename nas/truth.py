@@ -1,5 +1,6 @@
-"""Truth: the test accuracy of each architecture when it is trained on the whole data, from a plain
-table or trained here.
+"""Truth: the test accuracy of each architecture after training on the whole data.
+
+It is read from a plain table, or trained here.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ DATASET_COLUMN, REVISION_COLUMN = "dataset", "dataset_revision"
 
 @dataclass(frozen=True)
 class Truth:
-    """Accuracies (fractions) by identifier, and what a record says of where they are from."""
+    """True accuracies (fractions) by architecture, and where they are from."""
 
     accuracies: Mapping[str, float]
     origin: Mapping[str, Any]

@@ -1,1 +1,5 @@
-"""Synthetic sets as files: our format, pictures, and importers of others' formats. May import images, records and below."""
+"""Synthetic sets as files: the project's format, pictures, importers of other people's formats, and
+exports.
+
+May import images, records and below.
+"""

@@ -28,7 +28,7 @@ MOST_BYTES = 8 << 30  # a file larger than this is not a distilled set
 
 @dataclass(frozen=True)
 class Artifact:
-    """A synthetic set with where it came from, and the hash of its file."""
+    """A synthetic set that was read from a file, with its provenance and the file's hash."""
 
     synthetic: SyntheticSet
     provenance: Mapping[str, Any]
@@ -36,12 +36,15 @@ class Artifact:
 
 
 def write_artifact(path: Path, synthetic: SyntheticSet, provenance: Mapping[str, Any]) -> None:
-    """Write ``synthetic``; the same set and provenance give the same bytes. Raises StorageError."""
+    """Write a set as an artifact; the same set and provenance give the same bytes.
+
+    Raises StorageError.
+    """
     write_bytes(path, artifact_as_bytes(synthetic, provenance))
 
 
 def artifact_as_bytes(synthetic: SyntheticSet, provenance: Mapping[str, Any]) -> bytes:
-    """What ``write_artifact`` writes."""
+    """The bytes that ``write_artifact`` writes."""
     content = {
         "format_version": FORMAT_VERSION,
         "images": _alone(synthetic.images.detach().cpu().float()),
@@ -115,8 +118,9 @@ def _synthetic_set(content: Mapping[str, Any]) -> SyntheticSet:
 
 
 def check_recipe(recipe: Any) -> None:
-    """A recipe is acted upon, so its values must be usable: names, a positive rate, a whole batch;
-    raises FileFormatError.
+    """Check what a set asks of its evaluation: known names, a positive rate, a whole batch size.
+
+    Raises FileFormatError.
     """
     if not isinstance(recipe, dict) or not set(recipe) <= RECIPE_KEYS:
         raise FileFormatError(f"the recipe may hold {sorted(RECIPE_KEYS)}, got {brief(recipe)}")

@@ -1,4 +1,4 @@
-"""Pictures of synthetic sets: one row per class, in pixel space, whitening undone."""
+"""Pictures of synthetic sets: pixels, whitening undone, with a row for each class."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ SMALLEST_TILE = 32  # pixels per side on the page: smaller images are enlarged b
 
 
 def grid(synthetic: SyntheticSet) -> UInt8[Tensor, "channels height width"]:
-    """All images (at most 50 per class) on one sheet, a class in each row (in several, if it has
-    more than ten).
+    """Draw all images, at most 50 of each class, on one sheet with a row for each class.
+
+    A class with more than ten images takes several rows.
     """
     from torchvision.utils import make_grid
 
@@ -43,7 +44,7 @@ def grid(synthetic: SyntheticSet) -> UInt8[Tensor, "channels height width"]:
 
 
 def as_png(sheet: UInt8[Tensor, "channels height width"]) -> bytes:
-    """A sheet as the bytes of a PNG file."""
+    """Encode a sheet as PNG."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
@@ -55,7 +56,7 @@ def as_png(sheet: UInt8[Tensor, "channels height width"]) -> bytes:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is a picture that dcbench wrote, and may write anew."""
+    """Whether dcbench wrote this picture, so that it may be written over."""
     from PIL import Image, UnidentifiedImageError
 
     try:

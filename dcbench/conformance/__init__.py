@@ -1,1 +1,4 @@
-"""The contract of a distiller, and checks of whether it is kept. May import evaluation, families and below."""
+"""What every method must do (the contract), and the checks of ``dcbench check``.
+
+May import evaluation, families and below.
+"""

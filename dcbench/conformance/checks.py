@@ -1,5 +1,4 @@
-"""Conformance: what every distiller must do, whichever it is, tried on tiny sets of real images in
-seconds.
+"""The checks of ``dcbench check``: does a method keep the contract on tiny sets of real images?
 
 A check yields what it finds wrong; one that yields nothing has passed. The project's own tests run
 the checks over every registered method, and ``dcbench check`` over any.
@@ -48,12 +47,12 @@ SEEDS_TRIED = 8
 
 
 class NotApplicableError(Exception):
-    """A check that says nothing about this method, and why."""
+    """Raised by a check that cannot say anything about this method, with the reason."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of one check."""
+    """The result of one check: its outcome, and why."""
 
     check: str
     outcome: Literal["passed", "failed", "skipped"]
@@ -61,10 +60,9 @@ class Verdict:
 
 
 def verdict(name: str, candidate: Candidate) -> Verdict:
-    """What comes of the check called ``name``; whatever a stranger's method raises in it is a
-    finding too.
+    """Run the check called ``name``; anything that the method raises counts as a finding.
 
-    Raises TooMuchWorkError if the method would take long even here.
+    Raises TooMuchWorkError if the method would take long even on a tiny set.
     """
     try:
         if name not in DECLARED:

@@ -1,5 +1,6 @@
-"""What every set that a distiller returns must be, aspect by aspect: the harness keeps no other,
-and ``dcbench check`` tells which.
+"""The requirements on every set that a method returns, aspect by aspect.
+
+The harness keeps no set that breaks one, and ``dcbench check`` tells which.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ Aspect = Callable[[SyntheticSet, TrainSet, int | None], str]
 
 
 def require_promised(made: object, train: TrainSet, ipc: int | None) -> SyntheticSet:
-    """``made``, if it is what a distiller promises: images of ``train``, ``ipc`` of each class, with labels.
+    """Return ``made`` if it is a set of ``ipc`` images for each class of ``train``, as promised.
 
-    Raises MismatchError naming what is wrong, DivergedError if values are not finite.
+    Raises:
+        MismatchError: Naming what is wrong.
+        DivergedError: If values are not finite.
     """
     wrong = wrong_type(made, train)
     if isinstance(made, SyntheticSet) and not wrong:
@@ -34,7 +37,7 @@ def require_promised(made: object, train: TrainSet, ipc: int | None) -> Syntheti
 
 
 def wrong_type(made: object, train: TrainSet) -> str:
-    """What no harness could judge."""
+    """Say what is wrong with the types; empty if nothing is."""
     if not isinstance(made, SyntheticSet):
         return (
             f"it returned {'nothing' if made is None else f'a {type(made).__name__}'}, wanted a "
@@ -58,7 +61,7 @@ def wrong_type(made: object, train: TrainSet) -> str:
 
 
 def wrong_shape(made: SyntheticSet, train: TrainSet, ipc: int | None) -> str:
-    """Another number of images, or images of another shape."""
+    """Say whether the number or the shape of the images is wrong; empty if neither is."""
     wanted = (len(train) if ipc is None else ipc * train.spec.classes, *train.spec.shape)
     return (
         ""
@@ -68,7 +71,7 @@ def wrong_shape(made: SyntheticSet, train: TrainSet, ipc: int | None) -> str:
 
 
 def wrong_balance(made: SyntheticSet, train: TrainSet, ipc: int | None) -> str:
-    """Other numbers of images of the classes, or classes that there are not."""
+    """Say which class has too many or too few images, or does not exist; empty if all is well."""
     labels, wanted = (
         made.hard_labels.detach().cpu(),
         [len(members) if ipc is None else ipc for members in train.by_class],
@@ -87,13 +90,13 @@ def wrong_balance(made: SyntheticSet, train: TrainSet, ipc: int | None) -> str:
 
 
 def wrong_values(made: SyntheticSet, _train: TrainSet, _ipc: int | None) -> str:
-    """Values that are not finite."""
+    """Say which values are not finite; empty if all are."""
     parts = [name for name, tensor in _tensors(made) if not bool(tensor.isfinite().all())]
     return f"{' and '.join(parts)} that are not finite" if parts else ""
 
 
 def wrong_place(made: SyntheticSet, _train: TrainSet, _ipc: int | None) -> str:
-    """Tensors on a device, with a gradient, or of another precision."""
+    """Say which tensor is not float32 on the CPU without a graph; empty if all are."""
     wrong = [
         f"{name} on {tensor.device}{' with a gradient' * tensor.requires_grad}, wanted "
         ".detach().cpu()"
@@ -108,7 +111,7 @@ def wrong_place(made: SyntheticSet, _train: TrainSet, _ipc: int | None) -> str:
 
 
 def wrong_space(made: SyntheticSet, train: TrainSet, _ipc: int | None) -> str:
-    """Another data set's images, or values that live in another space than the training set's."""
+    """Say whether the set is of other data or in another space than the training set; empty if not."""
     pixels = train.images[:2] / 255
     if made.spec != train.spec or made.space.name != train.space.name:
         return (
@@ -121,7 +124,7 @@ def wrong_space(made: SyntheticSet, train: TrainSet, _ipc: int | None) -> str:
 
 
 def wrong_recipe(made: SyntheticSet, _train: TrainSet, _ipc: int | None) -> str:
-    """A recipe that no protocol could follow."""
+    """Say what in the recipe no protocol could follow; empty if nothing."""
     try:
         check_recipe(dict(made.recipe))
     except FileFormatError as error:

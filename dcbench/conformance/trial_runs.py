@@ -1,6 +1,4 @@
-"""Trying a distiller out: tiny sets of real images, small amounts of work, and runs that are ended
-in the middle.
-"""
+"""Trial runs for the checks: tiny sets, little work, and runs that are ended in the middle."""
 
 from __future__ import annotations
 
@@ -45,16 +43,16 @@ MOST_STEPS = 200  # of one loop: more is no trial
 
 
 class Killed(BaseException):
-    """What ends a run from outside."""
+    """Raised to end a run from outside, like a kill."""
 
 
 class TooMuchWorkError(OutOfRangeError):
-    """A method that would take long even to try."""
+    """Raised for a method that would take long even to try."""
 
 
 @dataclass
 class StepCounter:
-    """A progress that counts the steps done, and can end the work at one of them."""
+    """A progress that counts steps, and can end the work at one of them."""
 
     end_at: int | None = None
     done: int = 0
@@ -75,7 +73,7 @@ class StepCounter:
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished set with the history and the number of steps of its making."""
+    """A set made in a trial run, with its history and number of steps."""
 
     synthetic: SyntheticSet
     history: list[dict[str, float]]
@@ -85,7 +83,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A distiller that does little, and what it is tried on."""
+    """A method under test, reduced to little work, and the tiny sets that it is tried on."""
 
     distiller: Distiller
     sets: Mapping[str, TrainSet]
@@ -102,8 +100,9 @@ class Candidate:
 
     @cached_property
     def failure(self) -> Exception | None:
-        """What goes wrong where the method should make a set, if anything does; raises
-        TooMuchWorkError.
+        """What goes wrong when the method makes a set; empty if nothing does.
+
+        Raises TooMuchWorkError.
         """
         for kind, train in self.accepted.items():
             try:
@@ -121,17 +120,17 @@ class Candidate:
         return {}
 
     def trial(self, kind: str, seed: int = 0) -> Trial:
-        """A set made of ``kind``, once for each seed."""
+        """The set made of the tiny images ``kind``; made once for each seed."""
         if (kind, seed) not in self._made:
             self._made[kind, seed] = self.repeat(kind, seed)
         return self._made[kind, seed]
 
     def repeat(self, kind: str, seed: int = 0) -> Trial:
-        """The same, made anew, of images of its own: some methods spoil them."""
+        """Make the same set again, from a fresh copy of the images, in case the method spoils them."""
         return self.tried_on(deepcopy(self.sets[kind]), seed)
 
     def tried_on(self, train: TrainSet, seed: int = 0) -> Trial:
-        """A set made of these very images."""
+        """Make a set of these very images."""
         steps = StepCounter()
         run = Run(seed, self.machine, progress=steps)
         with _settings_kept() as changed:
@@ -139,10 +138,10 @@ class Candidate:
         return Trial(made, run.history, steps.done, tuple(changed))
 
     def interrupted(self, kind: str, middle: int, killed: bool, folder: Path) -> Trial:
-        """The same, ended at step ``middle`` by an exception between two checkpoints or by asking
-        it to stop, and gone on with.
+        """Make the same set in two parts: end the run at step ``middle``, then resume it.
 
-        ``steps`` are those of the second part.
+        It is ended by an exception between two checkpoints, or by asking it to stop. ``steps`` are
+        those of the second part.
         """
         steps = StepCounter(end_at=middle if killed else None)
         run = Run(
@@ -194,15 +193,18 @@ def _settings_kept() -> Iterator[list[str]]:
 
 
 def small(distiller: type[Distiller], settings: Mapping[str, Any] | None = None) -> Distiller:
-    """``distiller`` with little to do, as far as its fields have the usual names or it says so; ``settings`` come last."""
+    """``distiller`` with little to do, as far as its fields have usual names or ``tried_with`` says
+    so.
+
+    ``settings`` override both.
+    """
     return distiller(**(reduced(distiller) | dict(settings or {})))
 
 
 def reduced(distiller: type[Distiller]) -> dict[str, Any]:
-    """Small values of the fields that have a usual name, where they may have them, and of those in
-    ``tried_with``.
+    """Small values for the fields with usual names, where these may have them, and ``tried_with``.
 
-    Raises UnknownNameError where the latter has no such field.
+    Raises UnknownNameError if ``tried_with`` names no field.
     """
     fields = hyper_parameters(distiller)
     for key in distiller.tried_with:
@@ -258,7 +260,7 @@ def samples(digits: TrainSet) -> dict[str, TrainSet]:
 
 
 def same(ours: SyntheticSet, theirs: SyntheticSet) -> bool:
-    """Bit for bit: what is not a number is the same as itself."""
+    """Whether two tensors are equal bit for bit; NaN equals NaN."""
     return _bits(ours) == _bits(theirs) and dict(ours.recipe) == dict(theirs.recipe)
 
 
@@ -270,7 +272,7 @@ def _bits(synthetic: SyntheticSet) -> list[tuple[Any, ...]]:
 
 
 def content(train: TrainSet) -> str:
-    """A hash of all that a method can reach: images, labels, classes, values and space."""
+    """A hash of everything that a method can reach: images, labels, classes, values, space."""
     tensors: list[Tensor | None] = [train.images, train.labels, train.values(slice(0, len(train)))]
     tensors += [*train.by_class, train.space.zca_matrix, train.space.zca_mean]
     return hashlib.sha256(

@@ -38,7 +38,7 @@ def _by_value(name: str) -> tuple[list[str], list[int], str]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The files of a class folder, by name: what is no image is an error later, not left out."""
+    """The files of a class folder by name; one that is no image is an error later, not left out."""
     return sorted(path for path in folder.iterdir() if not is_litter(path.name))
 
 
@@ -60,7 +60,7 @@ def class_by_class(folders: Iterable[Path]) -> list[tuple[Path, int]]:
 
 
 def alike(name: str) -> str:
-    """``name`` as it is compared: without case, spaces, hyphens and underscores."""
+    """``name`` without case, spaces, hyphens and underscores, for comparisons."""
     return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold())
 
 
@@ -96,7 +96,7 @@ def _numbers(names: Sequence[str]) -> list[int]:
 
 
 def side_by_side(folders: Sequence[str], class_names: Sequence[str]) -> str:
-    """Both lists for a message: first the names that are in one of them alone."""
+    """Both lists of names for a message: first the names that only one of them has."""
     pairs = ((folders, class_names), (class_names, folders))
     first, second = (sorted(names, key=partial(_is_among, others)) for names, others in pairs)
     return f"folders {listed(first)}; classes {listed(second)}"

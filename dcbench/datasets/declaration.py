@@ -1,4 +1,4 @@
-"""What a data set is, as far as that can be said without opening a file."""
+"""The declaration of a data set: what can be said of it without opening a file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a data set is, and under which names others keep it. One that nobody keeps anywhere is
-    embedded.
+    """A data set as the catalogue declares it: its shape and classes, and the folders it may be in.
+
+    One without folders comes with an installed library.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Dataset:
 
     @property
     def aliases(self) -> dict[str, int]:
-        """What classes are called besides their names, with their labels."""
+        """Other names of classes, with their labels."""
         others = enumerate(self.synonyms)
         return {
             **{id_: label for label, id_ in enumerate(self.wordnet_ids)},
@@ -65,7 +66,10 @@ class Dataset:
 
     @property
     def numbered(self) -> bool:
-        """Whether numbers can only mean the labels: others number WordNet ids in their order."""
+        """Whether numbers in folder names mean labels.
+
+        They do not where others number the WordNet ids in an order of their own.
+        """
         return list(self.wordnet_ids) == sorted(self.wordnet_ids)
 
     @property

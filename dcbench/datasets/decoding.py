@@ -1,6 +1,4 @@
-"""Decoded data: arrays of bytes with labels, and the checks that every image passes on its way
-there.
-"""
+"""Decoding: image files as arrays of bytes with labels, and the checks that every image passes."""
 
 from __future__ import annotations
 
@@ -41,7 +39,7 @@ class ImageArrays:
     labels: NDArray[np.int64]
 
     def chosen(self, members: NDArray[np.bool_]) -> ImageArrays:
-        """The images for which ``members`` is true."""
+        """The images where ``members`` is true."""
         return ImageArrays(self.images[members], self.labels[members])
 
 
@@ -55,11 +53,11 @@ class Decoded:
 
     @property
     def revision(self) -> str:
-        """The first 12 digits of a sha256 over shapes, pixels, labels (in their order) and class
+        """The revision: the first 12 digits of a sha256 over shapes, pixels, labels and class
         names.
 
-        The same images in another order, or one changed pixel, are another revision. Costs a pass
-        over all pixels.
+        The same images in another order, or with one pixel changed, are another revision. Takes a
+        pass over all pixels.
         """
         parts = (self.train, self.test)
         head = {"class_names": self.class_names, "shapes": [part.images.shape for part in parts]}
@@ -71,9 +69,10 @@ class Decoded:
 
 
 def decode(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[np.uint8]:
-    """One image file as uint8 (channels, size, size); raises DataError starting with ``where``.
+    """Decode one image file to uint8 (channels, size, size); raises DataError starting with
+    ``where``.
 
-    The header is judged before a pixel is unpacked, so that a small file cannot claim a large
+    The header is checked before a pixel is unpacked, so that a small file cannot claim a large
     memory.
     """
     with bombs_refused():
@@ -82,8 +81,9 @@ def decode(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[np.uint
 
 @contextmanager
 def bombs_refused() -> Iterator[None]:
-    """Make Pillow's warning of a decompression bomb an error, in all threads: to be entered once
-    around them, not in each.
+    """Turn Pillow's warning of a decompression bomb into an error, in all threads.
+
+    Enter it once around the threads, not in each.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -91,7 +91,7 @@ def bombs_refused() -> Iterator[None]:
 
 
 def decode_within(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[np.uint8]:
-    """``decode`` for callers that are within ``bombs_refused`` already."""
+    """``decode`` for callers that have entered ``bombs_refused`` already."""
     try:
         with Image.open(
             io.BytesIO(image) if isinstance(image, bytes) else image, formats=_FORMATS
@@ -172,7 +172,10 @@ def stack(
 
 
 def checked(decoded: Decoded, dataset: Dataset, where: str) -> Decoded:
-    """``decoded`` itself, if every split has the data set's shape and classes; raises DataError starting with ``where``."""
+    """Return ``decoded`` if every split has the data set's shape and classes.
+
+    Raises DataError starting with ``where``.
+    """
     for split, part in (("train", decoded.train), ("test", decoded.test)):
         if not len(part.images):
             raise DataError(f"{where}: the {split} split of {dataset.name} holds no images")

@@ -13,7 +13,7 @@ KIND = "class folders"
 
 
 def searched_folders(dataset: Dataset, root: Path) -> list[Path]:
-    """The folder that is looked for."""
+    """The folder where an image folder of the data set is looked for."""
     return [root / dataset.name / "train"]
 
 

@@ -1,4 +1,5 @@
-"""ImageNet-1K's relatives, as declarations: the classes of the supplement's Table 1, in its order.
+"""Data sets made of ImageNet-1K, as declarations: the classes of the supplement's Table 1, in its
+order.
 
 The resolutions are the supplement's. How images are brought to them it does not say: here the
 middle square of the photograph is resized (bilinear, antialiased), which is what resizing the

@@ -1,4 +1,4 @@
-"""``load``: from a data set's name to sets of images in one space."""
+"""Loading: from the name of a data set to its training and test images in one space."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DECLARED = "the catalogue"  # the source of a data set of which only the numbers
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A data set, ready for distillers (``train``) and the evaluator (``test``), all in one space."""
+    """A loaded data set: ``train`` for methods and ``test`` for the evaluation, in one space."""
 
     spec: ImageSpec
     train: TrainSet
@@ -35,8 +35,9 @@ class Loaded:
     source: str  # where the images came from, for people
 
     def judge(self, on: str) -> TestSet:
-        """The images that sets are judged by: ``test``, or the ``holdout``; raises MismatchError
-        where nothing was kept apart.
+        """The images that judge sets: the test images, or the holdout.
+
+        Raises MismatchError if no holdout was kept.
         """
         if on == "test":
             return self.test
@@ -48,7 +49,7 @@ class Loaded:
 
     @property
     def note(self) -> str:
-        """What people should read beside results on this revision, such as 'JPEG-75'; mostly empty."""
+        """What sets this copy of the data apart, such as 'JPEG-75'; mostly empty."""
         return revision_note(self.spec.dataset, self.spec.revision)
 
 
@@ -61,13 +62,19 @@ def load(
     holdout: int = 0,
     progress: Progress | None = None,
 ) -> Loaded:
-    """Load the data set ``name``, decoding it and fitting its space only where the cache does not
-    have them.
+    """Load a data set by name; decode it and fit its space only where the cache does not have them.
 
-    ``of_pixels``: the whitening is that of pixels, as in MTT's code, and not of normalised values, as in DataDAM's. ``holdout`` images,
-    stratified and the same in every run, are kept from the training set and from the fit of the space.
-    Raises UnknownNameError, OutOfRangeError (negative holdout), MismatchError (ZCA of large images), DataError (data that is
-    missing or broken, or too small for the holdout), StorageError (the cache cannot be written).
+    Args:
+        of_pixels: Whiten pixels as they are, as MTT's code does, instead of normalised values.
+        holdout: How many training images to keep apart, from the fit of the space too. The part is
+            stratified and the same in every run.
+
+    Raises:
+        UnknownNameError: If there is no data set of this name.
+        OutOfRangeError: If the holdout is negative.
+        MismatchError: If the images are too large for ZCA.
+        DataError: If the data is missing, broken, or too small for the holdout.
+        StorageError: If the cache cannot be written.
     """
     dataset = find(name)
     if holdout < 0:
@@ -108,9 +115,7 @@ def load(
 
 
 def require_complete(dataset: Dataset, decoded: Decoded, source: str) -> None:
-    """Raises DataError if the catalogue says how many images there are of every class, and there
-    are others.
-    """
+    """Raises DataError if a class has another number of images than the catalogue says."""
     for part, images, count in (
         ("training", decoded.train, dataset.per_class[0]),
         ("test", decoded.test, dataset.per_class[1]),
@@ -125,10 +130,10 @@ def require_complete(dataset: Dataset, decoded: Decoded, source: str) -> None:
 
 
 def declared(name: str, *, holdout: int = 0) -> Loaded | None:
-    """The data set ``name`` with as many images as the catalogue says, all black and of no memory,
-    for work that is only counted.
+    """A stand-in for the data set with as many images as the catalogue says, for counting work.
 
-    None where the catalogue does not say how many there are.
+    All images are black and take no memory. None where the catalogue does not say how many there
+    are.
     """
     dataset = find(name)
     if not all(dataset.per_class):
@@ -150,8 +155,9 @@ def declared(name: str, *, holdout: int = 0) -> Loaded | None:
 
 
 def declared_spec(name: str) -> ImageSpec:
-    """What the images of the data set ``name`` are images of, as far as it is known without them:
-    all but the revision. Raises UnknownNameError.
+    """The spec of a data set as far as it is known without its images: all but the revision.
+
+    Raises UnknownNameError.
     """
     dataset = find(name)
     names = dataset.class_names or _numbered(dataset)

@@ -1,5 +1,5 @@
-"""Images of a file each are decoded in parallel, block by block, into the arrays that the cache
-maps into memory.
+"""Decoding large folders of images: in parallel, block by block, into arrays that are mapped into
+memory.
 
 No more than one block of decoded images is held, whatever the number of images. Each block's
 checksum is noted when the block is on the disk, so that a process that was stopped has lost one
@@ -34,12 +34,13 @@ _MOST_THREADS = 32
 def write_images(
     path: Path, files: list[Path], dataset: Dataset, report: tuple[Progress, str]
 ) -> None:
-    """Decode ``files`` into the ``.npy`` file ``path``, telling ``report`` (a Progress and its
-    text) after each block.
+    """Decode ``files`` into the ``.npy`` file ``path``, reporting progress after each block.
 
-    Goes on where a stopped process was, also where that had finished this file and not forgotten
-    its blocks. Raises DataError naming the file that is broken, StorageError where ``path`` cannot be
-    written.
+    Continues where a stopped process was, also where it had finished this file.
+
+    Raises:
+        DataError: Naming the file that is broken.
+        StorageError: If ``path`` cannot be written.
     """
     blocks = _Blocks(path, dataset, tuple(files))
     progress, text = report
@@ -60,7 +61,7 @@ def write_images(
 
 
 def forget_blocks(path: Path) -> None:
-    """Forget how ``path`` was written: from now on its reader knows the checksum of the whole."""
+    """Delete the notes on how ``path`` was written, once its checksum is kept elsewhere."""
     _journal(path).unlink(missing_ok=True)
 
 

@@ -1,6 +1,4 @@
-"""The space that networks are trained in: per-channel normalisation, and ZCA whitening on top of
-it.
-"""
+"""The space that networks are trained in: normalisation per channel, and ZCA whitening after it."""
 
 from __future__ import annotations
 
@@ -27,11 +25,11 @@ _CHUNK_BYTES = 8 << 20  # of images whose squares are summed at a time
 
 
 def normalisation(dataset: Dataset, images: UInt8[Tensor, "n channels size size"]) -> Space:
-    """The data set's published constants, or the mean and (population) std of ``images`` where it
-    has none.
+    """The mean and std per channel: published constants, or those of ``images`` where there are
+    none.
 
-    Sums over bytes are exact, so the result is the same on every machine. Raises DataError where a
-    channel is constant.
+    The std is that of the population. Sums over bytes are exact, so the result is the same on every
+    machine. Raises DataError where a channel is constant.
     """
     if dataset.mean:
         return Space("normalised", dataset.mean, dataset.std)
@@ -51,7 +49,7 @@ def normalisation(dataset: Dataset, images: UInt8[Tensor, "n channels size size"
 
 
 def require_zca(dataset: Dataset) -> None:
-    """Raises MismatchError where whitening would need a matrix beyond reason."""
+    """Raises MismatchError if the images are too large to be whitened."""
     if dataset.size > ZCA_LARGEST_SIZE:
         values = dataset.channels * dataset.size**2
         raise MismatchError(
@@ -100,8 +98,9 @@ def _values(
 
 
 def cached(path: Path, fit: Callable[[], Space]) -> Space:
-    """The space in ``path``, or a fresh one, kept there, where it is missing or damaged; raises
-    StorageError.
+    """Read the space in ``path``; if it is missing or damaged, fit it anew and keep it there.
+
+    Raises StorageError.
     """
     known = _read(path)
     if known is not None:

@@ -1,4 +1,4 @@
-"""Which source a data set is read from: the first that exists, in a fixed order."""
+"""The search for a data set's files: the first source that exists, in a fixed order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fixed, stratified part of a labelled set."""
+"""A fixed, stratified part of a labelled set, for test splits and holdouts."""
 
 from __future__ import annotations
 

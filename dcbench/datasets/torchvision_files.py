@@ -78,7 +78,7 @@ def download(dataset: Dataset, base: Path, progress: Progress, **words: str) -> 
 
 @contextlib.contextmanager
 def writing(base: Path) -> Iterator[None]:
-    """Where the disk refuses, StorageError says what cannot be written and what to do."""
+    """Raises StorageError, with what to do, if the disk refuses a write inside."""
     try:
         yield
     except StorageError:
@@ -117,7 +117,7 @@ class TorchvisionSource:
 
     @property
     def fault(self) -> str:
-        """Which file is missing or not the published one; empty if all are well."""
+        """The file that is missing or not the published one; empty if all are well."""
         from torchvision.datasets.utils import check_integrity
 
         for name, md5 in self._checksums():

@@ -1,1 +1,4 @@
-"""Judge a synthetic set: the protocols, and networks trained by one of them. May import distiller, training and below."""
+"""Judging a synthetic set: protocols, and the networks that are trained by one.
+
+May import distiller, training and below.
+"""

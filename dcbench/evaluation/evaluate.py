@@ -1,5 +1,6 @@
-"""Evaluation: train many networks from scratch on a synthetic set, each with its own seed; the
-accuracy is the last epoch's.
+"""Evaluation: train networks from scratch on a synthetic set and measure their test accuracy.
+
+Each network has its own seed; its accuracy is taken after the last epoch.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from dcbench.training.trainer import Schedule, Trainer, ValuesOf
 
 @dataclass(frozen=True)
 class NetworkResult:
-    """One network of an ensemble."""
+    """What one network of an ensemble scored."""
 
     # its index, which with the run's seed decides its initial weights, its batches and their
     # augmentation
@@ -73,7 +74,7 @@ def evaluate(
     run: Run,
     teacher: Teacher | None = None,
 ) -> Iterator[NetworkResult]:
-    """The networks of ``passes``, one by one."""
+    """Train networks on a synthetic set and yield the result of each."""
     for results in passes(synthetic, test, protocol, networks, run, teacher):
         yield from results
 
@@ -138,7 +139,7 @@ def train_from_scratch(trainer: Trainer, material: Material, run: Run) -> tuple[
 
 
 def failure(error: BaseException) -> str:
-    """Why a network could not be trained to the end, in one line of at most 500 characters."""
+    """Say in one line of at most 500 characters why a network could not be trained to the end."""
     text = " ".join(str(error).split()) or "out of memory"
     return f"{type(error).__name__}: {text}"[:500]
 
@@ -167,7 +168,7 @@ def supervision(
 
 
 def labels_for(synthetic: SyntheticSet, protocol: Protocol) -> Labels:
-    """The labels of the set as the protocol takes them."""
+    """The set's labels as the protocol takes them."""
     return synthetic.hard_labels if protocol.labels == "hard" else synthetic.labels
 
 
@@ -270,7 +271,7 @@ class _Evaluator:
 
 
 def require_network(protocol: Protocol, spec: ImageSpec) -> None:
-    """Raises MismatchError if the protocol's network cannot see images of ``spec``."""
+    """Raises MismatchError if the protocol's network cannot take images of ``spec``."""
     network_without_values(protocol.network, spec, protocol.normalisation)
 
 
@@ -298,7 +299,7 @@ def check_fit(synthetic: SyntheticSet, test: TestSet) -> None:
 
 
 def all_values(test: TestSet) -> Tensor:
-    """All test images in the set's space, taken there once."""
+    """All test images in the set's space, transformed once."""
     return torch.cat(
         [test.values(slice(start, start + 1000)) for start in range(0, len(test), 1000)]
     )

@@ -22,8 +22,9 @@ LABEL_SOURCES: tuple[LabelSource, ...] = ("hard", "stored", "teacher")
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a set is judged. Stored in every record; ``version`` is raised by hand when its numbers
-    change.
+    """How the networks that judge a set are trained; stored in every record.
+
+    ``version`` is raised by hand when the numbers of a named protocol change.
     """
 
     name: str
@@ -98,7 +99,9 @@ class Protocol:
         return replace(self, labels="stored") if self.labels == "hard" else self
 
     def to_json(self) -> dict[str, Any]:
-        """What changes a network's accuracy, as plain values; the number of networks does not."""
+        """Everything that changes a network's accuracy, as plain values; not the number of
+        networks.
+        """
         unsaid = {"networks", "epochs_without_augmentation", "chosen"}
         if self.judged_on == "test":
             unsaid.add("judged_on")  # as in older records
@@ -110,8 +113,10 @@ class Protocol:
 
 @dataclass(frozen=True)
 class SearchProtocol:
-    """One schedule for every proxy. Stored in every record; ``version`` is raised by hand when its
-    numbers change.
+    """How the architectures of a search are trained, the same for every proxy; stored in every
+    record.
+
+    ``version`` is raised by hand when the numbers of a named protocol change.
     """
 
     name: str
@@ -129,7 +134,7 @@ class SearchProtocol:
         return replace(self, schedule=schedule, truth_epochs=truth_epochs or self.truth_epochs)
 
     def on_the_whole(self) -> SearchProtocol:
-        """This protocol as it is on the whole data."""
+        """This protocol for training on the whole data."""
         return replace(self, schedule=replace(self.schedule, epochs=self.truth_epochs))
 
     def with_recipe(self, recipe: Mapping[str, Any]) -> SearchProtocol:

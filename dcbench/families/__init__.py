@@ -1,1 +1,4 @@
-"""What several methods share: a base class for each family of methods. May import distiller, training and below."""
+"""Base classes and loops that several methods share, one module for each family.
+
+May import distiller, training and below.
+"""

@@ -1,5 +1,5 @@
-"""The loop of two players that the adversarial baselines share, with its losses, its average and
-its alarm.
+"""Training of a generator against a discriminator, as the adversarial baselines share it: the loop,
+losses, a moving average of weights, and a check for collapse.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ COLLAPSED_LOSS, COLLAPSED_TURNS = 1e-3, 500
 
 @final
 class Player:
-    """A network, Adam, and what it minimises: a loss whose parts, an ``adversarial`` one among
-    them, are logged by name.
+    """One of the two networks, with its optimizer (Adam) and its loss.
+
+    The parts of the loss are logged by name; one of them is called ``adversarial``.
     """
 
     def __init__(
@@ -41,8 +42,8 @@ class Player:
 
 @dataclass(frozen=True)
 class Game:
-    """Two players in turns: ``turns`` of the discriminator, then one of the generator; and what
-    else changes as they play.
+    """A generator and a discriminator that train in turns: ``turns`` of the latter, then one of the
+    former; and what else changes as they train.
     """
 
     generator: Player
@@ -52,7 +53,7 @@ class Game:
     memory: Mapping[str, Tensor | Stateful] = field(default_factory=dict)
 
     def state(self) -> dict[str, Tensor | Stateful]:
-        """All that must survive an interruption."""
+        """Everything that a checkpoint must hold."""
         players: dict[str, Tensor | Stateful] = {
             "generator": self.generator.network,
             "generator_optimizer": self.generator.optimizer,
@@ -102,7 +103,7 @@ def take_turn(player: Player, generator: torch.Generator) -> dict[str, float]:
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """No gradients for ``network``'s own weights meanwhile: they would be computed in vain."""
+    """Switch off gradients of the weights of ``network`` inside, where they are not needed."""
     network.requires_grad_(False)
     try:
         yield
@@ -112,8 +113,8 @@ def frozen(network: nn.Module) -> Iterator[None]:
 
 @final
 class Ledger:
-    """Means of the losses since they were last asked for, and for how many turns the discriminator
-    has had nothing to learn.
+    """Mean losses since they were last read, and how long the discriminator has had nothing to
+    learn.
     """
 
     def __init__(self) -> None:
@@ -136,7 +137,7 @@ class Ledger:
         return not all(map(math.isfinite, self.sums.values()))
 
     def means(self) -> dict[str, float]:
-        """The means so far, which are then begun anew."""
+        """Return the means so far and start anew."""
         means = {name: total / self.counts[name] for name, total in self.sums.items()}
         self.sums, self.counts = {}, {}
         return means
@@ -163,8 +164,9 @@ class Ledger:
 
 @final
 class Average(Generic[Network]):
-    """A moving average of a network's weights; up to ``start`` steps it is the network itself, for
-    first weights are worth little.
+    """A moving average of a network's weights.
+
+    Up to ``start`` steps it is the network itself, because first weights are worth little.
     """
 
     def __init__(self, network: Network, decay: float, start: int = 0) -> None:

@@ -1,9 +1,9 @@
-"""The feature-matching family: move synthetic images until what random networks see in them is what
-they see in real ones.
+"""Feature matching: move synthetic images until random networks see the same in them as in real
+ones.
 
 Each step draws a fresh network, a batch of real images per class and one siamese augmentation per
-class, and takes one step of SGD on the images. A method says what is seen (``describe``) and how
-far apart two classes' means are (``discrepancy``).
+class, and takes one step of SGD on the images. A method says which features to take (``describe``)
+and how far apart two class means are (``discrepancy``).
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ def relative_change(before: Tensor, after: Tensor) -> Float[Tensor, ""]:
 
 @dataclass(frozen=True)
 class FeatureMatching(Distiller):
-    """Σ over classes of a distance between mean descriptions of real and synthetic images,
-    minimised over the images.
+    """Base of the methods that match class means of features of real and synthetic images.
+
+    Minimises, over the images, the sum over classes of a distance between mean descriptions.
     """
 
     iterations: Annotated[int, Ge(1)] = 8000
@@ -75,12 +76,13 @@ class FeatureMatching(Distiller):
     def describe(
         self, images: Float[Tensor, "n channels size size"], network: Network
     ) -> Descriptions:
-        """What is compared, per image."""
+        """Describe images, a row each: what is compared between real and synthetic ones."""
 
     @abstractmethod
     def discrepancy(self, real: Means, synthetic: Means) -> Float[Tensor, ""]:
-        """The distance of class means, a sum over classes, so that the classes may be handled a few
-        at a time.
+        """The distance between class means, summed over the classes given.
+
+        It may be called with a few classes at a time.
         """
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
@@ -117,7 +119,9 @@ class FeatureMatching(Distiller):
 
 
 class MatchingStep:
-    """One distillation's network, compiled description and batches."""
+    """What one distillation needs for its steps: the network, the compiled description, the
+    batches.
+    """
 
     def __init__(self, method: FeatureMatching, train: TrainSet, ipc: int, run: Run) -> None:
         self.method, self.ipc, self.run = method, ipc, run
@@ -135,7 +139,7 @@ class MatchingStep:
 
     @property
     def chunk(self) -> int:
-        """Images described at a time."""
+        """How many images are described at a time."""
         return max(1, self._roomy_chunk >> self.halvings)
 
     @cached_property
@@ -144,8 +148,9 @@ class MatchingStep:
 
     @property
     def groups(self) -> list[range]:
-        """The classes, as many at a time as their synthetic images fit a chunk. With BatchNorm all
-        at once: the batch is the method's.
+        """The classes, in groups whose synthetic images fit a chunk.
+
+        With BatchNorm there is one group: the batch is what the method says it is.
         """
         classes = self.train.spec.classes
         if self.network.mixes_images:
@@ -157,10 +162,11 @@ class MatchingStep:
         return [range(start, start + size) for start in range(0, classes, size)]
 
     def accumulate_gradient(self, images: Tensor, step: int) -> Float[Tensor, ""]:
-        """Add the loss's gradient to ``images.grad``; returns the loss, without a graph.
+        """Add the loss's gradient to ``images.grad``; return the loss without a graph.
 
-        Where memory runs out, less is handled at a time from then on and the step is taken anew,
-        with the same draws; the run notes it. Raises DeviceError where nothing can be cut any more.
+        If memory runs out, the step is repeated with the same draws and smaller pieces, which stay
+        small from then on; the run notes it. Raises DeviceError if the pieces cannot be made
+        smaller.
         """
         before = None if images.grad is None else images.grad.clone()
         cut = self.halvings
@@ -202,7 +208,7 @@ class MatchingStep:
         self.halvings += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """How far memory made it cut the work, so that a run that is resumed cuts it alike."""
+        """The sizes of the pieces, so that a resumed run cuts the work alike."""
         return {"halvings": self.halvings}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -257,9 +263,7 @@ class MatchingStep:
 
 
 def class_means(descriptions: Descriptions, sizes: list[int]) -> list[Tensor]:
-    """Means over each class's rows, where ``sizes`` says how many rows of each class follow one
-    another.
-    """
+    """Mean rows of each class; ``sizes`` says how many consecutive rows each class has."""
     return [
         torch.stack([part.mean(0) for part in rows.float().split(sizes)]) for rows in descriptions
     ]

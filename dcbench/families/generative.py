@@ -1,5 +1,4 @@
-"""What the generative baselines share: one training serves every budget, and images are drawn from
-it class by class, seeded.
+"""Generative baselines: train a model once, then draw images from it, class by class and seeded.
 
 Generators work on values in [-1, 1]; the images enter the training set's space when they are drawn.
 """
@@ -35,8 +34,9 @@ PER_CLASS = 10  # images on a sheet
 
 @dataclass(frozen=True)
 class Generative(Distiller):
-    """Learns to draw images of a given class, and draws ``ipc`` of each. The images of a smaller
-    budget are among a larger one's.
+    """Base of the methods that train a generator and draw ``ipc`` images of each class from it.
+
+    One training serves every budget: the images of a smaller one are among those of a larger one.
     """
 
     protocols = {"two-cores": "quick"}
@@ -91,7 +91,9 @@ class Generative(Distiller):
     def draw(
         self, network: nn.Module, spec: ImageSpec, ipc: int, run: Run
     ) -> tuple[Values, Labels]:
-        """``ipc`` images of each class, and their labels. The latents of every image have a generator of their own."""
+        """Draw ``ipc`` images of each class, with labels; each image's latents have their own
+        generator.
+        """
         training, parts = network.training, []
         network.eval()
         for label in range(spec.classes):
@@ -106,7 +108,7 @@ class Generative(Distiller):
         return torch.cat(parts), torch.arange(spec.classes).repeat_interleave(ipc)
 
     def show(self, network: nn.Module, train: TrainSet, run: Run, step: int) -> None:
-        """Keep a sheet of what ``network`` draws, the same latents every time."""
+        """Save a picture of what ``network`` draws now, from the same latents every time."""
         images, labels = self.draw(network, train.spec, PER_CLASS, run)
         keep_sheet(run, f"samples-{step + 1:07d}", train.spec, images, labels)
 
@@ -124,8 +126,10 @@ def as_pixels(images: Values) -> Values:
 
 
 def due(step: int, total: int, times: int) -> bool:
-    """Whether something that happens at most ``times`` times in ``total`` steps happens after
-    ``step``; always after the last.
+    """Whether to do something after ``step`` that is done at most ``times`` times in ``total``
+    steps.
+
+    Always true after the last step.
     """
     return (step + 1) % math.ceil(total / times) == 0 or step + 1 == total
 
@@ -144,7 +148,7 @@ class RealImages:
         return self.run.place(self.train.images[indices].float() / 127.5 - 1)
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Values, Labels]:
-        """A batch with its labels, each image mirrored with probability ½ where that is asked for."""
+        """Draw a batch with its labels; each image is mirrored with probability ½ if asked."""
         indices = torch.randint(len(self.train), (count,), generator=generator)
         images = self.at(indices)
         if self.flips:
@@ -165,16 +169,15 @@ class RealImages:
 def kept_units(
     rows: int, units: int, dropout: float, generator: torch.Generator
 ) -> Float[Tensor, "rows units"]:
-    """What dropout multiplies units with: 0 with probability ``dropout``, else 1 / (1 - dropout)."""
+    """Factors for dropout: 0 with probability ``dropout``, else 1 / (1 - dropout)."""
     return (torch.rand(rows, units, generator=generator) >= dropout).float() / (1 - dropout)
 
 
 def begin(name: str, build: Callable[[], Network], run: Run) -> Network:
-    """The network that ``build`` makes, its first values drawn from the run's generator ``name``,
-    on the run's device.
+    """Build a network on the run's device, its initial values drawn from the run's generator
+    ``name``.
 
-    Torch's layers draw from the global generator: it is lent the run's, and afterwards is as it was
-    before.
+    Torch's layers draw from the global generator: it gets the run's state inside, and its own back.
     """
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(run.generator("network", name).get_state())
@@ -184,8 +187,9 @@ def begin(name: str, build: Callable[[], Network], run: Run) -> Network:
 
 
 def stages(spec: ImageSpec) -> tuple[int, int]:
-    """The side of the smallest map, at most 8, and how many doublings lead from it to the image;
-    raises DataError if none do.
+    """Find the side of the generator's smallest map, at most 8, and the doublings up to the image.
+
+    Raises DataError if no such side leads to the image.
     """
     size, doublings = spec.size, 0
     while size % 2 == 0 and size > 4:

@@ -1,5 +1,4 @@
-"""Gradient matching: move synthetic images until they pull a network's weights where real images of
-their class pull them.
+"""Gradient matching: move synthetic images until they give the same gradients as real images.
 
 The loop of DC (Zhao et al., ICLR 2021, Algorithm 1) and DSA (Zhao & Bilen, ICML 2021). A network is
 drawn, and by turns the images take a step and the network is trained on them; then comes the next
@@ -66,8 +65,10 @@ def gradient_distance(real: Gradient, synthetic: Gradient) -> Float[Tensor, ""]:
 
 @dataclass(frozen=True)
 class GradientMatching(Distiller):
-    """Σ over classes of D(∇_θ ℓ(real), ∇_θ ℓ(synthetic)), ℓ the cross-entropy, along the training
-    of random networks θ.
+    """Base of DC and DSA: match the gradients of real and synthetic images along a training.
+
+    Minimises the sum over classes of D(∇_θ ℓ(real), ∇_θ ℓ(synthetic)), where ℓ is the cross-entropy
+    and θ are random networks that are trained on the synthetic images.
     """
 
     iterations: Annotated[int, Ge(1)] = 1000  # networks drawn one after another
@@ -107,7 +108,7 @@ class GradientMatching(Distiller):
         return SyntheticSet(train.spec, images.detach().cpu().contiguous(), labels, train.space)
 
     def loops(self, ipc: int) -> tuple[int, int]:
-        """Outer steps per network, and inner epochs between two of them."""
+        """The numbers of outer steps per network, and of inner epochs between two of them."""
         outer, inner = by_budget(LOOPS, ipc)
         return self.outer or outer, self.inner or inner
 
@@ -131,7 +132,7 @@ class GradientMatching(Distiller):
 
 
 class MatchedNetwork:
-    """One distillation's network, in whose weights gradients are compared."""
+    """The network of one distillation, in whose weights gradients are compared."""
 
     def __init__(self, method: GradientMatching, train: TrainSet, run: Run) -> None:
         self.method, self.run = method, run
@@ -149,9 +150,7 @@ class MatchedNetwork:
         )
 
     def loss_and_gradient(self, images: Tensor, step: int) -> tuple[float, Tensor]:
-        """The matching loss of all classes and its gradient in ``images`` (classes in order), one
-        class after another.
-        """
+        """The matching loss over all classes, and its gradient in ``images`` (ordered by class)."""
         total = 0.0
         gradients: list[Tensor] = []
         for label, part in enumerate(images.split(len(images) // self.train.spec.classes)):

@@ -1,4 +1,4 @@
-"""Choose among real images: the features to choose by, the rules, and the start of learned sets."""
+"""Selection of real images: the features to choose by, the rules, and the start of learned sets."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ Rule = Callable[[Float[Tensor, "n d"], int], Int64[Tensor, " count"]]
 
 @dataclass(frozen=True)
 class FeatureNetwork:
-    """The network, trained on the whole training set, whose last features selection methods measure
-    distances in.
+    """The network in whose last features selection methods measure distances.
+
+    It is trained on the whole training set.
     """
 
     epochs: Annotated[int, Ge(1)] = 20
@@ -68,8 +69,9 @@ class FeatureNetwork:
         return {str(self): self.cost_macs(train)}
 
     def features(self, train: TrainSet, run: Run) -> Float[Tensor, "n d"]:
-        """The features of every training image, on the CPU. Trained once per dataset and seed
-        (``run.once``).
+        """The last features of every training image, on the CPU.
+
+        The network is trained once per dataset and seed (``run.once``).
         """
         network = build_network("convnet", train.spec)
         machine = run.machine.decide(self.cost_macs(train))
@@ -91,8 +93,10 @@ class FeatureNetwork:
 
 
 class Selection(Distiller):
-    """A choice among real images. DC's paper, whose figures for them the literature repeats, judges
-    them as it judges its own sets, without augmentation.
+    """Base of the methods that choose real images.
+
+    They are judged without augmentation in DC's paper, whose figures for them the literature
+    repeats.
     """
 
     protocols = {"own": JudgedBy("lineage", augment="none")}
@@ -237,7 +241,7 @@ def start_macs(init: Initialisation, train: TrainSet) -> dict[str, float]:
 
 
 def chosen_set(train: TrainSet, members: Int64[Tensor, " n"]) -> SyntheticSet:
-    """The real images of these indices as a set."""
+    """Make a set of the real images at these indices."""
     return SyntheticSet(
         train.spec, train.values(members).clone(), train.labels[members].clone(), train.space
     )

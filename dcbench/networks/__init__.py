@@ -1,1 +1,1 @@
-"""The networks that data is distilled with and evaluated on."""
+"""The network architectures, each once, and what they cost."""

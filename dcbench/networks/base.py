@@ -1,6 +1,4 @@
-"""What every network has in common: it tells what it saw on the way and starts anew in
-place.
-"""
+"""The base class of all networks: its inner values can be read, and it can be initialised in place."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Observation(NamedTuple):
-    """What a network saw in n images."""
+    """What a network computed for n images: features, taps and logits."""
 
     logits: Tensor  # n × classes
     features: Tensor  # n × d: the flattened input of the classifier
@@ -22,7 +20,7 @@ class Observation(NamedTuple):
 
 
 class Network(nn.Module, ABC):
-    """A classifier whose inner values can be observed."""
+    """A classifier whose inner values can be read."""
 
     @abstractmethod
     def observe(self, images: Tensor) -> Observation:
@@ -33,7 +31,7 @@ class Network(nn.Module, ABC):
 
     @property
     def mixes_images(self) -> bool:
-        """Whether an image's values depend on its batch (BatchNorm), so that a batch may not be
+        """Whether an image's values depend on its batch (BatchNorm), so that batches may not be
         cut.
         """
         return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.modules())
@@ -61,5 +59,5 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:
-    """All values of ``network`` by name, on the CPU and apart from it, as shared work is kept."""
+    """Copies of all weights and buffers of ``network`` by name, on the CPU, for shared work."""
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}

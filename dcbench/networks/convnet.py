@@ -42,8 +42,8 @@ NORMALISATIONS: dict[str, Callable[[int, int], nn.Module]] = {
 class AveragePool(nn.Module):
     """The mean of each 2×2 square of an image's channel; an odd last row or column is left out.
 
-    Compiled, it is a mean over axes of two: of torch's pooling the gradient is found by dividing
-    each place anew (docs/results/speed.md).
+    In compiled code it is a mean over axes of two, whose gradient is faster than that of torch's
+    pooling (docs/results/speed.md).
     """
 
     def forward(self, values: Tensor) -> Tensor:
@@ -69,7 +69,10 @@ def usual_depth(size: int) -> int:
 
 @final
 class ConvNet(Network):
-    """``depth`` blocks of conv3×3(``width``) – ``normalisation`` – ``activation`` – 2×2 ``pooling``, then a linear classifier."""
+    """The ConvNet of the distillation literature: ``depth`` equal blocks, then a linear classifier.
+
+    A block is conv3×3(``width``) – ``normalisation`` – ``activation`` – 2×2 ``pooling``.
+    """
 
     def __init__(  # noqa: PLR0913 - the five axes of the search space
         self,

@@ -1,4 +1,4 @@
-"""What networks cost: multiply-accumulates of a pass and of a training, and the largest layer."""
+"""What networks cost: multiply-accumulates of a pass and of a training, and the largest activation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def macs(network: nn.Module, shape: tuple[int, int, int]) -> float:
 
 @cache
 def network_macs(name: str, spec: ImageSpec, normalisation: Normalisation = "instance") -> float:
-    """Multiply-accumulates of one forward pass of one image of ``spec`` through a network by name."""
+    """Multiply-accumulates of one forward pass of one image of ``spec`` through the network
+    ``name``.
+    """
     return macs(network_without_values(name, spec, normalisation), spec.shape)
 
 
@@ -45,7 +47,7 @@ def training_macs(per_image: float, images: int, epochs: int, tested: int = 0) -
 def network_without_values(
     name: str, spec: ImageSpec, normalisation: Normalisation = "instance"
 ) -> Network:
-    """A network by name on torch's meta device, where only its shapes are asked for."""
+    """The network ``name`` on torch's meta device, for its shapes alone."""
     with torch.device("meta"):
         return build_network(name, spec, normalisation)
 

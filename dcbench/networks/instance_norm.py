@@ -1,8 +1,8 @@
-"""Instance normalisation with learned scale and shift, GroupNorm(C, C), without torch's slow kernel
-for it.
+"""Instance normalisation with learned scale and shift, GroupNorm(C, C), faster than torch's kernel.
 
-Of images in channels-last layout that kernel takes one value at a time where a group is a single
-channel: with it a training step of ConvNet takes more than twice as long in bf16 (docs/results/speed.md).
+For images in channels-last layout that kernel takes one value at a time where a group is a single
+channel: with it a training step of ConvNet takes more than twice as long in bf16
+(docs/results/speed.md).
 """
 
 from __future__ import annotations

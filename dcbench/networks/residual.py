@@ -1,4 +1,4 @@
-"""What residual generators and discriminators are built of: SNGAN's, BigGAN's and AutoGAN's blocks."""
+"""Residual blocks of generators and discriminators: SNGAN's, BigGAN's and AutoGAN's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 
 def raw_weight(layer: nn.Module) -> Tensor:
-    """A layer's weight as it is learned, before spectral normalisation if it has that."""
+    """The learned weight of a layer, before spectral normalisation if it has that."""
     weight = layer.parametrizations.weight.original if is_parametrized(layer) else layer.weight  # type: ignore[union-attr]
     assert isinstance(weight, Tensor)  # noqa: S101 - asked of convolutions, linear layers and embeddings
     return weight

@@ -34,12 +34,12 @@ Scores = Annotated[tuple[NetworkScore, ...], MinLen(1), MaxLen(100_000)]
 
 
 def by_number(scores: Scores) -> tuple[float, ...]:
-    """The accuracies in the order of the networks' numbers."""
+    """The accuracies, ordered by the networks' numbers."""
     return tuple(score.accuracy for score in sorted(scores, key=lambda score: score.network))
 
 
 def any_twice(scores: Scores) -> bool:
-    """Whether a network has more than one score."""
+    """Whether a network appears more than once."""
     return len({score.network for score in scores}) < len(scores)
 
 
@@ -58,7 +58,7 @@ class Judged(OfASet):
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation(RanOn):
-    """What making the set took, and on what."""
+    """How a set was made: time, memory, machine and code."""
 
     distill_seconds: Seconds
     step_seconds: Seconds | None

@@ -47,7 +47,7 @@ StoredEmbedding = Stored[EmbeddingRecord]
 
 @dataclass(frozen=True)
 class RecordsFound:
-    """The records below a folder by path, and one line for each thing that was passed over."""
+    """The records below a folder by path, and a line for each file that was skipped."""
 
     records: tuple[StoredRecord, ...]
     problems: tuple[str, ...]

@@ -1,6 +1,4 @@
-"""What every kind of record has in common: its version, its way to JSON and back, and what it says
-of the set it is about.
-"""
+"""The base of all kinds of records: version, JSON, and what a record says about the set."""
 
 from __future__ import annotations
 
@@ -35,7 +33,7 @@ _Kind = TypeVar("_Kind", bound="RecordKind")
 
 @dataclass(frozen=True, kw_only=True)
 class RanOn:
-    """What a piece of work ran on, and how."""
+    """The machine and settings that a piece of work ran with."""
 
     engine: Name
     precision: Name
@@ -46,9 +44,7 @@ class RanOn:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordKind(RanOn, ABC):
-    """A kind of record: a frozen dataclass, each of its fields wanted. Here: by which protocol, on
-    what, with which code and when.
-    """
+    """Base of all records: frozen dataclasses that say by which protocol, with which code and when."""
 
     kind: ClassVar[str]
     format_version: ClassVar[int]
@@ -70,16 +66,16 @@ class RecordKind(RanOn, ABC):
     @property
     @abstractmethod
     def identity(self) -> tuple[object, ...]:
-        """What two records of the same measurement share."""
+        """What two records of the same measurement have in common."""
 
     @property
     @abstractmethod
     def measurements(self) -> int:
-        """How much was measured: of two records of the same, the one with more is kept."""
+        """How much was measured; of two records of the same measurement the one with more is kept."""
 
     @abstractmethod
     def refuse(self) -> str:
-        """What is wrong though each field is right, or nothing."""
+        """Say what is wrong although each field is right; empty if nothing is."""
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain values that JSON can hold; first what it is about, then what all
@@ -145,8 +141,9 @@ class OfASet(RecordKind):
 
     @property
     def which_set(self) -> tuple[object, ...]:
-        """What two records of the same set share. The artifact's hash says neither the budget nor
-        the seed.
+        """What two records of the same set have in common.
+
+        The artifact's hash alone says neither the budget nor the seed.
         """
         return (
             self.method,
@@ -159,7 +156,7 @@ class OfASet(RecordKind):
 
 
 def set_in_words(method: str, dataset: str, ipc: int | None, seed: int | None) -> str:
-    """A set in a few words; what it has not is left out."""
+    """A set in a few words: method, data, IPC and seed, as far as they exist."""
     return f"{method} on {dataset}{'' if ipc is None else f', IPC {ipc}'}{'' if seed is None else f', seed {seed}'}"
 
 

@@ -1,4 +1,4 @@
-"""The record of a search: what one proxy makes of a space of architectures."""
+"""The record of a search: how the architectures of a space do when trained on one proxy."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from dcbench.records.values import Fraction, Name, Positive, Seconds, Text, Whol
 
 @dataclass(frozen=True)
 class SearchRun:
-    """One network of an architecture, trained on the proxy; ``accuracy`` on the validation part.
+    """One network of an architecture, trained on the proxy, with its accuracy on the validation
+    part.
 
-    ``loss`` is null where it diverged, ``accuracy`` where it could not be trained to the end; ``failure`` says why.
+    ``loss`` is null where training diverged, ``accuracy`` where it could not be finished;
+    ``failure`` says why.
     """
 
     seed: Whole
@@ -102,8 +104,9 @@ class SearchRecord(RecordKind):
 
     @property
     def failed(self) -> int:
-        """Architectures of which a network failed, or the truth. One that diverged has an accuracy
-        all the same, and is ranked.
+        """Architectures of which a network failed, or the truth.
+
+        One whose training diverged has an accuracy all the same, and is ranked.
         """
         return sum(
             score.truth is None or any(run.failure for run in score.runs)

@@ -1,6 +1,4 @@
-"""The record of a trace: what one set was worth, and how it looked, at some steps of its
-distillation.
-"""
+"""The record of a trace: accuracy and picture of one set at some steps of its distillation."""
 
 from __future__ import annotations
 

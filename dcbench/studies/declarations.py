@@ -1,9 +1,8 @@
-"""The tables and figures of the paper as declared grids of runs: what each varies, at which budget,
-and on which scale.
+"""The tables and figures of the DataDAM paper as declared grids of runs.
 
-A study has two plans: ``paper`` is the published setting, ``quick`` a part of it in minutes to tens of minutes on two cores, with fewer
-steps, fewer networks, one set each and in some studies fewer methods. What a plan costs follows from its operations and is told by
-``dcbench reproduce``.
+A study has two plans. ``paper`` is the setting that the paper prints. ``quick`` is a part of it in
+minutes to tens of minutes on two cores: fewer steps and networks, one set each, and in some studies
+fewer methods. ``dcbench reproduce`` computes what a plan costs from its operations.
 """
 
 from __future__ import annotations
@@ -59,9 +58,7 @@ class PlannedSearch:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one preset makes of a study. Sets are judged, unless the plan traces, embeds or
-    searches.
-    """
+    """What one preset of a study does: its sets are judged, unless it traces, embeds or searches."""
 
     parts: tuple[StudyPart, ...]
     ensemble: int | None = None  # networks that judge each set; None: the protocol's number

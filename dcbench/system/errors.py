@@ -17,13 +17,11 @@ OUT_OF_MEMORY = (
 
 
 class DcbenchError(Exception):
-    """Anything that dcbench refuses or cannot do; the command line shows its message without a
-    traceback.
-    """
+    """Base of all errors that dcbench raises on purpose; the command line prints it as one line."""
 
 
 class UnknownNameError(DcbenchError, LookupError):
-    """A name that stands for nothing here: wrong by its words alone."""
+    """A name that stands for nothing, such as a misspelt method; the command itself is wrong."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
@@ -33,7 +31,7 @@ class UnknownNameError(DcbenchError, LookupError):
 
 
 class OutOfRangeError(DcbenchError, ValueError):
-    """A value that no run could use, whatever the data: wrong by its words alone."""
+    """A value that no run could use, whatever the data; the command itself is wrong."""
 
 
 class DataError(DcbenchError):
@@ -41,11 +39,11 @@ class DataError(DcbenchError):
 
 
 class AbsentDataError(DataError):
-    """Data that is nowhere where it was looked for."""
+    """A data set that is in none of the places where it was looked for."""
 
 
 class FileFormatError(DcbenchError):
-    """A file that is truncated, hostile, of another version, or not of the kind that was expected."""
+    """A file that is truncated, hostile, of another version, or of the wrong kind."""
 
 
 class MismatchError(DcbenchError):
@@ -69,14 +67,12 @@ class StorageError(DcbenchError, OSError):
 
 
 def brief(value: Any) -> str:
-    """``value`` in one short line, whatever a stranger's file made of it."""
+    """Show a value in one short line, for messages about strangers' files."""
     return " ".join(repr(value).split())[:120]
 
 
 def in_one_line(error: Exception) -> str:
-    """What went wrong, for people: our own messages as they are, others' with their kind and the
-    work that they came from.
-    """
+    """Say in one line what went wrong: our own messages as they are, others with their class."""
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     if isinstance(error, ClusterError):
         return " ".join(f"{error}{notes}".split())

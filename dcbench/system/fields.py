@@ -20,7 +20,7 @@ from dcbench.system.errors import OutOfRangeError
 
 @dataclass(frozen=True)
 class Fulfils:
-    """A bound that no range can express, with the words for a message."""
+    """A condition on a field that no range can express, with words for the message."""
 
     holds: Callable[[Any], bool]
     wanted: str
@@ -42,7 +42,7 @@ _BOUNDS: Mapping[type, tuple[Callable[[Any, Any], bool], str]] = {
 
 
 def violation(bounds: Iterable[object], value: Any) -> str:
-    """What ``value`` must do to keep the first bound that it breaks; empty if it keeps all."""
+    """Say what ``value`` must do to meet the first bound that it breaks; empty if it meets all."""
     for bound in bounds:
         if type(bound) in _BOUNDS:
             holds, wanted = _BOUNDS[type(bound)]
@@ -114,7 +114,7 @@ class TypedField:
 
     @property
     def domain(self) -> str:
-        """What the field may be besides being of its type, in a few signs; nothing if anything."""
+        """The field's choices or range in a few signs, such as ``>0, ≤10``; empty if anything goes."""
         if self.choices:
             return "|".join(map(str, self.choices))
         signs = [
@@ -128,7 +128,7 @@ class TypedField:
         )
 
     def require_plain(self) -> None:
-        """Raises TypeError if the field could not be set from the command line, or has no default."""
+        """Raises TypeError if the command line could not set the field, or if it has no default."""
         if not self.choices and not set(self.kinds) <= _PLAIN:
             kinds = " or ".join(getattr(kind, "__name__", str(kind)) for kind in self.kinds)
             raise TypeError(

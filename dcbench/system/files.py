@@ -25,8 +25,9 @@ UNFINISHED = ".unfinished"  # ends the name of a file that is being written
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` through a temporary file, fsync and rename; raises StorageError
-    and leaves the old file.
+    """Write ``content`` to ``path`` whole or not at all (temporary file, fsync, rename).
+
+    Raises StorageError, and leaves the old file as it was.
     """
     temporary: str | None = None
     try:
@@ -94,13 +95,14 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def open_no_link(path: Path, flags: int) -> int:
-    """A descriptor of the file itself; raises OSError where ``path`` is a symbolic link."""
+    """Open ``path`` and return its descriptor; raises OSError if it is a symbolic link."""
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0), 0o666)
 
 
 def disk_time(folder: Path) -> float:
-    """The time by the clock that dates files in ``folder``, which on a shared disk is nobody's own;
-    raises StorageError.
+    """The time by the clock that dates files in ``folder``, which on a shared disk is the server's.
+
+    Raises StorageError.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -140,7 +142,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:
-    """Append one JSON line and fsync it, after mending a last line that a crash left unfinished."""
+    """Append one JSON line and fsync it; first remove a last line that a crash left unfinished."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = open_no_link(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
@@ -163,9 +165,7 @@ def _byte_at(stream: Any, position: int) -> bytes:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read JSON lines; a line that a crash cut short is passed over, for its work is simply done
-    again.
-    """
+    """Read JSON lines; skip a line that a crash cut short, whose work is then done again."""
     if not path.exists():
         return []
     rows = []
@@ -180,14 +180,14 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def write_tensors(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a dict of tensors and plain values; the same value gives the same bytes, whatever the
-    file's name.
+    """Write a dict of tensors and plain values; equal values give equal bytes, whatever the file's
+    name.
     """
     write_bytes(path, tensors_as_bytes(value))
 
 
 def tensors_as_bytes(value: Mapping[str, Any]) -> bytes:
-    """What ``write_tensors`` writes."""
+    """The bytes that ``write_tensors`` writes."""
     import torch
 
     buffer = io.BytesIO()
@@ -207,8 +207,9 @@ def _one_of_each(value: Any) -> Any:
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """Read a dict of tensors and plain values onto the CPU, executing nothing; raises
-    FileFormatError.
+    """Read a dict of tensors and plain values onto the CPU, executing nothing.
+
+    Raises FileFormatError.
     """
     value = read_plain_tensors(path)
     if not isinstance(value, dict):
@@ -231,7 +232,10 @@ NUMPY_NUMBERS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"
 
 
 def read_foreign_tensors(path: Path) -> Any:
-    """``read_plain_tensors`` of a file that may hold NumPy's numbers too: DC, DSA and DM keep accuracies so. Those come back empty."""
+    """Read tensors from a file that may also hold NumPy numbers, as files of DC, DSA and DM do.
+
+    Those numbers (accuracies) come back empty. Otherwise like ``read_plain_tensors``.
+    """
     import torch
 
     with torch.serialization.safe_globals([(_Inert, name) for name in NUMPY_NUMBERS]):
@@ -239,8 +243,9 @@ def read_foreign_tensors(path: Path) -> Any:
 
 
 def read_plain_tensors(path: Path) -> Any:
-    """Read whatever tensors, lists, dicts and plain values a file holds, executing nothing; raises
-    FileFormatError.
+    """Read the tensors, lists, dicts and plain values in a file, executing nothing.
+
+    Raises FileFormatError.
     """
     import torch
 
@@ -325,8 +330,9 @@ def _check_archive(path: Path) -> None:
 def locked(
     folder: Path, waiting: Callable[[], None] = lambda: None, patience: float = 1.0
 ) -> Iterator[None]:
-    """Hold ``folder`` for one process; while another has it, ``waiting`` is called every
-    ``patience`` seconds, and may raise.
+    """Hold ``folder`` for this process alone.
+
+    While another process has it, ``waiting`` is called every ``patience`` seconds; it may raise.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

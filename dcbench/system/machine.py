@@ -56,7 +56,9 @@ WITHOUT_AMX = {("cpu", "bf16", "eager"): 3e10, ("cpu", "bf16", "compiled"): 8e10
 
 @dataclass(frozen=True)
 class Machine:
-    """A device with a precision and, once decided, an engine."""
+    """The device that work runs on, with its precision and number of threads and, once decided, its
+    engine.
+    """
 
     device: torch.device
     threads: int
@@ -66,14 +68,12 @@ class Machine:
     decided: bool = field(default=False, compare=False)
 
     def decide(self, macs: float, least: float = LEAST_MACS_TO_COMPILE) -> Machine:
-        """This machine with ``engine`` chosen for a job of so many multiply-accumulates, from the
-        job alone, not from timing.
+        """Choose the engine for a job of so many multiply-accumulates, if it is ``auto``.
 
-        Work that several jobs share decides again, from itself alone: its bits must not depend on
-        which of them came first.
-
-        Compiled are jobs of at least ``least`` of them: as many as a network of this kind must be
-        trained for to repay its compiling.
+        Jobs of at least ``least`` of them are compiled: as many as a network of this kind must be
+        trained for to repay its compiling. The choice follows from the job alone, never from
+        timing. Work that several jobs share decides for itself: its bits must not depend on which
+        came first.
         """
         if self.engine != "auto" and not self.decided:
             return self
@@ -88,10 +88,10 @@ class Machine:
         return self.device.type == "cuda"
 
     def take(self) -> None:
-        """Make this process compute as this machine says, which decides the last bits: so many
-        threads, no shortcuts of cuDNN's.
+        """Set up this process to compute as the machine says: number of threads, no cuDNN
+        shortcuts.
 
-        From here on the process keeps memory that it frees.
+        Both decide the last bits of results. From here on the process keeps memory that it frees.
         """
         if self.device.type == "cuda":
             torch.set_float32_matmul_precision("highest")  # some containers ask for less
@@ -114,10 +114,10 @@ class Machine:
         return min(4096, 1 << (most.bit_length() - 1))
 
     def networks_abreast(self, values_per_image: int, batch: int) -> int:
-        """How many networks to train in one pass, each on batches of so many images: one after the
-        other on a CPU, where that is faster.
+        """How many networks to train in one pass, each on batches of so many images.
 
-        On CUDA as many as fill the device, up to 32; reasoned from sizes, not measured on one.
+        One on a CPU, where that is faster. On CUDA as many as fill the device, up to 32: this
+        follows from sizes and was not measured.
         """
         if self.device.type == "cpu":
             return 1
@@ -125,7 +125,11 @@ class Machine:
         return max(1, min(MOST_ABREAST, self.chunk(values_per_image) // (4 * batch)))
 
     def accelerate(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """``function`` under this machine's precision, compiled for each shape it meets where the engine says so."""
+        """Wrap ``function`` in this machine's precision, and compile it if the engine is
+        ``compiled``.
+
+        It is compiled once for each shape of its arguments.
+        """
         device_type, mixed = self.device.type, self.precision == "bf16"
 
         def mixed_precision(*arguments: Any) -> Any:
@@ -156,7 +160,11 @@ class Machine:
         return macs / (rate * (self.threads if self.device.type == "cpu" else 1))
 
     def place(self, value: Tensor) -> Tensor:
-        """``value`` on this machine's device; images in the memory layout that convolutions like best. Nobody waits for a GPU to get it."""
+        """Move a tensor to this machine's device, images in the memory layout that convolutions
+        prefer.
+
+        On CUDA the copy does not block.
+        """
         if value.ndim == 4:
             return value.to(
                 self.device, memory_format=torch.channels_last, non_blocking=self.on_gpu
@@ -164,9 +172,7 @@ class Machine:
         return value.to(self.device, non_blocking=self.on_gpu)
 
     def has_room(self, size: int) -> bool:
-        """Whether ``size`` bytes may be held on the device all the time: on CUDA up to half of what
-        is free there.
-        """
+        """Whether ``size`` bytes may stay on the device: on CUDA up to half of what is free."""
         return not self.on_gpu or 2 * size <= torch.cuda.mem_get_info(self.device)[0]
 
     def place_network(self, network: nn.Module) -> nn.Module:
@@ -177,7 +183,7 @@ class Machine:
         return self.device.type in ("cpu", "cuda")
 
     def fingerprint(self) -> dict[str, Any]:
-        """What the bits of a result depend on, besides the code and the seed."""
+        """Everything about the machine that decides the bits of a result, by name."""
         return {
             "device": self.device.type,
             "device_name": self.device_name,
@@ -199,26 +205,20 @@ class Machine:
             torch.cuda.synchronize(self.device)
 
     def ran_out_of_memory(self, error: RuntimeError) -> bool:
-        """Whether torch raised ``error`` because it got no memory: the processor's allocator has no
-        class of error for it.
-        """
+        """Whether torch raised ``error`` for lack of memory, on a GPU or a CPU."""
         return isinstance(error, torch.OutOfMemoryError) or any(
             words in str(error) for words in OUT_OF_MEMORY
         )
 
     def free(self) -> None:
-        """Give back what the device's allocator keeps for later, so that pieces of another size
-        fit.
-        """
+        """Return the memory that the device's allocator caches, so that pieces of other sizes fit."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         else:
             memory.give_back()
 
     def forget_peak_memory(self) -> None:
-        """Let ``peak_memory_bytes`` count from what is held now, where the system can: on CUDA, and
-        on Linux's processors.
-        """
+        """Start ``peak_memory_bytes`` anew from what is held now, on CUDA and on Linux."""
         if self.device.type == "cuda":
             torch.cuda.init()  # which a device with a number does not do by itself
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -226,8 +226,10 @@ class Machine:
             memory.forget_peak()
 
     def peak_memory_bytes(self) -> int | None:
-        """The most memory that this process has held on the device since it was last forgotten, or
-        since it began; None where the system does not say.
+        """Most bytes that this process held on the device since ``forget_peak_memory``, or since it
+        began.
+
+        None where the system does not tell.
         """
         return (
             torch.cuda.max_memory_allocated(self.device)

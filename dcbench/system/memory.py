@@ -1,5 +1,5 @@
-"""This process's memory on the processor: kept from step to step, given back between jobs, and the
-most that was held.
+"""Memory of this process on the CPU: keep what is freed during work, return it between jobs, and
+measure the most that was held.
 
 Every step of a training frees tensors of tens of megabytes and asks for their like again. By
 default the C library hands such blocks back to the system at once, which clears each page anew for
@@ -23,7 +23,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 
 def keep_freed() -> None:
-    """Let this process keep what it frees, where the C library is GNU's; elsewhere nothing changes."""
+    """Keep freed memory in this process, where the C library is GNU's; elsewhere do nothing."""
     library = gnu_library()
     if library is not None:
         library.mallopt(MMAP_THRESHOLD, KEPT)
@@ -31,7 +31,7 @@ def keep_freed() -> None:
 
 
 def give_back() -> None:
-    """Hand what is kept back to the system."""
+    """Return kept memory to the system."""
     library = gnu_library()
     if library is not None:
         library.malloc_trim(0)

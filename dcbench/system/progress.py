@@ -1,4 +1,4 @@
-"""How work tells how far it is."""
+"""Progress: how work reports how far it is."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ Progress = Callable[[str, int, int], None]
 
 
 def silent(text: str, done: int, total: int) -> None:
-    """A progress that tells nobody."""
+    """A progress that reports to nobody."""

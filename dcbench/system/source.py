@@ -1,4 +1,4 @@
-"""Which code this is: a hash of the project's own source."""
+"""A hash of the project's own source, which records keep as ``code``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import dcbench
 
 @cache
 def source_hash(package: Path = Path(dcbench.__file__).parent) -> str:
-    """A hash of the project's own source as it was when first asked for, so that a record says
-    which code made it.
+    """Hash the project's own source, as it was at the first call.
 
-    The same whether methods, baselines and nas are links, as in the repository, or folders, as in a
-    wheel.
+    It is the same whether methods, baselines and nas are links, as in the repository, or folders,
+    as in a wheel.
     """
     digest = hashlib.sha256()
     for folder, below, names in os.walk(package, followlinks=True):

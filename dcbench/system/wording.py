@@ -1,4 +1,4 @@
-"""Times and numbers as people say them."""
+"""Times, numbers and names as people read them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def in_words(seconds: float) -> str:
-    """In the unit that suits it: 0.4 s, 89 s, 10 min, 2.0 h, 3.5 d."""
+    """Say a duration in a suitable unit: 0.4 s, 89 s, 10 min, 2.0 h, 3.5 d."""
     if seconds < 90:
         return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{seconds:.1f} s"
     if seconds < 5400:
@@ -17,9 +17,9 @@ def in_words(seconds: float) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` as a terminal may show it: a control or direction-changing character becomes �.
+    """Make ``text`` safe for a terminal: control and direction-changing characters become �.
 
-    Line breaks and tabs stay. Names from files pass through here on their way to a person.
+    Line breaks and tabs stay. Every name from a file passes through here before it is shown.
     """
     return "".join(
         "\N{REPLACEMENT CHARACTER}"
@@ -30,5 +30,5 @@ def printable(text: str) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """1 set, 2 sets."""
+    """A number with its noun: 1 set, 2 sets."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,1 +1,4 @@
-"""Train networks on images held on the device. May import artifacts, networks and below; knows no distillation."""
+"""Training networks on images held on the device; knows nothing of distillation.
+
+May import artifacts, networks and below.
+"""

@@ -122,7 +122,7 @@ OPERATIONS: dict[str, Callable[[Images, Tensor], Images]] = {
 
 @runtime_checkable
 class Augmentation(Protocol):
-    """Makes other images of the same classes out of a batch."""
+    """Changes the images of a batch at random without changing their classes."""
 
     def __call__(self, images: Images, generator: torch.Generator) -> Images: ...
 
@@ -173,7 +173,7 @@ class Policy:
 
 @contextmanager
 def lent(generator: torch.Generator) -> Iterator[None]:
-    """torchvision draws from torch's global generator: inside, that one is ``generator``."""
+    """Run torchvision's transforms from ``generator``: they draw from torch's global one."""
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(generator.get_state())
         yield
@@ -240,7 +240,7 @@ AUGMENTATIONS = (*ALONE, *POLICIES, "none")
 
 
 def augmentation(name: str, space: Space, flips: bool) -> Augmentation | None:
-    """The evaluation-time augmentation ``name`` for images in ``space``; raises UnknownNameError."""
+    """Find the augmentation called ``name`` for images in ``space``; raises UnknownNameError."""
     if name not in AUGMENTATIONS:
         raise UnknownNameError("augmentation", name, AUGMENTATIONS)
     if name == "none":

@@ -26,7 +26,10 @@ from dcbench.training.trainer import Schedule, ValuesOf, batches, decayed, optim
 
 @final
 class Ensemble:
-    """``count`` networks like ``network``, whose own weights are those of whichever of them was asked for last."""
+    """``count`` networks of the architecture of ``network``, trained side by side.
+
+    ``network`` itself holds the weights of the one that was shown last.
+    """
 
     def __init__(
         self, network: Network, machine: Machine, count: int, supervision: Supervision = PLAIN
@@ -75,7 +78,7 @@ class Ensemble:
         return losses.tolist()
 
     def show(self, row: int) -> Network:
-        """``network`` with the weights and buffers of the network number ``row``."""
+        """Put the weights and buffers of network number ``row`` into ``network`` and return it."""
         with torch.no_grad():
             for name, value in (*self.network.named_parameters(), *self.network.named_buffers()):
                 value.copy_((self.weights | self.buffers)[name][row])

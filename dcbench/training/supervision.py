@@ -1,5 +1,7 @@
-"""What a network is asked to say of each image: classes, weights of classes, or what a teacher says;
-and the loss between that and its own answer.
+"""Targets and losses: what a network is to answer for each image, and how far its answer is from
+it.
+
+A target is a class, weights of classes, or what a teacher answers.
 """
 
 from __future__ import annotations
@@ -63,13 +65,15 @@ class Loss:
         return plain | ({"ground_truth": self.ground_truth} if self.name == "mse-gt" else {})
 
     def of_weights(self, weights: Float[Tensor, "n classes"]) -> Target:
-        """The target that weights of classes are."""
+        """Turn class weights into the loss's target."""
         if self.temperature == 1 or self.name == "mse":
             return weights
         return (weights.log() / self.temperature).softmax(1)
 
     def of_logits(self, taught: Float[Tensor, "n classes"], weights: Tensor) -> Target:
-        """The target that a teacher's logits are, for images whose true classes have ``weights``."""
+        """Turn a teacher's logits into the loss's target; ``weights`` are those of the true
+        classes.
+        """
         if self.name == "mse":
             return taught
         if self.name == "mse-gt":

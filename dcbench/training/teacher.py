@@ -60,7 +60,9 @@ class Teacher:
     spec: ImageSpec
 
     def require(self, spec: ImageSpec) -> None:
-        """Raises MismatchError if the teacher knows other images or classes than those of ``spec``."""
+        """Raises MismatchError if the teacher was trained on other images or classes than those of
+        ``spec``.
+        """
         ours = (self.spec.dataset, self.spec.shape, self.spec.class_names)
         if ours != (spec.dataset, spec.shape, spec.class_names):
             raise MismatchError(
@@ -87,8 +89,9 @@ def _in_words(spec: ImageSpec) -> str:
 
 
 def trained_teacher(settings: TeacherSettings, train: TrainSet, run: Run) -> Teacher:
-    """The teacher, trained now or by whoever needed it first (``run.once``): resumable, kept with the
-    other shared work of the data set.
+    """Train the teacher, or load it if another run did (``run.once``).
+
+    Training is resumable, and the teacher is kept with the other shared work of the data set.
     """
     machine = run.machine.decide(settings.macs(train))
     shared = replace(run, machine=machine, seed=settings.seed)

@@ -71,11 +71,11 @@ class Schedule:
 
 
 class Trainer:
-    """One network object and its compiled loss, for any number of trainings one after another.
+    """Trains one network object, any number of times, with one compiled loss.
 
-    ``epoch_images``: an epoch is so many images of a pass over all, and the next goes on from there; without it, it is the pass.
-    ``supervision`` says what the network is asked to say of them. Tensors in ``kept`` are saved and
-    restored with the network, for callers that count something over its epochs.
+    ``epoch_images`` sets the length of an epoch in images (a whole pass if None); the next epoch
+    continues the pass where the last one ended. ``supervision`` gives targets and loss. Tensors in
+    ``kept`` are saved and restored with the network, for callers that count something over epochs.
     """
 
     def __init__(
@@ -134,21 +134,21 @@ class Trainer:
             yield loss
 
     def logits(self, images: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n classes"]:
-        """What the network says of each image, on the CPU."""
+        """The network's logits for each image, on the CPU."""
         return self.logits_of(images.__getitem__, len(images))
 
     @torch.no_grad()
     def logits_of(
         self, values: Callable[[slice], Tensor], count: int
     ) -> Float[Tensor, "count classes"]:
-        """The same of ``count`` images that ``values`` hands out in pieces."""
+        """The same for ``count`` images that ``values`` hands out in pieces."""
         if self._logits is None:
             self._logits = self.machine.accelerate(self.network)
         widest = widest_activation(self.network, values(slice(0, 1)).shape[1:])
         return in_chunks(self._logits, values, count, self.machine, widest)
 
     def predict(self, images: Float[Tensor, "n channels size size"]) -> Int64[Tensor, " n"]:
-        """The class of the largest logit of each image, on the CPU."""
+        """The class with the largest logit for each image, on the CPU."""
         return self.logits(images).argmax(1)
 
     def _epoch(
@@ -189,7 +189,7 @@ class Trainer:
 def optimizer_for(
     weights: Iterable[Tensor], schedule: Schedule, machine: Machine
 ) -> torch.optim.Optimizer:
-    """The schedule's optimizer."""
+    """Make the schedule's optimizer."""
     lr, weight_decay = schedule.lr, schedule.weight_decay
     fused = machine.fused_optimizers()
     if schedule.optimizer == "adamw":
@@ -244,9 +244,11 @@ def in_chunks(
     machine: Machine,
     widest: int,
 ) -> Float[Tensor, "count _"]:
-    """``function`` (accelerated) of ``count`` images, so many at a time as suits the machine; no graph; the rows on the CPU.
+    """Apply ``function`` to ``count`` images, as many at a time as suits the machine, without a
+    graph.
 
-    ``widest``: values of the largest activation that one image has on the way (``widest_activation``).
+    ``widest`` is the number of values of the largest activation of one image, as
+    ``widest_activation`` has it. Returns the rows on the CPU.
     """
     chunk = min(machine.chunk(widest), count)
     rows = []
@@ -259,6 +261,6 @@ def in_chunks(
 def filled_up(
     images: Float[Tensor, "k channels height width"], count: int
 ) -> Float[Tensor, "count channels height width"]:
-    """``images`` and as many copies of the first as are missing: each other number of images would be compiled anew."""
+    """Pad ``images`` to a full chunk with copies of the first, so that nothing is compiled anew."""
     missing = count - len(images)
     return torch.cat([images, images[:1].expand(missing, -1, -1, -1)]) if missing else images

@@ -1,7 +1,7 @@
-"""Makes one of our sets of what a layout reads, and writes it as an artifact.
+"""Importing: turns what a layout read from a foreign file into a set, and writes it as an artifact.
 
 No foreign file says which space its values live in. The layout's usual one is assumed unless the
-user names another; it is recorded in the artifact, and doubted aloud where the values do not look
+user names another; it is recorded in the artifact, and a warning says where the values do not look
 like it. Pixels enter the data set's own space, as their authors' code takes them there after
 loading: DSA's amounts are meant for it.
 """
@@ -130,10 +130,9 @@ def _labels(labels: Tensor, count: int, spec: ImageSpec, layout: FileLayout) -> 
 def write_imported(
     path: Path, imported: ImportedSet, name: str, holdout: str = "", over: bool = True
 ) -> None:
-    """Write a foreign set as an artifact under the method's name ``name``; what nobody knows of it
-    stays unsaid.
+    """Write a foreign set as an artifact of the method ``name``; what is not known is left out.
 
-    Raises MismatchError if ``path`` holds something else that it may not be written ``over``.
+    Raises MismatchError if ``path`` holds something else and may not be written ``over``.
     """
     content = _as_bytes(imported, name, holdout)
     if not over and path.exists() and not (path.is_file() and path.read_bytes() == content):
@@ -144,8 +143,9 @@ def write_imported(
 
 
 def keep_imported(folder: Path, stem: str, imported: ImportedSet, name: str) -> Path:
-    """The same into ``folder``, under a name that ends with the file's checksum: other people's
-    files are all called alike.
+    """Write a foreign set into ``folder``, under a name that ends with the file's checksum.
+
+    Other people's files often have the same name.
     """
     content = _as_bytes(imported, name)
     path = folder / f"{stem}-{hashlib.sha256(content).hexdigest()[:12]}.pt"

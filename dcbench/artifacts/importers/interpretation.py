@@ -25,7 +25,7 @@ _NEARLY = 0.02  # of such a sum, by which rounded weights miss it
 
 @dataclass(frozen=True)
 class Interpretation:
-    """Numbers as they are used, what they were taken for, and why that may be wrong."""
+    """Interpreted numbers, what they were taken for, and why that may be wrong."""
 
     values: Tensor
     meaning: str  # for the artifact's provenance

@@ -1,4 +1,4 @@
-"""What a layout declares, and what it reads from a file."""
+"""The declaration of a layout, and what it reads from a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VALUE_SPACES: tuple[ValueSpace, ...] = ("pixels", "raw", "normalised", "zca", "z
 
 @dataclass(frozen=True)
 class ForeignSet:
-    """What a foreign file holds, before it is checked and interpreted."""
+    """The content of a foreign file, before it is checked and interpreted."""
 
     images: Tensor  # N×C×H×W, or N×H×W×C
     labels: Tensor  # N, or N×K
@@ -32,7 +32,7 @@ class ForeignSet:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the user says of a foreign set, besides the space of its values."""
+    """What the user says about a foreign set, besides its space."""
 
     experiment: int | None = None  # which of the sets of a file with several; its last if None
     by_position: bool = False  # class folders are in the order of labels, whatever they are called
@@ -44,7 +44,7 @@ Reader = Callable[[Path, "ImageSpec", ImportOptions], ForeignSet]
 
 @dataclass(frozen=True)
 class FileLayout:
-    """A way in which a project publishes its sets."""
+    """A layout: the form in which a project publishes its sets."""
 
     name: str
     title: str
@@ -58,7 +58,7 @@ class FileLayout:
     doubt: str = ""  # of every set in this layout
 
     def usual_space(self, path: Path, channels: int) -> ValueSpace:
-        """Where the values of the set at ``path`` usually live, if its images have ``channels``."""
+        """The space that sets of this layout usually live in, for the file ``path``."""
         return self.space if self.space_of is None else self.space_of(path, channels)
 
 

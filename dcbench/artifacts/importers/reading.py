@@ -1,4 +1,4 @@
-"""What the layouts' readers share: tensors and arrays from strangers' files, executing nothing."""
+"""Readers of tensors and arrays from strangers' files, shared by the layouts; they execute nothing."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ MOST_TIMES_PACKED = 50  # so many times its size
 
 
 def read_tensors(path: Path) -> Any:
-    """What torch wrote into a file; raises FileFormatError for an artifact of ours, or for tensors
-    whose numbers do not all stand in the file.
+    """Read what torch wrote into a file.
+
+    Raises FileFormatError, also for an artifact of dcbench, and for tensors whose numbers do not
+    all stand in the file.
     """
     from dcbench.artifacts.artifact import KEYS, check_size
 
@@ -95,7 +97,7 @@ def pair(value: Any, path: Path) -> ForeignSet:
 
 
 def keys_of(value: Any) -> str:
-    """The names in a dict, for messages."""
+    """The keys of a dict in words, for messages."""
     return ", ".join(map(str, value))[:80]
 
 

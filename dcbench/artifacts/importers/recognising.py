@@ -1,4 +1,4 @@
-"""Which layout a file or folder looks like, for messages: nothing is read as a guess says."""
+"""A guess at the layout of a file or folder, for messages alone."""
 
 from __future__ import annotations
 
