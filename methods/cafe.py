@@ -181,7 +181,9 @@ class AlignedNetwork:
             self._train_network(images.detach(), step, turn)
 
     def _train_network(self, images: Tensor, step: int, turn: int) -> None:
-        """The inner loop: epochs on the synthetic images until the accuracy on real ones has moved."""
+        """The inner loop: epochs on the synthetic images until the accuracy on real ones has
+        moved.
+        """
         schedule = Schedule(epochs=1, lr=self.method.network_lr, momentum=0.0, weight_decay=0.0)
         accuracies: list[float] = []
         for epoch in range(self.method.most_inner):

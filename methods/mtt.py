@@ -71,8 +71,9 @@ def _by_budget(*rows: tuple[int, int, float, float, float]) -> Mapping[int, Sett
 SETTINGS = _by_budget(
     (50, 2, 1e2, 1e-7, 1e-2), (30, 20, 1e2, 1e-5, 1e-3), (30, 40, 1e3, 1e-5, 1e-3)
 )
-# By classes and pixels per side, for a method knows no data set's name: CIFAR-10, CIFAR-100 and Tiny
-# ImageNet (appendix, table of hyper-parameters; the same commands in DC-BENCH). Others: as CIFAR-10.
+# By classes and pixels per side, for a method knows no data set's name: CIFAR-10, CIFAR-100 and
+# Tiny ImageNet (appendix, table of hyper-parameters; the same commands in DC-BENCH). Others: as
+# CIFAR-10.
 OWN: Mapping[tuple[int, int], OwnTable] = {
     (10, 32): OwnTable(SETTINGS, {}, frozenset({1, 10})),
     (100, 32): OwnTable(

@@ -131,7 +131,9 @@ class Console:
             self._tell(text, done, total, even)
 
     def stoppable_progress(self, text: str, done: int, total: int) -> None:
-        """``progress`` of work that does not ask by itself: raises KeyboardInterrupt where the user has asked to stop."""
+        """``progress`` of work that does not ask by itself: raises KeyboardInterrupt where the user
+        has asked to stop.
+        """
         self.progress(text, done, total)
         if self.stopping():
             raise KeyboardInterrupt
@@ -217,7 +219,9 @@ def _console(stderr: bool) -> RichConsole:
 
 
 def _drawn(table: TextTable, left_out: Sequence[str]) -> RichTable:
-    """``table`` without the columns ``left_out``; words at the left, figures at the right of their columns."""
+    """``table`` without the columns ``left_out``; words at the left, figures at the right of their
+    columns.
+    """
     kept = [index for index, name in enumerate(table.head) if name not in left_out]
     drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for index in kept:

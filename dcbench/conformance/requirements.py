@@ -111,7 +111,9 @@ def wrong_place(made: SyntheticSet, _train: TrainSet, _ipc: int | None) -> str:
 
 
 def wrong_space(made: SyntheticSet, train: TrainSet, _ipc: int | None) -> str:
-    """Say whether the set is of other data or in another space than the training set; empty if not."""
+    """Say whether the set is of other data or in another space than the training set; empty if
+    not.
+    """
     pixels = train.images[:2] / 255
     if made.spec != train.spec or made.space.name != train.space.name:
         return (

@@ -126,7 +126,9 @@ class Candidate:
         return self._made[kind, seed]
 
     def repeat(self, kind: str, seed: int = 0) -> Trial:
-        """Make the same set again, from a fresh copy of the images, in case the method spoils them."""
+        """Make the same set again, from a fresh copy of the images, in case the method spoils
+        them.
+        """
         return self.tried_on(deepcopy(self.sets[kind]), seed)
 
     def tried_on(self, train: TrainSet, seed: int = 0) -> Trial:

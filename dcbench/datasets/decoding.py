@@ -140,7 +140,9 @@ def _check_header(opened: Image.Image, dataset: Dataset, where: str) -> None:
 
 
 def _fitted(image: Image.Image, dataset: Dataset) -> Image.Image:
-    """A photograph's middle square at the data set's size; any other image is of that size already."""
+    """A photograph's middle square at the data set's size; any other image is of that size
+    already.
+    """
     if not dataset.photographs:
         return image
     return ImageOps.fit(image, (dataset.size, dataset.size), Image.Resampling.BILINEAR)

@@ -53,7 +53,8 @@ def download(dataset: Dataset, base: Path, progress: Progress, **words: str) -> 
     """Let torchvision download what is missing into ``base`` and compare it with the published
     checksums.
 
-    ``words``: what its class is told besides. Raises DataError where that fails, StorageError where ``base`` cannot be written.
+    ``words``: what its class is told besides. Raises DataError where that fails, StorageError where
+    ``base`` cannot be written.
     """
     progress(f"downloading {dataset.name}", 0, 1)
     with writing(base):

@@ -266,10 +266,10 @@ PROTOCOLS = {
             teacher=TeacherSettings(normalisation="batch"),
             networks=3,
         ),
-        # DD-Ranking (Li et al., 2025), the defaults of its evaluator of soft labels: KL, CutMix, 300
-        # epochs, the rate constant, for the length of its steps is left unsaid. Its code takes the
-        # best test epoch and the best of five rates on test; ours is the last epoch at its default
-        # rate.
+        # DD-Ranking (Li et al., 2025), the defaults of its evaluator of soft labels: KL, CutMix,
+        # 300 epochs, the rate constant, for the length of its steps is left unsaid. Its code takes
+        # the best test epoch and the best of five rates on test; ours is the last epoch at its
+        # default rate.
         Protocol(
             "dd-ranking",
             1,

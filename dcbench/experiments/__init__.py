@@ -1,1 +1,3 @@
-"""Distil, evaluate, trace and embed the cells of a grid, and store what comes out. May import execution and below."""
+"""Distil, evaluate, trace and embed the cells of a grid, and store what comes out. May import
+execution and below.
+"""

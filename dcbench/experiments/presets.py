@@ -49,8 +49,8 @@ def check_preset(preset: str, methods: Sequence[Method]) -> None:
 def preset_fields(
     method: Method, preset: str, spec: ImageSpec | None = None, ipc: int = 1
 ) -> dict[str, Any]:
-    """The fields that a preset sets for images of ``spec`` and a budget, and where it is silent those
-    that suit the images. Without ``spec``, what it sets whatever the data.
+    """The fields that a preset sets for images of ``spec`` and a budget, and where it is silent
+    those that suit the images. Without ``spec``, what it sets whatever the data.
     """
     suited = {} if spec is None else method.suited_to(spec)
     own = {} if spec is None or preset != OWN else method.own_setting(spec, ipc).fields

@@ -29,9 +29,9 @@ READ = "file:"  # before the hash of what was read, in the field ``init`` of a r
 def read_start(
     distiller: Distiller, loaded: Loaded, ipc: int, places: Places
 ) -> tuple[Distiller, Tensor | None]:
-    """``distiller`` with the hash of the file that its ``init`` names, and the file's images, ``ipc``
-    of each class, classes in order, in the space of ``loaded``; itself and None where ``init``
-    names no file.
+    """``distiller`` with the hash of the file that its ``init`` names, and the file's images,
+    ``ipc`` of each class, classes in order, in the space of ``loaded``; itself and None where
+    ``init`` names no file.
 
     Raises:
         DataError: if there is no such file.

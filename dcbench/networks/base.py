@@ -1,4 +1,6 @@
-"""The base class of all networks: its inner values can be read, and it can be initialised in place."""
+"""The base class of all networks: its inner values can be read, and it can be initialised in
+place.
+"""
 
 from __future__ import annotations
 

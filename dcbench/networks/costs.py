@@ -1,4 +1,6 @@
-"""What networks cost: multiply-accumulates of a pass and of a training, and the largest activation."""
+"""What networks cost: multiply-accumulates of a pass and of a training, and the largest
+activation.
+"""
 
 from __future__ import annotations
 

@@ -87,7 +87,8 @@ class EvaluationRecord(Judged):
     epoch_seconds: Seconds | None
     compile_seconds: Seconds | None
     peak_memory_bytes: Whole | None
-    # what the networks learned: classes, weights (of classes) or teacher; older records do not say it
+    # what the networks learned: classes, weights (of classes) or teacher; older records do not say
+    # it
     labels: Annotated[str, MaxLen(20)] = field(default="", metadata=SILENT)
     # of the network whose answers were the labels, on the same test images
     teacher_accuracy: Fraction | None = field(default=None, metadata=SILENT)

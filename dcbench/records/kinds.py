@@ -44,7 +44,9 @@ class RanOn:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordKind(RanOn, ABC):
-    """Base of all records: frozen dataclasses that say by which protocol, with which code and when."""
+    """Base of all records: frozen dataclasses that say by which protocol, with which code and
+    when.
+    """
 
     kind: ClassVar[str]
     format_version: ClassVar[int]

@@ -80,7 +80,9 @@ def encode(value: Any) -> Any:
 
 
 def decode(kind: Any, value: Any, where: str) -> Any:
-    """``value`` from JSON as the annotated type ``kind``; raises RefusedError naming ``where`` in the record it stood."""
+    """``value`` from JSON as the annotated type ``kind``; raises RefusedError naming ``where`` in
+    the record it stood.
+    """
     origin = typing.get_origin(kind)
     if origin is Annotated:
         base, *limits = typing.get_args(kind)
@@ -200,7 +202,9 @@ _SCALARS: Mapping[Any, Callable[[Any, str], Any]] = {
 
 
 def shown(value: object) -> str:
-    """``value`` in at most 60 characters, for a refusal; of a list or an object only how much it holds."""
+    """``value`` in at most 60 characters, for a refusal; of a list or an object only how much it
+    holds.
+    """
     text = (
         repr(value)
         if not isinstance(value, (list, tuple, dict))

@@ -239,7 +239,9 @@ class Machine:
 
 
 def _mending_libraries(compiled: Callable[..., Any]) -> Callable[..., Any]:
-    """``compiled``, compiling again what a compiler that was killed, by Ctrl-C say, left broken in torch's cache."""
+    """``compiled``, compiling again what a compiler that was killed, by Ctrl-C say, left broken in
+    torch's cache.
+    """
 
     def mended(*arguments: Any) -> Any:
         while True:

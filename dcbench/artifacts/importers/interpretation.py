@@ -118,7 +118,8 @@ def _centred_rows(numbers: Tensor) -> Interpretation:
 def _rows(numbers: Tensor) -> Interpretation:
     """Weights whose sum is that of a known scale, else logits.
 
-    Where all lie in [0, 1] they are weights whatever their sums: as logits they would hardly differ.
+    Where all lie in [0, 1] they are weights whatever their sums: as logits they would hardly
+    differ.
     """
     rows = numbers.float()
     low, high, sums = float(rows.min()), float(rows.max()), rows.sum(1)

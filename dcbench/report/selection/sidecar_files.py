@@ -20,8 +20,8 @@ Point = tuple[float, float]  # step and loss
 
 
 def find_sidecar_file(record: Path, name: str, root: Path) -> Path | None:
-    """The file ``name`` of the record's set, if it is below ``root``: in the record's folder, in the
-    set's folder above ``evaluations``, or in a folder that has the same set nearer to ``root``.
+    """The file ``name`` of the record's set, if it is below ``root``: in the record's folder, in
+    the set's folder above ``evaluations``, or in a folder that has the same set nearer to ``root``.
     """
     folders = [record.parent]
     if record.parent.parent.name == "evaluations":

@@ -1,5 +1,5 @@
-"""The table of scores: each method beside random images and beside the whole data, with the commands
-for what is missing.
+"""The table of scores: each method beside random images and beside the whole data, with the
+commands for what is missing.
 """
 
 from __future__ import annotations
@@ -32,13 +32,17 @@ Records = Sequence[EvaluationRecord]
 _LABELS = ("labels", "loss", "temperature", "ground_truth", "teacher")
 _SOFT = ("kip",)  # our methods of soft labels, whose older records do not say so
 _CAPTION = (
-    "Scores of {} after DD-Ranking: IOR, accuracy above that of random images by the same protocol; "
-    "HLR, what networks that learn classes lose against the whole data; LRS, both in one figure from "
-    "0 to 1; ARS, the same of IOR with and without augmentation. In brackets 95 % intervals over sets "
+    "Scores of {} after DD-Ranking: IOR, accuracy above that of random images by the same "
+    "protocol; "
+    "HLR, what networks that learn classes lose against the whole data; LRS, both in one figure "
+    "from "
+    "0 to 1; ARS, the same of IOR with and without augmentation. In brackets 95 % intervals over "
+    "sets "
     "and networks; a single set has none"
 )
 _DIFFERENCES = (
-    "Computed from fractions, from last epochs at one rate. DD-Ranking's own code takes percent in the "
+    "Computed from fractions, from last epochs at one rate. DD-Ranking's own code takes percent in "
+    "the "
     "exponent, the best test epoch, the best of five rates on the test images, and CIFAR-10's "
     "statistics for CIFAR-100."
 )
@@ -219,7 +223,10 @@ def _tail(like: EvaluationRecord, part: str) -> str:
     if part == "whole":
         return f"{data} --protocol whole"
     chosen = f" --network {like.network}" if like.network != "convnet" else ""
-    by = f"{data} --preset {like.preset or 'paper'} --protocol {protocol_name(like.protocol)}{chosen}"
+    by = (
+        f"{data} --preset {like.preset or 'paper'} --protocol "
+        f"{protocol_name(like.protocol)}{chosen}"
+    )
     if part == "hard":
         return f"{by} --labels hard"
     taught = " --labels teacher" if like.labels == "teacher" else ""
