@@ -82,8 +82,8 @@ class Distiller(ABC):
 
     @classmethod
     def own_setting(cls, spec: ImageSpec, ipc: int) -> OwnSetting:
-        """What the method's own paper chooses for images of ``spec`` and a budget, where that is not
-        the defaults and the whitening of DataDAM's supplement.
+        """What the method's own paper chooses for images of ``spec`` and a budget, where that is
+        not the defaults and the whitening of DataDAM's supplement.
         """
         return OwnSetting()
 
@@ -208,17 +208,20 @@ def register(
         before = _registry.get(name)
         if before is not None and _place(before) != _place(distiller):
             raise ValueError(
-                f"the name {name!r} is taken by {before.__module__}.{before.__qualname__}; choose another in @register"
+                f"the name {name!r} is taken by {before.__module__}.{before.__qualname__}; choose "
+                "another in @register"
             )
         if not _NAME.fullmatch(name):
             raise ValueError(
-                f"{name!r} is no name for a method: wanted small letters and digits with - between, as in 'k-center'"
+                f"{name!r} is no name for a method: wanted small letters and digits with - "
+                "between, as in 'k-center'"
             )
         try:
             fields = hyper_parameters(distiller)
         except (NameError, TypeError) as error:
             raise TypeError(
-                f"{distiller.__qualname__} must be a dataclass whose fields have types that can be looked up: {error}"
+                f"{distiller.__qualname__} must be a dataclass whose fields have types that can be "
+                f"looked up: {error}"
             ) from error
         for field in fields.values():
             field.require_plain()
@@ -325,7 +328,8 @@ def _class_in(path: Path, attribute: str, text: str) -> type[Distiller]:
             if hasattr(value, "distill") and hasattr(value, "name")
         ]
         raise DataError(
-            f"{path} has no registered distiller called {attribute!r}; it has: {', '.join(there) or 'none (see @register)'}"
+            f"{path} has no registered distiller called {attribute!r}; it has: "
+            f"{', '.join(there) or 'none (see @register)'}"
         )
     found.source = hashlib.sha256(text.encode()).hexdigest()[:12]
     _texts[found.source] = text

@@ -105,7 +105,8 @@ class Run:
     folder: Path | None = None
     shared: Path | None = None
     context: Mapping[str, Any] = field(default_factory=dict)
-    # images in the training set's space that a learned set starts from, where its ``init`` is a file
+    # images in the training set's space that a learned set starts from, where its ``init`` is a
+    # file
     start: Tensor | None = None
     progress: Progress = silent
     # asked at every step; true: save and raise KeyboardInterrupt
@@ -172,7 +173,8 @@ class Run:
         """
         if self.loops and self.folder is not None:
             raise MismatchError(
-                f"a second loop of run.steps ({name!r} after {self.loops[0]!r}) would lose its place with its run's one checkpoint; "
+                f"a second loop of run.steps ({name!r} after {self.loops[0]!r}) would lose its "
+                "place with its run's one checkpoint; "
                 "put the first into run.once(name, spec, build), where it has a run of its own"
             )
         self.loops.append(name)
@@ -352,7 +354,8 @@ class Run:
         ]
         if changed and not self.resumption.other_machine:
             raise MismatchError(
-                f"{self._checkpoint} was made elsewhere ({'; '.join(changed)}), so going on would not give the same bits; "
+                f"{self._checkpoint} was made elsewhere ({'; '.join(changed)}), so going on would "
+                "not give the same bits; "
                 "go on all the same with --resume-elsewhere, or start again with --no-resume"
             )
         self.cost.resumed_elsewhere |= bool(changed)

@@ -70,15 +70,18 @@ class Search:
         if self.sample is not None and not 1 <= self.sample <= size:
             fitting = " that match" if self.match else ""
             raise OutOfRangeError(
-                f"a sample of {self.sample} architectures was asked; {self.space.name} has {size}{fitting}, wanted 1 to {size}"
+                f"a sample of {self.sample} architectures was asked; {self.space.name} has "
+                f"{size}{fitting}, wanted 1 to {size}"
             )
         if self.truth is None and not self.space.truth_trained:
             raise OutOfRangeError(
-                f"the truth of {self.space.name} is not trained here; give --truth FILE: {self.space.truth_help}"
+                f"the truth of {self.space.name} is not trained here; give --truth FILE: "
+                f"{self.space.truth_help}"
             )
         if self.truth is None and self.truth_column is not None:
             raise OutOfRangeError(
-                f"--truth-column {self.truth_column!r} names a column of a table, but no --truth FILE was given"
+                f"--truth-column {self.truth_column!r} names a column of a table, but no --truth "
+                "FILE was given"
             )
 
 

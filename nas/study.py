@@ -72,7 +72,8 @@ def matching(space: SearchSpace, patterns: Sequence[str]) -> tuple[str, ...]:
 def draw(
     space: SearchSpace, spec: ImageSpec, sample: int | None, seed: int, match: Sequence[str] = ()
 ) -> DrawnArchitectures:
-    """``sample`` of those that ``match``, all if it is None: the first of one seeded order, so that a larger sample holds a smaller one.
+    """``sample`` of those that ``match``, all if it is None: the first of one seeded order, so that
+    a larger sample holds a smaller one.
 
     Trained in this order, the time left is told from a fair part of them. Raises DataError where so
     many are not possible at this resolution, OutOfRangeError where a pattern fits none.
@@ -83,8 +84,10 @@ def draw(
     possible = [name for name in identifiers if name not in impossible]
     if sample is not None and sample > len(possible):
         raise DataError(
-            f"a sample of {sample} architectures was asked, but only {len(possible)} of {space.name} are possible at "
-            f"{spec.size}×{spec.size}{' and match ' + ','.join(match) if match else ''}; choose a smaller --sample"
+            f"a sample of {sample} architectures was asked, but only {len(possible)} of "
+            f"{space.name} are possible at "
+            f"{spec.size}×{spec.size}{' and match ' + ','.join(match) if match else ''}; choose a "
+            "smaller --sample"
         )
     order = np.random.RandomState(seed).permutation(len(possible))[:sample]
     chosen = tuple(possible[place] for place in order)
@@ -156,7 +159,9 @@ class ArchitectureStudy:
         return search_folder(workspace.out, self.loaded.spec.dataset, *named)
 
     def on(self, machine: Machine, architecture: str, proxy: Proxy, done: Rows) -> Machine:
-        """``machine`` with the engine of the architecture's networks that are ``done``, else what suits all seeds of it together."""
+        """``machine`` with the engine of the architecture's networks that are ``done``, else what
+        suits all seeds of it together.
+        """
         before = [
             done[architecture, seed]["engine"]
             for seed in range(self.seeds)
@@ -225,12 +230,14 @@ def announce(study: ArchitectureStudy, proxies: Sequence[Proxy], workspace: Work
     count, left_out = len(study.drawn.architectures), len(study.drawn.excluded)
     networks = counted(study.seeds, "network")
     workspace.say(
-        f"{study.space.name}: {count} architectures, {networks} of each, about {in_words(sum(seconds))} here ({parts})"
+        f"{study.space.name}: {count} architectures, {networks} of each, about "
+        f"{in_words(sum(seconds))} here ({parts})"
     )
     if left_out:
         size = study.loaded.spec.size
         workspace.say(
-            f"{left_out} architectures are impossible at {size}×{size} and left out: the record lists them"
+            f"{left_out} architectures are impossible at {size}×{size} and left out: the record "
+            "lists them"
         )
     return sum(seconds)
 
@@ -270,7 +277,8 @@ def _training(study: ArchitectureStudy, proxy: Proxy, workspace: Workspace) -> S
     if all(row["accuracy"] is None for row in rows.values()):
         first = next(iter(rows.values()))
         raise DataError(
-            f"every architecture failed on {proxy.label}, first {first['architecture']}: {first['failure']}"
+            f"every architecture failed on {proxy.label}, first {first['architecture']}: "
+            f"{first['failure']}"
         )
     return rows
 

@@ -40,7 +40,8 @@ class Truth:
         ]
         if lacking:
             raise DataError(
-                f"{where} lacks {len(lacking)} of the {len(architectures)} architectures drawn, first {lacking[0]}"
+                f"{where} lacks {len(lacking)} of the {len(architectures)} architectures drawn, "
+                f"first {lacking[0]}"
             )
 
 
@@ -75,7 +76,8 @@ def read_truth(
         raise FileFormatError(f"{path} has no rows; wanted {space.truth_help}")
     if space.truth_most > 1 and max(accuracies.values()) * space.truth_most <= 1:
         raise FileFormatError(
-            f"{path}: column {chosen} seems to hold fractions; wanted percent, as the benchmark has them"
+            f"{path}: column {chosen} seems to hold fractions; wanted percent, as the benchmark "
+            "has them"
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Truth(
@@ -105,7 +107,8 @@ class _Table:
         if named is None or self.column not in row:
             wanted = self.column if named else " or ".join(ARCHITECTURE_COLUMNS)
             raise FileFormatError(
-                f"{self.path} has no column {wanted}; it has {', '.join(map(str, row))}; --truth-column chooses one"
+                f"{self.path} has no column {wanted}; it has {', '.join(map(str, row))}; "
+                "--truth-column chooses one"
             )
         if row.get(DATASET_COLUMN, self.dataset) != self.dataset:
             raise MismatchError(
@@ -116,7 +119,8 @@ class _Table:
             and (measured := row.get(REVISION_COLUMN, self.revision)) != self.revision
         ):
             raise MismatchError(
-                f"{where}: truth on revision {measured} of {self.dataset}, but the search is on {self.revision}; "
+                f"{where}: truth on revision {measured} of {self.dataset}, but the search is on "
+                f"{self.revision}; "
                 "give the table of these data, or none, and it is trained here"
             )
         try:

@@ -84,7 +84,8 @@ def check_size(path: Path) -> None:
     """Raises FileFormatError if the file is too large to hold a synthetic set."""
     if path.is_file() and path.stat().st_size > MOST_BYTES:
         raise FileFormatError(
-            f"{path} has {path.stat().st_size} bytes; a synthetic set of more than {MOST_BYTES} is refused"
+            f"{path} has {path.stat().st_size} bytes; a synthetic set of more than {MOST_BYTES} is "
+            "refused"
         )
 
 
@@ -106,7 +107,8 @@ def _synthetic_set(content: Mapping[str, Any]) -> SyntheticSet:
         raise FileFormatError(f"images must be float32 N×C×H×W, got {_shape(images)}")
     if images.shape[1:] != spec.shape:
         raise FileFormatError(
-            f"images of {tuple(images.shape[1:])} do not fit {brief(spec.dataset)}, whose images are {spec.shape}"
+            f"images of {tuple(images.shape[1:])} do not fit {brief(spec.dataset)}, whose images "
+            f"are {spec.shape}"
         )
     if not bool(images.isfinite().all()):
         raise FileFormatError("images hold values that are not finite")
@@ -147,13 +149,15 @@ def _space(plain: Mapping[str, Any], spec: ImageSpec) -> Space:
         or any(value <= 0 for value in space.std)
     ):
         raise FileFormatError(
-            f"a {space.kind} space of {spec.channels} channels cannot have mean {brief(space.mean)} and std {brief(space.std)}"
+            f"a {space.kind} space of {spec.channels} channels cannot have mean "
+            f"{brief(space.mean)} and std {brief(space.std)}"
         )
     if space.zca_matrix is not None and space.zca_mean is not None:
         pixels = spec.channels * spec.size**2
         if space.zca_matrix.shape != (pixels, pixels) or space.zca_mean.shape != (pixels,):
             raise FileFormatError(
-                f"a whitening of {tuple(space.zca_matrix.shape)} does not fit images of {pixels} values"
+                f"a whitening of {tuple(space.zca_matrix.shape)} does not fit images of {pixels} "
+                "values"
             )
         for tensor in (space.zca_matrix, space.zca_mean):
             if not (

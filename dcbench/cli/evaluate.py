@@ -57,7 +57,10 @@ if TYPE_CHECKING:
     "--augment",
     type=CommaList(),
     default=None,
-    help="One or several of dsa, autoaugment, randaugment, flip, resized-crop, none; also with +cutmix or +mixup.",
+    help=(
+        "One or several of dsa, autoaugment, randaugment, flip, resized-crop, none; also with "
+        "+cutmix or +mixup."
+    ),
 )
 @labels
 @click.option(
@@ -98,7 +101,8 @@ def _check(options: dict[str, Any]) -> None:
     ):
         named = ", ".join(f"--{name}" for name in FOREIGN_DEFAULTS)
         raise OutOfRangeError(
-            f"{named} and --name are of another project's set; say its layout with --as, or leave them out"
+            f"{named} and --name are of another project's set; say its layout with --as, or leave "
+            "them out"
         )
     for asked in _asked(options):
         asked.check()

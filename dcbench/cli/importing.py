@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from dcbench.datasets.places import Places
 
 SPACE_HELP = (
-    "Where a foreign set's values live: auto (the layout's usual), pixels (in [0, 1], then normalised), raw (in [0, 1], trained on as "
-    "they are), normalised, zca (whitened after normalising, as here), zca-pixels (whitened without, as by MTT)."
+    "Where a foreign set's values live: auto (the layout's usual), pixels (in [0, 1], then "
+    "normalised), raw (in [0, 1], trained on as "
+    "they are), normalised, zca (whitened after normalising, as here), zca-pixels (whitened "
+    "without, as by MTT)."
 )
 CLASSES = ("by-name", "by-position")
 FOREIGN_DEFAULTS = {"space": "auto", "experiment": None, "classes": "by-name", "resize": False}
@@ -76,7 +78,8 @@ class ForeignOptions:
             raise UnknownNameError("space", self.space, ("auto", *VALUE_SPACES))
         if self.dataset is None:
             raise OutOfRangeError(
-                f"a set in the layout {self.layout} does not say what its images are of: name it with --dataset"
+                f"a set in the layout {self.layout} does not say what its images are of: name it "
+                "with --dataset"
             )
         if self.classes not in CLASSES:
             raise UnknownNameError("way to know classes", self.classes, CLASSES)
@@ -148,13 +151,19 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--experiment",
                 type=int,
-                help="Which of the sets of a file of DC, DSA, DM or IDM, from 0; its last if not given.",
+                help=(
+                    "Which of the sets of a file of DC, DSA, DM or IDM, from 0; its last if not "
+                    "given."
+                ),
             ),
             click.option(
                 "--classes",
                 default="by-name",
                 show_default=True,
-                help="What a class folder's label is: by-name, or by-position among the sorted folders.",
+                help=(
+                    "What a class folder's label is: by-name, or by-position among the sorted "
+                    "folders."
+                ),
             ),
             click.option(
                 "--resize",

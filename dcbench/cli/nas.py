@@ -101,7 +101,8 @@ def command(shared: Common, **options: Any) -> None:
         if record.validation_seen_by_proxy:
             made = f"dcbench run --holdout {record.validation_images}"
             console.say(
-                f"{record.label}: the proxy was not made without the validation images (validation_seen_by_proxy); {made} keeps them apart"
+                f"{record.label}: the proxy was not made without the validation images "
+                f"(validation_seen_by_proxy); {made} keeps them apart"
             )
         console.say(f"{record.label}: {path}")
     console.result({"studies": [search_summary(record, path) for record, path in done]})
@@ -169,7 +170,10 @@ def search_table(records: Sequence[SearchRecord]) -> TextTable:
             [proxy, budget, *counts, *correlations, *accuracies, f"{record.seconds / 60:.1f}"]
         )
     where = f"{first.dataset} {first.dataset_note}".strip()
-    title = f"{first.space} on {where}: ranking on the proxy against the truth, {first.validation_images} validation images"
+    title = (
+        f"{first.space} on {where}: ranking on the proxy against the truth, "
+        f"{first.validation_images} validation images"
+    )
     return TextTable(title, head, rows, ("minutes", "failed", "Kendall", "architectures"))
 
 

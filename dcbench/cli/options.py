@@ -65,7 +65,8 @@ class ExecutorOptions:
                 )
         if self.executor == "ray" and ":" in hardware.device:
             raise OutOfRangeError(
-                f"--device {hardware.device} with --executor ray: Ray chooses which one, so wanted cuda or cpu"
+                f"--device {hardware.device} with --executor ray: Ray chooses which one, so wanted "
+                "cuda or cpu"
             )
 
     def make(self, machine: Machine, console: Console) -> Executor:
@@ -212,7 +213,10 @@ _EXECUTOR_OPTIONS = (
     ),
     click.option(
         "--address",
-        help="Of a Ray cluster, auto for the one that this machine belongs to; this machine alone if not given.",
+        help=(
+            "Of a Ray cluster, auto for the one that this machine belongs to; this machine alone "
+            "if not given."
+        ),
     ),
     click.option(
         "--cpus-per-unit",
@@ -340,7 +344,8 @@ class CommaList(click.ParamType):  # type: ignore[type-arg]
         label = param.opts[0] if param else "value"
         if "" in parts:
             raise OutOfRangeError(
-                f"{label} has an empty item, got {str(value)!r}; wanted one or several with commas between"
+                f"{label} has an empty item, got {str(value)!r}; wanted one or several with commas "
+                "between"
             )
         try:
             items = [self.kind(part) for part in parts]

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     help="The study's own and no others, for its preset decides them.",
 )
 @common(
-    "Named settings of the study: paper, the published ones; quick, a part of it in minutes to tens of minutes on two cores."
+    "Named settings of the study: paper, the published ones; quick, a part of it in minutes to "
+    "tens of minutes on two cores."
 )
 def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> None:
     """Carry out STUDY and show what came out: one of the paper's tables and figures (dcbench list
@@ -102,10 +103,12 @@ def _announce(console: Console, reproduction: Reproduction, pieces: Sequence[Wor
     study, machine = reproduction.study, reproduction.workspace.machine
     total = in_words(sum(piece.seconds for piece in pieces))
     console.say(
-        f"{study.name} ({reproduction.preset}): {study.title}; on {reproduction.plan.dataset}, varies {study.varies}"
+        f"{study.name} ({reproduction.preset}): {study.title}; on {reproduction.plan.dataset}, "
+        f"varies {study.varies}"
     )
     console.say(
-        f"about {total} here from the beginning ({machine.precision}, {machine.threads} threads); what is done is not done again"
+        f"about {total} here from the beginning ({machine.precision}, {machine.threads} threads); "
+        "what is done is not done again"
     )
     for piece in pieces:
         console.say(f"  {piece.label}: {in_words(piece.seconds)}")
@@ -121,7 +124,10 @@ def _show(console: Console, reproduction: Reproduction, outcome: StudyResults) -
         console.table(trace_table(trace))
         console.say(f"images at these steps: {path.parent}")
     for embedding, path in outcome.embeddings:
-        figures = f"KL divergence {embedding.kl_divergence:.2f}, {embedding.network} at {100 * embedding.network_accuracy:.1f} %"
+        figures = (
+            f"KL divergence {embedding.kl_divergence:.2f}, {embedding.network} at "
+            f"{100 * embedding.network_accuracy:.1f} %"
+        )
         console.say(f"{embedding.label}: {len(embedding.points)} images placed, {figures}: {path}")
     if outcome.searches:
         console.table(search_table([record for record, _ in outcome.searches]))

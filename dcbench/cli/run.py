@@ -101,7 +101,10 @@ class EvaluationOptions:
 @click.option("--epochs", type=int, help="Of each network, if not the protocol's.")
 @click.option(
     "--augment",
-    help="dsa, autoaugment, randaugment, flip, resized-crop, none; also cutmix or mixup, alone or as dsa+cutmix.",
+    help=(
+        "dsa, autoaugment, randaugment, flip, resized-crop, none; also cutmix or mixup, alone or "
+        "as dsa+cutmix."
+    ),
 )
 @labels
 @click.option(
@@ -114,7 +117,10 @@ class EvaluationOptions:
     default="auto",
     show_default=True,
     callback=known("value of --zca"),
-    help="Whitening: auto (on for CIFAR with preset paper), on (of normalised values), pixels (as MTT does), off.",
+    help=(
+        "Whitening: auto (on for CIFAR with preset paper), on (of normalised values), pixels (as "
+        "MTT does), off."
+    ),
 )
 @click.option(
     "--set",
@@ -169,7 +175,8 @@ def command(shared: Common, **options: Any) -> None:
     within("--holdout", options["holdout"], 0)
     if options["judge_on"] == "holdout" and not options["holdout"]:
         raise OutOfRangeError(
-            "--judge-on holdout needs images that are kept from distillation: say how many with --holdout"
+            "--judge-on holdout needs images that are kept from distillation: say how many with "
+            "--holdout"
         )
     grid = Grid(
         **{key: options[key] for key in ("methods", "datasets", "ipcs", "seeds", "zca", "holdout")},

@@ -43,7 +43,8 @@ class Loaded:
             return self.test
         if self.holdout is None:
             raise MismatchError(
-                f"no images of {self.spec.dataset} were kept from training to judge by; say how many with --holdout"
+                f"no images of {self.spec.dataset} were kept from training to judge by; say how "
+                "many with --holdout"
             )
         return self.holdout
 
@@ -124,8 +125,10 @@ def require_complete(dataset: Dataset, decoded: Decoded, source: str) -> None:
         if count and not bool((found == count).all()):
             strange = int(np.flatnonzero(found != count)[0])
             raise DataError(
-                f"{source} holds {len(images.labels)} {part} images, {found[strange]} of them of class {decoded.class_names[strange]!r}; "
-                f"{dataset.name} has {dataset.classes * count}, {count} of each class: complete the copy"
+                f"{source} holds {len(images.labels)} {part} images, {found[strange]} of them of "
+                f"class {decoded.class_names[strange]!r}; "
+                f"{dataset.name} has {dataset.classes * count}, {count} of each class: complete "
+                "the copy"
             )
 
 

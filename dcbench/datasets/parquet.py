@@ -26,7 +26,8 @@ from dcbench.system.progress import Progress, silent
 KIND = "parquet files"
 _IMAGE_COLUMNS = ("img", "image")
 _SPLITS = ("train", "test")
-# train-00000-of-00002.parquet, with a hash before the suffix in older copies; converted: 0000.parquet
+# train-00000-of-00002.parquet, with a hash before the suffix in older copies; converted:
+# 0000.parquet
 _SHARD = re.compile(r"(?:.*?-)?(\d+)(?:-of-(\d+)(?:-[0-9a-f]+)?)?\.parquet")
 _ROWS_AT_A_TIME = 1000
 _MOST_TIMES_PACKED = 20
@@ -86,7 +87,8 @@ def _require_all(folder: Path, split: str, files: tuple[Path, ...]) -> None:
     """
     if not files:
         raise DataError(
-            f"{folder} holds no {split}-*.parquet or {split}/*.parquet, though it holds parquet files; complete the copy"
+            f"{folder} holds no {split}-*.parquet or {split}/*.parquet, though it holds parquet "
+            "files; complete the copy"
         )
     matches = [match for file in files if (match := _SHARD.fullmatch(file.name))]
     counts = {int(match[2] or len(files)) for match in matches}
@@ -95,7 +97,8 @@ def _require_all(folder: Path, split: str, files: tuple[Path, ...]) -> None:
     )
     if not complete and (matches or len(files) > 1):
         raise DataError(
-            f"{folder} holds {', '.join(file.name for file in files)}: not one complete set of {split} shards; complete the copy"
+            f"{folder} holds {', '.join(file.name for file in files)}: not one complete set of "
+            f"{split} shards; complete the copy"
         )
 
 
@@ -169,7 +172,8 @@ class _Shard:
         names = _declared_names(schema, label)
         if names and list(map(alike, names)) != list(map(alike, dataset.class_names)):
             raise DataError(
-                f"{path}: its labels mean other classes than those of {dataset.name}, or in another order: "
+                f"{path}: its labels mean other classes than those of {dataset.name}, or in "
+                "another order: "
                 f"in the file {', '.join(names[:12])}; here {', '.join(dataset.class_names[:12])}"
             )
         if not is_integer(schema.field(label).type):
@@ -210,7 +214,8 @@ class _Shard:
             raise DataError(f"{where} holds no image bytes")
         if label is None or not 0 <= label < self.dataset.classes:
             raise DataError(
-                f"{where} has label {label}; {self.dataset.name} has 0 to {self.dataset.classes - 1}"
+                f"{where} has label {label}; {self.dataset.name} has 0 to "
+                f"{self.dataset.classes - 1}"
             )
         return decode(content, self.dataset, where), label
 
@@ -236,7 +241,8 @@ def _require_plausible(path: Path, metadata: Any) -> None:
         _MOST_TIMES_PACKED * size, 1 << 26
     ):
         raise DataError(
-            f"{path} has {size} bytes and claims {metadata.num_rows} rows of {unpacked} bytes; refused as a bomb"
+            f"{path} has {size} bytes and claims {metadata.num_rows} rows of {unpacked} bytes; "
+            "refused as a bomb"
         )
 
 

@@ -213,7 +213,8 @@ class _Evaluator:
             yield [self._result(index, loss, costs)]
 
     def side_by_side(self, networks: Iterable[int], abreast: int) -> Iterator[list[NetworkResult]]:
-        """``abreast`` at a time, the same ones together whichever were asked for: their last bits depend on their neighbours.
+        """``abreast`` at a time, the same ones together whichever were asked for: their last bits
+        depend on their neighbours.
 
         Those that were asked for share the time of all.
         """

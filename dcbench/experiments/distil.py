@@ -81,7 +81,8 @@ def adopting(cell: Cell, workspace: Workspace, made: NewSet) -> Steps[None]:
             _keep(cell, workspace, made)
         elif artifact.synthetic.content_hash != made.synthetic.content_hash:
             workspace.say(
-                f"{cell.label}: {folder / ARTIFACT} is there already, and other in its bits (another machine or engine); it stays"
+                f"{cell.label}: {folder / ARTIFACT} is there already, and other in its bits "
+                "(another machine or engine); it stays"
             )
 
 
@@ -97,7 +98,8 @@ def check_possible(cell: Cell) -> None:
     reason = cell.distiller.refuses(cell.loaded.train, cell.ipc)
     if reason:
         raise MismatchError(
-            f"{cell.distiller.name} cannot run on {cell.loaded.spec.dataset} at IPC {cell.ipc}: {reason}"
+            f"{cell.distiller.name} cannot run on {cell.loaded.spec.dataset} at IPC {cell.ipc}: "
+            f"{reason}"
         )
 
 

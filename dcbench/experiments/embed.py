@@ -185,7 +185,8 @@ class SetEmbedding:
         )
         if self.distilled.synthetic.space.fingerprint != loaded.train.space.fingerprint:
             raise MismatchError(
-                f"{self.cell.label}: the set's space is not that of the real images, so no network sees both alike"
+                f"{self.cell.label}: the set's space is not that of the real images, so no network "
+                "sees both alike"
             )
         cost = embedding_macs(self.plan, self.cell)
         machine = workspace.machine.decide(cost)
@@ -194,7 +195,8 @@ class SetEmbedding:
 
         def build(part: Run) -> dict[str, Any]:
             workspace.say(
-                f"training {self.plan.network} on the real data takes about {in_words(machine.estimate_seconds(cost))} here"
+                f"training {self.plan.network} on the real data takes about "
+                f"{in_words(machine.estimate_seconds(cost))} here"
             )
             train = loaded.train.held_on(machine)
             initialise(network, part.generator("network"))

@@ -378,7 +378,10 @@ def diverged(rows: Sequence[Row]) -> Iterator[str]:
     """A warning if some networks' loss was not finite in the end."""
     count = sum(row["loss"] is None for row in rows)
     if count:
-        yield f"{count} of {len(rows)} networks diverged: their loss was not finite in the end, and their accuracy counts all the same"
+        yield (
+            f"{count} of {len(rows)} networks diverged: their loss was not finite in the end, and "
+            "their accuracy counts all the same"
+        )
 
 
 def _warnings(set_evaluation: SetEvaluation, rows: Sequence[Row]) -> Iterator[str]:
@@ -388,8 +391,14 @@ def _warnings(set_evaluation: SetEvaluation, rows: Sequence[Row]) -> Iterator[st
     yield from diverged(rows)
     threads = sorted({row["threads"] for row in rows})
     if len(threads) > 1:
-        yield f"networks were trained with {' and '.join(map(str, threads))} threads, which round differently; networks.jsonl says which"
+        yield (
+            f"networks were trained with {' and '.join(map(str, threads))} threads, which round "
+            "differently; networks.jsonl says which"
+        )
     chance = 1 / set_evaluation.test.spec.classes
     mean = statistics.fmean(row["accuracy"] for row in rows)
     if mean < LEAST_ABOVE_CHANCE * chance:
-        yield f"chance-level accuracy ({mean:.3f}): space, labels or network are probably not what the set was made for"
+        yield (
+            f"chance-level accuracy ({mean:.3f}): space, labels or network are probably not what "
+            "the set was made for"
+        )

@@ -72,8 +72,8 @@ class Grid:
             yield from self.cells_of(dataset, loaded, places)
 
     def cells_of(self, dataset: str, loaded: Callable[[str], Loaded], places: Places) -> list[Cell]:
-        """The cells of one dataset, of which ``loaded`` gives the images whitened as it is told; raises
-        what ``read_start`` does.
+        """The cells of one dataset, of which ``loaded`` gives the images whitened as it is told;
+        raises what ``read_start`` does.
         """
         cells: list[Cell] = []
         for name in self.distillers():
@@ -90,8 +90,8 @@ class Grid:
     def load(
         self, dataset: str, places: Places, workspace: Workspace, zca: str | None = None
     ) -> Loaded:
-        """One of the grid's datasets, whitened as ``zca`` says, else as the preset asks for the first
-        cell.
+        """One of the grid's datasets, whitened as ``zca`` says, else as the preset asks for the
+        first cell.
         """
         zca = zca or self.usual_zca(dataset)
         progress = workspace.stoppable_progress

@@ -49,7 +49,8 @@ def require_steps(distiller: Distiller, ipc: int, last: int) -> None:
         raise OutOfRangeError(f"{distiller.name} cannot be traced: it takes no steps on its images")
     if last > takes:
         raise OutOfRangeError(
-            f"{distiller.name} takes {takes} steps at IPC {ipc}; a trace may look at 0 to {takes}, got {last}"
+            f"{distiller.name} takes {takes} steps at IPC {ipc}; a trace may look at 0 to {takes}, "
+            f"got {last}"
         )
 
 

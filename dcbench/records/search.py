@@ -124,7 +124,10 @@ class SearchRecord(RecordKind):
 
     @property
     def label(self) -> str:
-        return f"{set_in_words(self.proxy, self.dataset, self.proxy_ipc, self.proxy_seed)}, {self.space}"
+        return (
+            f"{set_in_words(self.proxy, self.dataset, self.proxy_ipc, self.proxy_seed)}, "
+            f"{self.space}"
+        )
 
     @property
     def identity(self) -> tuple[object, ...]:

@@ -111,13 +111,16 @@ class Reproduction:
             raise UnknownNameError("protocol", protocol, known)
         if protocol is not None and own and {protocol} != own:
             raise OutOfRangeError(
-                f"{self.study.name} with --preset {self.preset} is judged by protocol {', '.join(sorted(own))}, got --protocol {protocol};"
-                f" a study decides its protocol: choose another --preset, or dcbench run --protocol {protocol} for sets of your own"
+                f"{self.study.name} with --preset {self.preset} is judged by protocol "
+                f"{', '.join(sorted(own))}, got --protocol {protocol};"
+                " a study decides its protocol: choose another --preset, or dcbench run "
+                f"--protocol {protocol} for sets of your own"
             )
         if seeds is not None and sorted(seeds) != made:
             words = [",".join(map(str, each)) for each in (made, seeds)]
             raise OutOfRangeError(
-                f"{self.study.name} with --preset {self.preset} makes sets of --seed {words[0]}, got --seed {words[1]};"
+                f"{self.study.name} with --preset {self.preset} makes sets of --seed {words[0]}, "
+                f"got --seed {words[1]};"
                 f" a study decides its seeds: dcbench run --seed {words[1]} makes sets of your own"
             )
 

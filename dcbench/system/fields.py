@@ -85,7 +85,8 @@ class TypedField:
         if self.choices:
             if value not in self.choices:
                 raise OutOfRangeError(
-                    f"{owner}: {self.name} must be one of {', '.join(map(str, self.choices))}, got {value!r}"
+                    f"{owner}: {self.name} must be one of {', '.join(map(str, self.choices))}, got "
+                    f"{value!r}"
                 )
             return
         if value is None and type(None) in self.kinds:
@@ -132,7 +133,8 @@ class TypedField:
         if not self.choices and not set(self.kinds) <= _PLAIN:
             kinds = " or ".join(getattr(kind, "__name__", str(kind)) for kind in self.kinds)
             raise TypeError(
-                f"field {self.name} is a {kinds}; it may be a bool, int, float, str or Literal, or one of these or None"
+                f"field {self.name} is a {kinds}; it may be a bool, int, float, str or Literal, or "
+                "one of these or None"
             )
         if self.default is MISSING:
             raise TypeError(f"field {self.name} has no default; give it the paper's value")

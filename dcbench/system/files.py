@@ -110,7 +110,8 @@ def disk_time(folder: Path) -> float:
             return Path(file.name).stat().st_mtime
     except OSError as error:
         raise StorageError(
-            f"cannot write {folder}: {error.strerror or error}; a folder that can be written is needed"
+            f"cannot write {folder}: {error.strerror or error}; a folder that can be written is "
+            "needed"
         ) from error
 
 
@@ -196,7 +197,9 @@ def tensors_as_bytes(value: Mapping[str, Any]) -> bytes:
 
 
 def _one_of_each(value: Any) -> Any:
-    """``value`` with equal words as one object: a pickle refers back to objects it has seen, so which are one shows in its bytes."""
+    """``value`` with equal words as one object: a pickle refers back to objects it has seen, so
+    which are one shows in its bytes.
+    """
     if type(value) is str:
         return sys.intern(value)
     if type(value) is dict:
@@ -259,12 +262,14 @@ def read_plain_tensors(path: Path) -> Any:
         raise FileFormatError(f"no such file: {path}") from error
     except IsADirectoryError as error:
         raise FileFormatError(
-            f"{path} is a folder, wanted a file (of images, a folder for each class, say --as folder)"
+            f"{path} is a folder, wanted a file (of images, a folder for each class, say --as "
+            "folder)"
         ) from error
     except Exception as error:  # bytes that are no pickle make its reader raise anything
         reason = _why_unreadable(path, error)
         raise FileFormatError(
-            f"{path} is damaged or not a file of plain tensors, and was refused unexecuted ({reason})"
+            f"{path} is damaged or not a file of plain tensors, and was refused unexecuted "
+            f"({reason})"
         ) from error
 
 
@@ -341,7 +346,8 @@ def locked(
             waiting()
     except OSError as error:
         raise StorageError(
-            f"cannot write {folder}: {error.strerror or error}; a folder that can be written is needed"
+            f"cannot write {folder}: {error.strerror or error}; a folder that can be written is "
+            "needed"
         ) from error
     try:
         yield

@@ -115,7 +115,8 @@ def _labels(labels: Tensor, count: int, spec: ImageSpec, layout: FileLayout) -> 
         return interpret(labels, "centred label rows" if layout.centred else "label rows")
     if labels.shape != (count,):
         raise FileFormatError(
-            f"labels of {tuple(labels.shape)} for {count} images, wanted {count} or {count}×{spec.classes}"
+            f"labels of {tuple(labels.shape)} for {count} images, wanted {count} or "
+            f"{count}×{spec.classes}"
         )
     found = interpret(labels, "labels")
     low, high = int(found.values.min()), int(found.values.max())

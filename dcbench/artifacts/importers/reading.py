@@ -31,11 +31,13 @@ def read_tensors(path: Path) -> Any:
     value = read_foreign_tensors(path)
     if isinstance(value, Mapping) and set(value) == KEYS:
         raise FileFormatError(
-            f"{path} is an artifact of dcbench already; dcbench evaluate and nas take it as it is, without --as"
+            f"{path} is an artifact of dcbench already; dcbench evaluate and nas take it as it is, "
+            "without --as"
         )
     if not all(map(_stands_there, _tensors_in(value))):
         raise FileFormatError(
-            f"{path} holds a tensor whose numbers do not all stand in the file (sparse, or expanded from fewer)"
+            f"{path} holds a tensor whose numbers do not all stand in the file (sparse, or "
+            "expanded from fewer)"
         )
     return value
 

@@ -354,7 +354,8 @@ def search_notes(
             lambda r: str(r.failed or ""),
         ),
         (
-            "Validation images were not kept from the making of the proxy (validation_seen_by_proxy)",
+            "Validation images were not kept from the making of the proxy "
+            "(validation_seen_by_proxy)",
             lambda r: r.validation_seen_by_proxy,
         ),
         (
