@@ -2,4 +2,5 @@
 
 from dcbench.cli import main
 
-main()
+if __name__ == "__main__":  # and not where a worker process imports it
+    main()

@@ -90,6 +90,12 @@ class Resumption:
     # between two checkpoints, or more where writing one takes long; 0: after each step
     checkpoint_seconds: float = field(default_factory=lambda: CHECKPOINT_SECONDS)
 
+    def takes(self, checkpoint: Path) -> bool:
+        """Whether to continue from a checkpoint that exists: work that starts again continues from
+        its own, where a worker that died left one.
+        """
+        return self.resume or 0 < self.since <= checkpoint.stat().st_mtime
+
 
 @dataclass(frozen=True)
 class Run:
@@ -329,7 +335,9 @@ class Run:
         return int(saved["done"])
 
     def _read_checkpoint(self, name: str, total: int, parts: set[str]) -> dict[str, Any] | None:
-        if self.folder is None or not self.resumption.resume or not self._checkpoint.exists():
+        if self.folder is None or not self._checkpoint.exists():
+            return None
+        if not self.resumption.takes(self._checkpoint):
             return None
         try:
             saved = read_tensors(self._checkpoint)

@@ -11,6 +11,7 @@ from pathlib import Path
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
 from dcbench.evaluation.protocol import SearchProtocol
+from dcbench.execution.workers import each, result
 from dcbench.experiments.context import Workspace
 from dcbench.images import ImageSpec
 from dcbench.nas.outcome import USUAL_TOP, TrainedOnProxy, store, trained_truth
@@ -22,8 +23,8 @@ from dcbench.nas.study import (
     Rows,
     announce,
     draw,
-    job,
     matching,
+    train_on,
 )
 from dcbench.nas.truth import Truth, read_truth
 from dcbench.records import SearchRecord
@@ -137,6 +138,7 @@ def _train(
     study: ArchitectureStudy, proxies: Sequence[Proxy], workspace: Workspace
 ) -> dict[Proxy, Rows]:
     """What is trained on each; raises the first error, when all that can be trained is."""
-    jobs = {job(study, proxy, workspace): proxy for proxy in dict.fromkeys(proxies)}
-    ended = list(workspace.executor.carry_out(jobs, workspace.site))
-    return {jobs[each.job]: each.result for each in ended}
+    ended = each(
+        lambda proxy: train_on(study, proxy, workspace), dict.fromkeys(proxies), workspace.workers
+    )
+    return {proxy: result(outcome) for proxy, outcome in list(ended)}

@@ -19,7 +19,7 @@ import numpy as np
 
 from dcbench.datasets.loading import Loaded
 from dcbench.evaluation.protocol import SearchProtocol
-from dcbench.execution.interface import Job, Steps, UnitBatch
+from dcbench.execution.task import Shared
 from dcbench.experiments.context import Workspace
 from dcbench.experiments.rows import append_row, intact_row
 from dcbench.images import ImageSpec, TestSet
@@ -242,18 +242,12 @@ def announce(study: ArchitectureStudy, proxies: Sequence[Proxy], workspace: Work
     return sum(seconds)
 
 
-def job(study: ArchitectureStudy, proxy: Proxy, workspace: Workspace) -> Job[Rows]:
-    """Trains what is missing of the study on ``proxy``; fails with DataError where every
-    architecture failed.
+def train_on(study: ArchitectureStudy, proxy: Proxy, workspace: Workspace) -> Rows:
+    """Train what is missing of the study on ``proxy``; raises DataError where every architecture
+    failed.
     """
-    return Job(
-        proxy.label, study.folder(proxy, workspace), lambda: _training(study, proxy, workspace)
-    )
-
-
-def _training(study: ArchitectureStudy, proxy: Proxy, workspace: Workspace) -> Steps[Rows]:
     folder = study.folder(proxy, workspace)
-    with (yield from workspace.hold(folder)):
+    with workspace.alone(folder):
         if not workspace.resumption.resume:
             (folder / ARCHITECTURE_ROWS).unlink(missing_ok=True)
         rows = finished(study, proxy, workspace)
@@ -268,12 +262,10 @@ def _training(study: ArchitectureStudy, proxy: Proxy, workspace: Workspace) -> S
                 )
             workspace.progress(bar, len(rows), total)
 
-        units = list(_units(study, proxy, workspace, rows))
-        if units:
+        tasks = list(_tasks(study, proxy, workspace, rows))
+        if tasks:
             workspace.progress(bar, len(rows), total)
-            failures = yield UnitBatch(units, keep)
-            for failure in failures:
-                failure.raise_error()
+            workspace.carry_out(tasks, keep)
     if all(row["accuracy"] is None for row in rows.values()):
         first = next(iter(rows.values()))
         raise DataError(
@@ -283,14 +275,14 @@ def _training(study: ArchitectureStudy, proxy: Proxy, workspace: Workspace) -> S
     return rows
 
 
-def _units(
+def _tasks(
     study: ArchitectureStudy, proxy: Proxy, workspace: Workspace, done: Rows
 ) -> Iterator[ArchitectureTask]:
     """What is not in ``done``; the seeds of one architecture together where one compiled network
     serves them all.
     """
     tested = study.loaded.test if proxy.whole else None
-    bench = workspace.executor.share(
+    bench = Shared.of(
         ProxyData(
             study.space, study.loaded.spec, proxy, study.judged(proxy), study.validation, tested
         )

@@ -1,11 +1,11 @@
-"""An architecture as a unit of work: networks of one architecture, trained on a proxy and judged on
-real images.
+"""An architecture as a task: networks of one architecture, trained on a proxy and judged on real
+images.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
@@ -21,15 +21,14 @@ from dcbench.evaluation.evaluate import (
     train_from_scratch,
 )
 from dcbench.evaluation.protocol import SearchProtocol
-from dcbench.execution.interface import Handle, Site, Unit
 from dcbench.execution.provenance import ran_on
+from dcbench.execution.task import Channel, Shared, Task
 from dcbench.experiments.tasks import conditions
 from dcbench.images import ImageSpec, TestSet
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.space import SearchSpace
 from dcbench.run import Resumption, Run
 from dcbench.system.machine import Machine
-from dcbench.system.progress import silent
 from dcbench.training.augment import augmentation
 from dcbench.training.trainer import Trainer
 
@@ -79,14 +78,14 @@ class ProxyData:
 
 @final
 @dataclass(frozen=True)
-class ArchitectureTask(Unit):
+class ArchitectureTask(Task):
     """Trains the networks of some seeds; a row of architectures.jsonl as each ends. One that fails
     is a row that says why.
     """
 
     label: str
     machine: Machine
-    bench: Handle[ProxyData]
+    bench: Shared[ProxyData]
     architecture: str
     seeds: tuple[int, ...]
     study_seed: int
@@ -100,22 +99,15 @@ class ArchitectureTask(Unit):
             **conditions(self.machine),
         }
 
-    def results(self, site: Site) -> Iterator[dict[str, Any]]:
-        trainer: Trainer | None = None
-        for seed in self.seeds:
+    def carry_out(self, channel: Channel) -> None:
+        bench, trainer = channel.fetch(self.bench), None
+        for seed in self.seeds[channel.kept :]:
             clock = time.monotonic()
-            run = Run(
-                self.study_seed,
-                self.machine,
-                progress=silent,
-                stop=site.stop,
-                resumption=Resumption(resume=False),
-            )
+            how = Resumption(resume=False)
+            run = Run(self.study_seed, self.machine, stop=channel.stopped, resumption=how)
             try:
-                trainer = trainer or self.bench.get().trainer(self.architecture, self.machine)
-                scores = self.bench.get().score(
-                    trainer, run.part(f"{self.architecture} seed {seed}")
-                )
+                trainer = trainer or bench.trainer(self.architecture, self.machine)
+                scores = bench.score(trainer, run.part(f"{self.architecture} seed {seed}"))
             except (MemoryError, RuntimeError) as error:  # torch's own errors, of memory too
                 trainer = None
                 scores = {
@@ -125,4 +117,4 @@ class ArchitectureTask(Unit):
                     "failure": failure(error),
                 }
             ended = {"seconds": time.monotonic() - clock, **ran_on(self.machine)}
-            yield {"architecture": self.architecture, "seed": seed, **scores, **ended}
+            channel.put({"architecture": self.architecture, "seed": seed, **scores, **ended})

@@ -93,9 +93,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     labels: list[str] = []
     distill = Distil.distill
 
-    def counted(unit: Distil, run: Run) -> SyntheticSet:
-        labels.append(unit.label)
-        return distill(unit, run)
+    def counted(task: Distil, train: TrainSet, run: Run) -> SyntheticSet:
+        labels.append(task.label)
+        return distill(task, train, run)
 
     monkeypatch.setattr(Distil, "distill", counted)
     return labels

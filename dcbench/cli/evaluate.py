@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +16,10 @@ from dcbench.cli.words import check_word, known
 
 if TYPE_CHECKING:
     from dcbench.cli.importing import ForeignOptions
-    from dcbench.cli.results import EvaluatedSet
-    from dcbench.cli.run import EvaluationOptions
     from dcbench.datasets.loading import Loaded
     from dcbench.evaluation.protocol import Protocol
+    from dcbench.experiments.compare import EvaluatedSet, Judging
     from dcbench.experiments.context import StoredSet, Workspace
-    from dcbench.records import EvaluationRecord
 
 
 @click.command("evaluate")
@@ -78,10 +75,8 @@ def command(shared: Common, **options: Any) -> None:
     check_word("protocol", shared.preset, called="preset")
     _check(options)
     within("--seed", options["seed"], 0, LARGEST)
-    with Console(shared.as_json) as console:
-        done = _evaluate(
-            options["protocol"] or shared.preset, shared, options, shared.workspace(console)
-        )
+    with Console(shared.as_json) as console, shared.workspace(console) as workspace:
+        done = _evaluate(options["protocol"] or shared.preset, shared, options, workspace)
     console.table(evaluation_table([scored.record for scored in done]))
     show_warnings(console, [scored.record for scored in done])
     console.say("Kept in:")
@@ -92,6 +87,7 @@ def command(shared: Common, **options: Any) -> None:
 
 def _check(options: dict[str, Any]) -> None:
     """Raises UnknownNameError or OutOfRangeError if the words are wrong by themselves."""
+    from dcbench.cli.run import check_judging
     from dcbench.system.errors import OutOfRangeError
 
     if options["layout"] is not None:
@@ -105,17 +101,15 @@ def _check(options: dict[str, Any]) -> None:
             "them out"
         )
     for asked in _asked(options):
-        asked.check()
+        check_judging(asked)
 
 
-def _asked(options: dict[str, Any]) -> list[EvaluationOptions]:
+def _asked(options: dict[str, Any]) -> list[Judging]:
     """What is asked of the evaluation: the networks named, each with every augmentation."""
-    from dcbench.cli.run import EvaluationOptions
+    from dcbench.experiments.compare import Judging
 
     return [
-        EvaluationOptions(
-            network, options["networks"], options["epochs"], augment, options["labels"]
-        )
+        Judging(None, network, options["networks"], options["epochs"], augment, options["labels"])
         for network in options["networks_named"] or [None]
         for augment in options["augment"] or [None]
     ]
@@ -147,9 +141,9 @@ def _evaluate(
     named: str, shared: Common, options: dict[str, Any], workspace: Workspace
 ) -> list[EvaluatedSet]:
     from dcbench.datasets.loading import load
-    from dcbench.execution.interface import Job
+    from dcbench.experiments.compare import evaluate_all
     from dcbench.experiments.distil import reopen
-    from dcbench.experiments.evaluate import SetEvaluation, check, scoring
+    from dcbench.experiments.evaluate import SetEvaluation, check
 
     sets = []
     for path in dict.fromkeys(options["paths"]):
@@ -182,12 +176,7 @@ def _evaluate(
         ]
     for set_evaluation in set_evaluations:
         check(set_evaluation)
-    jobs = {
-        Job(each.distilled.label, each.folder, partial(scoring, each)): each
-        for each in set_evaluations
-    }
-    ended = {each.job: each for each in workspace.executor.carry_out(jobs, workspace.site)}
-    return [_scored(jobs[job].distilled, ended[job].result) for job in jobs]
+    return evaluate_all(set_evaluations, workspace)
 
 
 def _again(options: dict[str, Any]) -> Callable[[str], str]:
@@ -195,13 +184,6 @@ def _again(options: dict[str, Any]) -> Callable[[str], str]:
     words = [] if options["dataset"] else ["--dataset", "NAME"]
     given = click.get_current_context().obj
     return lambda layout: shlex.join(["dcbench", *given, "--as", layout, *words])
-
-
-def _scored(distilled: StoredSet, record: EvaluationRecord) -> EvaluatedSet:
-    from dcbench.cli.results import EvaluatedSet
-    from dcbench.experiments.evaluate import record_path
-
-    return EvaluatedSet(record, record_path(distilled, record), distilled.path)
 
 
 def _own(path: Path, shared: Common, options: dict[str, Any], workspace: Workspace) -> Path:

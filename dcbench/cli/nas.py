@@ -92,8 +92,8 @@ def command(shared: Common, **options: Any) -> None:
     from dcbench.report.tables.searches import search_summary
 
     search = _search(shared, options)
-    with Console(shared.as_json) as console:
-        done = carry_out(search, shared.places(options["download"]), shared.workspace(console))
+    with Console(shared.as_json) as console, shared.workspace(console) as workspace:
+        done = carry_out(search, shared.places(options["download"]), workspace)
     console.table(search_table([record for record, _ in done]))
     for record, path in done:
         for warning in record.warnings:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +15,23 @@ import click
 
 from dcbench.cli.words import EXECUTORS, SPELT_OUT, check_word, known
 from dcbench.system.errors import OutOfRangeError, StorageError, UnknownNameError
+from dcbench.system.wording import counted
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
     from dcbench.datasets.places import Places
-    from dcbench.execution.interface import Executor
+    from dcbench.execution.workers import Workers
     from dcbench.experiments.context import Workspace
     from dcbench.system.machine import Machine
 
 LARGEST = 2**63 - 1  # that a record holds
-OF_RAY = ("address", "cpus_per_unit", "gpus_per_unit")
+MOST_WORKERS = 1024
+OF_ONE = {  # options that mean something to one executor alone
+    "workers": "processes",
+    "address": "ray",
+    "cpus_per_unit": "ray",
+    "gpus_per_unit": "ray",
+}
 
 _Command = Callable[..., Any]
 _Decorator = Callable[[_Command], _Command]
@@ -50,6 +58,7 @@ class ExecutorOptions:
     """Who carries the work out."""
 
     executor: str
+    workers: int | None
     address: str | None
     cpus_per_unit: float | None
     gpus_per_unit: float | None
@@ -58,35 +67,54 @@ class ExecutorOptions:
         """Raises UnknownNameError or OutOfRangeError if the words do not go together."""
         if self.executor not in EXECUTORS:
             raise UnknownNameError("executor", self.executor, EXECUTORS)
-        for name in OF_RAY:
-            if self.executor != "ray" and getattr(self, name) is not None:
+        for name, owner in OF_ONE.items():
+            if self.executor != owner and getattr(self, name) is not None:
                 raise OutOfRangeError(
-                    f"--{name.replace('_', '-')} {getattr(self, name)} means nothing without --executor ray"
+                    f"--{name.replace('_', '-')} {getattr(self, name)} means nothing without --executor {owner}"
                 )
+        within("--workers", self.workers, 1, MOST_WORKERS)
         if self.executor == "ray" and ":" in hardware.device:
             raise OutOfRangeError(
                 f"--device {hardware.device} with --executor ray: Ray chooses which one, so wanted "
                 "cuda or cpu"
             )
 
-    def make(self, machine: Machine, console: Console) -> Executor:
-        """Raises ClusterError where there is no Ray, or not the cluster that was asked for."""
-        from dcbench.execution.interface import Serial
-        from dcbench.system.errors import ClusterError
+    @contextmanager
+    def start(self, machine: Machine, console: Console) -> Iterator[Workers | None]:
+        """The workers while they are needed; raises ClusterError where there is no Ray, or not the
+        cluster that was asked for.
+        """
+        from dcbench.execution.workers import Workers
 
         if self.executor == "serial":
-            return Serial()
-        if importlib.util.find_spec("ray") is None:
-            raise ClusterError(
-                "--executor ray needs Ray, which is not installed: pip install ray, or in a clone pip install -e '.[ray]'"
-            )
-        from dcbench.execution.ray_executor import Needs, Ray
+            yield None
+        elif self.executor == "processes":
+            from dcbench.execution.processes import Processes, fitting
 
-        executor = Ray(Needs.of(machine, self.cpus_per_unit, self.gpus_per_unit), self.address)
-        console.say(
-            f"ray: room for {executor.slots} units of work at a time, {machine.threads} threads each"
+            count = self.workers or fitting(machine)
+            with Processes(count) as executor, Workers(executor, count) as workers:
+                threads = counted(machine.threads, "thread")
+                console.say(f"processes: {counted(count, 'worker')}, {threads} each")
+                yield workers
+        else:
+            _require_ray()
+            from dcbench.execution.ray_executor import Needs, Ray
+
+            needs = Needs.of(machine, self.cpus_per_unit, self.gpus_per_unit)
+            with Ray(needs, self.address) as ray, Workers(ray, ray.slots, ray.host) as workers:
+                console.say(
+                    f"ray: room for {ray.slots} tasks at a time, {machine.threads} threads each"
+                )
+                yield workers
+
+
+def _require_ray() -> None:
+    from dcbench.system.errors import ClusterError
+
+    if importlib.util.find_spec("ray") is None:
+        raise ClusterError(
+            "--executor ray needs Ray, which is not installed: pip install ray, or in a clone pip install -e '.[ray]'"
         )
-        return executor
 
 
 @dataclass(frozen=True)
@@ -104,11 +132,12 @@ class Common:
         """Where data and its cache are."""
         return places(self.data_root, download)
 
+    @contextmanager
     def workspace(
         self, console: Console, *, resume: bool = True, other_machine: bool = False
-    ) -> Workspace:
-        """The machine and folder that the options ask for; raises what ``Hardware`` and ``ExecutorOptions``
-        do.
+    ) -> Iterator[Workspace]:
+        """The machine, workers and folder that the options ask for; raises what ``Hardware`` and
+        ``ExecutorOptions`` do.
         """
         from dcbench.experiments.context import Workspace
         from dcbench.run import Resumption
@@ -116,17 +145,12 @@ class Common:
 
         self.executor_options.check(self.hardware)
         machine = self.hardware.machine(here=self.executor_options.address is None)
-        executor = self.executor_options.make(machine, console)
         # what this command shares among its own sets is made once all the same
         since = 0.0 if resume else disk_time(self.out)
         heard = (console.progress, console.say, console.stopping)
-        return Workspace(
-            self.out,
-            machine,
-            *heard,
-            resumption=Resumption(resume, since, other_machine),
-            executor=executor,
-        )
+        resumption = Resumption(resume, since, other_machine)
+        with self.executor_options.start(machine, console) as workers:
+            yield Workspace(self.out, machine, *heard, resumption=resumption, workers=workers)
 
 
 def places(data_root: Path | None, download: bool = False) -> Places:
@@ -209,7 +233,12 @@ _EXECUTOR_OPTIONS = (
         default="serial",
         show_default=True,
         callback=known("executor"),
-        help="Who carries out the work: serial, ray.",
+        help="Who carries out the work: serial, processes (of this machine), ray.",
+    ),
+    click.option(
+        "--workers",
+        type=int,
+        help="Processes, each with --threads threads; as many as there are processors for if not given.",
     ),
     click.option(
         "--address",
@@ -221,7 +250,7 @@ _EXECUTOR_OPTIONS = (
     click.option(
         "--cpus-per-unit",
         type=float,
-        help="Processors that Ray sets apart for a unit; its threads if not given, one beside a GPU.",
+        help="Processors that Ray sets apart for a task; its threads if not given, one beside a GPU.",
     ),
     click.option(
         "--gpus-per-unit", type=float, help="GPUs likewise, such as 0.5; 1 on CUDA if not given."
@@ -291,8 +320,8 @@ def _unneeded(name: str) -> _Decorator:
     def check(_context: click.Context, _option: click.Parameter, value: Any) -> None:
         if name in _NAMING:
             check_word(name, value)
-        if name == "threads":
-            within("--threads", value, 1)
+        if name in ("threads", "workers"):
+            within(f"--{name}", value, 1)
 
     return click.option(
         f"--{name}", type=_kind(name), hidden=True, expose_value=False, callback=check
@@ -300,14 +329,14 @@ def _unneeded(name: str) -> _Decorator:
 
 
 def _kind(name: str) -> Any:
-    if name in ("seed", "threads"):
+    if name in ("seed", "threads", "workers"):
         return CommaList(int, 0) if name == "seed" else int
     return float if name.endswith("per-unit") else Path if name in ("out", "data-root") else str
 
 
 _NAMING = ("preset", "protocol", "executor", "precision", "engine")
 MACHINE = tuple(field.name for field in fields(Hardware))
-EXECUTOR_OPTIONS = ("executor", *(name.replace("_", "-") for name in OF_RAY))
+EXECUTOR_OPTIONS = ("executor", *(name.replace("_", "-") for name in OF_ONE))
 
 
 def _with(options: Sequence[_Decorator], command: _Command) -> _Command:

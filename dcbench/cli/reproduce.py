@@ -62,10 +62,12 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
     from dcbench.cli.console import Console
     from dcbench.reproduction.carry_out import Reproduction
 
-    with Console(shared.as_json) as console:
-        workspace = shared.workspace(
+    with (
+        Console(shared.as_json) as console,
+        shared.workspace(
             console, resume=not options["no_resume"], other_machine=options["resume_elsewhere"]
-        )
+        ) as workspace,
+    ):
         truth = (options["truth"], options["truth_column"])
         reproduction = Reproduction(
             study,
@@ -166,7 +168,8 @@ def _with_fields(records: Sequence[EvaluationRecord]) -> TextTable:
 def _json(
     reproduction: Reproduction, pieces: Sequence[WorkEstimate], outcome: StudyResults | None
 ) -> dict[str, Any]:
-    from dcbench.cli.results import EvaluatedSet, run_json, trace_json
+    from dcbench.cli.results import run_json, trace_json
+    from dcbench.experiments.compare import EvaluatedSet
     from dcbench.report.tables.searches import search_summary
 
     made: dict[str, Any] = {

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dcbench.cli.console import Console, TextTable
 from dcbench.records import EvaluationRecord, TraceRecord
 from dcbench.system.layout import evaluated_set_folder
+
+if TYPE_CHECKING:
+    from dcbench.experiments.compare import EvaluatedSet
 
 _SET = ("method", "dataset", "dataset_revision", "ipc", "seed", "preset", "protocol")
 _COST = (
@@ -23,18 +25,6 @@ _COST = (
 )
 NONE = "–"
 Figure = TypeVar("Figure", int, float)
-
-
-@dataclass(frozen=True)
-class EvaluatedSet:
-    """A set's record, where that is, and where the set is (the reference is nowhere); its trace and
-    where that is, if it has one.
-    """
-
-    record: EvaluationRecord
-    path: Path
-    synthetic: Path | None
-    trace: tuple[TraceRecord, Path] | None = None
 
 
 def evaluation_json(scored: EvaluatedSet) -> dict[str, Any]:

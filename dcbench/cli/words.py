@@ -17,7 +17,7 @@ import click
 
 from dcbench.system.errors import UnknownNameError
 
-EXECUTORS = ("serial", "ray")
+EXECUTORS = ("serial", "processes", "ray")
 REPORT_FORMATS = ("latex", "markdown", "csv", "html")
 _ENTRY_POINTS = "dcbench.distillers"  # of installed packages with methods
 _METHODS = "dcbench.distiller"  # the module that knows all methods

@@ -1,1 +1,1 @@
-"""Carry out tasks: one after another, or on Ray. May import conformance and below."""
+"""Carry out tasks: here one after another, in processes, or on Ray. May import conformance and below."""

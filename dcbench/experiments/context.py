@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from torch import Tensor
 import dcbench
 from dcbench.datasets.loading import Loaded
 from dcbench.distiller import Distiller, recorded_fields
-from dcbench.execution.interface import Executor, Serial, Site, Steps, UnitBatch
+from dcbench.execution import workers
+from dcbench.execution.task import Task
+from dcbench.execution.workers import Workers
 from dcbench.experiments.presets import changed_fields
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.records import Distillation
@@ -22,7 +24,7 @@ from dcbench.system.errors import OutOfRangeError
 from dcbench.system.files import locked, remove_unfinished
 from dcbench.system.layout import set_folder
 from dcbench.system.machine import Machine
-from dcbench.system.progress import Progress, silent
+from dcbench.system.progress import Progress, never, silent, unheard
 from dcbench.system.source import source_hash
 
 
@@ -35,18 +37,17 @@ class Workspace:
     out: Path
     machine: Machine
     progress: Progress = silent
-    say: Callable[[str], None] = lambda _message: None
-    stop: Callable[[], bool] = lambda: False
+    say: Callable[[str], None] = unheard
+    stop: Callable[[], bool] = never
     resumption: Resumption = field(default_factory=Resumption)
-    executor: Executor = field(default_factory=Serial)
+    workers: Workers | None = None  # who carries out tasks; None: this process
 
     def __post_init__(self) -> None:
         source_hash()  # of the code as it is before the work, whatever is edited meanwhile
 
-    @property
-    def site(self) -> Site:
-        """What units hear and say while they are carried out."""
-        return Site(self.progress, self.say, self.stop)
+    def carry_out(self, tasks: Sequence[Task], keep: Callable[[Any], None]) -> None:
+        """Carry out tasks and ``keep`` each result as it comes; raises what a task raised."""
+        workers.carry_out(tasks, keep, self, self.workers)
 
     def stoppable_progress(self, text: str, done: int, total: int) -> None:
         """Progress of work that has no steps of ``Run``: raises KeyboardInterrupt where the user
@@ -61,47 +62,17 @@ class Workspace:
         """Hold ``folder`` for this process. While another one is at work there, it says so and can
         be stopped.
         """
-        tell = self._telling(folder)
+        untold = [f"waiting for another process that is at work in {folder}"]
 
         def waiting() -> None:
-            tell()
+            if untold:
+                self.say(untold.pop())
             if self.stop():
                 raise KeyboardInterrupt
 
         with locked(folder, waiting):
             remove_unfinished(folder)
             yield
-
-    def hold(self, folder: Path) -> Steps[ExitStack]:
-        """``alone`` as steps of a job, which let other jobs go on meanwhile: two processes may each wait for what the other holds."""
-        tell = self._telling(folder)
-        held = ExitStack()
-        while True:
-            try:
-                held.enter_context(locked(folder, _give_way, patience=0))
-            except _BusyError:
-                tell()
-                yield UnitBatch((), _nothing)
-            else:
-                remove_unfinished(folder)
-                return held
-
-    def _telling(self, folder: Path) -> Callable[[], None]:
-        """Says once that another process is at work there."""
-        untold = [f"waiting for another process that is at work in {folder}"]
-        return lambda: self.say(untold.pop()) if untold else None
-
-
-class _BusyError(Exception):
-    """Another process is at work there."""
-
-
-def _give_way() -> None:
-    raise _BusyError
-
-
-def _nothing(_result: Any) -> None:
-    """No unit, no result."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from dcbench.artifacts.artifact import Artifact, read_artifact, write_artifact
 from dcbench.artifacts.pictures import as_png, grid
 from dcbench.conformance.requirements import require_promised
-from dcbench.execution.interface import Steps, UnitBatch
+from dcbench.execution.task import Shared
 from dcbench.experiments.context import Cell, StoredSet, Workspace
 from dcbench.experiments.tasks import Distil, NewSet
 from dcbench.records import Distillation, read_distillation
@@ -30,11 +30,10 @@ from dcbench.system.layout import (
 )
 
 
-def distilling(cell: Cell, workspace: Workspace) -> Steps[StoredSet]:
-    """The steps of a job to the cell's synthetic set.
+def distil(cell: Cell, workspace: Workspace) -> StoredSet:
+    """The cell's synthetic set, made where it is not finished.
 
-    They raise MismatchError if the method cannot run there, DivergedError if its loss is not
-    finite.
+    Raises MismatchError if the method cannot run there, DivergedError if its loss is not finite.
     """
     folder = cell.folder(workspace)
     check_possible(cell)
@@ -50,16 +49,14 @@ def distilling(cell: Cell, workspace: Workspace) -> Steps[StoredSet]:
             None,
             None,
         )
-    with (yield from workspace.hold(folder)):
+    with workspace.alone(folder):
         if not workspace.resumption.resume:
             _forget(folder)
         artifact = _finished(cell, workspace, folder)
         if artifact is None:
-            failures = yield UnitBatch(
+            workspace.carry_out(
                 [prepare(cell, workspace)], lambda made: _keep(cell, workspace, made)
             )
-            for failure in failures:
-                failure.raise_error()
             artifact = read_artifact(folder / ARTIFACT)
         cost = _cost(folder, workspace)
         publish(
@@ -70,12 +67,10 @@ def distilling(cell: Cell, workspace: Workspace) -> Steps[StoredSet]:
     )
 
 
-def adopting(cell: Cell, workspace: Workspace, made: NewSet) -> Steps[None]:
-    """The steps of a job that keeps a set which was made beside the cell's folder as the cell's
-    own, unless it has one.
-    """
+def adopt(cell: Cell, workspace: Workspace, made: NewSet) -> None:
+    """Keep a set that was made beside the cell's folder as the cell's own, unless it has one."""
     folder = cell.folder(workspace)
-    with (yield from workspace.hold(folder)):
+    with workspace.alone(folder):
         artifact = _finished(cell, workspace, folder)
         if artifact is None:
             _keep(cell, workspace, made)
@@ -86,10 +81,10 @@ def adopting(cell: Cell, workspace: Workspace, made: NewSet) -> Steps[None]:
             )
 
 
-def forgetting(cell: Cell, workspace: Workspace) -> Steps[None]:
-    """The steps of a job that removes the cell's set, and what an interruption left of it."""
+def forget(cell: Cell, workspace: Workspace) -> None:
+    """Remove the cell's set, and what an interruption left of it."""
     folder = cell.folder(workspace)
-    with (yield from workspace.hold(folder)):
+    with workspace.alone(folder):
         _forget(folder)
 
 
@@ -188,7 +183,7 @@ def _cost(folder: Path, workspace: Workspace) -> Distillation | None:
 
 
 def prepare(cell: Cell, workspace: Workspace) -> Distil:
-    """The unit of work that makes the cell's set, its engine decided."""
+    """The task that makes the cell's set, its engine decided."""
     train = cell.loaded.train
     macs = cell.distiller.cost_macs(train, cell.ipc)
     return Distil(
@@ -197,7 +192,7 @@ def prepare(cell: Cell, workspace: Workspace) -> Distil:
         distiller=cell.distiller,
         ipc=cell.ipc,
         seed=cell.seed,
-        train=workspace.executor.share(train),
+        train=Shared.of(train),
         # whoever makes it may be at work in another folder
         folder=cell.folder(workspace).absolute(),
         shared=shared_folder(workspace.out.absolute(), cell.loaded.spec.dataset),

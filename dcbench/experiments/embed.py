@@ -5,11 +5,11 @@ trained on the real data.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import sklearn
 import torch
@@ -19,8 +19,10 @@ from torch import Tensor
 from dcbench.evaluation.evaluate import accuracy_of, all_values, evaluation_macs
 from dcbench.evaluation.protocol import Protocol
 from dcbench.execution.provenance import circumstances, ran_on
+from dcbench.execution.task import Channel, Shared, Task
 from dcbench.experiments.context import Cell, StoredSet, Workspace
 from dcbench.experiments.evaluate import about
+from dcbench.experiments.tasks import conditions
 from dcbench.networks.base import initialise, weights_of
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.costs import widest_activation
@@ -116,11 +118,22 @@ class SetEmbedding:
         with self.workspace.alone(path.parent):
             found = _read(path) if self.workspace.resumption.resume else None
             if found is None:
-                found = self._make()
+                made: list[EmbeddingRecord] = []
+                self.workspace.carry_out([self._task()], made.append)
+                found = made[-1]
                 write_record(path, found)
         return found, path
 
-    def _make(self) -> EmbeddingRecord:
+    def _task(self) -> Embed:
+        workspace = self.workspace
+        machine = workspace.machine.decide(embedding_macs(self.plan, self.cell))
+        # whoever carries it out may be at work in another folder, and hears of this one's by channel
+        elsewhere = Workspace(workspace.out.absolute(), machine, resumption=workspace.resumption)
+        asked = Shared.of(replace(self, workspace=elsewhere))
+        return Embed(self.cell.label, machine, asked)
+
+    def make(self) -> EmbeddingRecord:
+        """Train the network if nobody has, and place the images."""
         features = self._trained()
         clock = time.monotonic()
         synthetic, train = self.distilled.synthetic, self.cell.loaded.train
@@ -225,6 +238,27 @@ class SetEmbedding:
         return _Features(
             observe, widest_activation(network, loaded.spec.shape), kept["accuracy"], machine
         )
+
+
+@final
+@dataclass(frozen=True)
+class Embed(Task):
+    """Makes the record of an embedding."""
+
+    label: str
+    machine: Machine
+    asked: Shared[SetEmbedding]
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        return {"embedding": self.label, **conditions(self.machine)}
+
+    def carry_out(self, channel: Channel) -> None:
+        asked = channel.fetch(self.asked)
+        heard = replace(
+            asked.workspace, progress=channel.progress, say=channel.say, stop=channel.stopped
+        )
+        channel.put(replace(asked, workspace=heard).make())
 
 
 def _read(path: Path) -> EmbeddingRecord | None:

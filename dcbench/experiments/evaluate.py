@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, groupby
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from dcbench.evaluation.evaluate import (
     require_network,
 )
 from dcbench.evaluation.protocol import Protocol
-from dcbench.execution.interface import Steps, UnitBatch
 from dcbench.execution.provenance import circumstances
+from dcbench.execution.task import Shared
+from dcbench.execution.workers import pieces
 from dcbench.experiments.context import StoredSet, Workspace, shared_context
 from dcbench.experiments.rows import Row, append_row, intact_row
-from dcbench.experiments.tasks import Networks, Teaching
+from dcbench.experiments.tasks import Teaching, TrainNetworks
 from dcbench.images import ImageSpec, TestSet, TrainSet
 from dcbench.networks.catalogue import NETWORKS
 from dcbench.records import EvaluationRecord, NetworkScore, write_record
@@ -122,39 +123,37 @@ class SetEvaluation:
 
     @property
     def teaching(self) -> Teaching | None:
-        """What a unit needs to train the protocol's teacher, or to find it trained; None without one.
+        """What a task needs to train the protocol's teacher, or to find it trained; None without one.
 
         The teacher sees the real images in the set's space.
         """
         if self.judged.labels != "teacher" or self.train is None:
             return None
         synthetic, out = self.distilled.synthetic, self.workspace.out.absolute()
-        train = replace(self.train, space=synthetic.space)
+        same = self.train.space == synthetic.space
+        train = self.train if same else replace(self.train, space=synthetic.space)
         shared = shared_folder(out, train.spec.dataset)
         context = shared_context(train)
-        return Teaching(
-            self.workspace.executor.share(train), shared, context, self.workspace.resumption
-        )
+        return Teaching(Shared.of(train), shared, context, self.workspace.resumption)
 
     @property
     def folder(self) -> Path:
         return _evaluation_folder(self.distilled, fingerprint(self.asked), self.seed)
 
 
-def scoring(set_evaluation: SetEvaluation) -> Steps[EvaluationRecord]:
-    """The steps of a job that trains what is missing of the networks wanted and writes the record
-    of all that there are.
+def score(set_evaluation: SetEvaluation) -> EvaluationRecord:
+    """Train what is missing of the networks wanted and write the record of all that there are.
 
-    They lead to the record of those wanted alone: what a command says does not depend on what was
-    done before it.
+    Returns the record of those wanted alone: what a command says does not depend on what was done
+    before it.
     """
     check(set_evaluation)
     folder, workspace = set_evaluation.folder, set_evaluation.workspace
-    with (yield from workspace.hold(folder)):
+    with workspace.alone(folder):
         if not workspace.resumption.resume:
             for name in (NETWORK_ROWS, RECORD):
                 (folder / name).unlink(missing_ok=True)
-        rows = yield from trained(set_evaluation)
+        rows = train_missing(set_evaluation)
         write_record(folder / RECORD, _record(set_evaluation, rows))
     picture = set_evaluation.distilled.folder / PICTURE
     # of a set that was not made here
@@ -166,7 +165,7 @@ def scoring(set_evaluation: SetEvaluation) -> Steps[EvaluationRecord]:
 
 
 def record_path(distilled: StoredSet, record: EvaluationRecord) -> Path:
-    """Where ``scoring`` wrote the record."""
+    """Where ``score`` wrote the record."""
     return _evaluation_folder(distilled, record.protocol_hash, record.evaluation_seed) / RECORD
 
 
@@ -216,7 +215,7 @@ def _unknown(kind: str, name: str, known: Iterable[str]) -> MismatchError:
     )
 
 
-def trained(set_evaluation: SetEvaluation) -> Steps[list[Row]]:
+def train_missing(set_evaluation: SetEvaluation) -> list[Row]:
     """A row for each network of the set, those that were there and those that are trained now. The
     caller holds the folder.
     """
@@ -236,11 +235,9 @@ def trained(set_evaluation: SetEvaluation) -> Steps[list[Row]]:
         workspace.progress(bar, len(rows), total)
 
     if missing:
-        units = _prepare(set_evaluation, missing, rows)
+        tasks = _prepare(set_evaluation, missing, rows)
         workspace.progress(bar, len(rows), total)
-        failures = yield UnitBatch(units, keep)
-        for failure in failures:
-            failure.raise_error()
+        workspace.carry_out(tasks, keep)
     return [rows[index] for index in sorted(rows)]
 
 
@@ -257,8 +254,8 @@ def _intact(line: Mapping[str, Any]) -> Row | None:
 
 def _prepare(
     set_evaluation: SetEvaluation, missing: Sequence[int], rows: Mapping[int, Row]
-) -> list[Networks]:
-    """The units of work that train what is missing; says how long they may take."""
+) -> list[TrainNetworks]:
+    """The tasks that train what is missing; says how long they may take."""
     distilled, test, workspace = (
         set_evaluation.distilled,
         set_evaluation.test,
@@ -282,20 +279,20 @@ def _prepare(
         if (machine.engine, fresh.engine) == ("eager", "compiled"):  # few were asked for first
             estimate += f" like those there are; with --engine compiled about {in_words(fresh.estimate_seconds(macs))}"
         workspace.say(f"{distilled.label}: {estimate})")
-    executor = workspace.executor
-    task = Networks(
+    task = TrainNetworks(
         distilled.label,
         machine,
         distilled.sha256,
-        executor.share(distilled.synthetic),
-        executor.share(test),
+        Shared.of(distilled.synthetic),
+        Shared.of(test),
         set_evaluation.judged,
         set_evaluation.seed,
         networks=(),
         teaching=set_evaluation.teaching,
     )
-    pieces = executor.pieces(passes, machine)
-    return [replace(task, networks=tuple(chain(*piece))) for piece in pieces]
+    return [
+        replace(task, networks=tuple(piece)) for piece in pieces(passes, machine, workspace.workers)
+    ]
 
 
 def about(distilled: StoredSet, spec: ImageSpec) -> dict[str, Any]:

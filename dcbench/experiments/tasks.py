@@ -1,10 +1,11 @@
-"""The units of work of a comparison: a distillation, and a chunk of the networks that judge a set."""
+"""The tasks of a comparison: a distillation, and a chunk of the networks that judge a set."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, final
 
@@ -14,10 +15,10 @@ from dcbench.conformance.requirements import require_promised
 from dcbench.distiller import Distiller, fields_of
 from dcbench.evaluation.evaluate import NetworkResult, passes
 from dcbench.evaluation.protocol import Protocol
-from dcbench.execution.interface import Handle, Site, Unit
 from dcbench.execution.provenance import ran_on
+from dcbench.execution.task import Channel, Shared, Task
 from dcbench.images import SyntheticSet, TestSet, TrainSet
-from dcbench.run import Resumption, Run
+from dcbench.run import Resumption, Run, Watch, unwatched
 from dcbench.system.errors import DivergedError, MismatchError
 from dcbench.system.machine import Machine
 from dcbench.system.progress import Progress
@@ -35,9 +36,8 @@ class NewSet:
     warnings: tuple[str, ...] = ()  # what happened that the records should say
 
 
-@final
 @dataclass(frozen=True)
-class Distil(Unit):
+class Distil(Task):
     """Makes one set. Leaves a checkpoint in ``folder``, wherever it is carried out, until the set
     is kept.
     """
@@ -47,7 +47,7 @@ class Distil(Unit):
     distiller: Distiller
     ipc: int
     seed: int
-    train: Handle[TrainSet]
+    train: Shared[TrainSet]
     folder: Path
     shared: Path  # of what several sets use
     context: Mapping[str, Any]  # what that depends on besides its own spec
@@ -64,31 +64,31 @@ class Distil(Unit):
         named = {"method": self.distiller.name, **self.fields, "ipc": self.ipc, "seed": self.seed}
         return {**named, **self.context, **conditions(self.machine)}
 
-    def run(self, site: Site) -> Run:
-        """What the method gets from the harness; says how long the work may take when it begins."""
-        return Run(
+    def carry_out(self, channel: Channel) -> None:
+        run = Run(
             self.seed,
             self.machine,
             folder=self.folder,
             shared=self.shared,
             context=self.context,
             start=self.start,
-            progress=self._announced(site),
-            stop=site.stop,
+            progress=self._announced(channel),
+            stop=channel.stopped,
             resumption=self.resumption,
+            watch=self.watch(channel),
         )
+        channel.put(self.made(self.distill(channel.fetch(self.train), run), run))
 
-    def results(self, site: Site) -> Iterator[NewSet]:
-        run = self.run(site)
-        yield self.made(self.distill(run), run)
+    def watch(self, channel: Channel) -> Watch:
+        """What looks at the set while it is made."""
+        return unwatched
 
-    def distill(self, run: Run) -> SyntheticSet:
+    def distill(self, train: TrainSet, run: Run) -> SyntheticSet:
         """The set; raises DivergedError with the method's fields, so that one sees what to change,
         MismatchError if it is none to keep.
         """
         self.machine.forget_peak_memory()
         try:
-            train = self.train.get()
             return require_promised(self.distiller.distill(train, self.ipc, run), train, self.ipc)
         except DivergedError as error:
             fields = ", ".join(f"{name}={value}" for name, value in self.fields.items())
@@ -109,15 +109,18 @@ class Distil(Unit):
         }
         return NewSet(synthetic, run.history, cost, tuple(run.cost.warnings))
 
-    def _announced(self, site: Site) -> Progress:
+    def _announced(self, channel: Channel) -> Progress:
+        """The channel's progress, which first says how long the work may take."""
         waiting = [self.machine.estimate_seconds(self.macs)]
 
         def progress(name: str, done: int, total: int) -> None:
             seconds = waiting.pop() * (1 - done / max(total, 1)) if waiting else 0.0
             if seconds > 20:
                 here = f"{self.machine.precision}, {self.machine.engine}"
-                site.say(f"{self.label}: distilling takes about {in_words(seconds)} here ({here})")
-            site.progress(f"{self.label}: {name}", done, total)
+                channel.say(
+                    f"{self.label}: distilling takes about {in_words(seconds)} here ({here})"
+                )
+            channel.progress(f"{self.label}: {name}", done, total)
 
         return progress
 
@@ -126,57 +129,59 @@ class Distil(Unit):
 class Teaching:
     """What a teacher is trained on, and where it is kept for all who need it."""
 
-    train: Handle[TrainSet]
+    train: Shared[TrainSet]
     shared: Path
     context: Mapping[str, Any]  # what it depends on besides its settings
     resumption: Resumption
 
-    def teacher(self, protocol: Protocol, seed: int, site: Site, machine: Machine) -> Teacher:
+    def teacher(self, protocol: Protocol, seed: int, channel: Channel, machine: Machine) -> Teacher:
         """The protocol's teacher, trained if it is not there yet."""
         run = Run(
             seed,
             machine,
             shared=self.shared,
             context=self.context,
-            progress=site.progress,
-            stop=site.stop,
+            progress=channel.progress,
+            stop=channel.stopped,
             resumption=self.resumption,
         )
-        return trained_teacher(protocol.teacher, self.train.get(), run)
+        return trained_teacher(protocol.teacher, channel.fetch(self.train), run)
 
 
 @final
 @dataclass(frozen=True)
-class Networks(Unit):
-    """Trains the networks of some indices on one set; a row of networks.jsonl as each ends."""
+class TrainNetworks(Task):
+    """Trains the networks of some indices on one set; rows of networks.jsonl as they end."""
 
     label: str
     machine: Machine
     artifact: str  # its checksum
-    synthetic: Handle[SyntheticSet]
-    test: Handle[TestSet]
+    synthetic: Shared[SyntheticSet]
+    test: Shared[TestSet]
     protocol: Protocol
     seed: int
-    networks: tuple[int, ...]
+    networks: tuple[tuple[int, ...], ...]  # those that are trained together side by side
     teaching: Teaching | None = None
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        asked = {"artifact": self.artifact[:12], "seed": self.seed, "networks": list(self.networks)}
+        networks = list(chain(*self.networks))
+        asked = {"artifact": self.artifact[:12], "seed": self.seed, "networks": networks}
         return {**asked, **self.protocol.to_json(), **conditions(self.machine)}
 
-    def results(self, site: Site) -> Iterator[list[dict[str, Any]]]:
-        """The rows of the networks that were trained together, so that whoever stops loses none of
-        them.
+    def carry_out(self, channel: Channel) -> None:
+        """Put the rows of the networks that were trained together, so that whoever stops loses none
+        of them.
         """
         self.machine.forget_peak_memory()
         # nobody stops it within a network, which keeps nothing of itself
         run, teacher = Run(self.seed, self.machine), None
         if self.teaching is not None:
-            teacher = self.teaching.teacher(self.protocol, self.seed, site, self.machine)
-        judged = (self.synthetic.get(), self.test.get(), self.protocol)
-        for results in passes(*judged, self.networks, run, teacher):
-            yield [self._row(result) for result in results]
+            teacher = self.teaching.teacher(self.protocol, self.seed, channel, self.machine)
+        judged = (channel.fetch(self.synthetic), channel.fetch(self.test), self.protocol)
+        missing = chain(*self.networks[channel.kept :])
+        for results in passes(*judged, missing, run, teacher):
+            channel.put([self._row(result) for result in results])
 
     def _row(self, result: NetworkResult) -> dict[str, Any]:
         ended = {"peak_memory_bytes": self.machine.peak_memory_bytes(), "artifact": self.artifact}
@@ -184,9 +189,7 @@ class Networks(Unit):
 
 
 def conditions(machine: Machine) -> dict[str, Any]:
-    """What the bits of a unit's results depend on, as far as it is known before the unit is
-    anywhere.
-    """
+    """What the bits of a task's results depend on, as far as it is known before it is submitted."""
     return {
         "device": machine.device.type,
         "precision": machine.precision,

@@ -5,11 +5,12 @@ last is kept as the cell's set.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -18,15 +19,22 @@ from dcbench.artifacts.artifact import read_artifact, write_artifact
 from dcbench.artifacts.pictures import as_png, grid
 from dcbench.distiller import Distiller
 from dcbench.evaluation.protocol import Protocol
-from dcbench.execution.interface import Steps
 from dcbench.execution.provenance import circumstances
+from dcbench.execution.task import Channel
 from dcbench.experiments.context import Cell, StoredSet, Workspace
-from dcbench.experiments.distil import adopting, check_possible, forgetting, prepare, reopen
-from dcbench.experiments.evaluate import SetEvaluation, about, diverged, scores, trained
+from dcbench.experiments.distil import adopt, check_possible, forget, prepare, reopen
+from dcbench.experiments.evaluate import (
+    SetEvaluation,
+    about,
+    diverged,
+    scores,
+    train_missing,
+)
 from dcbench.experiments.rows import Row
+from dcbench.experiments.tasks import Distil, NewSet
 from dcbench.images import SyntheticSet
 from dcbench.records import TracePoint, TraceRecord, write_record
-from dcbench.run import Stateful, fingerprint, write_history
+from dcbench.run import Stateful, Watch, fingerprint, write_history
 from dcbench.system.errors import FileFormatError, MismatchError, OutOfRangeError
 from dcbench.system.files import read_json, write_bytes, write_json
 from dcbench.system.layout import (
@@ -52,6 +60,63 @@ def require_steps(distiller: Distiller, ipc: int, last: int) -> None:
             f"{distiller.name} takes {takes} steps at IPC {ipc}; a trace may look at 0 to {takes}, "
             f"got {last}"
         )
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A set after some steps of its distillation."""
+
+    step: int
+    synthetic: SyntheticSet
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class WatchedDistil(Distil):
+    """Makes one set and puts snapshots of it on the way, always before a checkpoint says that their
+    steps are done.
+    """
+
+    watched: tuple[int, ...]  # the steps after which a snapshot is taken
+
+    def watch(self, channel: Channel) -> Watch:
+        train = channel.fetch(self.train)
+
+        def look(name: str, done: int, state: Mapping[str, Tensor | Stateful]) -> None:
+            images = self._require_images(name, state, train.spec.classes)
+            if done in self.watched:
+                labels = torch.arange(train.spec.classes).repeat_interleave(self.ipc)
+                values = images.detach().cpu().contiguous()
+                with suppress(
+                    KeyboardInterrupt
+                ):  # the run asks by itself, and saves before it stops
+                    channel.put(
+                        Snapshot(done, SyntheticSet(train.spec, values, labels, train.space))
+                    )
+
+        return look
+
+    def _require_images(
+        self, name: str, state: Mapping[str, Tensor | Stateful], classes: int
+    ) -> Tensor:
+        """The images that are distilled; raises MismatchError, before the first step, if there are
+        none or something else is learned too.
+        """
+        images = state.get("images")
+        if name != "distill" or not isinstance(images, Tensor) or len(images) != self.ipc * classes:
+            raise _untraceable(self.distiller, "it does not hold its images while it distils")
+        learned = [
+            key
+            for key, value in state.items()
+            if isinstance(value, Tensor) and value.requires_grad and key != "images"
+        ]
+        if learned:
+            raise _untraceable(self.distiller, f"besides its images it learns {', '.join(learned)}")
+        return images
+
+
+def _untraceable(distiller: Distiller, why: str) -> MismatchError:
+    return MismatchError(f"{distiller.name} cannot be traced: {why}")
 
 
 @dataclass(frozen=True)
@@ -85,21 +150,17 @@ class Trace:
         """A snapshot, or its picture."""
         return snapshot(self.folder, step, ending)
 
-    def tracing(self, networks: int) -> Steps[tuple[TraceRecord, Path]]:
-        """The steps of a job that does what is missing and writes the record; they lead to it, of
-        the networks wanted alone, and its path.
-
-        The set is made in this process, which looks at it meanwhile.
+    def carry_out(self, networks: int) -> tuple[TraceRecord, Path]:
+        """Do what is missing and write the record; returns it, of the networks wanted alone, and
+        its path.
         """
         check_possible(self.cell)
-        with (yield from self.workspace.hold(self.folder)):
+        with self.workspace.alone(self.folder):
             if not self.workspace.resumption.resume:
                 self._forget()
-                yield from forgetting(self.cell, self.workspace)
-            sets = self._finished() or self._borrowed() or (yield from self._distilling())
-            rows = {}
-            for step, distilled in sets.items():
-                rows[step] = yield from self._judged(distilled, networks)
+                forget(self.cell, self.workspace)
+            sets = self._finished() or self._borrowed() or self._distil()
+            rows = {step: self._judged(distilled, networks) for step, distilled in sets.items()}
             record = self._record(sets, rows)
             write_record(self.folder / RECORD, record)
         wanted = [
@@ -108,7 +169,7 @@ class Trace:
         ]
         return replace(record, points=tuple(wanted)), self.folder / RECORD
 
-    def _judged(self, distilled: StoredSet, networks: int) -> Steps[list[Row]]:
+    def _judged(self, distilled: StoredSet, networks: int) -> list[Row]:
         set_evaluation = SetEvaluation(
             distilled,
             self.cell.loaded.judge(self.protocol.judged_on),
@@ -118,10 +179,10 @@ class Trace:
             self.workspace,
             self.cell.loaded.train,
         )
-        with (yield from self.workspace.hold(set_evaluation.folder)):
+        with self.workspace.alone(set_evaluation.folder):
             if not self.workspace.resumption.resume:
                 (set_evaluation.folder / NETWORK_ROWS).unlink(missing_ok=True)
-            return (yield from trained(set_evaluation))
+            return train_missing(set_evaluation)
 
     def _forget(self) -> None:
         for path in (
@@ -200,26 +261,42 @@ class Trace:
                 return path
         return None
 
-    def _distilling(self) -> Steps[Snapshots]:
+    def _distil(self) -> Snapshots:
         if not self.file(self.steps[0], "pt").exists():
             (self.folder / CHECKPOINT).unlink(missing_ok=True)  # what it is past of was lost
-        unit = replace(prepare(self.cell, self.workspace), folder=self.folder.absolute())
-        run = replace(unit.run(self.workspace.site), watch=self._keep)
         from_the_start = not (self.folder / CHECKPOINT).exists()
-        made = unit.made(unit.distill(run), run)
-        yield from adopting(self.cell, self.workspace, made)
-        write_history(self.folder, made.history)
-        write_json(self.folder / DISTILLATION, {**made.cost, "warnings": list(made.warnings)})
-        run.finish()
+        usual = vars(prepare(self.cell, self.workspace)) | {"folder": self.folder.absolute()}
+        made: list[SyntheticSet] = []
+
+        def keep(result: Snapshot | NewSet) -> None:
+            if isinstance(result, Snapshot):
+                self._keep(result)
+            else:
+                self._adopt(result)
+                made.append(result.synthetic)
+
+        self.workspace.carry_out([WatchedDistil(**usual, watched=self.steps)], keep)
         found = self._finished()
         # a snapshot from before a checkpoint was lost: the set is made again, from its beginning
         if not found:
             if from_the_start:
-                raise self._untraceable("it does not count its steps by run.steps")
+                raise _untraceable(self.cell.distiller, "it does not count its steps by run.steps")
             self._forget()
-            return (yield from self._distilling())
-        self._require_alike(made.synthetic, found)
+            return self._distil()
+        self._require_alike(made[-1], found)
         return found
+
+    def _keep(self, snapshot: Snapshot) -> None:
+        write_bytes(self.file(snapshot.step, "png"), as_png(grid(snapshot.synthetic)))
+        origin = {**self.cell.provenance(self.workspace.machine), "step": snapshot.step}
+        write_artifact(self.file(snapshot.step, "pt"), snapshot.synthetic, origin)
+
+    def _adopt(self, made: NewSet) -> None:
+        adopt(self.cell, self.workspace, made)
+        write_history(self.folder, made.history)
+        cost = {**made.cost, "warnings": list(made.warnings)}
+        write_json(self.folder / DISTILLATION, cost)  # the last: where it is, all is
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
     def _require_alike(self, made: SyntheticSet, found: Snapshots) -> None:
         """Raises MismatchError unless snapshots are what the set is: a method may make it into
@@ -233,43 +310,10 @@ class Trace:
             or (finished and made.content_hash != last.content_hash)
         ):
             self._forget()
-            raise self._untraceable(
-                "its set is more, or other, than the images that it takes its steps on; the set itself is kept"
+            raise _untraceable(
+                self.cell.distiller,
+                "its set is more, or other, than the images that it takes its steps on; the set itself is kept",
             )
-
-    def _untraceable(self, why: str) -> MismatchError:
-        return MismatchError(f"{self.cell.distiller.name} cannot be traced: {why}")
-
-    def _keep(self, name: str, done: int, state: Mapping[str, Tensor | Stateful]) -> None:
-        """Keep the set as it is after ``done`` steps, if these are asked for; raises MismatchError,
-        before the first, if there is none.
-        """
-        images, spec = state.get("images"), self.cell.loaded.spec
-        if (
-            name != "distill"
-            or not isinstance(images, Tensor)
-            or len(images) != self.cell.ipc * spec.classes
-        ):
-            raise self._untraceable("it does not hold its images while it distils")
-        learned = [
-            key
-            for key, value in state.items()
-            if isinstance(value, Tensor) and value.requires_grad and key != "images"
-        ]
-        if learned:
-            raise self._untraceable(f"besides its images it learns {', '.join(learned)}")
-        if done not in self.steps:
-            return
-        labels = torch.arange(spec.classes).repeat_interleave(self.cell.ipc)
-        kept = SyntheticSet(
-            spec, images.detach().cpu().contiguous(), labels, self.cell.loaded.train.space
-        )
-        write_bytes(self.file(done, "png"), as_png(grid(kept)))
-        write_artifact(
-            self.file(done, "pt"),
-            kept,
-            {**self.cell.provenance(self.workspace.machine), "step": done},
-        )
 
     def _cost(self) -> dict[str, Any]:
         """What making the set took, as far as that is known."""

@@ -6,18 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
 
 from dcbench.datasets.loading import DECLARED, Loaded, declared
 from dcbench.datasets.places import Places
 from dcbench.evaluation.evaluate import evaluation_macs
 from dcbench.evaluation.protocol import PROTOCOL_NAMES, Protocol
-from dcbench.execution.interface import Job, Steps
+from dcbench.execution.workers import each, result
 from dcbench.experiments.context import Cell, Workspace
-from dcbench.experiments.distil import distilling
+from dcbench.experiments.distil import distil
 from dcbench.experiments.embed import SetEmbedding, embedding_macs
-from dcbench.experiments.evaluate import SetEvaluation, record_path, scoring
+from dcbench.experiments.evaluate import SetEvaluation, record_path, score
 from dcbench.experiments.grid import Grid, check_network
 from dcbench.experiments.trace import Trace, require_steps
 from dcbench.nas.catalogue import find_space
@@ -168,19 +168,18 @@ class Reproduction:
         """
         outcome = StudyResults()
         self._check_truth()  # hours before it is needed
-        jobs = [
-            Job(_label(part, cell), cell.folder(self.workspace), partial(self._steps, part, cell))
-            for part, cell in self._cells()
-        ]
-        done: dict[Job[StudyResults], StudyResults] = {}
-        for ended in self.workspace.executor.carry_out(jobs, self.workspace.site):
-            if isinstance(ended.outcome, Exception) and len(jobs) > 1:
-                self.workspace.say(f"{ended.job.label} skipped: {in_one_line(ended.outcome)}")
+        wanted = list(self._cells())
+        done: dict[int, StudyResults] = {}
+        for index, ended in each(
+            lambda index: self._cell(*wanted[index]), range(len(wanted)), self.workspace.workers
+        ):
+            if isinstance(ended, Exception) and len(wanted) > 1:
+                self.workspace.say(f"{_label(*wanted[index])} skipped: {in_one_line(ended)}")
                 outcome.skipped += 1
             else:
-                done[ended.job] = ended.result
-        for job in filter(done.__contains__, jobs):  # in the plan's order, whichever ended first
-            outcome.add(done[job])
+                done[index] = result(ended)
+        for index in sorted(done):  # in the plan's order, whichever ended first
+            outcome.add(done[index])
         if self.plan.search is not None:
             outcome.searches += carry_out(self._search(outcome.sets), self.places, self.workspace)
         return outcome
@@ -190,34 +189,23 @@ class Reproduction:
             search, spec = self._search([]), self._loaded.spec
             table_of_truths(search, draw(search.space, spec, search.sample, search.seed), spec)
 
-    def _steps(self, part: StudyPart, cell: Cell) -> Steps[StudyResults]:
-        """One cell. Sets and the networks that judge them go to the executor; what is traced is
-        made here, and so are embeddings.
-        """
+    def _cell(self, part: StudyPart, cell: Cell) -> StudyResults:
+        """All that the plan says of one cell."""
         plan, outcome = self.plan, StudyResults()
         if plan.trace:
             (protocol,) = self._protocols(part, cell)
             trace = Trace(cell, plan.trace, protocol, self.workspace)
-            outcome.traces.append((yield from trace.tracing(plan.ensemble or protocol.networks)))
+            outcome.traces.append(trace.carry_out(plan.ensemble or protocol.networks))
             return outcome
-        distilled = yield from distilling(cell, self.workspace)
+        distilled = distil(cell, self.workspace)
         if plan.embedding is not None:
             outcome.embeddings.append(
                 SetEmbedding(cell, distilled, plan.embedding, self.workspace).carry_out()
             )
         for protocol in self._protocols(part, cell):
             networks = plan.ensemble or protocol.networks
-            record = yield from scoring(
-                SetEvaluation(
-                    distilled,
-                    cell.loaded.test,
-                    protocol,
-                    cell.seed,
-                    networks,
-                    self.workspace,
-                    cell.loaded.train,
-                )
-            )
+            asked = (distilled, cell.loaded.test, protocol, cell.seed, networks)
+            record = score(SetEvaluation(*asked, self.workspace, cell.loaded.train))
             outcome.evaluations.append((record, record_path(distilled, record), distilled.path))
         if distilled.path is not None:
             outcome.sets.append(distilled.path)

@@ -10,3 +10,12 @@ Progress = Callable[[str, int, int], None]
 
 def silent(text: str, done: int, total: int) -> None:
     """A progress that reports to nobody."""
+
+
+def unheard(message: str) -> None:
+    """A say that tells nobody."""
+
+
+def never() -> bool:
+    """A stop that is never asked for."""
+    return False

@@ -86,10 +86,6 @@ WRONG_WORDS: list[tuple[tuple[str, ...], str]] = [
     ((*RUN, "--epochs", "0"), "--epochs must be at least 1, got 0"),
     ((*RUN, "--threads", "0"), "threads must be 1 to 1024, got 0"),
     ((*RUN, "--threads", "1000000"), "threads must be 1 to 1024, got 1000000"),
-    (
-        (*RUN, "--trace", "1", "--executor", "ray"),
-        "--trace with --executor ray: a trace watches its distillation; leave one out",
-    ),
     ((*RUN, "--trace", "-1"), "--trace must be at least 0, got -1"),
     (
         (*RUN, "--trace", "1,9999"),

@@ -16,10 +16,10 @@ from dcbench.artifacts.artifact import read_artifact
 from dcbench.datasets.loading import Loaded, declared
 from dcbench.datasets.places import Places
 from dcbench.evaluation.protocol import PROTOCOLS
-from dcbench.execution.interface import Ended, Job, Serial, Site
 from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.presets import build
 from dcbench.records import find_records
+from dcbench.reproduction import carry_out
 from dcbench.reproduction.carry_out import Reproduction, StudyResults, _distilling_macs
 from dcbench.run import Resumption, Run
 from dcbench.studies.declarations import STUDIES, find_study
@@ -70,12 +70,13 @@ def test_an_ablation_shows_what_it_varies(tmp_path: Path) -> None:
 def test_why_a_cell_is_skipped_is_said_as_it_ends(
     tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(_serial: Serial, jobs: Sequence[Job[Any]], _site: Site) -> Iterator[Ended[Any]]:
-        yield Ended(jobs[0], MismatchError("not today"))
-        raise KeyboardInterrupt
+    outcomes = iter([MismatchError("not today"), KeyboardInterrupt()])
+
+    def stopped(*_cell: Any) -> None:
+        raise next(outcomes)
 
     said: list[str] = []
-    monkeypatch.setattr(Serial, "carry_out", stopped)
+    monkeypatch.setattr(Reproduction, "_cell", stopped)
     study = Reproduction(
         SMALL["small-ablation"],
         "quick",
@@ -92,10 +93,10 @@ def test_why_a_cell_is_skipped_is_said_as_it_ends(
 def test_what_comes_out_stands_in_the_plan_s_order(
     tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def backwards(_serial: Serial, jobs: Sequence[Job[Any]], _site: Site) -> Iterator[Ended[Any]]:
-        yield from (Ended(job, StudyResults(sets=[job.place])) for job in reversed(jobs))
+    def backwards(_function: Any, items: Sequence[int], _workers: Any) -> Iterator[Any]:
+        yield from ((index, StudyResults(sets=[places[index]])) for index in reversed(items))
 
-    monkeypatch.setattr(Serial, "carry_out", backwards)
+    monkeypatch.setattr(carry_out, "each", backwards)
     study = Reproduction(
         SMALL["small-ablation"],
         "quick",

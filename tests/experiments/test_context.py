@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from dcbench.datasets.loading import Loaded
 from dcbench.datasets.places import Places
 from dcbench.distiller import Distiller
 from dcbench.evaluation.protocol import PROTOCOLS
+from dcbench.execution.workers import Workers, each
 from dcbench.experiments.context import Cell, Workspace, set_label
-from dcbench.experiments.distil import publish, reopen
+from dcbench.experiments.distil import distil, publish, reopen
 from dcbench.experiments.evaluate import record_path
 from dcbench.experiments.grid import Grid
 from dcbench.experiments.presets import build
@@ -35,7 +37,7 @@ from dcbench.system.layout import file_name
 from dcbench.system.machine import Machine
 from dcbench.system.source import source_hash
 from dcbench.system.wording import in_words
-from tests.carried_out import distil, score
+from tests.carried_out import score
 
 
 @pytest.fixture
@@ -187,26 +189,27 @@ def test_who_waits_says_so_and_can_be_stopped(workspace: Workspace, tmp_path: Pa
         pass
 
 
-def test_a_job_that_waits_lets_others_go_on_and_takes_its_turn(
+def test_a_cell_that_waits_lets_others_go_on_and_takes_its_turn(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     said: list[str] = []
     telling = replace(workspace, say=said.append)
-    with workspace.alone(tmp_path / "folder"):
-        steps = telling.hold(tmp_path / "folder")
-        for _ in range(2):
-            assert next(steps).units == ()  # nothing to do for it, and the thread is not blocked
-    with pytest.raises(StopIteration) as taken:
-        next(steps)
-    with (
-        taken.value.value,
-        pytest.raises(KeyboardInterrupt),
-        replace(workspace, stop=lambda: True).alone(tmp_path / "folder"),
-    ):
-        raise AssertionError("two at once")
-    with workspace.alone(tmp_path / "folder"):
-        pass
-    assert said == [f"waiting for another process that is at work in {tmp_path / 'folder'}"]
+
+    def hold(name: str) -> str:
+        with (
+            telling.alone(tmp_path / name),
+            pytest.raises(KeyboardInterrupt),
+            replace(workspace, stop=lambda: True).alone(tmp_path / name),
+        ):
+            raise AssertionError("two at once")
+        return name
+
+    with Workers(Executor(), 1) as workers:
+        with workspace.alone(tmp_path / "taken"):
+            ended = each(hold, ["taken", "free"], workers)
+            assert next(ended) == ("free", "free")
+        assert list(ended) == [("taken", "taken")]
+    assert said == [f"waiting for another process that is at work in {tmp_path / 'taken'}"]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from dcbench.datasets.places import Places
 from dcbench.datasets.preprocessing import whitening
 from dcbench.distiller import find, hyper_parameters
 from dcbench.experiments.context import Cell, Workspace
+from dcbench.experiments.distil import distil
 from dcbench.experiments.grid import Grid
 from dcbench.experiments.presets import build
 from dcbench.experiments.starts import read_start
@@ -31,7 +32,6 @@ from dcbench.system.errors import (
     UnknownNameError,
 )
 from dcbench.system.machine import Machine
-from tests.carried_out import distil
 from tests.conftest import CACHE
 
 LEARNING = ("datadam", "dm", "mmd", "dc", "dsa", "mtt", "cafe", "kip")

@@ -15,7 +15,7 @@ from dcbench.artifacts.artifact import read_artifact
 from dcbench.datasets.loading import Loaded
 from dcbench.distiller import Distiller
 from dcbench.experiments.context import Cell, Workspace
-from dcbench.experiments.distil import reopen
+from dcbench.experiments.distil import distil, reopen
 from dcbench.experiments.presets import build
 from dcbench.experiments.tasks import Distil
 from dcbench.experiments.trace import Trace
@@ -24,7 +24,7 @@ from dcbench.records import read_record
 from dcbench.run import Resumption, Run
 from dcbench.system.errors import DcbenchError, MismatchError
 from dcbench.system.machine import Machine
-from tests.carried_out import distil, score, traced
+from tests.carried_out import score, traced
 from tests.small_studies import FIELDS, SHORT
 
 
@@ -100,8 +100,8 @@ def test_a_set_of_other_bits_stays(
     old = distil(cell, workspace)
     distill = Distil.distill
 
-    def otherwise(unit: Distil, run: Run) -> SyntheticSet:
-        synthetic = distill(unit, run)
+    def otherwise(task: Distil, train: TrainSet, run: Run) -> SyntheticSet:
+        synthetic = distill(task, train, run)
         return replace(synthetic, images=synthetic.images + 1e-6)
 
     monkeypatch.setattr(Distil, "distill", otherwise)

@@ -31,7 +31,7 @@ from dcbench.nas.catalogue import SPACES
 from dcbench.nas.outcome import TrainedOnProxy, store, trained_truth
 from dcbench.nas.proxies import make_proxies, open_artifacts, parse_requests, whole
 from dcbench.nas.space import SearchSpace
-from dcbench.nas.study import ArchitectureStudy, DrawnArchitectures, Rows, draw
+from dcbench.nas.study import ArchitectureStudy, DrawnArchitectures, Rows, draw, train_on
 from dcbench.nas.truth import Truth
 from dcbench.networks.base import Network
 from dcbench.networks.convnet import ConvNet
@@ -41,7 +41,6 @@ from dcbench.system.errors import DataError, MismatchError
 from dcbench.system.layout import ARCHITECTURE_ROWS
 from dcbench.system.machine import Machine
 from dcbench.training.trainer import Schedule, Trainer
-from tests.carried_out import train_on
 
 CHEAP = ("--sample", "6", "--seed", "97")  # six shallow ConvNets
 QUICK = (

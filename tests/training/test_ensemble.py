@@ -15,9 +15,11 @@ from torch import nn
 
 from dcbench.evaluation.evaluate import evaluate, passes
 from dcbench.evaluation.protocol import PROTOCOLS, Protocol
-from dcbench.execution.interface import Here, Job, Serial, Site, Steps, UnitBatch
+from dcbench.execution.task import Shared
+from dcbench.execution.workers import carry_out
+from dcbench.experiments.context import Workspace
 from dcbench.experiments.presets import build
-from dcbench.experiments.tasks import Networks
+from dcbench.experiments.tasks import TrainNetworks
 from dcbench.images import SyntheticSet, TestSet, TrainSet
 from dcbench.networks.base import Network, initialise
 from dcbench.networks.catalogue import build_network
@@ -119,15 +121,11 @@ def test_networks_trained_together_are_kept_together_and_share_the_time(
     assert training[0] == training[1] == training[2] / 2 > 0
     assert groups[0][0].epoch_seconds == groups[1][0].epoch_seconds / 2
     kept: list[list[dict[str, Any]]] = []
-    unit = Networks("", run.machine, "", Here(synthetic), Here(tiny_test), protocol, 0, (0, 1, 2))
-    job = Job("", Path(), lambda: keeping(unit, kept))
+    sets = Shared.of(synthetic), Shared.of(tiny_test)
+    task = TrainNetworks("", run.machine, "", *sets, protocol, 0, ((0, 1, 2),))
     with pytest.raises(KeyboardInterrupt):
-        Serial().finish(job, Site(stop=lambda: True))
+        carry_out([task], kept.append, Workspace(Path(), run.machine, stop=lambda: True))
     assert [[row["network"] for row in rows] for rows in kept] == [[0, 1, 2]]
-
-
-def keeping(unit: Networks, kept: list[list[dict[str, Any]]]) -> Steps[None]:
-    yield UnitBatch([unit], kept.append)
 
 
 def test_a_network_that_diverges_takes_no_other_with_it(

@@ -1,0 +1,178 @@
+"""Who carries out tasks: this process, one after another, or the workers of an executor."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from types import TracebackType
+from typing import Any, TypeVar
+
+from dcbench.execution.channel import ONE_THREAD, PATIENCE, ChannelServer, Link, work
+from dcbench.execution.task import LocalChannel, Observer, Task, let_go
+from dcbench.system.errors import ClusterError, OutOfRangeError, StorageError
+from dcbench.system.machine import Machine
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+Failures = list[tuple[Task, Exception]]
+# of work that can be cut anywhere at no cost, so that the last pieces end at about the same time
+PIECES_PER_WORKER = 4
+
+
+class Workers:
+    """The processes of an executor (``concurrent.futures``), ``count`` tasks at a time.
+
+    ``host`` is a name of this machine that workers on other machines can reach. Whoever made the
+    executor shuts it down.
+    """
+
+    def __init__(self, executor: Executor, count: int, host: str | None = None) -> None:
+        if isinstance(executor, ThreadPoolExecutor):
+            raise OutOfRangeError(f"{ONE_THREAD}; wanted a ProcessPoolExecutor, got threads")
+        self.executor, self.count, self.server = executor, count, ChannelServer(host)
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.server.close()
+
+    def carry_out(
+        self, tasks: Iterable[Task], keep: Callable[[Any], None], observer: Observer
+    ) -> Failures:
+        """Submit all tasks and wait for them; what failed."""
+        links = [(task, self.server.open(keep, observer)) for task in tasks]
+        pending = {self._submit(*each): each for each in links}
+        failures: Failures = []
+        while pending:
+            done, _ = wait(pending, PATIENCE, FIRST_COMPLETED)
+            if self.server.closed:
+                raise KeyboardInterrupt
+            for future in done:
+                task, link = pending.pop(future)
+                error = self.server.end(link) or _outcome(future)
+                if isinstance(error, StorageError):
+                    raise error
+                failures += [(task, error)] if error else []
+        return failures
+
+    def _submit(self, task: Task, link: Link) -> Future[Exception | None]:
+        try:
+            return self.executor.submit(work, pickle.dumps(task), link)
+        except RuntimeError as error:  # of an executor that is broken or shut down
+            refused: Future[Exception | None] = Future()
+            refused.set_exception(error)
+            return refused
+
+
+def _outcome(future: Future[Exception | None]) -> Exception | None:
+    try:
+        return future.result()
+    except Exception as error:
+        words = " ".join(str(error).split())[:200]
+        return error if isinstance(error, ClusterError) else ClusterError(f"given up ({words})")
+
+
+def carry_out(
+    tasks: Iterable[Task],
+    keep: Callable[[Any], None],
+    observer: Observer,
+    workers: Workers | None = None,
+) -> None:
+    """Carry out tasks and keep each result as it comes: here one after another, or by ``workers``.
+
+    A task that fails does not stop the others: when all have ended, the first error is raised, with
+    the task's spec in a note. Raises StorageError as soon as a result cannot be stored, and
+    KeyboardInterrupt when asked to stop, after whatever can be stored is stored.
+    """
+    failures = workers.carry_out(tasks, keep, observer) if workers else _here(tasks, keep, observer)
+    if observer.stop():
+        raise KeyboardInterrupt
+    for task, error in failures:
+        error.add_note(f"{task.label}: " + ", ".join(f"{k}={v}" for k, v in task.spec.items()))
+        raise error
+
+
+def _here(tasks: Iterable[Task], keep: Callable[[Any], None], observer: Observer) -> Failures:
+    failures: Failures = []
+    for task in tasks:
+        try:
+            task.carry_out(LocalChannel(keep, observer))
+        except StorageError:
+            raise
+        except Exception as error:
+            let_go(error)
+            task.machine.free()
+            failures.append((task, error))
+    return failures
+
+
+def pieces(
+    items: Sequence[Value], machine: Machine, workers: Workers | None
+) -> list[Sequence[Value]]:
+    """``items`` in as many pieces as are worth a task each."""
+    if workers is None:
+        return [items] if items else []
+    per_worker = 1 if machine.engine == "compiled" else PIECES_PER_WORKER
+    size = max(1, -(-len(items) // (per_worker * workers.count)))
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def each(
+    function: Callable[[Item], Value], items: Iterable[Item], workers: Workers | None = None
+) -> Iterator[tuple[Item, Value | Exception]]:
+    """Call ``function`` on each item; yields each with what it returned or raised, as they end.
+
+    ``function`` hands its tasks to ``carry_out``. With ``workers`` it is called on as many items at a
+    time as keep all of them busy, each in a thread that mostly waits for tasks. Raises StorageError
+    and KeyboardInterrupt as soon as one call does.
+    """
+    if workers is None:
+        for item in items:
+            yield item, _attempt(function, item)
+        return
+    pending: dict[Future[Value | Exception], Item] = {}
+    with ThreadPoolExecutor(2 * workers.count) as threads:
+        try:
+            for item in items:
+                pending[threads.submit(_attempt, function, item)] = item
+                if len(pending) == 2 * workers.count:
+                    yield from _ended(pending)
+            while pending:
+                yield from _ended(pending)
+        except BaseException:
+            workers.server.close()  # and so ends whoever waits
+            raise
+
+
+def result(outcome: Value | Exception) -> Value:
+    """What a call of ``each`` returned; raises what it raised."""
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def _attempt(function: Callable[[Item], Value], item: Item) -> Value | Exception:
+    try:
+        return function(item)
+    except StorageError:
+        raise
+    except Exception as error:
+        return error
+
+
+def _ended(
+    pending: dict[Future[Value | Exception], Item],
+) -> Iterator[tuple[Item, Value | Exception]]:
+    """The next calls that have ended. If one was asked to stop, so were all: wait for them."""
+    done, _ = wait(pending, return_when=FIRST_COMPLETED)
+    for future in done:
+        if isinstance(future.exception(), KeyboardInterrupt):
+            wait(pending)
+        yield pending.pop(future), future.result()
