@@ -11,9 +11,11 @@ from dcbench.execution.provenance import circumstances
 from dcbench.experiments.context import Workspace
 from dcbench.nas.proxies import Proxy
 from dcbench.nas.study import ArchitectureStudy, Row, Rows, kept_rows
-from dcbench.nas.truth import Truth, write_truth
+from dcbench.nas.truth import VALIDATION_COLUMN, Truth, write_truth
 from dcbench.records import ArchitectureScore, SearchRecord, SearchRun, write_record
+from dcbench.records.search import CHOSEN_BY
 from dcbench.run import fingerprint
+from dcbench.system.errors import MismatchError, OutOfRangeError, UnknownNameError
 from dcbench.system.layout import TRUTH, search_record
 
 USUAL_TOP = 0.2  # of which a record's path says nothing
@@ -59,7 +61,11 @@ def trained_truth(outcome: TrainedOnProxy) -> Truth:
         "images": len(study.loaded.train),
     }
     own = _means(row for rows in outcome.by_architecture().values() for row in rows)
-    return Truth({name: test for name, (test, _, _) in own.items()}, origin)
+    return Truth(
+        {name: test for name, (test, _, _) in own.items()},
+        origin,
+        {name: validation for name, (_, validation, _) in own.items()},
+    )
 
 
 def _means(rows: Iterable[Row]) -> dict[str, tuple[float, float, int]]:
@@ -78,7 +84,31 @@ def _mean(figure: str, rows: Sequence[Row]) -> float:
     return float(sum(row[figure] for row in rows) / len(rows))
 
 
-def store(outcome: TrainedOnProxy, truth: Truth, top: float) -> tuple[SearchRecord, Path]:
+@dataclass(frozen=True)
+class TopShare:
+    """The best architectures, which get a correlation of their own."""
+
+    share: float = USUAL_TOP
+    by: str | None = None  # validation or test accuracy of the truth; None: validation where known
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise OutOfRangeError(f"top must be a share above 0 and at most 1, got {self.share}")
+        if self.by is not None and self.by not in CHOSEN_BY:
+            raise UnknownNameError("value of --top-by", self.by, CHOSEN_BY)
+
+    def chosen_by(self, truth: Truth, architectures: Iterable[str]) -> str:
+        """By which accuracy; raises MismatchError where validation is asked for and not known."""
+        known = all(name in truth.validation for name in architectures if name in truth.accuracies)
+        if self.by == "validation" and not known:
+            raise MismatchError(
+                f"--top-by validation: the truth has no {VALIDATION_COLUMN} of each architecture drawn; "
+                "choose --top-by test, or a table that has that column"
+            )
+        return self.by or ("validation" if known else "test")
+
+
+def store(outcome: TrainedOnProxy, truth: Truth, top: TopShare) -> tuple[SearchRecord, Path]:
     """Write the record of one proxy; the path depends on which architectures were drawn and what
     they are compared with.
     """
@@ -88,15 +118,17 @@ def store(outcome: TrainedOnProxy, truth: Truth, top: float) -> tuple[SearchReco
         "truth": dict(truth.origin),
         "seeds": outcome.study.seeds,
     }
-    if top != USUAL_TOP:
-        compared["top"] = top
+    if top.share != USUAL_TOP:
+        compared["top"] = top.share
+    if record.top_by != "test":  # of which older paths say nothing
+        compared["top_by"] = record.top_by
     folder = outcome.study.folder(outcome.proxy, outcome.workspace)
     path = search_record(folder, len(record.architectures), record.seeds, fingerprint(compared))
     write_record(path, record)
     return record, path
 
 
-def _record(outcome: TrainedOnProxy, truth: Truth, top: float) -> SearchRecord:
+def _record(outcome: TrainedOnProxy, truth: Truth, top: TopShare) -> SearchRecord:
     study, proxy, machine = outcome.study, outcome.proxy, outcome.workspace.machine
     spec, train, asked = study.loaded.spec, study.loaded.train, study.asked(outcome.proxy, machine)
     rows = [row for own in outcome.by_architecture().values() for row in own]
@@ -110,7 +142,8 @@ def _record(outcome: TrainedOnProxy, truth: Truth, top: float) -> SearchRecord:
         sample=study.sample,
         search_seed=study.seed,
         seeds=study.seeds,
-        top=top,
+        top=top.share,
+        top_by=top.chosen_by(truth, study.drawn.architectures),
         proxy=proxy.name,
         proxy_ipc=proxy.ipc,
         proxy_seed=proxy.seed,
@@ -146,6 +179,7 @@ def _scores(outcome: TrainedOnProxy, truth: Truth) -> tuple[ArchitectureScore, .
             macs[architecture],
             truth.accuracies.get(architecture),
             tuple(map(_run, found[architecture])),
+            truth.validation.get(architecture),
         )
         for architecture in sorted(found)
     )

@@ -14,7 +14,7 @@ from dcbench.evaluation.protocol import SearchProtocol
 from dcbench.execution.workers import each, result
 from dcbench.experiments.context import Workspace
 from dcbench.images import ImageSpec
-from dcbench.nas.outcome import USUAL_TOP, TrainedOnProxy, store, trained_truth
+from dcbench.nas.outcome import USUAL_TOP, TopShare, TrainedOnProxy, store, trained_truth
 from dcbench.nas.proxies import Proxy, Request, make_proxies, open_artifacts, whole
 from dcbench.nas.space import SearchSpace
 from dcbench.nas.study import (
@@ -52,6 +52,7 @@ class Search:
     seed: int = 0
     validation: int | None = None
     top: float = USUAL_TOP
+    top_by: str | None = None  # validation or test accuracy of the truth; None: validation if known
     truth: Path | None = None
     truth_column: str | None = None
 
@@ -65,8 +66,7 @@ class Search:
         ):
             if value is not None and value < least:
                 raise OutOfRangeError(f"{name} must be at least {least}, got {value}")
-        if not 0 < self.top <= 1:
-            raise OutOfRangeError(f"top must be a share above 0 and at most 1, got {self.top}")
+        TopShare(self.top, self.top_by)
         size = len(matching(self.space, self.match))
         if self.sample is not None and not 1 <= self.sample <= size:
             fitting = " that match" if self.match else ""
@@ -107,10 +107,13 @@ def carry_out(search: Search, places: Places, workspace: Workspace) -> Done:
     for proxy in proxies:
         for warning in proxy.warnings:
             workspace.say(f"{proxy.label}: {warning}")
+    top = TopShare(search.top, search.top_by)
+    if truth is not None:
+        top.chosen_by(truth, drawn.architectures)  # or it is refused, before anything is trained
     trained = _train(study, [*proxies, *([reference] if truth is None else [])], workspace)
     truth = truth or trained_truth(TrainedOnProxy(study, reference, trained[reference], workspace))
     return [
-        store(TrainedOnProxy(study, proxy, trained[proxy], workspace), truth, search.top)
+        store(TrainedOnProxy(study, proxy, trained[proxy], workspace), truth, top)
         for proxy in proxies
     ]
 

@@ -10,7 +10,7 @@ import hashlib
 import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from dcbench.nas.space import SearchSpace
 from dcbench.system.errors import DataError, FileFormatError, MismatchError, OutOfRangeError
 from dcbench.system.files import write_bytes
 
+VALIDATION_COLUMN = "validation_accuracy"  # of the tables that are written here
 ARCHITECTURE_COLUMNS = ("architecture", "arch")
 # of a table, unpacked; that of all 15,625 cells of NAS-Bench-201 has two million
 MOST_BYTES = 64 << 20
@@ -30,8 +31,10 @@ DATASET_COLUMN, REVISION_COLUMN = "dataset", "dataset_revision"
 class Truth:
     """True accuracies (fractions) by architecture, and where they are from."""
 
-    accuracies: Mapping[str, float]
+    accuracies: Mapping[str, float]  # of the test images
     origin: Mapping[str, Any]
+    # of the validation images, of the same networks; empty where nobody says them
+    validation: Mapping[str, float] = field(default_factory=dict)
 
     def require(self, architectures: Sequence[str], where: Path) -> None:
         """Raises DataError naming the first of ``architectures`` that the table ``where`` lacks."""
@@ -65,6 +68,7 @@ def read_truth(
     table = _Table(path, space, dataset, revision, chosen)
     rows = _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path)
     accuracies: dict[str, float] = {}
+    validation: dict[str, float] = {}
     for number, row in rows:
         identifier, accuracy = table.entry(number, row)
         if identifier in accuracies:
@@ -72,6 +76,8 @@ def read_truth(
                 f"{path}, row {number}: architecture {identifier} stands there twice"
             )
         accuracies[identifier] = accuracy
+        if VALIDATION_COLUMN in row:
+            validation[identifier] = table.accuracy(number, row, VALIDATION_COLUMN)
     if not accuracies:
         raise FileFormatError(f"{path} has no rows; wanted {space.truth_help}")
     if space.truth_most > 1 and max(accuracies.values()) * space.truth_most <= 1:
@@ -89,6 +95,7 @@ def read_truth(
             "sha256": digest,
             "rows": len(accuracies),
         },
+        validation,
     )
 
 
@@ -127,12 +134,12 @@ class _Table:
             identifier = self.space.canonical(str(row[named]))
         except OutOfRangeError as error:
             raise FileFormatError(f"{where}: {error}") from error
-        return identifier, self._accuracy(
-            row[self.column], f"{where}: {self.column} of {identifier}"
-        )
+        return identifier, self.accuracy(number, row, self.column)
 
-    def _accuracy(self, value: Any, where: str) -> float:
-        most = self.space.truth_most
+    def accuracy(self, number: int, row: Mapping[str, Any], column: str) -> float:
+        """The accuracy in a column of one row, as a fraction."""
+        value, most = row[column], self.space.truth_most
+        where = f"{self.path}, row {number}: {column}"
         try:
             accuracy = float(value)
         except (TypeError, ValueError) as error:
@@ -202,7 +209,7 @@ def write_truth(
         [
             "architecture",
             "test_accuracy",
-            "validation_accuracy",
+            VALIDATION_COLUMN,
             "seeds",
             DATASET_COLUMN,
             REVISION_COLUMN,

@@ -58,6 +58,10 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
     help="The share, best by truth, that has a correlation of its own.",
 )
 @click.option(
+    "--top-by",
+    help="Which accuracy of the truth that is: validation (as the paper; if not given, where the truth says it), test.",
+)
+@click.option(
     "--truth",
     type=click.Path(path_type=Path),
     help="A table of true test accuracies; trained here if not given.",
@@ -120,7 +124,17 @@ def _search(shared: Common, options: dict[str, Any]) -> Search:
         options["epochs"], options["truth_epochs"]
     )
     proxies = parse_requests([word for words in options["proxies"] for word in words])
-    names = ("dataset", "sample", "seeds", "seed", "validation", "top", "truth", "truth_column")
+    names = (
+        "dataset",
+        "sample",
+        "seeds",
+        "seed",
+        "validation",
+        "top",
+        "top_by",
+        "truth",
+        "truth_column",
+    )
     return Search(
         proxies,
         space,

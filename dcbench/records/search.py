@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, final
 
 from annotated_types import Ge, MaxLen, MinLen
 
 from dcbench.records.kinds import RecordKind, set_in_words
-from dcbench.records.values import Fraction, Name, Positive, Seconds, Text, Whole, encode
+from dcbench.records.values import SILENT, Fraction, Name, Positive, Seconds, Text, Whole, encode
+from dcbench.system.fields import Fulfils
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,15 @@ class SearchRun:
 @dataclass(frozen=True)
 class ArchitectureScore:
     """One architecture's networks. ``truth``: its test accuracy when trained on the whole data;
-    null where that failed.
+    null where that failed. ``truth_validation``: that network's accuracy on the validation part.
     """
 
     architecture: Name
     macs: Annotated[float, Ge(0)]  # multiply-accumulates of one image
     truth: Fraction | None
     runs: Annotated[tuple[SearchRun, ...], MinLen(1), MaxLen(1000)]
+    # not in older records, nor where a table of truths has none
+    truth_validation: Fraction | None = field(default=None, metadata=SILENT)
 
     @property
     def accuracy(self) -> float | None:
@@ -47,6 +50,9 @@ class ArchitectureScore:
         return sum(found) / len(found) if found else None
 
 
+# by which accuracy of the truth the top share is the best
+CHOSEN_BY = ("validation", "test")
+TOP_BY = Fulfils(lambda by: by in CHOSEN_BY, f"be one of {', '.join(CHOSEN_BY)}")
 REFERENCE = "whole"  # the proxy that is all of the real data, and has epochs of its own
 WITHOUT_SEED = (REFERENCE, "early-stopping")  # the real data itself, which no method made
 
@@ -59,8 +65,8 @@ class SearchRecord(RecordKind):
     """
 
     kind: ClassVar[str] = "search"
-    format_version: ClassVar[int] = 2
-    added: ClassVar[Mapping[str, tuple[int, Any]]] = {"match": (2, [])}
+    format_version: ClassVar[int] = 3
+    added: ClassVar[Mapping[str, tuple[int, Any]]] = {"match": (2, []), "top_by": (3, "test")}
 
     space: Name
     space_fields: Mapping[str, Any]
@@ -71,6 +77,7 @@ class SearchRecord(RecordKind):
     search_seed: Whole
     seeds: Positive
     top: Fraction
+    top_by: Annotated[str, TOP_BY]
     proxy: Name
     proxy_ipc: Positive | None
     proxy_seed: Whole | None
@@ -101,6 +108,15 @@ class SearchRecord(RecordKind):
             for name, (accuracy, truth) in found.items()
             if accuracy is not None and truth is not None
         }
+
+    @property
+    def top_figures(self) -> Mapping[str, float]:
+        """What the top share is the best by, of each architecture that is ranked."""
+        by = {
+            score.architecture: score.truth if self.top_by == "test" else score.truth_validation
+            for score in self.architectures
+        }
+        return {name: figure for name in self.ranked if (figure := by[name]) is not None}
 
     @property
     def failed(self) -> int:
@@ -144,7 +160,7 @@ class SearchRecord(RecordKind):
             "validation_images",
         )
         searched = json.dumps(
-            [plain[name] for name in (*names, "truth", "top", "proxy", "proxy_hash")],
+            [plain[name] for name in (*names, "truth", "top", "top_by", "proxy", "proxy_hash")],
             sort_keys=True,
         )
         return (
@@ -158,5 +174,7 @@ class SearchRecord(RecordKind):
         return len(self.ranked)
 
     def refuse(self) -> str:
+        if self.top_figures.keys() != self.ranked.keys():
+            return f"field top_by is {self.top_by}, but truth_validation is not said of each architecture"
         twice = len({score.architecture for score in self.architectures}) < len(self.architectures)
         return "field architectures names an architecture twice" if twice else ""

@@ -28,7 +28,7 @@ from dcbench.experiments.context import Workspace
 from dcbench.families.selection import chosen_set, random_members
 from dcbench.images import ImageSpec, Space, SyntheticSet
 from dcbench.nas.catalogue import SPACES
-from dcbench.nas.outcome import TrainedOnProxy, store, trained_truth
+from dcbench.nas.outcome import TopShare, TrainedOnProxy, store, trained_truth
 from dcbench.nas.proxies import make_proxies, open_artifacts, parse_requests, whole
 from dcbench.nas.space import SearchSpace
 from dcbench.nas.study import ArchitectureStudy, DrawnArchitectures, Rows, draw, train_on
@@ -154,6 +154,14 @@ def lines_of(out: Path, proxy: str) -> list[str]:
 ALL_PROXIES = ("--proxy", "{apart},{seen}", "--proxy", "random,early-stopping,whole")
 
 
+def chosen_by_validation(record: SearchRecord) -> bool:
+    """Whether its top share is the best by validation accuracies, which are there."""
+    validated = {each.architecture: each.truth_validation for each in record.architectures}
+    if record.proxy == "whole":  # the networks whose test accuracy is the truth
+        assert validated == {each.architecture: each.accuracy for each in record.architectures}
+    return record.top_by == "validation" and dict(record.top_figures) == validated
+
+
 def test_from_proxies_to_records(
     command: Command, artifacts: Mapping[str, Path], tmp_path: Path
 ) -> None:
@@ -184,6 +192,7 @@ def test_from_proxies_to_records(
         {score.architecture: score.truth for score in record.architectures} for record in records
     ]
     assert all(truth == truths[0] for truth in truths)
+    assert all(map(chosen_by_validation, records))
     assert [record.iterations for record in records] == [3, 3, 3, 3, 6]
     assert all(len(record.excluded) == 120 for record in records)
     for study in studies:
@@ -198,11 +207,22 @@ def test_from_proxies_to_records(
     } == before
 
     (other,) = json.loads(
-        command("--proxy", "random", "--proxy", artifacts["apart"], *words[4:], "--top", "1")[1]
+        command(
+            "--proxy",
+            "random",
+            "--proxy",
+            artifacts["apart"],
+            *words[4:],
+            "--top",
+            "1",
+            "--top-by",
+            "test",
+        )[1]
     )["studies"][:1]
-    assert record_of(other).top == 1
+    assert (record_of(other).top, record_of(other).top_by) == (1, "test")
     # another share of the best takes nothing away
     assert [record_of(study).top for study in studies] == [0.2] * 5
+    assert [record_of(study).top_by for study in studies] == ["validation"] * 5
 
 
 def test_a_truth_can_be_shared(command: Command, tmp_path: Path) -> None:
@@ -218,6 +238,20 @@ def test_a_truth_can_be_shared(command: Command, tmp_path: Path) -> None:
         for key in ("spearman", "spearman_ci95", "kendall", "top1_accuracy", "regret")
     )
     assert not list((tmp_path / "elsewhere").glob("digits/search/convnet720/whole-*"))
+    assert record_of(study).top_by == record_of(own).top_by == "validation"
+    assert record_of(study).top_figures == record_of(own).top_figures
+
+    rows = [line.split(",") for line in table.read_text(encoding="utf-8").splitlines()]
+    table.write_text("\n".join(",".join(row[:2]) for row in rows), encoding="utf-8")
+    code, printed, said = command(*words, "--truth", table, out=tmp_path / "elsewhere")
+    assert record_of(json.loads(printed)["studies"][0]).top_by == "test"  # all that it says
+    code, _, said = command(*words, "--truth", table, "--top-by", "validation")
+    assert code == 1
+    assert (
+        "no validation_accuracy of each architecture drawn; choose --top-by test"
+        in said.splitlines()[-1]
+    )
+    assert "unknown value of --top-by 'valid'" in command(*words, "--top-by", "valid")[2]
 
 
 def record_of(study: Mapping[str, Any]) -> SearchRecord:
@@ -589,7 +623,7 @@ def test_failures_are_counted_and_end_nothing(
         for line in told
     )
     truth = Truth({"fine": 0.9, "hungry": 0.8, "wild": 0.1}, {"source": "table"})
-    record, path = store(TrainedOnProxy(study, proxy, rows, workspace), truth, 0.2)
+    record, path = store(TrainedOnProxy(study, proxy, rows, workspace), truth, TopShare())
     assert read_record(path) == record
     by_name = {score.architecture: score.runs[0] for score in record.architectures}
     assert (by_name["fine"].failure, by_name["hungry"].accuracy, by_name["wild"].loss) == (

@@ -13,7 +13,7 @@ from dcbench.report.figures.plotting import COLUMN_INCHES, PAGE_INCHES, Drawing,
 from dcbench.report.formatting import DASH, MINUS
 from dcbench.report.selection.dataframes import frame
 from dcbench.report.statistics.rankings import Estimate, top_members
-from dcbench.report.tables.notes import search_caption
+from dcbench.report.tables.notes import search_caption, top_in_words
 from dcbench.report.tables.searches import SearchGroup, search_groups
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def search_drawings(searches: Iterable[StoredSearch]) -> list[Drawing]:
         points = _points(group)
         best = points[points["top"].astype(bool)]
         said = search_caption(group.records)
-        share = f"the top {100 * group.first.top:g} % by truth"
+        share = f"the {top_in_words(group.first)}"
         everything = (
             f"All architectures, {share} as diamonds; crosses at the edge lie outside. {said}"
         )
@@ -49,13 +49,13 @@ def search_drawings(searches: Iterable[StoredSearch]) -> list[Drawing]:
 
 
 def _points(group: SearchGroup) -> pd.DataFrame:
-    """One row for each proxy and architecture that has both figures; ``top`` marks the best share
-    by truth. Fractions.
+    """One row for each proxy and architecture that has both figures; ``top`` marks the best share.
+    Fractions.
     """
     rows: list[tuple[object, ...]] = []
     for label, record in zip(group.labels, group.records, strict=True):
         ranked = sorted(record.ranked.items())
-        top = set(top_members([truth for _, (_, truth) in ranked], record.top))
+        top = set(top_members([record.top_figures[name] for name, _ in ranked], record.top))
         rows += [
             (label, name, accuracy, truth, place in top)
             for place, (name, (accuracy, truth)) in enumerate(ranked)
@@ -79,7 +79,7 @@ def _draw(group: SearchGroup, points: pd.DataFrame, only_top: bool) -> Figure:
     for panel in figure.axes[len(group.labels) :]:
         panel.set_axis_off()
     handles, _ = figure.axes[0].get_legend_handles_labels()
-    names = ["the others", f"top {100 * group.first.top:g} % by truth"]
+    names = ["the others", top_in_words(group.first)]
     figure.legend(handles[::-1], names[::-1], loc="outside upper center", ncols=2)
     figure.supxlabel("accuracy on validation images, trained on the proxy (%)", fontsize="medium")
     figure.supylabel("truth: test accuracy (%)", fontsize="medium")

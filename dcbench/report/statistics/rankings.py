@@ -76,14 +76,21 @@ def kendall(first: Figures, second: Figures) -> float | None:
 
 
 def rank_statistics(
-    proxy: Figures, truth: Figures, *, top: float = 0.2, resamples: int = RESAMPLES, seed: int = 0
+    proxy: Figures,
+    truth: Figures,
+    *,
+    top: float = 0.2,
+    best_by: Figures | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> RankFigures:
     """All figures of one proxy.
 
     Args:
         proxy: accuracies of the architectures on the proxy.
         truth: their true accuracies, in the same order.
-        top: the share that is best by truth.
+        top: the share that is best.
+        best_by: by which figures, in the same order; by truth if there are none.
         resamples: of the bootstrap.
         seed: of the bootstrap.
 
@@ -91,7 +98,7 @@ def rank_statistics(
         OutOfRangeError: if ``top`` is not in (0, 1], or the lengths differ.
     """
     _check(proxy, truth, top)
-    best = top_members(truth, top)
+    best = top_members(truth if best_by is None else best_by, top)
     everything = range(len(truth))
 
     def estimate(
@@ -133,10 +140,12 @@ def spearman_difference(
     return Estimate(_less(spearman(first, truth), spearman(second, truth)), _interval(a - b))
 
 
-def top_members(truth: Figures, share: float) -> list[int]:
-    """The places of the best ``share`` by truth (rounded up), ascending; of equals, the earlier."""
-    count = math.ceil(share * len(truth) - 1e-9)
-    order = np.argsort(-np.asarray(truth, float), kind="stable")
+def top_members(figures: Figures, share: float) -> list[int]:
+    """The places of the best ``share`` by ``figures`` (rounded up), ascending; of equals, the
+    earlier.
+    """
+    count = math.ceil(share * len(figures) - 1e-9)
+    order = np.argsort(-np.asarray(figures, float), kind="stable")
     return sorted(int(place) for place in order[:count])
 
 

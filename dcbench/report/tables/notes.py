@@ -371,7 +371,7 @@ def search_notes(
     few = max(found.top_architectures for found in figures) < FEWEST
     written = [
         _unlike_printed(records, published),
-        f"The top {100 * record.top:g} % by truth: {counts} architectures"
+        f"The {top_in_words(record)}: {counts} architectures"
         + (f"; too few for a correlation, which takes {FEWEST}." if few else "."),
         f"Impossible at this resolution and left out before the draw: {len(record.excluded)}"
         " architectures; the records list them."
@@ -390,6 +390,15 @@ def search_notes(
         else "",
     ]
     return [note for note in written if note]
+
+
+# by which accuracy of the truth the top share of a search is the best
+BEST_BY = {"test": "truth", "validation": "validation accuracy"}
+
+
+def top_in_words(record: SearchRecord) -> str:
+    """The share of a search that has a correlation of its own."""
+    return f"top {100 * record.top:g} % by {BEST_BY[record.top_by]}"
 
 
 def _unlike_printed(records: Sequence[SearchRecord], published: PublishedTable | None) -> str:
@@ -425,7 +434,7 @@ def _unlike_printed(records: Sequence[SearchRecord], published: PublishedTable |
             else None,
             printed.best and f"{percent(printed.best)} %",
         ),
-        (f"top {100 * record.top:g} % by", "truth", printed.top or None),
+        (f"top {100 * record.top:g} % by", BEST_BY[record.top_by], printed.top or None),
     ]
     parts = [
         f"{name} {here} (paper: {paper})"

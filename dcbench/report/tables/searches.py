@@ -120,6 +120,7 @@ def _shared(record: SearchRecord) -> str:
     protocol = {key: value for key, value in record.protocol.items() if key != "epochs"}
     architectures = sorted(score.architecture for score in record.architectures)
     asked = [getattr(record, name) for name in _SHARED]
+    asked += [record.top_by] if record.top_by != "test" else []  # older groups keep their names
     return canonical([*asked, protocol, record.truth, architectures])
 
 
@@ -169,7 +170,10 @@ def rank_figures(record: SearchRecord) -> RankFigures:
     """The rank statistics of one proxy, over the architectures that have both figures."""
     pairs = [pair for _, pair in sorted(record.ranked.items())]
     return rank_statistics(
-        [accuracy for accuracy, _ in pairs], [truth for _, truth in pairs], top=record.top
+        [accuracy for accuracy, _ in pairs],
+        [truth for _, truth in pairs],
+        top=record.top,
+        best_by=[figure for _, figure in sorted(record.top_figures.items())],
     )
 
 
@@ -315,7 +319,8 @@ def _difference_table(group: SearchGroup) -> Table:
     for (one, record, figures), (two, other, others) in combinations(searches, 2):
         first, second = record.ranked, other.ranked
         names = sorted(first.keys() & second.keys())
-        best = top_members([first[name][1] for name in names], group.first.top)
+        by = record.top_figures
+        best = top_members([by[name] for name in names], group.first.top)
         few = figures.spearman_top.value is None or others.spearman_top.value is None
         top = [] if few else [names[place] for place in best]
         cells = [
