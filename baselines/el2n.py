@@ -8,9 +8,9 @@ from typing import Annotated, final
 
 from annotated_types import Ge, Gt
 
-from dcbench.distiller import Distiller, register
+from dcbench.distiller import register
 from dcbench.families.difficulty import End, YoungNetworks, by_difficulty
-from dcbench.families.selection import chosen_set
+from dcbench.families.selection import Selection, chosen_set
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
 
@@ -18,7 +18,7 @@ from dcbench.run import Run
 @register("el2n", title="EL2N", paper="paul2021deep")
 @final
 @dataclass(frozen=True)
-class EL2N(Distiller):
+class EL2N(Selection):
     """Chooses the real images that young networks are most wrong about.
 
     Of each class those of the largest E‖softmax(z) - y‖₂ over networks of few epochs;

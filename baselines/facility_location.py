@@ -10,9 +10,10 @@ from typing import Annotated, final
 
 from annotated_types import Ge, Gt
 
-from dcbench.distiller import Distiller, register
+from dcbench.distiller import register
 from dcbench.families.selection import (
     FeatureNetwork,
+    Selection,
     chosen_set,
     class_by_class,
     most_representative,
@@ -24,7 +25,7 @@ from dcbench.run import Run
 @register("facility-location", title="Facility location", paper="mirzasoleiman2020coresets")
 @final
 @dataclass(frozen=True)
-class FacilityLocation(Distiller):
+class FacilityLocation(Selection):
     """Chooses real images that are near to all others of their class.
 
     max over chosen sets S of Σ_i max_{j in S} s(i, j), greedily, per class. The similarity s is the

@@ -10,9 +10,9 @@ from typing import Annotated, final
 
 from annotated_types import Ge, Gt
 
-from dcbench.distiller import Distiller, register
+from dcbench.distiller import register
 from dcbench.families.difficulty import End, ForgettingNetwork, by_difficulty
-from dcbench.families.selection import chosen_set
+from dcbench.families.selection import Selection, chosen_set
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
 
@@ -20,7 +20,7 @@ from dcbench.run import Run
 @register("forgetting", title="Forgetting", paper="toneva2019empirical")
 @final
 @dataclass(frozen=True)
-class Forgetting(Distiller):
+class Forgetting(Selection):
     """Chooses the real images that a network forgets most often while it learns.
 
     Of each class those that go most often from right to wrong between epochs of one training;

@@ -10,9 +10,9 @@ from typing import Annotated, final
 
 from annotated_types import Ge, Gt
 
-from dcbench.distiller import Distiller, register
+from dcbench.distiller import register
 from dcbench.families.difficulty import End, YoungNetworks, by_difficulty
-from dcbench.families.selection import chosen_set
+from dcbench.families.selection import Selection, chosen_set
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
 
@@ -20,7 +20,7 @@ from dcbench.run import Run
 @register("grand", title="GraNd", paper="paul2021deep")
 @final
 @dataclass(frozen=True)
-class GraNd(Distiller):
+class GraNd(Selection):
     """Chooses the real images whose loss has the largest gradient in young networks.
 
     Of each class those of the largest E‖∇ℓ‖₂ over networks of few epochs; ``end="easy"``: of the
