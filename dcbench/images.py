@@ -285,7 +285,7 @@ class SyntheticSet:
     images: Float[Tensor, "n channels size size"]
     labels: Int64[Tensor, " n"] | Float[Tensor, "n classes"]
     space: Space
-    # network, lr, batch, augment, where the set asks for its own
+    # network, lr, batch, augment, where the set asks for its own; factor, of images that are several
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -300,6 +300,17 @@ class SyntheticSet:
     def pixels(self) -> Float[Tensor, "n channels size size"]:
         """The images as pixels, clipped to [0, 1]."""
         return self.space.leave(self.images).clamp(0, 1)
+
+    @property
+    def in_training(self) -> SyntheticSet:
+        """The set as networks are trained on it: of IDC's sets, whose recipe has a ``factor``, the
+        factor×factor parts of each image, enlarged.
+        """
+        factor = int(self.recipe.get("factor", 1))
+        if factor == 1:
+            return self
+        labels = self.labels.repeat_interleave(factor**2, 0)
+        return replace(self, images=in_parts(self.images, factor), labels=labels)
 
     @cached_property
     def content_hash(self) -> str:
@@ -316,6 +327,18 @@ class SyntheticSet:
         Learned pixels may lie far outside [0, 1], but not as far as bytes would.
         """
         return self.space.doubt(self.images.detach(), beyond=50, spread=0.9)
+
+
+def in_parts(images: Tensor, factor: int) -> Tensor:
+    """The factor×factor parts of each image, enlarged bilinearly to the whole image's size."""
+    if factor == 1:
+        return images
+    size = images.shape[-1]
+    side = -(-size // factor)
+    padded = F.pad(images, (0, side * factor - size) * 2, value=0.5)
+    rows = padded.unfold(2, side, side).unfold(3, side, side)  # N×C×factor×factor×side×side
+    parts = rows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+    return F.interpolate(parts, (size, size), mode="bilinear")
 
 
 def class_weights(labels: Float[Tensor, "n classes"]) -> Float[Tensor, "n classes"]:

@@ -225,8 +225,8 @@ def _from_artifact(request: Request, artifact: Artifact, loaded: Loaded) -> Prox
     )
     return Proxy(
         name=str(origin.get("method") or "foreign")[:100],
-        labels=synthetic.labels,
-        images=synthetic.images,
+        labels=synthetic.in_training.labels,
+        images=synthetic.in_training.images,
         space=synthetic.space,
         content=artifact.sha256,
         storage_images=len(synthetic),

@@ -22,7 +22,8 @@ from dcbench.system.files import read_tensors, tensors_as_bytes, write_bytes
 
 FORMAT_VERSION = 1
 KEYS = frozenset({"format_version", "images", "labels", "space", "recipe", "provenance"})
-RECIPE_KEYS = frozenset({"network", "lr", "batch", "augment"})
+RECIPE_KEYS = frozenset({"network", "lr", "batch", "augment", "factor"})
+MOST_PARTS = 8  # per side of an image that is several
 MOST_BYTES = 8 << 30  # a file larger than this is not a distilled set
 
 
@@ -126,15 +127,20 @@ def check_recipe(recipe: Any) -> None:
     """
     if not isinstance(recipe, dict) or not set(recipe) <= RECIPE_KEYS:
         raise FileFormatError(f"the recipe may hold {sorted(RECIPE_KEYS)}, got {brief(recipe)}")
-    rate, batch = recipe.get("lr", 1.0), recipe.get("batch", 1)
+    rate, batch, factor = recipe.get("lr", 1.0), recipe.get("batch", 1), recipe.get("factor", 1)
     numbers = (
-        type(rate) in (int, float) and 0 < rate < math.inf and type(batch) is int and batch > 0
+        type(rate) in (int, float)
+        and 0 < rate < math.inf
+        and type(batch) is int
+        and batch > 0
+        and type(factor) is int
+        and 0 < factor <= MOST_PARTS
     )
     if not numbers or not all(
         isinstance(recipe.get(key, ""), str) for key in ("network", "augment")
     ):
         raise FileFormatError(
-            f"the recipe must have a positive lr, a positive whole batch, and names; got {brief(recipe)}"
+            f"the recipe must have a positive lr, a positive whole batch, a factor from 1 to {MOST_PARTS}, and names; got {brief(recipe)}"
         )
 
 

@@ -95,6 +95,7 @@ def passes(
     a space it was not made for.
     """
     check_fit(synthetic, test)
+    synthetic = synthetic.in_training
     abreast = networks_abreast(synthetic, protocol, run.machine)
     test = replace(test, space=synthetic.space)
     jury = _Evaluator(

@@ -261,10 +261,12 @@ def _prepare(
         set_evaluation.test,
         set_evaluation.workspace,
     )
-    abreast = networks_abreast(distilled.synthetic, set_evaluation.judged, workspace.machine)
+    abreast = networks_abreast(
+        distilled.synthetic.in_training, set_evaluation.judged, workspace.machine
+    )
     # each trained in one
     passes = [tuple(group) for _, group in groupby(missing, lambda index: index // abreast)]
-    images = len(distilled.synthetic)
+    images = len(distilled.synthetic.in_training)
     macs = evaluation_macs(set_evaluation.judged, test.spec, images, len(test))
     macs *= len(passes) * abreast
     fresh = machine = workspace.machine.decide(macs)

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dcbench.artifacts.artifact import artifact_as_bytes
 from dcbench.artifacts.importers.interpretation import Interpretation, interpret
 from dcbench.artifacts.importers.layout import FileLayout, ImportOptions
-from dcbench.images import ImageSpec, Space, SyntheticSet
+from dcbench.images import ImageSpec, Space, SyntheticSet, in_parts
 from dcbench.system.errors import FileFormatError, MismatchError
 from dcbench.system.files import write_bytes
 
@@ -93,18 +92,6 @@ def _channels_first(images: Tensor, spec: ImageSpec) -> Tensor:
             f"images of {tuple(images.shape)}, wanted N×{wanted} for {spec.dataset}"
         )
     return images
-
-
-def in_parts(images: Tensor, factor: int) -> Tensor:
-    """The factor×factor parts of each image, enlarged bilinearly to the whole image's size."""
-    if factor == 1:
-        return images
-    size = images.shape[-1]
-    side = -(-size // factor)
-    padded = F.pad(images, (0, side * factor - size) * 2, value=0.5)
-    rows = padded.unfold(2, side, side).unfold(3, side, side)  # N×C×factor×factor×side×side
-    parts = rows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
-    return F.interpolate(parts, (size, size), mode="bilinear")
 
 
 def _labels(labels: Tensor, count: int, spec: ImageSpec, layout: FileLayout) -> Interpretation:
