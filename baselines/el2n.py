@@ -35,7 +35,7 @@ class EL2N(Selection):
         "quick": {"feature_networks": 2, "feature_epochs": 2},
         "two-cores": {"feature_networks": 5, "feature_epochs": 10},
     }
-    protocols = {"two-cores": "quick"}
+    protocols = {**Selection.protocols, "two-cores": "quick"}
     tried_with = {"feature_networks": 2}
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:

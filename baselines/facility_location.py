@@ -38,7 +38,7 @@ class FacilityLocation(Selection):
     feature_lr: Annotated[float, Gt(0)] = 0.01
 
     presets = {"quick": {"feature_epochs": 2}, "two-cores": {"feature_epochs": 20}}
-    protocols = {"two-cores": "quick"}
+    protocols = {**Selection.protocols, "two-cores": "quick"}
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)

@@ -37,7 +37,7 @@ class Forgetting(Selection):
         "quick": {"feature_epochs": 5},
         "two-cores": {"feature_epochs": 30},
     }
-    protocols = {"two-cores": "quick"}
+    protocols = {**Selection.protocols, "two-cores": "quick"}
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)

@@ -306,7 +306,11 @@ WRONG: list[tuple[str, Any, str]] = [
         },
         "float32 and finite",
     ),
-    ("recipe", {"epochs": 3}, "the recipe may hold ['augment', 'batch', 'factor', 'lr', 'network']"),
+    (
+        "recipe",
+        {"epochs": 3},
+        "the recipe may hold ['augment', 'batch', 'factor', 'lr', 'network']",
+    ),
     ("recipe", {"lr": -1.0}, "positive lr"),
     ("recipe", {"lr": "fast"}, "positive lr"),
     ("recipe", {"batch": 2.5}, "positive whole batch"),
