@@ -27,12 +27,13 @@ LARGE = 128  # pixels per side from which the paper's code stitches four patches
 @final
 @dataclass(frozen=True)
 class RDED(Distiller):
-    """Of each of ``preselected`` random images of a class, the crop that the teacher is surest of;
-    of these crops the surest ``factor``² · ipc, ``factor``² in one image.
+    """Stitches images of the real patches that a trained network is surest of.
 
-    Sure means a small -log p(class), the crop in the middle of an empty image (Algorithm 1 with the
-    code's settings). The paper's soft labels are the teacher's answers while networks are trained:
-    protocol ``rded``, or ``--labels teacher``. The set itself has classes.
+    Of each of ``preselected`` random images of a class the surest crop is taken, and of these crops
+    the surest ``factor``² · ipc, ``factor``² in one image. Sure means a small -log p(class), the
+    crop in the middle of an empty image (Algorithm 1 with the code's settings). The paper's soft
+    labels are the teacher's answers while networks are trained: protocol ``rded``, or
+    ``--labels teacher``. The set itself has classes.
     """
 
     factor: Annotated[int, Ge(1)] = 1  # 2 for images of 128 pixels per side or more
