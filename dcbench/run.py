@@ -267,7 +267,9 @@ class Run:
         return self._count(what, read_tensors(result))
 
     def _count(self, what: str, made: dict[str, Any]) -> dict[str, Any]:
-        """``made`` without the seconds it took, and the machine and the code that it was made by."""
+        """``made`` without the seconds it took, and the machine and the code that it was made
+        by.
+        """
         # older ones say none of these
         seconds, here = made.pop("seconds", 0.0), self.machine.fingerprint()
         self.cost.codes.update(made.pop("codes", [UNKNOWN]))

@@ -154,7 +154,9 @@ class AlignedNetwork:
         self.chunk = run.machine.chunk(widest_activation(network, train.spec.shape))
 
         def sums(images: Tensor) -> tuple[Tensor, ...]:
-            """What each layer sees, summed over the images; then the last features of each image."""
+            """What each layer sees, summed over the images; then the last features of each
+            image.
+            """
             seen = network.observe(images)
             # Channels last, as they lie in memory: their order does not matter here, and to change
             # it costs as much as the network.

@@ -19,19 +19,16 @@ from dcbench.system.errors import OUT_OF_MEMORY, DcbenchError, OutOfRangeError, 
 from dcbench.system.wording import printable
 
 COMMANDS = {
-    "run": "distil synthetic sets, evaluate them, store and tabulate the results",
-    "evaluate": "train networks on synthetic sets, ours or foreign",
-    "nas": (
-        "train the architectures of a search space on synthetic sets, and compare the ranking with "
-        "the truth"
-    ),
-    "reproduce": "one table or figure of the paper: its sets, their set_evaluation, and what came out",
-    "check": "does a method, yours or anybody's, keep the contract?",
-    "report": "tables of all records, measured beside published",
-    "list": "methods, datasets, networks, protocols, presets, studies",
-    "import": "another project's synthetic set as a self-describing artifact",
-    "export": "an artifact as safetensors, .npz, a folder of pictures or parquet",
-    "show": "what an artifact holds, and its images as a picture",
+    "run": "distil synthetic sets, evaluate them, store the results and print a table",
+    "evaluate": "train networks on synthetic sets that exist, yours or other people's",
+    "nas": "rank the architectures of a search space on synthetic sets, and compare with the truth",
+    "reproduce": "carry out a study: a table or figure of the DataDAM paper, or your own file",
+    "check": "try whether a method keeps the contract, and say why not",
+    "report": "make tables, figures or a page of all records, measured beside published",
+    "list": "show methods, data sets, networks, protocols, presets, layouts, studies",
+    "import": "convert another project's synthetic set into an artifact",
+    "export": "convert an artifact into safetensors, .npz, a folder of pictures or parquet",
+    "show": "describe an artifact and draw its images",
 }
 # a module called list would hide the builtin in this package
 MODULES = {"import": "importing", "list": "listing"}
@@ -149,7 +146,9 @@ def _not_foreseen(error: Exception) -> str:
 
 
 def _place(error: Exception) -> str:
-    """The last line of code that is neither a library's nor Python's own: of a method, as a rule."""
+    """The last line of code that is neither a library's nor Python's own: of a method, as a
+    rule.
+    """
     libraries = ("site-packages", "dist-packages", str(Path(shlex.__file__).parent))
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not any(place in frame.filename for place in libraries)]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     "settings",
     multiple=True,
     metavar="FIELD=VALUE",
-    help="A field, where the method would otherwise take too long.",
+    help="A field of the method, to make its trial short.",
 )
 @hardware
 @speaking

@@ -72,7 +72,9 @@ class _Pace:
 
 
 class Console:
-    """Progress and messages on standard error; tables on standard output, unless that is for JSON."""
+    """Progress and messages on standard error; tables on standard output, unless that is for
+    JSON.
+    """
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json

@@ -28,45 +28,45 @@ if TYPE_CHECKING:
     "--as",
     "layout",
     callback=known("layout"),
-    help=f"Whose layout PATHS are in, if not ours: {', '.join(LAYOUTS)}.",
+    help=f"Layout of other people's files: {', '.join(LAYOUTS)}.",
 )
 @foreign_options
-@click.option("--name", help="A foreign set's method in tables; the layout's name if not given.")
+@click.option("--name", help="Name of a foreign set's method in tables; the layout's if not given.")
 @click.option(
     "--dataset",
     callback=known("dataset"),
-    help="The data set to judge on; the artifact's own if not given.",
+    help="Data set whose test images judge; the artifact's own if not given.",
 )
-@click.option(
-    "--seed", type=int, help="Of the networks; that of the set's distillation if not given."
-)
+@click.option("--seed", type=int, help="Seed of the networks; that of the set if not given.")
 @click.option(
     "--network",
     "networks_named",
     type=CommaList(),
     default=None,
     callback=known("network"),
-    help="One or several; the protocol's if not given.",
+    help="Architecture to train, one or several; the protocol's if not given.",
 )
-@click.option("--networks", type=int, help="How many; the protocol's number if not given.")
-@click.option("--epochs", type=int, help="Of each network, if not the protocol's.")
+@click.option(
+    "--networks", type=int, help="Number of networks for each set; the protocol's if not given."
+)
+@click.option("--epochs", type=int, help="Epochs of each network; the protocol's if not given.")
 @click.option(
     "--augment",
     type=CommaList(),
     default=None,
     help=(
-        "One or several of dsa, autoaugment, randaugment, flip, resized-crop, none; also with "
-        "+cutmix or +mixup."
+        "Augmentation, one or several: dsa, autoaugment, randaugment, flip, resized-crop, none; "
+        "also with +cutmix or +mixup."
     ),
 )
 @labels
 @click.option(
     "--download",
     is_flag=True,
-    help="Fetch the data set if it is not there; nothing is fetched otherwise.",
+    help="Download the data set if it is missing; without this nothing is downloaded.",
 )
 @protocol()
-@common("The protocol of this name, as --protocol.")
+@common("The protocol of this name, like --protocol.")
 def command(shared: Common, **options: Any) -> None:
     """Train networks on the synthetic sets PATHS and show what they score."""
     from dcbench.cli.console import Console
@@ -214,7 +214,10 @@ def _check_data(distilled: StoredSet, asked: str | None) -> None:
     from dcbench.system.errors import MismatchError
 
     spec = distilled.synthetic.spec
-    what = f"{distilled.path} holds {spec.channels}×{spec.size}×{spec.size} images made from {spec.dataset}"
+    what = (
+        f"{distilled.path} holds {spec.channels}×{spec.size}×{spec.size} images made from "
+        f"{spec.dataset}"
+    )
     if asked is not None and asked != spec.dataset:
         raise MismatchError(f"{what}, not from {asked}; evaluate it with --dataset {spec.dataset}")
     if spec.dataset not in DATASETS:
@@ -235,7 +238,8 @@ def _placed(distilled: StoredSet, data: Loaded, workspace: Workspace) -> StoredS
     if data.spec.revision == made_for.revision:
         return distilled
     workspace.say(
-        f"{distilled.path} was made from another revision of {made_for.dataset} ({made_for.revision}, here {data.spec.revision})"
+        f"{distilled.path} was made from another revision of {made_for.dataset} "
+        f"({made_for.revision}, here {data.spec.revision})"
     )
     return replace(distilled, folder=revision_folder(distilled.folder, data.spec.revision))
 

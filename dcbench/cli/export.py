@@ -20,14 +20,16 @@ FORMATS_HELP = "safetensors, npz (float32 pixels), folder, parquet (8-bit pictur
     "--to",
     "target",
     type=click.Path(path_type=Path),
-    help="The file or folder to write; beside the artifact, if not given and free.",
+    help="File or folder to write; beside the artifact if not given.",
 )
 @speaking
 @click.pass_context
 def command(
     context: click.Context, path: Path, format_name: str, target: Path | None, as_json: bool
 ) -> None:
-    """Write the artifact PATH for other programs: pixels in [0, 1], whitening undone, and labels."""
+    """Write the artifact PATH for other programs: pixels in [0, 1], whitening undone, and
+    labels.
+    """
     from dcbench.artifacts.artifact import read_artifact
     from dcbench.artifacts.exporting import export_set, find_format
     from dcbench.cli.console import Console

@@ -152,7 +152,7 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
                 "--experiment",
                 type=int,
                 help=(
-                    "Which of the sets of a file of DC, DSA, DM or IDM, from 0; its last if not "
+                    "Number of the set in a file of DC, DSA, DM or IDM, from 0; the last if not "
                     "given."
                 ),
             ),
@@ -161,14 +161,14 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
                 default="by-name",
                 show_default=True,
                 help=(
-                    "What a class folder's label is: by-name, or by-position among the sorted "
+                    "How class folders get their labels: by-name, or by-position among the sorted "
                     "folders."
                 ),
             ),
             click.option(
                 "--resize",
                 is_flag=True,
-                help="Resize image files of other sizes: the middle square of each, bilinear.",
+                help="Resize images of another size: the middle square of each, bilinear.",
             ),
         )
     ):
@@ -183,26 +183,26 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
     "layout",
     required=True,
     callback=known("layout"),
-    help=f"Whose layout: {', '.join(LAYOUTS)}.",
+    help=f"Layout of the file: {', '.join(LAYOUTS)}.",
 )
 @click.option(
     "--dataset",
     required=True,
     callback=known("dataset"),
-    help="The data set that the images are images of.",
+    help="Data set that the images were made from.",
 )
 @foreign_options
-@click.option("--name", help="The method's name in tables; the layout's if not given.")
+@click.option("--name", help="Name of the method in tables; the layout's if not given.")
 @click.option(
     "--to",
     "target",
     type=click.Path(path_type=Path),
-    help="The artifact's file; if not given OUT/NAME.pt, if free.",
+    help="File to write; OUT/NAME.pt if not given.",
 )
 @click.option(
     "--download",
     is_flag=True,
-    help="Fetch the data set if it is not there; nothing is fetched otherwise.",
+    help="Download the data set if it is missing; without this nothing is downloaded.",
 )
 @data_root
 @out

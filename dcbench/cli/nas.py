@@ -1,4 +1,6 @@
-"""``dcbench nas``: do architectures trained on a synthetic set rank as they do on the whole data?"""
+"""``dcbench nas``: do architectures trained on a synthetic set rank as they do on the whole
+data?
+"""
 
 from __future__ import annotations
 
@@ -26,36 +28,38 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
     type=CommaList(),
     multiple=True,
     required=True,
-    help="An artifact, random[:IPC], early-stopping, whole; several.",
+    help="What to train on, one or several: an artifact, random[:IPC], early-stopping, whole.",
 )
 @click.option(
     "--space",
     default="convnet720",
     show_default=True,
     callback=known("search space"),
-    help="convnet720, nasbench201.",
+    help="Search space: convnet720, nasbench201.",
 )
 @click.option(
     "--match",
     type=CommaList(),
-    help="Draw among names that fit a pattern, as '*-w32-*,*-w64-*'; several.",
+    help="Draw only architectures whose names fit a pattern, as '*-w32-*,*-w64-*'.",
 )
-@click.option("--sample", type=int, help="Architectures to draw by seed; all if not given.")
+@click.option("--sample", type=int, help="Number of architectures to draw; all if not given.")
 @click.option(
     "--seeds",
     type=int,
     default=1,
     show_default=True,
-    help="Networks of each architecture, of proxies and truth alike.",
+    help="Number of networks of each architecture, on proxies and whole data alike.",
 )
-@click.option("--epochs", type=int, help="On a proxy, if not the protocol's.")
-@click.option("--truth-epochs", type=int, help="On the whole data, if not the protocol's.")
+@click.option("--epochs", type=int, help="Epochs on a proxy; the protocol's if not given.")
+@click.option(
+    "--truth-epochs", type=int, help="Epochs on the whole data; the protocol's if not given."
+)
 @click.option(
     "--top",
     type=float,
     default=0.2,
     show_default=True,
-    help="The share, best by truth, that has a correlation of its own.",
+    help="Share of architectures, the best by truth, that gets a correlation of its own.",
 )
 @click.option(
     "--top-by",
@@ -64,29 +68,31 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
 @click.option(
     "--truth",
     type=click.Path(path_type=Path),
-    help="A table of true test accuracies; trained here if not given.",
+    help="Table of test accuracies after training on the whole data; trained if not given.",
 )
-@click.option("--truth-column", help="Its column, if not the usual one.")
+@click.option("--truth-column", help="Column of that table, if not the usual one.")
 @click.option(
     "--validation",
     type=int,
-    help="Training images to rank by: 10,000, or a fifth of a smaller set, if not given.",
+    help="Number of training images to rank by; 10,000 or a fifth of a smaller set if not given.",
 )
-@click.option("--dataset", callback=known("dataset"), help="The artifacts' own if not given.")
+@click.option(
+    "--dataset", callback=known("dataset"), help="Data set; the artifacts' own if not given."
+)
 @click.option(
     "--seed",
     type=int,
     default=0,
     show_default=True,
-    help="Of the draw, of random's images and of the networks.",
+    help="Seed of the draw, of random's images and of the networks.",
 )
 @click.option(
     "--download",
     is_flag=True,
-    help="Fetch the data set if it is not there; nothing is fetched otherwise.",
+    help="Download the data set if it is missing; without this nothing is downloaded.",
 )
 @protocol(of_search=True)
-@common("Which protocol networks are trained by: paper, released (the same here), quick.")
+@common("Protocol of the networks: paper, released (the same here), quick.")
 def command(shared: Common, **options: Any) -> None:
     """Train every architecture of a search space on each proxy and compare their ranking with that
     of the whole data.

@@ -31,7 +31,7 @@ def _filters(command: Any) -> Any:
     type=click.Path(path_type=Path),
     default="results",
     show_default=True,
-    help="Read with all folders below.",
+    help="Folder of records, read with all folders below.",
 )
 @click.option(
     "--format",
@@ -39,7 +39,7 @@ def _filters(command: Any) -> Any:
     default="latex",
     show_default=True,
     callback=known("format"),
-    help=f"{', '.join(REPORT_FORMATS)}.",
+    help=f"Format: {', '.join(REPORT_FORMATS)}.",
 )
 @click.option(
     "--style",
@@ -58,7 +58,7 @@ def _filters(command: Any) -> Any:
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="A folder for files; without it the tables go to standard output.",
+    help="Folder for files; without it the tables go to standard output.",
 )
 @speaking
 @unneeded("data-root", "seed", *MACHINE, *EXECUTOR_OPTIONS)

@@ -24,26 +24,26 @@ if TYPE_CHECKING:
     "--estimate",
     "only_estimate",
     is_flag=True,
-    help="Say what it costs here, data there or not, and do nothing.",
+    help="Print what the study will cost and do nothing; needs no data.",
 )
 @click.option(
     "--truth",
     type=click.Path(path_type=Path),
-    help="A search's table of true test accuracies; trained here if not given.",
+    help="For a search: table of test accuracies on the whole data; trained if not given.",
 )
-@click.option("--truth-column", help="Its column, if not the usual one.")
+@click.option("--truth-column", help="Column of that table, if not the usual one.")
 @click.option(
     "--download",
     is_flag=True,
-    help="Fetch the data set if it is not there; nothing is fetched otherwise.",
+    help="Download the data set if it is missing; without this nothing is downloaded.",
 )
 @resuming
-@click.option("--protocol", help="The study's own and no other, for its preset decides it.")
+@click.option("--protocol", help="Only the study's own protocol, which its preset decides.")
 @click.option(
     "--seed",
     "seeds",
     type=CommaList(int, 0),
-    help="The study's own and no others, for its preset decides them.",
+    help="Only the study's own seeds, which its preset decides.",
 )
 @common(
     "Named settings of the study: paper, the published ones; quick, a part of it in minutes to "

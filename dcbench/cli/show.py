@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The picture's file; beside the artifact, ending in .png, if not given.",
+    help="File of the picture, ending in .png; beside the artifact if not given.",
 )
 @speaking
 @click.pass_context

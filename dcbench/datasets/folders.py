@@ -47,7 +47,9 @@ def find_source(dataset: Dataset, root: Path) -> ListedSource | None:
 
 
 def _in_order(folders: list[str], dataset: Dataset, where: Path) -> tuple[str, ...]:
-    """The folders in the order of labels. Where no class names are declared, they name themselves."""
+    """The folders in the order of labels. Where no class names are declared, they name
+    themselves.
+    """
     if not dataset.class_names:
         return tuple(folders)
     labels = labels_of(folders, dataset.class_names, dataset.aliases, dataset.numbered)

@@ -53,7 +53,9 @@ _IMAGESQUAWK = {
 def _subset(
     name: str, classes: dict[str, str], folders: tuple[str, ...], torchvision_class: str = ""
 ) -> Dataset:
-    """Ten classes of ImageNet-1K at 128x128, from folders of their own or from those of the whole."""
+    """Ten classes of ImageNet-1K at 128x128, from folders of their own or from those of the
+    whole.
+    """
     return Dataset(
         name=name,
         channels=3,

@@ -95,7 +95,9 @@ class Protocol:
         )
 
     def on_classes(self) -> Protocol:
-        """This protocol for a set whose labels are classes: hard labels are those that it stores."""
+        """This protocol for a set whose labels are classes: hard labels are those that it
+        stores.
+        """
         return replace(self, labels="stored") if self.labels == "hard" else self
 
     def to_json(self) -> dict[str, Any]:

@@ -100,7 +100,9 @@ class Cell:
 
     @property
     def context(self) -> dict[str, Any]:
-        """Which training images, in which space: what shared work depends on besides its own spec."""
+        """Which training images, in which space: what shared work depends on besides its own
+        spec.
+        """
         return shared_context(self.loaded.train)
 
     def identity(self, machine: Machine) -> dict[str, Any]:

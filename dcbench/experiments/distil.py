@@ -171,7 +171,9 @@ def _finished(cell: Cell, workspace: Workspace, folder: Path) -> Artifact | None
 
 
 def _cost(folder: Path, workspace: Workspace) -> Distillation | None:
-    """What making the set took, as far as that is known: it is no reason to make a good set again."""
+    """What making the set took, as far as that is known: it is no reason to make a good set
+    again.
+    """
     path = folder / DISTILLATION
     if not path.exists():
         return None

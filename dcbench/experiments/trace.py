@@ -51,7 +51,9 @@ Snapshots = Mapping[int, StoredSet]  # the set at each step
 
 
 def require_steps(distiller: Distiller, ipc: int, last: int) -> None:
-    """Raises OutOfRangeError if the method takes less than ``last`` steps on its images, or none."""
+    """Raises OutOfRangeError if the method takes less than ``last`` steps on its images, or
+    none.
+    """
     takes = distiller.image_steps(ipc)
     if takes == 0:
         raise OutOfRangeError(f"{distiller.name} cannot be traced: it takes no steps on its images")

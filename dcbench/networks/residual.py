@@ -122,7 +122,9 @@ class UpBlock(nn.Module):
 
 @final
 class Attention(nn.Module):
-    """Self-attention over places, added with a weight that starts at 0 (Zhang et al., ICML 2019)."""
+    """Self-attention over places, added with a weight that starts at 0 (Zhang et al., ICML
+    2019).
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()

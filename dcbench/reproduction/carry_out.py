@@ -78,7 +78,9 @@ class Reproduction:
         return self.study.plan(self.preset)
 
     def check(self) -> None:
-        """Raises UnknownNameError or OutOfRangeError where the study is wrong by its words alone."""
+        """Raises UnknownNameError or OutOfRangeError where the study is wrong by its words
+        alone.
+        """
         for part in self.plan.parts:
             self._check_part(part)
         if self.plan.search is not None:

@@ -50,7 +50,9 @@ _DIFFERENCES = (
 
 @dataclass(frozen=True)
 class _Row:
-    """The records of one method at one budget under one protocol, and all others of its data set."""
+    """The records of one method at one budget under one protocol, and all others of its data
+    set.
+    """
 
     own: Records
     beside: Records
