@@ -70,7 +70,8 @@ class ExecutorOptions:
         for name, owner in OF_ONE.items():
             if self.executor != owner and getattr(self, name) is not None:
                 raise OutOfRangeError(
-                    f"--{name.replace('_', '-')} {getattr(self, name)} means nothing without --executor {owner}"
+                    f"--{name.replace('_', '-')} {getattr(self, name)} means nothing without "
+                    f"--executor {owner}"
                 )
         within("--workers", self.workers, 1, MOST_WORKERS)
         if self.executor == "ray" and ":" in hardware.device:
@@ -113,7 +114,8 @@ def _require_ray() -> None:
 
     if importlib.util.find_spec("ray") is None:
         raise ClusterError(
-            "--executor ray needs Ray, which is not installed: pip install ray, or in a clone pip install -e '.[ray]'"
+            "--executor ray needs Ray, which is not installed: pip install ray, or in a clone pip "
+            "install -e '.[ray]'"
         )
 
 
@@ -181,50 +183,52 @@ def protocol(of_search: bool = False) -> _Decorator:
 labels = click.option(
     "--labels",
     callback=known("value of --labels"),
-    help="What networks learn: hard (classes), stored (the set's own labels), teacher (a trained network's answers); "
-    "the protocol's if not given.",
+    help="What networks learn: hard (classes), stored (the set's own labels), teacher (a "
+    "trained network's answers); the protocol's if not given.",
 )
 data_root = click.option(
     "--data-root",
     type=click.Path(path_type=Path),
     envvar="DCBENCH_DATA",
     default="data",
-    help="Where data is [DCBENCH_DATA].",
+    help="Folder of the data sets [DCBENCH_DATA].",
 )
 out = click.option(
     "--out",
     type=click.Path(path_type=Path),
     default="results",
     show_default=True,
-    help="Where results go.",
+    help="Folder for results.",
 )
 _RESUMING = (
     click.option(
-        "--no-resume", is_flag=True, help="Start again, forgetting what an earlier run left."
+        "--no-resume", is_flag=True, help="Start again and ignore what an earlier run left."
     ),
     click.option(
         "--resume-elsewhere",
         is_flag=True,
-        help="Go on with a checkpoint of another machine; the record will say so.",
+        help="Continue from a checkpoint of another machine; the record says so.",
     ),
 )
 DEBUG = "dcbench.debug"  # where a command finds whether it was asked for
 _HARDWARE = (
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1."),
-    click.option("--threads", type=int, help="Processor threads; results depend on it."),
+    click.option(
+        "--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1."
+    ),
+    click.option("--threads", type=int, help="Number of processor threads; results depend on it."),
     click.option(
         "--precision",
         default="auto",
         show_default=True,
         callback=known("precision"),
-        help="auto (bf16 where the hardware has it), fp32, bf16.",
+        help="Precision: auto (bf16 where the hardware has it), fp32, bf16.",
     ),
     click.option(
         "--engine",
         default="auto",
         show_default=True,
         callback=known("engine"),
-        help="auto, eager, compiled.",
+        help="Engine: auto, eager, compiled.",
     ),
 )
 _EXECUTOR_OPTIONS = (
@@ -233,27 +237,32 @@ _EXECUTOR_OPTIONS = (
         default="serial",
         show_default=True,
         callback=known("executor"),
-        help="Who carries out the work: serial, processes (of this machine), ray.",
+        help="What carries out the work: serial, processes (of this machine), ray.",
     ),
     click.option(
         "--workers",
         type=int,
-        help="Processes, each with --threads threads; as many as there are processors for if not given.",
+        help=(
+            "Processes, each with --threads threads; as many as there are processors for if not "
+            "given."
+        ),
     ),
     click.option(
         "--address",
         help=(
-            "Of a Ray cluster, auto for the one that this machine belongs to; this machine alone "
-            "if not given."
+            "Address of a Ray cluster; auto for the one that this machine belongs to; without it "
+            "this machine alone."
         ),
     ),
     click.option(
         "--cpus-per-unit",
         type=float,
-        help="Processors that Ray sets apart for a task; its threads if not given, one beside a GPU.",
+        help="Processors that Ray reserves for a task; its threads if not given, one beside a GPU.",
     ),
     click.option(
-        "--gpus-per-unit", type=float, help="GPUs likewise, such as 0.5; 1 on CUDA if not given."
+        "--gpus-per-unit",
+        type=float,
+        help="GPUs that Ray reserves for a task, such as 0.5; 1 on CUDA if not given.",
     ),
 )
 
@@ -263,13 +272,15 @@ def _debugging(context: click.Context, _option: click.Parameter, value: bool) ->
 
 
 _SPEAKING = (
-    click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
+    click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
+    ),
     click.option(
         "--debug",
         is_flag=True,
         expose_value=False,
         callback=_debugging,
-        help="Show where an error came from.",
+        help="Print the traceback of an error.",
     ),
 )
 

@@ -42,7 +42,7 @@ def check_judging(judging: Judging) -> None:
     "methods",
     type=CommaList(),
     required=True,
-    help="One or several, or ./file.py:Class.",
+    help="Method, one or several of `dcbench list`, or ./file.py:Class.",
 )
 @click.option(
     "--dataset",
@@ -51,7 +51,7 @@ def check_judging(judging: Judging) -> None:
     default="digits",
     show_default=True,
     callback=known("dataset"),
-    help="One or several of `dcbench list`.",
+    help="Data set, one or several of `dcbench list`.",
 )
 @click.option(
     "--ipc",
@@ -59,7 +59,7 @@ def check_judging(judging: Judging) -> None:
     type=CommaList(int, 1),
     default="1",
     show_default=True,
-    help="Images per class, one or several.",
+    help="Images per class, one or several numbers.",
 )
 @click.option(
     "--seed",
@@ -67,27 +67,29 @@ def check_judging(judging: Judging) -> None:
     type=CommaList(int, 0),
     default="0",
     show_default=True,
-    help="Of the distillation, one or several.",
+    help="Seed of the distillation, one or several: a set for each.",
 )
 @click.option(
     "--network",
     callback=known("network"),
-    help="That is trained to judge a set, if not the protocol's.",
+    help="Architecture that judges the sets; the protocol's if not given.",
 )
-@click.option("--networks", type=int, help="How many; the protocol's number if not given.")
-@click.option("--epochs", type=int, help="Of each network, if not the protocol's.")
+@click.option(
+    "--networks", type=int, help="Number of networks for each set; the protocol's if not given."
+)
+@click.option("--epochs", type=int, help="Epochs of each network; the protocol's if not given.")
 @click.option(
     "--augment",
     help=(
-        "dsa, autoaugment, randaugment, flip, resized-crop, none; also cutmix or mixup, alone or "
-        "as dsa+cutmix."
+        "Augmentation of the networks' training: dsa, autoaugment, randaugment, flip, "
+        "resized-crop, none; also cutmix or mixup, alone or as dsa+cutmix."
     ),
 )
 @labels
 @click.option(
     "--trace",
     type=CommaList(int, 0),
-    help="Steps of the distillation after which the set is kept, pictured and judged too.",
+    help="Steps of the distillation at which the set is also kept, drawn and judged.",
 )
 @click.option(
     "--zca",
@@ -104,25 +106,25 @@ def check_judging(judging: Judging) -> None:
     "settings",
     multiple=True,
     metavar="FIELD=VALUE",
-    help="A method's field; METHOD.FIELD=VALUE for one of several.",
+    help="A hyper-parameter of the methods; METHOD.FIELD=VALUE addresses one method.",
 )
 @click.option(
     "--holdout",
     type=int,
     default=0,
-    help="Images of the training set to keep from distillation, for --judge-on and nas.",
+    help="Number of training images to keep from distillation, for --judge-on and nas.",
 )
 @click.option(
     "--judge-on",
     default="test",
     show_default=True,
     callback=known("value of --judge-on"),
-    help="test, or holdout: the images of --holdout, to choose settings by.",
+    help="Images that judge: test, or holdout (those of --holdout), to choose settings by.",
 )
 @click.option(
     "--download",
     is_flag=True,
-    help="Fetch the data set if it is not there; nothing is fetched otherwise.",
+    help="Download the data set if it is missing; without this nothing is downloaded.",
 )
 @resuming
 @protocol()
