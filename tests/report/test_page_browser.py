@@ -4,6 +4,7 @@ keyboard, and on a phone.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +43,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     root = tmp_path_factory.mktemp("results")
     records = [
         *fixed(),
-        *sets("dm", [(0.2, 0.22), (0.21, 0.2)], ipc=1),
+        *sets("dm", [(0.2, 0.22), (0.21, 0.2)], ipc=1, budget_images=10),
         *sets("random", SETS["random"], dataset="digits"),
     ]
     for number, stored in enumerate(records):
@@ -59,7 +60,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 def page(browser: Browser, address: str) -> Iterator[Page]:
     """The page as it opens; whatever the browser complains of, or fetches, fails the test."""
     complaints: list[str] = []
-    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
     opened.on("console", lambda message: complaints.append(message.text))
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.on(
@@ -70,7 +72,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     )
     opened.goto(address)
     yield opened
-    opened.close()
+    context.close()
     assert complaints == []
 
 
@@ -100,27 +102,96 @@ def test_it_sorts_in_both_directions_and_figures_that_are_missing_come_last(page
     accuracy.click()
     assert rows(page)[:4] == ["DM 1", "Random 10", "DM 10", "DataDAM 10"]
     assert page.locator("th.accuracy").first.get_attribute("aria-sort") == "ascending"
-    published = page.get_by_role("button", name="Published").first
-    for first in ("DataDAM 10", "Random 10"):
-        published.click()
-        assert rows(page)[0] == first
-        assert set(rows(page)[2:4]) == {"DM 1", "DM 10"}
+    gain = page.get_by_role("button", name="Over Random").first
+    for first in (["DataDAM 10", "DM 10"], ["DM 10", "DataDAM 10"]):
+        gain.click()
+        assert rows(page)[:2] == first
+        assert set(rows(page)[2:4]) == {"DM 1", "Random 10"}  # nothing to be above
     page.get_by_label("Sort by").select_option("")
     assert rows(page) == WRITTEN
 
 
+def choose(page: Page, budget: str) -> None:
+    """Choose one of the tabs of budgets."""
+    page.locator(".tabs label", has_text=re.compile(f"^{budget}$")).click()
+
+
 def test_it_filters_by_data_set_budget_and_method(page: Page) -> None:
-    page.get_by_label("Images per class").select_option("1")
+    choose(page, "1")
     assert rows(page) == ["DM 1"]
     page.get_by_label("Dataset").select_option("digits")
     assert rows(page) == []
     assert page.get_by_text("No row fits what you chose.").is_visible()
-    page.get_by_label("Images per class").select_option("all")
+    choose(page, "All")
     assert rows(page) == ["Random 10"]
     assert page.locator("h2:visible").count() == 1
     page.get_by_label("Dataset").select_option("all")
     page.get_by_role("searchbox").fill("dam")
     assert rows(page) == ["DataDAM 10"]
+
+
+def test_the_address_keeps_what_is_shown(page: Page, address: str) -> None:
+    page.get_by_label("Dataset").select_option("cifar10")
+    choose(page, "10")
+    page.get_by_role("searchbox").fill("dam")
+    page.get_by_label("Sort by").select_option("accuracy")
+    assert page.url == f"{address}#cifar10/ipc10/method=dam/sort=accuracy"
+    again = page.context.new_page()
+    again.goto(page.url)
+    assert rows(again) == ["DataDAM 10"]
+    assert again.locator("th.accuracy").first.get_attribute("aria-sort") == "descending"
+    again.goto(f"{address}#cifar10/ipc1")
+    again.reload()
+    assert rows(again) == ["DM 1"]
+    again.close()
+
+
+def test_a_link_of_the_contents_opens_what_is_folded(page: Page) -> None:
+    assert not page.locator("#storage figure").first.is_visible()
+    page.get_by_role("link", name="Storage").click()
+    assert page.locator("#storage figure").first.is_visible()
+
+
+def test_a_table_and_its_papers_are_copied(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    for name, begins in (("CSV", "method,column,"), ("LaTeX", "\\begin{table}"), ("BibTeX", "@")):
+        page.get_by_role("button", name=f"Copy {name}").first.click()
+        page.get_by_role("button", name="Copied").first.wait_for()
+        assert page.evaluate("navigator.clipboard.readText()").startswith(begins)
+        page.get_by_role("button", name=f"Copy {name}").first.wait_for()
+
+
+def test_images_open_large_with_their_classes_and_close_by_key(page: Page) -> None:
+    page.get_by_text("3 sets in detail").first.click()
+    page.locator("button.zoom:visible").first.press("Enter")
+    large = page.get_by_role("dialog")
+    assert large.is_visible()
+    assert large.locator("li").all_inner_texts()[:2] == ["airplane", "automobile"]
+    assert large.locator("img").bounding_box()["height"] > 500  # type: ignore[index]
+    page.keyboard.press("Escape")
+    assert not large.is_visible()
+
+
+def test_two_rows_stand_side_by_side(page: Page) -> None:
+    boxes = page.locator("input.beside:visible")
+    boxes.nth(1).check()
+    beside = page.locator("#beside")
+    assert not beside.is_visible()
+    boxes.nth(3).check()
+    assert beside.locator("h3").all_inner_texts() == ["DataDAM, IPC 10", "Random, IPC 10"]
+    boxes.nth(2).press("Space")
+    assert beside.locator("h3").all_inner_texts() == ["Random, IPC 10", "DM, IPC 10"]
+    assert [box.is_checked() for box in boxes.all()] == [False, False, True, True, False]
+    beside.get_by_role("button", name="Close").click()
+    assert not beside.is_visible()
+
+
+def test_every_dot_says_which_set_it_is_of(page: Page) -> None:
+    strip = page.locator("svg.strip:visible").nth(1)
+    assert strip.bounding_box()["width"] >= 200  # type: ignore[index]
+    said = strip.locator("circle title").all_text_contents()
+    assert said[0] == "seed 0: 44.5"
+    assert len(said) == 6
 
 
 def test_it_shows_images_curves_and_provenance(page: Page) -> None:

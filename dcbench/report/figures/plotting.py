@@ -75,9 +75,9 @@ class Drawing:
         with _styled():
             return self.draw()
 
-    def png(self) -> bytes:
-        """The figure as the bytes of a PNG file."""
-        return _saved(self.figure(), "png")
+    def png(self, dots: int = _DPI) -> bytes:
+        """The figure as the bytes of a PNG file, with ``dots`` per inch."""
+        return _saved(self.figure(), "png", dots)
 
     def save(self, folder: Path) -> list[Path]:
         """Write PDF, PNG, CSV and a LaTeX fragment with the caption.
@@ -251,8 +251,8 @@ def draw_series(data: pd.DataFrame, height: float, joined: bool = True) -> tuple
     return figure, panel
 
 
-def _saved(figure: Figure, ending: str) -> bytes:
+def _saved(figure: Figure, ending: str, dots: int = _DPI) -> bytes:
     stream = io.BytesIO()
     metadata = {"CreationDate": None} if ending == "pdf" else {"Software": None}
-    figure.savefig(stream, format=ending, dpi=_DPI, metadata=metadata)
+    figure.savefig(stream, format=ending, dpi=dots, metadata=metadata)
     return stream.getvalue()

@@ -4,26 +4,66 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from dcbench.records import RecordsFound
 from dcbench.report.figures import draw_plots
+from dcbench.report.figures.plotting import Drawing
 from dcbench.report.formatting import title
+from dcbench.report.page.boards import COLUMNS, Board, board
 from dcbench.report.page.images import PageImages, embedded
-from dcbench.report.page.leaderboards import COLUMNS, leaderboard
-from dcbench.report.page.markup import Markup, element, join
-from dcbench.report.page.tables import table_section
+from dcbench.report.page.strips import WIDTH
 from dcbench.report.selection.comparable import comparable_groups, ordered_budgets
-from dcbench.report.tables.layout import TableLayout, lay_out
+from dcbench.report.tables.layout import lay_out
 from dcbench.report.tables.searches import search_tables
+from dcbench.report.tables.table import Table
 from dcbench.studies.declarations import STUDIES
 from dcbench.system.files import write_bytes
 from dcbench.system.wording import counted
 
 PAGE_NAME = "index.html"
-_ALL = "all"
+_DOTS_PER_INCH, _QUALITY = 100, 45  # of figures
+# the beginning of a figure's name: where it stands, and what it shows
+_FOLDS = {
+    "ablation": ("ablations", "Ablations", "one field of a method varied, all else the same"),
+    "augmentations": ("conditions", "Augmentations", "the same sets judged with others"),
+    "networks": ("cross-architecture", "Cross-architecture", "the same sets judged by others"),
+    "storage": ("storage", "Storage", "accuracy against the bytes of the set"),
+    "trace": ("traces", "Traces", "accuracy and images over the steps of a distillation"),
+    "images-over-steps": ("traces", "", ""),
+    "embedding": ("embeddings", "Embeddings", "where t-SNE puts real and synthetic images"),
+    "search": ("searches", "Architecture search", "how well a small set ranks networks"),
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure in the page."""
+
+    name: str
+    caption: str
+    address: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A folded part of the page, with a line that says what it shows."""
+
+    id: str
+    name: str
+    shows: str
+    plots: Sequence[Plot]
+    tables: Sequence[Table] = ()
 
 
 def write_page(found: RecordsFound, root: Path, folder: Path) -> Path:
@@ -39,49 +79,55 @@ def write_page(found: RecordsFound, root: Path, folder: Path) -> Path:
 
 def to_html(found: RecordsFound, root: Path) -> str:
     """The page; pictures and learning curves are looked for beside the records, below ``root``."""
-    groups = comparable_groups(found.records, STUDIES["table3"].methods)
-    layouts = [lay_out(group, None) for group in groups]
-    images = PageImages(root)
-    title_line = element("h1", "Dataset distillation, compared")
-    sections = [
-        *_notices(found, layouts),
-        *(leaderboard(layout, images) for layout in layouts),
-        _searches(found),
-        _plots(found, root),
-    ]
-    body = element(
-        "body",
-        element("a", "Skip to the leaderboards", href="#boards", class_="skip"),
-        element("header", title_line, element("p", _counts(found))),
-        _filters(layouts) if layouts else None,
-        element("main", *sections, id="boards"),
-        element("script", _own("page.js")),
+    images, groups = PageImages(root), comparable_groups(found.records, STUDIES["table3"].methods)
+    groups.sort(key=lambda group: -len({entry.method for entry in group.entries}))  # stable
+    boards = [board(lay_out(group), images) for group in groups]
+    first = list({own.dataset: own for own in reversed(boards)}.values())[::-1]
+    folds = _folds(found, root)
+    # files of the package: the only text that is not escaped
+    style, script = (Markup(_own(name)) for name in ("page.css", "page.js"))  # noqa: S704
+    environment = Environment(
+        autoescape=True, finalize=_visible, trim_blocks=True, undefined=StrictUndefined
     )
-    return f"<!doctype html>\n{element('html', _head(), body, lang='en')}\n"
-
-
-def _head() -> Markup:
-    style, script = _own("page.css"), _own("page.js")
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{_checksum(style)}';"
-        f" script-src 'sha256-{_checksum(script)}'; img-src data:; base-uri 'none';"
-        " form-action 'none'"
-    )
-    return element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", "dcbench: dataset distillation, compared"),
-        element("link", rel="icon", href="data:,"),
-        element("style", style),
+    return environment.from_string(_own("page.html")).render(
+        boards=boards,
+        first=first,
+        other=[own for own in boards if own not in first],
+        folds=folds,
+        contents=_contents(boards, first, folds),
+        columns=COLUMNS,
+        width=WIDTH,
+        counts=_counts(found),
+        datasets=[(name, title(name)) for name in sorted({own.dataset for own in boards})],
+        budgets=[
+            ("none", "no budget") if ipc is None else (str(ipc), str(ipc))
+            for ipc in ordered_budgets({ipc for group in groups for ipc in group.ipcs})
+        ],
+        problems=found.problems,
+        problems_words=counted(len(found.problems), "file"),
+        empty=not any((found.records, found.searches, found.traces, found.embeddings)),
+        policy=(
+            f"default-src 'none'; style-src 'sha256-{_checksum(style)}';"
+            f" script-src 'sha256-{_checksum(script)}'; img-src data:; base-uri 'none';"
+            " form-action 'none'"
+        ),
+        style=style,
+        script=script,
     )
 
 
-def _own(name: str) -> Markup:
+def _visible(value: Any) -> Any:
+    """Control characters, and those that turn the direction of writing, become spaces."""
+    if value is None or isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return "".join(
+        " " if unicodedata.category(own)[0] == "C" and own != "\n" else own for own in value
+    )
+
+
+def _own(name: str) -> str:
     """A file of this package as it stands."""
-    return Markup(files("dcbench.report.page").joinpath(name).read_text(encoding="utf-8"))
+    return files("dcbench.report.page").joinpath(name).read_text(encoding="utf-8")
 
 
 def _checksum(content: str) -> str:
@@ -104,65 +150,27 @@ def _counts(found: RecordsFound) -> str:
     return f"{said}." + (f" Newest record: {max(created)[:10]}." if created else "")
 
 
-def _filters(layouts: Sequence[TableLayout]) -> Markup:
-    datasets = sorted({layout.group.dataset for layout in layouts})
-    ipcs = ordered_budgets({ipc for layout in layouts for ipc in layout.ipcs})
-    budgets = [("none", "no budget") if ipc is None else (str(ipc), str(ipc)) for ipc in ipcs]
-    sorting = [(key, head) for key, (head, direction) in COLUMNS.items() if direction]
-    search = element("input", type="search", name="method", autocomplete="off", placeholder="any")
-    return element(
-        "form",
-        _choice("dataset", "Dataset", [(_ALL, "All"), *((name, title(name)) for name in datasets)]),
-        _choice("ipc", "Images per class", [(_ALL, "All"), *budgets]),
-        element("label", "Method", search),
-        _choice("sort", "Sort by", [("", "IPC and rank"), *sorting]),
-        element("output", role="status", aria_live="polite"),
-        class_="filters",
-        aria_label="What to show",
-    )
+def _contents(
+    boards: Sequence[Board], first: Sequence[Board], folds: Sequence[Fold]
+) -> list[tuple[str, str]]:
+    shown = [(own.id, f"Leaderboard: {own.name}") for own in first]
+    other = [("other-boards", "Other conditions")] if len(boards) > len(first) else []
+    return [*shown, *other, *((fold.id, fold.name) for fold in folds)]
 
 
-def _choice(name: str, label: str, options: Sequence[tuple[str, str]]) -> Markup:
-    choices = [element("option", shown, value=value) for value, shown in options]
-    return element("label", label, element("select", *choices, name=name))
-
-
-def _notices(found: RecordsFound, layouts: Sequence[TableLayout]) -> list[Markup]:
-    """What readers must know before they read the tables."""
-    said = []
-    if len(layouts) > 1:
-        kept = (
-            f"{len(layouts)} leaderboards below: other data, protocols, networks or precisions are"
-            " never ranked together."
-        )
-        said.append(element("p", kept, class_="notice"))
-    if found.problems:
-        problems = element("ul", *(element("li", problem) for problem in found.problems))
-        summary = element("summary", f"Passed over: {counted(len(found.problems), 'file')}")
-        said.append(element("details", summary, problems, class_="notice warning", open=True))
-    if not any((found.records, found.searches, found.traces, found.embeddings)):
-        said.append(element("p", "No records.", class_="notice warning"))
-    none_fits = "No row fits what you chose."
-    return [*said, element("p", none_fits, class_="notice", id="nothing", hidden=True)]
-
-
-def _searches(found: RecordsFound) -> Markup | None:
-    if not found.searches:
-        return None
-    sections = join(*map(table_section, search_tables(found.searches)))
-    return element("section", element("h2", "Architecture search"), sections, class_="searches")
-
-
-def _plots(found: RecordsFound, root: Path) -> Markup | None:
-    shown = [
-        element(
-            "figure",
-            embedded(drawing.png(), drawing.caption),
-            element("figcaption", drawing.caption),
-        )
-        for drawing in draw_plots(found, root)
+def _folds(found: RecordsFound, root: Path) -> list[Fold]:
+    plots: dict[str, list[Plot]] = {}
+    for drawing in draw_plots(found, root):
+        beginning = max((own for own in _FOLDS if drawing.name.startswith(own)), key=len)
+        plots.setdefault(_FOLDS[beginning][0], []).append(_plot(drawing))
+    tables = {"searches": search_tables(found.searches)}
+    return [
+        Fold(place, name, shows, plots.get(place, ()), tables.get(place, ()))
+        for place, name, shows in _FOLDS.values()
+        if name and (plots.get(place) or tables.get(place))
     ]
-    if not shown:
-        return None
-    plots = element("div", *shown, class_="plots")
-    return element("section", element("h2", "Figures"), plots, class_="figures-of-all")
+
+
+def _plot(drawing: Drawing) -> Plot:
+    picture = embedded(drawing.png(_DOTS_PER_INCH), _QUALITY)
+    return Plot(drawing.name, drawing.caption, *picture)

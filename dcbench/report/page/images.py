@@ -1,56 +1,71 @@
-"""Embeds pictures in the page: each file once, and no more than a browser can handle."""
+"""Pictures in the page: each file once, small, and no more than a browser can handle."""
 
 from __future__ import annotations
 
 import base64
+import io
+from dataclasses import dataclass
 from pathlib import Path
 
-from dcbench.report.page.markup import Markup, element
-from dcbench.report.selection.sidecar_files import (
-    PICTURE_NAME,
-    find_sidecar_file,
-    read_png,
-    size_of,
-)
+from PIL import Image
 
-MOST_BYTES = 64 * 2**20  # of all pictures together
+from dcbench.records.kinds import OfASet
+from dcbench.report.figures.pictures import class_names
+from dcbench.report.selection.sidecar_files import PICTURE_NAME, find_sidecar_file, read_png
+
+MOST_BYTES = 4 * 2**20  # of all pictures of sets together
+_QUALITY = 12  # of WebP: what the images show is plain, and a page of sixty sets stays small
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture, or where it is shown already (``place``), or why it is not (``why``)."""
+
+    label: str
+    why: str = ""
+    kind: str = "quiet"
+    place: str = ""
+    name: str = ""
+    address: str = ""
+    width: int = 0
+    height: int = 0
+    classes: tuple[str, ...] = ()
 
 
 class PageImages:
-    """Embeds the picture of a set where it is first shown, and links to that place afterwards."""
+    """Embeds the picture of a set where it is first shown, and refers to that place afterwards."""
 
     def __init__(self, root: Path, most_bytes: int = MOST_BYTES) -> None:
         self.root = root
         self.left = most_bytes
         self._places: dict[Path, str] = {}
 
-    def show(self, record: Path, label: str) -> Markup | None:
-        """The picture beside ``record``, a link to its place above, or why it is not shown; None if
-        there is no picture.
-        """
+    def show(self, record: Path, of: OfASet) -> Shown | None:
+        """The picture beside ``record``; None if there is none."""
         path = find_sidecar_file(record, PICTURE_NAME, self.root)
         if path is None:
             return None
         if path in self._places:
-            above = f"Its images are shown further up: {label}"
-            link = element("a", above, href=f"#{self._places[path]}")
-            return element("p", link, class_="quiet")
+            return Shown(of.label, place=self._places[path])
         picture = read_png(path)
         if isinstance(picture, str):
-            return element("p", f"No picture: {picture}.", class_="warning")
-        if len(picture) > self.left:
+            return Shown(of.label, f"No picture: {picture}.", "warning")
+        address, width, height = embedded(picture, _QUALITY)
+        if len(address) > self.left:
             place = path.relative_to(self.root) if path.is_relative_to(self.root) else path.name
-            full = f"No picture: those above it fill the page already; it is in {place}."
-            return element("p", full, class_="quiet")
-        self.left -= len(picture)
+            why = f"No picture: those above it fill the page already; it is in {place}."
+            return Shown(of.label, why)
+        self.left -= len(address)
         name = self._places[path] = f"images-{len(self._places)}"
-        image = embedded(picture, f"Images of {label}, a class in each row")
-        said = element("figcaption", "A class in each row")
-        return element("figure", image, said, id=name, class_="images")
+        classes = class_names(of)
+        return Shown(
+            of.label, name=name, address=address, width=width, height=height, classes=classes
+        )
 
 
-def embedded(png: bytes, alt: str) -> Markup:
-    """A picture that is part of the page; ``alt`` says what it shows."""
-    width, height = size_of(png)
-    address = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    return element("img", src=address, alt=alt, width=width, height=height, loading="lazy")
+def embedded(png: bytes, quality: int) -> tuple[str, int, int]:
+    """A PNG as the address of a WebP picture inside the page, with its width and height."""
+    image, stream = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
+    image.save(stream, "WEBP", quality=quality, method=4)
+    content = base64.b64encode(stream.getvalue()).decode()
+    return f"data:image/webp;base64,{content}", *image.size
