@@ -247,9 +247,15 @@ def registered() -> dict[str, type[Distiller]]:
         package = importlib.import_module(package_name)
         for module in pkgutil.iter_modules(package.__path__, f"{package_name}."):
             _import_plugin(module.name, lambda name=module.name: importlib.import_module(name))  # type: ignore[misc]
-    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+    for point in installed_plugins():
         _import_plugin(f"{point.name} ({point.value})", point.load)
     return dict(sorted(_registry.items()))
+
+
+@cache
+def installed_plugins() -> tuple[importlib.metadata.EntryPoint, ...]:
+    """The methods of installed packages; looking through all packages takes some time."""
+    return tuple(importlib.metadata.entry_points(group=ENTRY_POINTS))
 
 
 def import_failures() -> dict[str, str]:

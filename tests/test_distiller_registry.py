@@ -275,8 +275,12 @@ def test_installed_packages_add_methods_by_entry_points(
     monkeypatch.setattr(
         importlib.metadata, "entry_points", lambda group: points.select(group=group)
     )
-    assert "installed" in registered()
-    assert list(import_failures()) == ["gone (nothing_of_this_name:Gone)"]
+    registry.installed_plugins.cache_clear()
+    try:
+        assert "installed" in registered()
+        assert list(import_failures()) == ["gone (nothing_of_this_name:Gone)"]
+    finally:
+        registry.installed_plugins.cache_clear()
 
 
 def test_every_method_says_what_it_is() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from dcbench.datasets.places import Places
 from dcbench.datasets.sources import locate
 from dcbench.datasets.splits import stratified
 from dcbench.images import ImageSpec, Space, TestSet, TrainSet
-from dcbench.system.errors import DataError, MismatchError, OutOfRangeError
+from dcbench.system.errors import AbsentDataError, DataError, MismatchError, OutOfRangeError
 from dcbench.system.progress import Progress, silent
 
 _HOLDOUT_SEED = 0
@@ -165,6 +165,18 @@ def declared_spec(name: str) -> ImageSpec:
     dataset = find(name)
     names = dataset.class_names or _numbered(dataset)
     return ImageSpec(name, "0" * 12, dataset.channels, dataset.size, names, dataset.flips)
+
+
+def why_absent(name: str, where: Places) -> str:
+    """Why the data set is not there, or nothing if it is; nothing is fetched or decoded.
+
+    Raises DataError where the first source is incomplete.
+    """
+    try:
+        locate(find(name), replace(where, download=False), silent)
+    except AbsentDataError as absent:
+        return str(absent)
+    return ""
 
 
 def _numbered(dataset: Dataset) -> tuple[str, ...]:

@@ -5,11 +5,11 @@ plan says. Resumable throughout.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 
-from dcbench.datasets.loading import DECLARED, Loaded, declared
+from dcbench.datasets.loading import DECLARED, Loaded, declared, why_absent
 from dcbench.datasets.places import Places
 from dcbench.evaluation.evaluate import evaluation_macs
 from dcbench.evaluation.protocol import PROTOCOL_NAMES, Protocol
@@ -27,7 +27,7 @@ from dcbench.nas.study import draw
 from dcbench.networks.costs import training_macs
 from dcbench.records import EmbeddingRecord, EvaluationRecord, SearchRecord, TraceRecord
 from dcbench.studies.declarations import Plan, Study, StudyPart
-from dcbench.system.errors import AbsentDataError, OutOfRangeError, UnknownNameError, in_one_line
+from dcbench.system.errors import OutOfRangeError, UnknownNameError, in_one_line
 from dcbench.training.augment import AUGMENTATIONS
 
 
@@ -243,18 +243,18 @@ class Reproduction:
         return cache(self._load)
 
     def _load(self, zca: str) -> Loaded:
-        grid = self._grid(self.plan.parts[0])
-        try:
-            return grid.load(self.plan.dataset, self.places, self.workspace, zca)
-        except AbsentDataError as absent:
-            counted = (
-                declared(self.plan.dataset, holdout=grid.holdout) if self.only_estimate else None
-            )
-            if counted is None:
-                raise
+        """Numbers of images are enough to estimate by: nothing is decoded where the catalogue has
+        them.
+        """
+        grid, name = self._grid(self.plan.parts[0]), self.plan.dataset
+        counted = declared(name, holdout=grid.holdout) if self.only_estimate else None
+        if counted is None:
+            return grid.load(name, self.places, self.workspace, zca)
+        absence = why_absent(name, self.places)
+        if absence:
             numbers = f"{len(counted.train)} images to train on and {len(counted.test)} to test"
-            self.workspace.say(f"{absent}; estimated all the same, for {numbers}")
-            return counted
+            self.workspace.say(f"{absence}; estimated all the same, for {numbers}")
+        return counted if absence else replace(counted, source="found, not read")
 
     @property
     def data_found(self) -> bool:

@@ -207,11 +207,24 @@ def test_what_it_costs_is_known_without_data(tmp_path: Path, name: str, preset: 
     assert not (tmp_path / "out").exists()
 
 
-def test_an_estimate_whitens_nothing(tmp_path: Path, cifar_root: Path, machine: Machine) -> None:
-    places, workspace = Places(cifar_root, Path(CACHE)), Workspace(tmp_path, machine)
-    counted = Reproduction(find_study("table3"), "paper", places, workspace, only_estimate=True)
-    assert counted.data_found
-    assert counted._loaded.train.space.zca_matrix is None
+def test_an_estimate_decodes_and_whitens_nothing(
+    tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the data are there, or claim to be."""
+
+    def decoding(*_anything: Any, **_named: Any) -> None:
+        raise AssertionError("data are decoded")
+
+    monkeypatch.setattr("dcbench.datasets.cache.cached_images", decoding)
+    for split in ("train", "test"):
+        path = tmp_path / "cifar10" / "plain_text" / f"{split}-00000-of-00001.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    places, workspace = Places(tmp_path, Path(CACHE)), Workspace(tmp_path, machine)
+    for study, preset in (("fig5", "quick"), ("table3", "paper")):
+        counted = Reproduction(find_study(study), preset, places, workspace, only_estimate=True)
+        assert sum(piece.seconds for piece in counted.estimate()) > 60
+        assert counted.data_found
 
 
 @pytest.mark.parametrize(
