@@ -16,7 +16,7 @@ from typing import Any
 
 from dcbench.nas.space import SearchSpace
 from dcbench.system.errors import DataError, FileFormatError, MismatchError, OutOfRangeError
-from dcbench.system.files import write_bytes
+from dcbench.system.files import twice, write_bytes
 
 VALIDATION_COLUMN = "validation_accuracy"  # of the tables that are written here
 ARCHITECTURE_COLUMNS = ("architecture", "arch")
@@ -154,6 +154,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
+            _require_distinct(path, reader.fieldnames or ())
             for row in reader:
                 if None in row or None in row.values():
                     raise FileFormatError(
@@ -180,12 +181,19 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             raise FileFormatError(
                 f"{path} claims {metadata.num_rows} rows; a table of truths has at most {MOST_ROWS}"
             )
+        _require_distinct(path, metadata.schema.to_arrow_schema().names)
         rows = parquet.read_table(path).to_pylist()  # type: ignore[no-untyped-call]
     except (lib.ArrowException, OSError) as error:
         raise FileFormatError(
             f"{path} is not a readable parquet table: {str(error).splitlines()[0]:.120}"
         ) from error
     yield from enumerate(rows, 1)
+
+
+def _require_distinct(path: Path, columns: Iterable[str]) -> None:
+    again = twice(columns)
+    if again:
+        raise FileFormatError(f"{path} has two columns {again!r:.60}; wanted each once")
 
 
 def _require_small(path: Path, size: int) -> None:

@@ -4,10 +4,13 @@ file should have.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from dcbench.records import EvaluationRecord, Origin, StoredRecord
 
@@ -29,6 +32,14 @@ SETS = {
     "dm": ((0.441, 0.451), (0.447, 0.457), (0.440, 0.450)),
     "datadam": ((0.445, 0.455), (0.446, 0.456), (0.450, 0.460)),
 }
+
+
+def measured_by_the_project(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the record at ``path`` be one of the project's own."""
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(
+        "dcbench.records.files.measured_by_the_project", lambda: frozenset({checksum})
+    )
 
 
 def record(

@@ -1,7 +1,8 @@
 """Decoded images are kept as plain arrays, so that no image is decoded twice.
 
 One folder per state of a source holds four ``.npy`` files and ``index.json``, which is written last
-and carries the checksums of all, itself included: what is damaged or half written does not fit them
+and carries its own checksum and the revision: a hash of all images, labels and class names, which
+is computed anew whenever they are read. What is damaged, half written or changed does not fit it
 and is decoded again.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ from dcbench.system.progress import Progress
 FORMAT_VERSION = 1
 _INDEX = "index.json"
 _SPLITS = ("train", "test")
+_DAMAGED = (ValueError, EOFError, tokenize.TokenError)  # what NumPy raises for the head of an array
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +89,7 @@ def _decoded(source: Source, folder: Path, dataset: Dataset, progress: Progress)
             dataset,
             (progress, f"decoding {dataset.name} {split}"),
         )
-        parts.append(ImageArrays(_array(path), labels))
+        parts.append(ImageArrays(_array(path, np.dtype(np.uint8)), labels))
     return Decoded(parts[0], parts[1], source.class_names)
 
 
@@ -106,22 +109,16 @@ def _state(dataset: Dataset, source: Source) -> str:
 
 
 def _write(folder: Path, kept: CachedImages, source: Source) -> None:
-    checksums = {}
     for split, part in zip(_SPLITS, (kept.decoded.train, kept.decoded.test), strict=True):
         for what, array in (("images", part.images), ("labels", part.labels)):
-            path = folder / f"{split}-{what}.npy"
             if what == "labels" or not isinstance(source, ListedSource):
                 buffer = io.BytesIO()
                 np.save(buffer, array, allow_pickle=False)
-                write_bytes(path, buffer.getvalue())
-                checksums[path.name] = hashlib.sha256(buffer.getvalue()).hexdigest()
-            else:
-                checksums[path.name] = _file_checksum(path)
+                write_bytes(folder / f"{split}-{what}.npy", buffer.getvalue())
     index = {
         "revision": kept.revision,
         "class_names": kept.decoded.class_names,
         "source": source.description,
-        "sha256": checksums,
     }
     write_json(folder / _INDEX, index | {"index_sha256": _checksum(index)})
     for split in _SPLITS:
@@ -129,30 +126,26 @@ def _write(folder: Path, kept: CachedImages, source: Source) -> None:
 
 
 def _read(folder: Path, class_names: tuple[str, ...]) -> CachedImages | None:
-    """What is kept in ``folder``, or None where it is missing, incomplete or damaged; no file is
-    parsed before its checksum fits.
+    """What is kept in ``folder``, or None where it is missing, incomplete, damaged, or not what its
+    revision says.
     """
     try:
         index = read_json(folder / _INDEX)
         sound = index.pop("index_sha256", None) == _checksum(index)
         # older versions called classes by their folders
-        if (
-            not sound
-            or tuple(index["class_names"]) != class_names
-            or any(
-                _file_checksum(folder / name) != expected
-                for name, expected in index["sha256"].items()
-            )
-        ):
+        if not sound or tuple(index["class_names"]) != class_names:
             return None
         train, test = (
             ImageArrays(
-                _array(folder / f"{split}-images.npy"), _array(folder / f"{split}-labels.npy")
+                _array(folder / f"{split}-images.npy", np.dtype(np.uint8)),
+                _array(folder / f"{split}-labels.npy", np.dtype(np.int64)),
             )
             for split in _SPLITS
         )
-        return CachedImages(Decoded(train, test, class_names), index["revision"])
-    except (FileFormatError, OSError):
+        decoded = Decoded(train, test, class_names)
+        same = decoded.revision == index["revision"]
+        return CachedImages(decoded, index["revision"]) if same else None
+    except (FileFormatError, OSError, *_DAMAGED):
         return None
 
 
@@ -160,11 +153,12 @@ def _checksum(index: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
 
 
-def _file_checksum(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _array(path: Path, kind: np.dtype[Any]) -> Any:
+    """A private map of the file: processes share its memory, and what one writes stays with it.
 
-
-def _array(path: Path) -> Any:
-    """A private map of the file: processes share its memory, and what one writes stays with it."""
-    return np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
+    Raises ValueError where it is no array of this kind.
+    """
+    array = np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
+    if array.dtype != kind:
+        raise ValueError(f"{path} holds {array.dtype}, wanted {kind}")
+    return array

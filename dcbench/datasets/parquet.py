@@ -20,7 +20,7 @@ from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Decoded, ImageArrays, decode, stack
 from dcbench.datasets.hub import HubFile
 from dcbench.system.errors import DataError
-from dcbench.system.files import locked
+from dcbench.system.files import locked, twice
 from dcbench.system.progress import Progress, silent
 
 KIND = "parquet files"
@@ -162,6 +162,9 @@ class _Shard:
             raise DataError(f"{path} is truncated or not a parquet file") from error
         _require_plausible(path, file.metadata)
         schema = file.schema_arrow
+        again = twice(schema.names)
+        if again:
+            raise DataError(f"{path} has two columns {again!r}; wanted each once")
         image = _column(schema.names, _IMAGE_COLUMNS, path)
         label = _column(schema.names, (dataset.label_column, "label"), path)
         kind = schema.field(image).type

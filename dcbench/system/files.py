@@ -11,7 +11,7 @@ import sys
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -131,10 +131,32 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
+def twice(names: Iterable[str]) -> str:
+    """The first of ``names`` that stands there before already; empty if none. Readers of archives
+    and tables take one of the two without a word.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return ""
+
+
+def distinct_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, for ``json.loads``' ``object_pairs_hook``; raises ValueError where a key
+    stands there twice.
+    """
+    again = twice(key for key, _ in pairs)
+    if again:
+        raise ValueError(f"it holds {brief(again)} twice in one object")
+    return dict(pairs)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read one JSON object; raises FileFormatError naming the file."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=distinct_keys)
     except (OSError, ValueError, RecursionError) as error:
         raise FileFormatError(f"{path} is not a readable JSON file: {error}") from error
     if not isinstance(value, dict):
@@ -172,7 +194,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     rows = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=distinct_keys)
         except ValueError:
             continue
         if isinstance(row, dict):
@@ -322,6 +344,9 @@ def _check_archive(path: Path) -> None:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
+            again = twice(entry.filename for entry in entries)
+            if again:
+                raise _RefusedError(f"it holds {brief(again)} twice")
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
                 raise _RefusedError("it is compressed, which torch's files are not")
             if sum(entry.file_size for entry in entries) > path.stat().st_size:

@@ -19,7 +19,6 @@ ARCHITECTURE_ROWS = "architectures.jsonl"  # a row for each network of a search
 TRUTH = "truth.csv"  # the accuracies of architectures on the whole data
 SHARED_RESULT = "result.pt"  # of work that several sets share
 LOCK = ".lock"  # held by the process that works in the folder
-MEASURED = "measured"  # the folder of the project's own measurements
 
 _EVALUATIONS = "evaluations"
 

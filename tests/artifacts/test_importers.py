@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,8 +96,8 @@ def test_numbers_of_either_numpy_are_passed_over_unexecuted(module: bytes, tmp_p
         _use_new_zipfile_serialization=False,
     )
     content = path.read_bytes()
-    assert b"numpy._core.multiarray" in content
-    path.write_bytes(content.replace(b"numpy._core.multiarray", module))
+    (installed,) = set(re.findall(rb"numpy\._?core\.multiarray", content))
+    path.write_bytes(content.replace(installed, module))
     found = read_foreign_tensors(path)
     assert torch.equal(found["data"][0][0], PIXELS)
     assert not isinstance(found["accs_all_exps"][0], np.generic | float)

@@ -102,7 +102,7 @@ MISSPELT = {
     "run --method dm --dataset digit": "unknown dataset 'digit'; did you mean 'digits'?",
     "run --method dm --protocol quik": "unknown protocol 'quik'; did you mean 'quick'?",
     "run --method dm --zca of": "unknown value of --zca 'of'; did you mean 'off'?",
-    "run --methd dm": "No such option '--methd'.",
+    "run --methd dm": "No such option",
     "evaluate a.pt --network vgg": "unknown network 'vgg'; did you mean 'vgg11'?",
     "evaluate a.pt --as dmm": "unknown layout 'dmm'; did you mean 'dm'?",
     "reproduce tabel3": "unknown study 'tabel3'; did you mean 'table3'?",

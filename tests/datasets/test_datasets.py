@@ -1061,6 +1061,64 @@ def test_an_index_that_was_tampered_with_is_not_believed(cache: Path) -> None:
     assert load("digits", Places(None, cache)).spec.revision == revision
 
 
+def as_older_versions(index: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """With checksums of the files, as earlier versions wrote them."""
+    files = {path.name: path.read_bytes() for path in sorted(folder.glob("*.npy"))}
+    return index | {
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    }
+
+
+def resealed(index: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """``index`` changed, with a checksum of its own that fits."""
+    value = json.loads(index.read_text(encoding="utf-8"))
+    del value["index_sha256"]
+    value = change(value)
+    seal = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    index.write_text(json.dumps(value | {"index_sha256": seal}), encoding="utf-8")
+
+
+@pytest.mark.parametrize("file", ["test-labels.npy", "train-images.npy"])
+def test_a_revision_is_computed_anew_from_what_is_used(
+    file: str, tmp_path: Path, toy: Toy, cache: Path
+) -> None:
+    """Whoever changes labels or images may make all checksums fit: not the revision."""
+    where, told = Places(parquet_tree(tmp_path / "data", toy), cache), Steps()
+    revision = load("cifar10", where).spec.revision
+    (path,) = cache.glob(f"datasets/*/{file}")
+    array = np.load(path)
+    np.save(path, np.roll(array, 1, axis=0))
+    resealed(path.with_name("index.json"), lambda index: as_older_versions(index, path.parent))
+    loaded = load("cifar10", where, progress=told)
+    assert "decoding cifar10 train" in told.texts
+    assert loaded.spec.revision == revision
+    same_images(loaded, toy)
+
+
+def test_what_older_versions_kept_is_not_decoded_anew(
+    tmp_path: Path, toy: Toy, cache: Path
+) -> None:
+    where, told = Places(parquet_tree(tmp_path / "data", toy), cache), Steps()
+    load("cifar10", where)
+    (index,) = cache.glob("datasets/*/index.json")
+    resealed(index, lambda value: as_older_versions(value, index.parent))
+    same_images(load("cifar10", where, progress=told), toy)
+    assert told.told == []
+
+
+def test_what_is_kept_under_other_class_names_is_decoded_anew(
+    tmp_path: Path, toy: Toy, cache: Path
+) -> None:
+    """Older versions called classes by their folders."""
+    where, told = Places(folder_tree(tmp_path / "data", toy), cache), Steps()
+    revision = load("cifar10", where).spec.revision
+    (index,) = cache.glob("datasets/*/index.json")
+    resealed(index, lambda value: value | {"class_names": sorted(value["class_names"])[::-1]})
+    loaded = load("cifar10", where, progress=told)
+    assert "decoding cifar10 train" in told.texts
+    assert (loaded.spec.revision, loaded.spec.class_names) == (revision, toy.dataset.class_names)
+
+
 def test_two_processes_at_once_do_no_harm(tmp_path: Path, toy: Toy, cache: Path) -> None:
     root = parquet_tree(tmp_path / "data", toy)
     code = (

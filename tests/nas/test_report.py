@@ -39,6 +39,7 @@ from dcbench.report.tables.searches import (
     search_tables,
 )
 from dcbench.system.errors import FileFormatError
+from tests.fixed_records import measured_by_the_project
 
 README = Path(__file__).parents[2] / "results" / "README.md"
 COUNT = 60
@@ -418,19 +419,22 @@ def test_a_record_from_before_patterns_meant_all_architectures() -> None:
         SearchRecord.from_json(older)
 
 
-def test_a_search_record_survives_the_disk_and_counts_once(tmp_path: Path) -> None:
+def test_a_search_record_survives_the_disk_and_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record = search("dm", noisy(3, 0.08)).record
     write_record(tmp_path / "a" / "record.json", record)
     write_record(
-        tmp_path / "measured" / "record.json",
+        tmp_path / "d" / "record.json",
         dataclasses.replace(record, created="2026-02-01T00:00:00"),
     )
+    measured_by_the_project(tmp_path / "d" / "record.json", monkeypatch)
     write_record(tmp_path / "c" / "record.json", dataclasses.replace(record, search_seed=1))
     found = find_records(tmp_path)
     assert (found.records, found.problems) == ((), ())
     assert [(stored.path.parent.name, stored.origin) for stored in found.searches] == [
         ("c", "yours"),
-        ("measured", "measured"),
+        ("d", "measured"),
     ]
     assert found.searches[0].record == dataclasses.replace(record, search_seed=1)
 

@@ -35,6 +35,7 @@ from dcbench.records import (
     write_record,
 )
 from dcbench.system.errors import DataError, FileFormatError
+from tests.fixed_records import measured_by_the_project
 
 README = Path(__file__).parents[2] / "results" / "README.md"
 
@@ -374,9 +375,13 @@ def test_a_strange_file_hides_no_other(tmp_path: Path, example: dict[str, Any]) 
         assert words in said
 
 
-def test_records_are_found_in_order_and_labelled(tmp_path: Path, example: dict[str, Any]) -> None:
+def test_records_are_found_in_order_and_labelled(
+    tmp_path: Path, example: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     store(tmp_path / "b", {**example, "seed": 1})
-    store(tmp_path / "a" / "measured" / "deep", {**example, "seed": 2})
+    measured_by_the_project(
+        store(tmp_path / "a" / "0" / "deep", {**example, "seed": 2}), monkeypatch
+    )
     store(tmp_path / "a", {**example, "seed": 3})
     found = find_records(tmp_path)
     assert [(stored.record.seed, stored.origin) for stored in found.records] == [
@@ -384,10 +389,29 @@ def test_records_are_found_in_order_and_labelled(tmp_path: Path, example: dict[s
         (3, "yours"),
         (1, "yours"),
     ]
-    assert [stored.origin for stored in find_records(tmp_path / "a" / "measured").records] == [
-        "measured"
-    ]
+    assert [stored.origin for stored in find_records(tmp_path / "a" / "0").records] == ["measured"]
     assert found.problems == ()
+
+
+def test_a_folder_of_yours_called_measured_is_yours(
+    tmp_path: Path, example: dict[str, Any]
+) -> None:
+    """And the project's own records are its own wherever they lie, until they are changed."""
+    store(tmp_path / "measured" / "a", example)
+    assert [stored.origin for stored in find_records(tmp_path).records] == ["yours"]
+    assert [stored.origin for stored in find_records(tmp_path / "measured").records] == ["yours"]
+    own = next((Path(__file__).parents[2] / "results" / "measured").rglob("record.json"))
+    copy = tmp_path / "copies" / "1" / "record.json"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(own.read_bytes())
+    assert [stored.origin for stored in everything(tmp_path / "copies")] == ["measured"]
+    copy.write_bytes(own.read_bytes().replace(b'"created": "2', b'"created": "3'))
+    assert [stored.origin for stored in everything(tmp_path / "copies")] == ["yours"]
+
+
+def everything(folder: Path) -> list[Any]:
+    found = find_records(folder)
+    return [*found.records, *found.searches, *found.traces, *found.embeddings]
 
 
 def test_a_record_that_says_the_same_stays_as_it_was(

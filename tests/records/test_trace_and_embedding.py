@@ -21,6 +21,7 @@ from dcbench.records import (
     write_record,
 )
 from dcbench.system.errors import FileFormatError
+from tests.fixed_records import measured_by_the_project
 
 README = (Path(__file__).parents[2] / "results" / "README.md").read_text(encoding="utf-8")
 Kind = type[TraceRecord] | type[EmbeddingRecord]
@@ -179,7 +180,10 @@ def test_fields_of_its_own_are_documented(kind: Kind) -> None:
 
 
 def test_they_are_found_beside_evaluations_each_once_with_what_was_measured_most(
-    tmp_path: Path, evaluation: dict[str, Any], examples: dict[Kind, dict[str, Any]]
+    tmp_path: Path,
+    evaluation: dict[str, Any],
+    examples: dict[Kind, dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trace, embedding = (
         TraceRecord.from_json(examples[TraceRecord]),
@@ -192,7 +196,8 @@ def test_they_are_found_beside_evaluations_each_once_with_what_was_measured_most
         tmp_path / "b" / "other-steps" / "record.json",
         dataclasses.replace(trace, points=trace.points[:1]),
     )
-    write_record(tmp_path / "measured" / "c" / "record.json", trace)
+    write_record(tmp_path / "c" / "record.json", trace)
+    measured_by_the_project(tmp_path / "c" / "record.json", monkeypatch)
     write_record(tmp_path / "d" / "record.json", embedding)
     write_record(
         tmp_path / "e" / "record.json", dataclasses.replace(embedding, settings={"perplexity": 5.0})

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcbench.artifacts.importers.layout import ForeignSet
-from dcbench.system.errors import FileFormatError
-from dcbench.system.files import read_foreign_tensors
+from dcbench.system.errors import FileFormatError, brief
+from dcbench.system.files import read_foreign_tensors, twice
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,6 +126,9 @@ def read_arrays(path: Path) -> ForeignSet:
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
+            again = twice(name.removesuffix(".npy") for name in archive.namelist())
+        if again:
+            raise ValueError(f"it holds {brief(again)} twice")
         if unpacked > max(MOST_UNPACKED_BYTES, MOST_TIMES_PACKED * path.stat().st_size):
             raise FileFormatError(
                 f"{path}: {path.stat().st_size} bytes that unpack to {unpacked}; refused as a bomb"
@@ -153,5 +156,7 @@ def _array(stored: Mapping[str, Any], name: str, other: str) -> Tensor:
     """The array of one of two names, in this machine's order of bytes, which alone torch knows."""
     import torch
 
-    array = stored[other if other in stored and name not in stored else name]
+    if name in stored and other in stored:
+        raise ValueError(f"it holds both {name} and {other}")
+    array = stored[other if other in stored else name]
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
