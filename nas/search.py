@@ -13,6 +13,7 @@ from dcbench.datasets.places import Places
 from dcbench.evaluation.protocol import SearchProtocol
 from dcbench.execution.workers import each, result
 from dcbench.experiments.context import Workspace
+from dcbench.experiments.whole_command import CommandProgress
 from dcbench.images import ImageSpec
 from dcbench.nas.outcome import USUAL_TOP, TopShare, TrainedOnProxy, store, trained_truth
 from dcbench.nas.proxies import Proxy, Request, make_proxies, open_artifacts, whole
@@ -23,6 +24,7 @@ from dcbench.nas.study import (
     Rows,
     announce,
     draw,
+    estimate_seconds,
     matching,
     train_on,
 )
@@ -141,7 +143,15 @@ def _train(
     study: ArchitectureStudy, proxies: Sequence[Proxy], workspace: Workspace
 ) -> dict[Proxy, Rows]:
     """What is trained on each; raises the first error, when all that can be trained is."""
-    ended = each(
-        lambda proxy: train_on(study, proxy, workspace), dict.fromkeys(proxies), workspace.workers
-    )
-    return {proxy: result(outcome) for proxy, outcome in list(ended)}
+    progress = CommandProgress("proxy", workspace)
+    for proxy in proxies:
+        progress.add(proxy, 0.0, estimate_seconds(study, proxy, workspace))
+    rows: dict[Proxy, Rows | Exception] = {}
+    for proxy, outcome in each(
+        lambda proxy: train_on(study, proxy, progress.workspace_of(proxy)),
+        dict.fromkeys(proxies),
+        workspace.workers,
+    ):
+        progress.end(proxy)
+        rows[proxy] = outcome
+    return {proxy: result(outcome) for proxy, outcome in rows.items()}

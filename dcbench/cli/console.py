@@ -90,6 +90,8 @@ class Console:
         )
         self._tasks: dict[str, TaskID] = {}
         self._paces: dict[str, _Pace] = {}
+        self._whole: TaskID | None = None
+        self._whole_told: float | None = None  # when it was last said, or first heard of
         self._stop = threading.Event()
         self._before: dict[signal.Signals, Any] = {}
 
@@ -131,6 +133,19 @@ class Console:
             self._draw(text, done, total, even)
         else:
             self._tell(text, done, total, even)
+
+    def overall(self, text: str, done: int, total: int) -> None:
+        """How far the whole command is: ``text`` says it, ``done`` of ``total`` pieces have ended."""
+        if self._errors.is_terminal:
+            if self._whole is None:
+                self._whole = self._bars.add_task("", total=total, even=False)
+            self._bars.update(self._whole, description=printable(text), completed=done)
+            return
+        now = time.monotonic()
+        self._whole_told = now if self._whole_told is None else self._whole_told
+        if now - self._whole_told >= QUIET_SECONDS and done < total:
+            self._whole_told = now
+            self.say(text)
 
     def stoppable_progress(self, text: str, done: int, total: int) -> None:
         """``progress`` of work that does not ask by itself: raises KeyboardInterrupt where the user

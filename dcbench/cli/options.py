@@ -152,7 +152,14 @@ class Common:
         heard = (console.progress, console.say, console.stopping)
         resumption = Resumption(resume, since, other_machine)
         with self.executor_options.start(machine, console) as workers:
-            yield Workspace(self.out, machine, *heard, resumption=resumption, workers=workers)
+            yield Workspace(
+                self.out,
+                machine,
+                *heard,
+                resumption=resumption,
+                workers=workers,
+                overall=console.overall,
+            )
 
 
 def places(data_root: Path | None, download: bool = False) -> Places:

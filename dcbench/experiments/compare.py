@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from dcbench.datasets.places import Places
@@ -12,9 +13,10 @@ from dcbench.evaluation.protocol import JudgedOn, LabelSource, Protocol
 from dcbench.execution.workers import each, result
 from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.distil import distil, publish
-from dcbench.experiments.evaluate import SetEvaluation, record_path, score
+from dcbench.experiments.evaluate import SetEvaluation, missing_seconds, record_path, score
 from dcbench.experiments.grid import Grid
 from dcbench.experiments.trace import Trace
+from dcbench.experiments.whole_command import CommandProgress, judging_seconds, making_seconds
 from dcbench.records import EvaluationRecord, TraceRecord
 from dcbench.system.errors import in_one_line
 from dcbench.system.layout import latest_artifact
@@ -32,6 +34,10 @@ class Judging:
     labels: LabelSource | None = None
     on: JudgedOn = "test"
     trace: tuple[int, ...] = ()  # steps of the distillation at which the set is judged too, rising
+
+    def protocol_of(self, grid: Grid, cell: Cell) -> Protocol:
+        """The protocol of one cell."""
+        return self.applied_to(grid.protocol_of(cell.distiller, self.protocol))
 
     def applied_to(self, protocol: Protocol) -> Protocol:
         """``protocol`` with what these options change."""
@@ -60,18 +66,22 @@ def compare(
     """
     # folder and method of each cell, and not its data: one data set after the other fits in memory
     wanted: list[tuple[Path, str]] = []
+    progress = CommandProgress("set", workspace)
 
     def cells() -> Iterator[Cell]:
-        for cell in grid.cells(places, workspace):
+        for cell in grid.cells(places, workspace, partial(_count, progress, grid, judging)):
+            if not wanted:
+                progress.announce()
             wanted.append((cell.folder(workspace), cell.distiller.name))
             yield cell
 
     def distil_and_judge(cell: Cell) -> EvaluatedSet:
-        protocol = judging.applied_to(grid.protocol_of(cell.distiller, judging.protocol))
-        return compare_cell(cell, protocol, judging, workspace)
+        own = progress.workspace_of(cell.folder(workspace))
+        return compare_cell(cell, judging.protocol_of(grid, cell), judging, own)
 
     done: dict[Path, EvaluatedSet] = {}
     for cell, outcome in each(distil_and_judge, cells(), workspace.workers):
+        progress.end(cell.folder(workspace))
         if isinstance(outcome, Exception) and grid.several:
             workspace.say(f"{cell.label} skipped: {in_one_line(outcome)}")
         else:
@@ -79,6 +89,16 @@ def compare(
     _publish_last(wanted, done, workspace)
     found = [done[folder] for folder, _ in wanted if folder in done]
     return found, len(wanted) - len(found)
+
+
+def _count(progress: CommandProgress, grid: Grid, judging: Judging, cells: Sequence[Cell]) -> None:
+    """Take in about how long each of the cells will take."""
+    workspace = progress.workspace
+    for cell in cells:
+        protocol = judging.protocol_of(grid, cell)
+        networks = judging.networks or protocol.networks
+        judged = judging_seconds(cell, protocol, networks, workspace.machine)
+        progress.add(cell.folder(workspace), making_seconds(cell, workspace), judged)
 
 
 def compare_cell(
@@ -101,15 +121,27 @@ def evaluate_all(
     set_evaluations: Sequence[SetEvaluation], workspace: Workspace
 ) -> list[EvaluatedSet]:
     """Judge sets that are there already; raises the first error, when all that can be is judged."""
-    ended = each(score, set_evaluations, workspace.workers)
-    records = {id(set_evaluation): outcome for set_evaluation, outcome in ended}
+    progress = CommandProgress("evaluation", workspace)
+    for number, one in enumerate(set_evaluations):
+        progress.add(number, 0.0, missing_seconds(one))
+    progress.announce()
+    records: dict[int, EvaluationRecord | Exception] = {}
+    for number, outcome in each(
+        lambda number: score(
+            replace(set_evaluations[number], workspace=progress.workspace_of(number))
+        ),
+        range(len(set_evaluations)),
+        workspace.workers,
+    ):
+        progress.end(number)
+        records[number] = outcome
     return [
         EvaluatedSet(
-            record := result(records[id(each_one)]),
-            record_path(each_one.distilled, record),
-            each_one.distilled.path,
+            record := result(records[number]),
+            record_path(one.distilled, record),
+            one.distilled.path,
         )
-        for each_one in set_evaluations
+        for number, one in enumerate(set_evaluations)
     ]
 
 

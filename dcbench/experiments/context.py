@@ -41,6 +41,8 @@ class Workspace:
     stop: Callable[[], bool] = never
     resumption: Resumption = field(default_factory=Resumption)
     workers: Workers | None = None  # who carries out tasks; None: this process
+    # how far the whole command is: in words, the pieces that have ended, all pieces
+    overall: Progress = silent
 
     def __post_init__(self) -> None:
         source_hash()  # of the code as it is before the work, whatever is edited meanwhile

@@ -220,11 +220,7 @@ def train_missing(set_evaluation: SetEvaluation) -> list[Row]:
     caller holds the folder.
     """
     lines, workspace = set_evaluation.folder / NETWORK_ROWS, set_evaluation.workspace
-    rows = {
-        row["network"]: row
-        for row in map(_intact, read_lines(lines))
-        if row and row["artifact"] == set_evaluation.distilled.sha256
-    }
+    rows = _trained_before(set_evaluation)
     missing = [index for index in range(set_evaluation.networks) if index not in rows]
     bar, total = f"{set_evaluation.distilled.label}: networks", len(rows) + len(missing)
 
@@ -239,6 +235,23 @@ def train_missing(set_evaluation: SetEvaluation) -> list[Row]:
         workspace.progress(bar, len(rows), total)
         workspace.carry_out(tasks, keep)
     return [rows[index] for index in sorted(rows)]
+
+
+def _trained_before(set_evaluation: SetEvaluation) -> dict[int, Row]:
+    return {
+        row["network"]: row
+        for row in map(_intact, read_lines(set_evaluation.folder / NETWORK_ROWS))
+        if row and row["artifact"] == set_evaluation.distilled.sha256
+    }
+
+
+def missing_seconds(set_evaluation: SetEvaluation) -> float:
+    """About how long it takes to train the networks that are missing."""
+    before, machine = _trained_before(set_evaluation), set_evaluation.workspace.machine
+    missing = sum(index not in before for index in range(set_evaluation.networks))
+    images, test = len(set_evaluation.distilled.synthetic), set_evaluation.test
+    macs = missing * evaluation_macs(set_evaluation.judged, test.spec, images, len(test))
+    return machine.decide(macs).estimate_seconds(macs)
 
 
 def _intact(line: Mapping[str, Any]) -> Row | None:

@@ -59,17 +59,31 @@ class Grid:
             check_network(getattr(distiller, "network", None))
         return distillers
 
-    def cells(self, places: Places, workspace: Workspace) -> Iterator[Cell]:
+    def cells(
+        self,
+        places: Places,
+        workspace: Workspace,
+        count: Callable[[Sequence[Cell]], None] = lambda _cells: None,
+    ) -> Iterator[Cell]:
         """The cells, one dataset after the other, each method's budgets and seeds together. A
         reference appears once per seed.
+
+        Before the first, ``count`` is shown those of every dataset, in no order.
         """
         self.distillers()
         for dataset in self.datasets[1:]:
             # what is missing is better said now than hours later; decoded, it is kept
-            self.load(dataset, places, workspace)
-        for dataset in self.datasets:
-            loaded = cache(partial(self.load, dataset, places, workspace))
-            yield from self.cells_of(dataset, loaded, places)
+            count(self._load_cells(dataset, places, workspace))
+        for index, dataset in enumerate(self.datasets):
+            cells = self._load_cells(dataset, places, workspace)
+            if index == 0:
+                count(cells)
+            yield from cells
+            del cells  # before the next dataset is loaded
+
+    def _load_cells(self, dataset: str, places: Places, workspace: Workspace) -> list[Cell]:
+        loaded = cache(partial(self.load, dataset, places, workspace))
+        return self.cells_of(dataset, loaded, places)
 
     def cells_of(self, dataset: str, loaded: Callable[[str], Loaded], places: Places) -> list[Cell]:
         """The cells of one dataset, of which ``loaded`` gives the images whitened as it is told;

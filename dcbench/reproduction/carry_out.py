@@ -20,6 +20,7 @@ from dcbench.experiments.embed import SetEmbedding, embedding_macs
 from dcbench.experiments.evaluate import SetEvaluation, record_path, score
 from dcbench.experiments.grid import Grid, check_network
 from dcbench.experiments.trace import Trace, require_steps
+from dcbench.experiments.whole_command import CommandProgress, seconds_of
 from dcbench.nas.catalogue import find_space
 from dcbench.nas.proxies import parse_requests
 from dcbench.nas.search import Search, carry_out, table_of_truths
@@ -147,13 +148,7 @@ class Reproduction:
         """
         pieces, counted = [], set[tuple[int, str]]()
         for part, cell in self._cells():
-            distilled = _distilling_macs(cell, counted)
-            judged = sum(
-                self._judging_macs(cell, protocol) for protocol in self._protocols(part, cell)
-            )
-            pieces.append(
-                WorkEstimate(_label(part, cell), self._seconds(distilled) + self._seconds(judged))
-            )
+            pieces.append(WorkEstimate(_label(part, cell), sum(self._phases(part, cell, counted))))
         if self.plan.embedding is not None:
             _, cell = next(self._cells())
             pieces.append(
@@ -172,9 +167,15 @@ class Reproduction:
         self._check_truth()  # hours before it is needed
         wanted = list(self._cells())
         done: dict[int, StudyResults] = {}
+        progress, counted = CommandProgress("set", self.workspace), set[tuple[int, str]]()
+        for index, (part, cell) in enumerate(wanted):
+            progress.add(index, *self._phases(part, cell, counted))
         for index, ended in each(
-            lambda index: self._cell(*wanted[index]), range(len(wanted)), self.workspace.workers
+            lambda index: self._cell(*wanted[index], progress.workspace_of(index)),
+            range(len(wanted)),
+            self.workspace.workers,
         ):
+            progress.end(index)
             if isinstance(ended, Exception) and len(wanted) > 1:
                 self.workspace.say(f"{_label(*wanted[index])} skipped: {in_one_line(ended)}")
                 outcome.skipped += 1
@@ -191,23 +192,29 @@ class Reproduction:
             search, spec = self._search([]), self._loaded.spec
             table_of_truths(search, draw(search.space, spec, search.sample, search.seed), spec)
 
-    def _cell(self, part: StudyPart, cell: Cell) -> StudyResults:
+    def _phases(
+        self, part: StudyPart, cell: Cell, counted: set[tuple[int, str]]
+    ) -> tuple[float, float]:
+        """About how many seconds it takes to make a cell's set and to judge it."""
+        judged = sum(self._judging_macs(cell, each_one) for each_one in self._protocols(part, cell))
+        return self._seconds(_distilling_macs(cell, counted)), self._seconds(judged)
+
+    def _cell(self, part: StudyPart, cell: Cell, workspace: Workspace) -> StudyResults:
         """All that the plan says of one cell."""
         plan, outcome = self.plan, StudyResults()
         if plan.trace:
             (protocol,) = self._protocols(part, cell)
-            trace = Trace(cell, plan.trace, protocol, self.workspace)
+            trace = Trace(cell, plan.trace, protocol, workspace)
             outcome.traces.append(trace.carry_out(plan.ensemble or protocol.networks))
             return outcome
-        distilled = distil(cell, self.workspace)
+        distilled = distil(cell, workspace)
         if plan.embedding is not None:
-            outcome.embeddings.append(
-                SetEmbedding(cell, distilled, plan.embedding, self.workspace).carry_out()
-            )
+            embedding = SetEmbedding(cell, distilled, plan.embedding, workspace)
+            outcome.embeddings.append(embedding.carry_out())
         for protocol in self._protocols(part, cell):
             networks = plan.ensemble or protocol.networks
             asked = (distilled, cell.loaded.test, protocol, cell.seed, networks)
-            record = score(SetEvaluation(*asked, self.workspace, cell.loaded.train))
+            record = score(SetEvaluation(*asked, workspace, cell.loaded.train))
             outcome.evaluations.append((record, record_path(distilled, record), distilled.path))
         if distilled.path is not None:
             outcome.sets.append(distilled.path)
@@ -327,7 +334,7 @@ class Reproduction:
         return pieces
 
     def _seconds(self, operations: float) -> float:
-        return self.workspace.machine.decide(operations).estimate_seconds(operations)
+        return seconds_of(operations, self.workspace.machine)
 
 
 def _distilling_macs(cell: Cell, counted: set[tuple[int, str]]) -> float:
