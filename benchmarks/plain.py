@@ -55,10 +55,10 @@ def plain_dsa(images: Tensor, seed: int, siamese: bool) -> Tensor:
     """One of the six operations; with ``siamese`` one draw of its parameters for all images, else
     one per image.
     """
-    generator = torch.Generator().manual_seed(seed)
-    operation = int(torch.randint(6, (1,), generator=generator))
+    generator = torch.Generator(images.device).manual_seed(seed)
+    operation = int(torch.randint(6, (1,), generator=generator, device=images.device))
     rows = 1 if siamese else len(images)
-    u = torch.rand(rows, 3, generator=generator)[:, :, None, None, None]
+    u = torch.rand(rows, 3, generator=generator, device=images.device)[:, :, None, None, None]
     size = images.shape[-1]
     if operation == 0:
         images = images + (u[:, 0] - 0.5)

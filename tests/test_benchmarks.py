@@ -5,14 +5,16 @@ not taken for a fast round.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from benchmarks import presets, tune
+from benchmarks import gpu, presets, tune
 from benchmarks.timing import alternating, elsewhere
 from dcbench.experiments.presets import build
+from dcbench.system.files import read_lines
 
 
 @pytest.mark.slow
@@ -105,3 +107,45 @@ def test_a_search_begins_no_trial_when_its_time_is_over(tmp_path: Path) -> None:
 
     tune.main(["--out", str(tmp_path), "--seconds", "-1"], run)
     assert asked == []
+
+
+def test_pieces_for_a_gpu_go_on_where_the_time_was_over(tmp_path: Path) -> None:
+    """Each that is done is kept at once; one that is running is interrupted, and done the next time."""
+    answer, done = tmp_path / "answer.json", tmp_path / "done.jsonl"
+    answer.write_text('{"figure": 1}', encoding="utf-8")
+    quick, slow = (
+        ("json.tool", str(answer)),
+        ("timeit", "-n1", "-r1", "import time; time.sleep(50)"),
+    )
+    tasks = [gpu.Task("first", quick), gpu.Task("slow", slow), gpu.Task("last", quick)]
+    begun = time.monotonic()
+    assert not gpu.carry_out(tasks, done, 3.0)
+    assert time.monotonic() - begun < 40
+    assert [(row["task"], row["result"]) for row in read_lines(done)] == [("first", {"figure": 1})]
+    tasks[1] = gpu.Task("slow", ("json.tool", str(tmp_path / "none.json")))
+    assert gpu.carry_out(tasks, done, 60.0)
+    rows = read_lines(done)
+    assert [row["task"] for row in rows] == ["first", "slow", "last"]
+    assert "none.json" in rows[1]["failed"]  # which stops nothing else
+    assert gpu.carry_out(tasks, done, 60.0)
+    assert len(read_lines(done)) == 3
+
+
+def test_pieces_for_a_gpu_are_commands_in_the_order_of_their_worth(tmp_path: Path) -> None:
+    asked = gpu.Asked(tmp_path, "cuda", tiny=False, more=("--data-root", "data"))
+    names = [task.name for piece in gpu.PIECES.values() for task in piece(asked)]
+    assert names[:3] == ["equality on cpu", "equality on cuda", "equality"]
+    assert names.index("step datadam 1") < names.index("datadam released IPC 10")
+    assert names.index("datadam released IPC 10") < names.index("dm own IPC 1")
+    assert names.index("dm own IPC 50") < names.index("mtt own IPC 10")
+    assert len(set(names)) == len(names)
+    for task in (*gpu.sets(asked), *gpu.costly(asked)):
+        assert task.words[-3:] == ("--device", "cuda", "--json")
+        assert task.words[-7:-5] == ("--data-root", "data")
+
+
+@pytest.mark.parametrize("case", [pytest.param("step dm 1", marks=pytest.mark.long), "ensemble 1"])
+def test_a_case_of_speed_is_measured_against_the_transcription(case: str, tmp_path: Path) -> None:
+    found = gpu.measured(case, gpu.Asked(tmp_path, "cpu", tiny=True))
+    assert set(found) == {"plain_seconds", "seconds", "peak_flops", "share_of_peak"}
+    assert all(0 < figure < float("inf") for figure in found.values())
