@@ -25,6 +25,8 @@ COMMANDS = {
     "reproduce": "carry out a study: a table or figure of the DataDAM paper, or your own file",
     "check": "try whether a method keeps the contract, and say why not",
     "report": "make tables, figures or a page of all records, measured beside published",
+    "compare": "set two methods, presets or folders side by side, with tests",
+    "merge": "take other people's records and sets into a results folder",
     "list": "show methods, data sets, networks, protocols, presets, layouts, studies",
     "import": "convert another project's synthetic set into an artifact",
     "export": "convert an artifact into safetensors, .npz, a folder of pictures or parquet",

@@ -22,7 +22,7 @@ from dcbench.report.formatting import (
     signed,
     title,
 )
-from dcbench.report.page.images import PageImages, Shown
+from dcbench.report.page.images import PageImages, SetPicture
 from dcbench.report.page.strips import Curve, Scale, Strip, curve, strip_scale
 from dcbench.report.selection.comparable import Entry
 from dcbench.report.selection.sidecar_files import HISTORY_NAME, find_sidecar_file, read_history
@@ -75,7 +75,7 @@ class SetArticle:
     heading: str
     measured: str
     warnings: Sequence[str]
-    image: Shown | None
+    image: SetPicture | None
     curve: Curve | str | None  # text: why there is none
     provenance: Sequence[tuple[str, object]]
 

@@ -18,7 +18,7 @@ _QUALITY = 12  # of WebP: what the images show is plain, and a page of sixty set
 
 
 @dataclass(frozen=True)
-class Shown:
+class SetPicture:
     """A picture, or where it is shown already (``place``), or why it is not (``why``)."""
 
     label: str
@@ -40,25 +40,25 @@ class PageImages:
         self.left = most_bytes
         self._places: dict[Path, str] = {}
 
-    def show(self, record: Path, of: OfASet) -> Shown | None:
+    def show(self, record: Path, of: OfASet) -> SetPicture | None:
         """The picture beside ``record``; None if there is none."""
         path = find_sidecar_file(record, PICTURE_NAME, self.root)
         if path is None:
             return None
         if path in self._places:
-            return Shown(of.label, place=self._places[path])
+            return SetPicture(of.label, place=self._places[path])
         picture = read_png(path)
         if isinstance(picture, str):
-            return Shown(of.label, f"No picture: {picture}.", "warning")
+            return SetPicture(of.label, f"No picture: {picture}.", "warning")
         address, width, height = embedded(picture, _QUALITY)
         if len(address) > self.left:
             place = path.relative_to(self.root) if path.is_relative_to(self.root) else path.name
             why = f"No picture: those above it fill the page already; it is in {place}."
-            return Shown(of.label, why)
+            return SetPicture(of.label, why)
         self.left -= len(address)
         name = self._places[path] = f"images-{len(self._places)}"
         classes = class_names(of)
-        return Shown(
+        return SetPicture(
             of.label, name=name, address=address, width=width, height=height, classes=classes
         )
 

@@ -1,0 +1,118 @@
+"""Takes other people's records and sets into a folder of results: checked first, then whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dcbench.artifacts.artifact import read_artifact
+from dcbench.records import EvaluationRecord, RecordsFound, find_records
+from dcbench.system.errors import DataError, FileFormatError, StorageError
+from dcbench.system.files import write_folder
+from dcbench.system.layout import (
+    ARTIFACT,
+    HISTORY,
+    MEASURED,
+    NETWORK_ROWS,
+    PICTURE,
+    RECORD,
+    file_name,
+)
+
+_KEPT = frozenset({ARTIFACT, HISTORY, NETWORK_ROWS, PICTURE, RECORD})
+_LARGEST = 256 * 2**20  # bytes of one file
+
+
+@dataclass(frozen=True)
+class Merged:
+    """One folder that was taken in."""
+
+    source: Path
+    place: Path  # where it lies now: its name says whose it is
+    records: int
+    sets: int
+
+
+def merge(source: Path, results: Path, name: str = "") -> Merged:
+    """Copy the records below ``source``, and the sets and pictures beside them, to a folder of
+    their own below ``results``. Nothing is copied unless all of it is sound.
+
+    Args:
+        source: a folder with records, as ``dcbench run --out`` writes them.
+        results: where they go.
+        name: whose they are, the name of their folder; that of ``source`` if not given.
+
+    Raises:
+        DataError: if there is no record, or something is damaged.
+        StorageError: if the folder is there already, or cannot be written.
+    """
+    whose = file_name(name or source.resolve().name)
+    place = results / whose
+    if whose == MEASURED:
+        raise DataError(
+            f"the folder {MEASURED} is the project's own; name yours: dcbench merge {source} --name WHOSE"
+        )
+    if place.exists():
+        raise StorageError(
+            f"{place} is there already; name another: dcbench merge {source} --name WHOSE"
+        )
+    found = find_records(source)
+    _refuse_damaged(source, found)
+    files = dict(_files(source, found))
+    _check_sets(source, files, found)
+    write_folder(place, {str(path): content for path, content in files.items()})
+    sets = sum(path.name == ARTIFACT for path in files)
+    return Merged(source, place, sum(path.name == RECORD for path in files), sets)
+
+
+def _stored(found: RecordsFound) -> list[Path]:
+    kinds = (found.records, found.searches, found.traces, found.embeddings)
+    return [stored.path for kind in kinds for stored in kind]
+
+
+def _refuse_damaged(source: Path, found: RecordsFound) -> None:
+    if found.problems:
+        raise DataError(f"nothing was taken from {source}: {'; '.join(found.problems)}")
+    if not _stored(found):
+        raise DataError(
+            f"no records below {source}; wanted a folder that `dcbench run --out` wrote"
+        )
+
+
+def _files(source: Path, found: RecordsFound) -> Iterator[tuple[Path, bytes]]:
+    """What is taken: of the record's folder and the set's above it, the files that dcbench writes;
+    no links, no others. A folder called ``measured`` is not theirs to claim.
+    """
+    folders = {path.parent for path in _stored(found)}
+    folders |= {folder.parent.parent for folder in folders if folder.parent.name == "evaluations"}
+    for folder in sorted(folders):
+        inside = folder.relative_to(source)
+        for path in sorted(folder.iterdir()):
+            pictured = path.suffix == ".png" and path.name.startswith("step-")
+            if path.is_symlink() or not path.is_file() or not (path.name in _KEPT or pictured):
+                continue
+            if path.stat().st_size > _LARGEST:
+                raise DataError(f"{path} has more than {_LARGEST // 2**20} MB")
+            parts = ("theirs" if part == MEASURED else part for part in inside.parts)
+            yield Path(*parts, path.name), path.read_bytes()
+
+
+def _check_sets(source: Path, files: Mapping[Path, bytes], found: RecordsFound) -> None:
+    """Raises DataError unless every set can be read and is the one that its records are of."""
+    wanted = {
+        stored.path.parent.parent.parent / ARTIFACT: stored.record.artifact_sha256
+        for stored in found.records
+        if isinstance(stored.record, EvaluationRecord)
+    }
+    for path in (source / inside for inside in files if inside.name == ARTIFACT):
+        if not path.is_file():
+            continue  # below a folder that has another name now; its records name no other
+        try:
+            sha256 = read_artifact(path).sha256
+        except FileFormatError as error:
+            raise DataError(f"nothing was taken from {source}: {error}") from error
+        if path in wanted and wanted[path] != sha256:
+            raise DataError(
+                f"nothing was taken from {source}: {path} is another set than its records are of"
+            )

@@ -1,0 +1,97 @@
+"""``dcbench compare``: two methods, presets or folders side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dcbench.cli.options import speaking
+
+if TYPE_CHECKING:
+    from dcbench.report.comparison import SideBySide
+
+
+@click.command("compare")
+@click.argument("first")
+@click.argument("second")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default="results",
+    show_default=True,
+    help="Where the records of methods and presets are.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="A folder for the picture, its data and its caption.",
+)
+@speaking
+def command(first: str, second: str, results: Path, out: Path | None, as_json: bool) -> None:
+    """Compare FIRST with SECOND wherever both were judged alike.
+
+    Each is a method (dm), a preset (quick), both (dm/quick), or a folder with records. Sets with the
+    same seeds are compared in pairs, others by Welch's test; p is corrected over the conditions.
+    """
+    from dcbench.cli.console import Console
+    from dcbench.report.comparison import drawing, side_by_side
+
+    console = Console(as_json)
+    rows = side_by_side(first, second, results)
+    for row in rows:
+        console.pairs(f"{row.labels[0]} less {row.labels[1]}: {row.condition}", _words(row))
+    written = [] if out is None else drawing(rows).save(out)
+    for path in written:
+        console.say(f"written: {path}")
+    console.result(
+        {"comparisons": [_described(row) for row in rows], "files": [str(path) for path in written]}
+    )
+
+
+def _words(row: SideBySide) -> list[tuple[str, str]]:
+    from dcbench.report.formatting import bounds, percent, signed
+
+    test, means = row.test, [sum(own.values()) / len(own) for own in row.sets]
+    told = "paired by seed" if test.paired else "Welch's test"
+    detectable = test.detectable()
+    lines = [
+        ("accuracy", f"{percent(means[0])} and {percent(means[1])} %"),
+        ("sets", f"{len(row.sets[0])} and {len(row.sets[1])}, {told}"),
+        ("difference", f"{signed(test.difference)} points {bounds(test.ci95, signed)}".strip()),
+    ]
+    if test.p_value is None:
+        return [*lines, ("test", "none: it takes two sets of both")]
+    lines.append(("p", f"{test.p_value:.3g}, after Holm {row.p_holm:.3g}"))
+    if detectable is not None:
+        lines.append(("80 % power", f"from a difference of {percent(detectable)} points on"))
+    pairs = [gain for networks in row.networks.values() for gain in networks.values()]
+    if pairs:
+        above = sum(gain > 0 for gain in pairs)
+        lines.append(("networks", f"the first is higher in {above} of {len(pairs)} pairs"))
+    return lines
+
+
+def _described(row: SideBySide) -> dict[str, Any]:
+    test = row.test
+    return {
+        "first": row.labels[0],
+        "second": row.labels[1],
+        "dataset": row.group.dataset,
+        "ipc": row.ipc,
+        "protocol": dict(row.group.protocol),
+        "network": row.group.network,
+        "augment": row.group.augment,
+        "sets": [{str(seed): mean for seed, mean in own.items()} for own in row.sets],
+        "difference": test.difference,
+        "ci95": None if test.ci95 is None else list(test.ci95),
+        "paired": test.paired,
+        "p_value": test.p_value,
+        "p_holm": row.p_holm,
+        "detectable": test.detectable(),
+        "network_differences": {
+            str(seed): {str(number): gain for number, gain in networks.items()}
+            for seed, networks in row.networks.items()
+        },
+    }

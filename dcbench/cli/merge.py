@@ -1,0 +1,50 @@
+"""``dcbench merge``: takes other people's records and sets into a results folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dcbench.cli.options import speaking
+
+
+@click.command("merge")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default="results",
+    show_default=True,
+    help="Where they go, each to a folder of its own.",
+)
+@click.option("--name", default="", help="Whose they are, of one FOLDER; its name if not given.")
+@speaking
+def command(folders: tuple[Path, ...], results: Path, name: str, as_json: bool) -> None:
+    """Take the records and sets below each FOLDER into the results, if all of them are sound.
+
+    A damaged record or set, or one that its records are not of, is named and nothing is taken.
+    """
+    from dcbench.artifacts.merging import merge
+    from dcbench.cli.console import Console
+    from dcbench.system.errors import OutOfRangeError
+    from dcbench.system.wording import counted
+
+    if name and len(folders) > 1:
+        raise OutOfRangeError(
+            f"--name {name} is of one folder, got {len(folders)}; merge one by one"
+        )
+    console, merged = Console(as_json), []
+    for folder in folders:
+        taken = merge(folder, results, name)
+        said = f"{counted(taken.records, 'record')}, {counted(taken.sets, 'set')}"
+        console.say(f"{folder}: {said}, now in {taken.place}")
+        merged.append(
+            {
+                "source": str(folder),
+                "place": str(taken.place),
+                "records": taken.records,
+                "sets": taken.sets,
+            }
+        )
+    console.result({"merged": merged})
