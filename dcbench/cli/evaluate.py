@@ -149,13 +149,15 @@ def _evaluate(
     for path in dict.fromkeys(options["paths"]):
         with foreign_sets_explained(path, _again(options)):
             sets.append(reopen(_own(path, shared, options, workspace), workspace))
-    names = {distilled.synthetic.spec.dataset for distilled in sets}
     for distilled in sets:
         _check_data(distilled, options["dataset"])
+    # one's own data is named by its folder, and the set only by its name
+    names = {each.synthetic.spec.dataset: options["dataset"] for each in sets}
     protocols = {each.path: _protocols(each, named, options) for each in sets}
     places = shared.places(options["download"])
     loaded = {
-        name: load(name, places, progress=workspace.stoppable_progress) for name in sorted(names)
+        name: load(asked or name, places, progress=workspace.stoppable_progress)
+        for name, asked in sorted(names.items())
     }
     set_evaluations: list[SetEvaluation] = []
     for distilled in sets:
@@ -210,18 +212,21 @@ def _check_data(distilled: StoredSet, asked: str | None) -> None:
     """Raises MismatchError unless the set was made from a data set that is known, and from the one
     that was asked for.
     """
-    from dcbench.datasets.catalogue import DATASETS
+    from dcbench.datasets.catalogue import DATASETS, find, installed
     from dcbench.system.errors import MismatchError
 
-    spec = distilled.synthetic.spec
+    spec, known = distilled.synthetic.spec, (*DATASETS, *installed())
     what = (
         f"{distilled.path} holds {spec.channels}×{spec.size}×{spec.size} images made from "
         f"{spec.dataset}"
     )
-    if asked is not None and asked != spec.dataset:
+    if asked is not None and asked != spec.dataset and find(asked).name != spec.dataset:
         raise MismatchError(f"{what}, not from {asked}; evaluate it with --dataset {spec.dataset}")
-    if spec.dataset not in DATASETS:
-        raise MismatchError(f"{what}, which is unknown here; known: {', '.join(DATASETS)}")
+    if asked is None and spec.dataset not in known:
+        raise MismatchError(
+            f"{what}, which is unknown here; name its folder, as in --dataset ./{spec.dataset}, or one "
+            f"of {', '.join(known)}"
+        )
 
 
 def _placed(distilled: StoredSet, data: Loaded, workspace: Workspace) -> StoredSet:

@@ -115,9 +115,22 @@ def check_word(kind: str, word: str | None, called: str = "") -> None:
     """Raises UnknownNameError if ``word`` is given and cannot be a name of this ``kind``, which the
     user knows as ``called``.
     """
+    if word is not None and _named_elsewhere(kind, word):
+        return
     names = SPELT_OUT[kind].there_are if kind in SPELT_OUT else _LOOKED_UP[kind]()
     if word is not None and names is not None and word not in names:
         raise UnknownNameError(called or kind, word, names)
+
+
+def _named_elsewhere(kind: str, word: str) -> bool:
+    """Whether the word names a folder of one's own, timm's network, or what a package adds."""
+    from dcbench.datasets.own import names_a_folder
+
+    if kind not in ("dataset", "network"):
+        return False
+    apart = names_a_folder(word) if kind == "dataset" else word.startswith("timm:")
+    added = importlib.metadata.entry_points(group=f"dcbench.{kind}s")
+    return apart or any(point.name == word for point in added)
 
 
 def check_methods(names: Sequence[str], preset: str | None = None) -> None:

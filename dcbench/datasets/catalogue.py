@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from dcbench.datasets import imagenet
 from dcbench.datasets.declaration import Dataset
-from dcbench.system.errors import UnknownNameError
+from dcbench.datasets.own import names_a_folder, own_dataset
+from dcbench.system.errors import DataError, UnknownNameError
+
+ENTRY_POINTS = "dcbench.datasets"  # of installed packages that declare data sets
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -62,6 +67,37 @@ _DECLARED = (
         },
         torchvision_class="MNIST",
         torchvision_folder="MNIST/raw",
+    ),
+    Dataset(
+        name="fashionmnist",
+        title="FashionMNIST",
+        channels=1,
+        size=28,
+        class_names=(
+            *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt"),
+            *("Sneaker", "Bag", "Ankle boot"),
+        ),
+        flips=True,
+        synonyms=(("T-shirt", "top", "T-shirt top"), *((),) * 8, ("boot",)),
+        hub_names=("fashion_mnist", "zalando-datasets/fashion_mnist"),
+        hub_config="fashion_mnist",
+        torchvision_class="FashionMNIST",
+        torchvision_folder="FashionMNIST/raw",
+        per_class=(6000, 1000),
+    ),
+    # Digits on houses: a mirrored one is none.
+    Dataset(
+        name="svhn",
+        title="SVHN",
+        channels=3,
+        size=32,
+        class_names=_NUMERALS,
+        flips=False,
+        synonyms=_NUMBER_WORDS,
+        hub_names=("svhn", "ufldl-stanford/svhn"),
+        hub_config="cropped_digits",
+        torchvision_class="SVHN",
+        torchvision_folder="svhn",
     ),
     # The literature's constants for the two CIFARs, although CIFAR-10's true pixel std is (.247,
     # .244, .262): an image learning rate of 1 is a step in the space that they define.
@@ -141,10 +177,30 @@ def names() -> tuple[str, ...]:
 
 
 def find(name: str) -> Dataset:
-    """The data set called ``name``; raises UnknownNameError with a suggestion."""
-    if name not in DATASETS:
-        raise UnknownNameError("dataset", name, DATASETS)
-    return DATASETS[name]
+    """The data set called ``name``, of an installed package, or in the folder ``name``.
+
+    Raises UnknownNameError with a suggestion, DataError if the folder or the package's declaration
+    cannot be meant.
+    """
+    if name in DATASETS:
+        return DATASETS[name]
+    if names_a_folder(name):
+        return own_dataset(Path(name), DATASETS)
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        if point.name == name:
+            declared = point.load()
+            if not isinstance(declared, Dataset) or declared.name != name:
+                raise DataError(
+                    f"the entry point {name} ({point.value}) is a {type(declared).__name__}; wanted a "
+                    f"dcbench.datasets.Dataset called {name}"
+                )
+            return declared
+    raise UnknownNameError("dataset", name, (*DATASETS, *installed()))
+
+
+def installed() -> tuple[str, ...]:
+    """The names of the data sets that installed packages declare."""
+    return tuple(point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS))
 
 
 def revision_note(dataset: str, revision: str) -> str:

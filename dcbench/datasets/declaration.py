@@ -45,6 +45,7 @@ class Dataset:
     synonyms: tuple[tuple[str, ...], ...] = ()
     # its images are of any size: the middle square of each, resized, is used
     photographs: bool = False
+    place: str = ""  # the folder of a data set of one's own
     title: str = ""  # its usual spelling, for tables, where that is not the name
 
     @property
@@ -75,4 +76,4 @@ class Dataset:
     @property
     def embedded(self) -> bool:
         """Whether it comes with an installed library, so that no data root is needed."""
-        return not (self.hub_names or self.torchvision_class or self.folders)
+        return not (self.hub_names or self.torchvision_class or self.folders or self.place)

@@ -14,14 +14,18 @@ KIND = "class folders"
 
 def searched_folders(dataset: Dataset, root: Path) -> list[Path]:
     """The folder where an image folder of the data set is looked for."""
-    return [root / dataset.name / "train"]
+    return [_folder(dataset, root) / "train"]
+
+
+def _folder(dataset: Dataset, root: Path) -> Path:
+    return Path(dataset.place) if dataset.place else root / dataset.name
 
 
 def find_source(dataset: Dataset, root: Path) -> ListedSource | None:
     """The image folder, if either split is there; raises DataError where a split or a class is
     missing, or where a folder's name is no class's.
     """
-    folder = root / dataset.name
+    folder = _folder(dataset, root)
     splits = {split: folder / split for split in SPLITS}
     if not any(path.is_dir() for path in splits.values()):
         return None

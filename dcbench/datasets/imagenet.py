@@ -48,6 +48,43 @@ _IMAGESQUAWK = {
     "n01860187": "black swan",
     "n01819313": "cockatoo",
 }
+# These three are MTT's (Cazenave et al., CVPR 2022), by its repository's numbers of classes.
+_IMAGEFRUIT = {
+    "n07753275": "pineapple",
+    "n07753592": "banana",
+    "n07745940": "strawberry",
+    "n07747607": "orange",
+    "n07749582": "lemon",
+    "n07768694": "pomegranate",
+    "n07753113": "fig",
+    "n07720875": "bell pepper",
+    "n07718472": "cucumber",
+    "n07742313": "green apple",
+}
+_IMAGEMEOW = {
+    "n02123045": "tabby",
+    "n02123159": "tiger cat",
+    "n02123394": "Persian cat",
+    "n02123597": "Siamese cat",
+    "n02124075": "Egyptian cat",
+    "n02129165": "lion",
+    "n02129604": "tiger",
+    "n02128925": "jaguar",
+    "n02128757": "snow leopard",
+    "n02127052": "lynx",
+}
+_IMAGEYELLOW = {
+    "n02206856": "bee",
+    "n12057211": "yellow lady's slipper",
+    "n07753592": "banana",
+    "n07749582": "lemon",
+    "n12144580": "corn",
+    "n04146614": "school bus",
+    "n03530642": "honeycomb",
+    "n02129165": "lion",
+    "n01773157": "garden spider",
+    "n01531178": "goldfinch",
+}
 
 
 def _subset(
@@ -100,4 +137,7 @@ DECLARED = (
     ),
     _subset("imagewoof", _IMAGEWOOF, ("imagewoof2", "imagewoof2-320", "imagewoof2-160")),
     _subset("imagesquawk", _IMAGESQUAWK, ()),
+    _subset("imagefruit", _IMAGEFRUIT, ()),
+    _subset("imagemeow", _IMAGEMEOW, ()),
+    _subset("imageyellow", _IMAGEYELLOW, ()),
 )

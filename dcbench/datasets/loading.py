@@ -97,7 +97,7 @@ def load(
         decoded.class_names,
         dataset.flips,
     )
-    stem = where.cache_root / "spaces" / f"{name}-{spec.revision}-holdout{holdout}"
+    stem = where.cache_root / "spaces" / f"{dataset.name}-{spec.revision}-holdout{holdout}"
     space = (
         _whitened_pixels(dataset, used, stem, report)
         if zca and of_pixels

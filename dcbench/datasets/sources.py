@@ -53,7 +53,7 @@ def _downloaded(dataset: Dataset, base: Path, progress: Progress) -> Source:
 
 
 def _first(dataset: Dataset, root: Path) -> Source | None:
-    for finder in _FINDERS:
+    for finder in (folders,) if dataset.place else _FINDERS:
         try:
             source: Source | None = finder.find_source(dataset, root)
         except OSError as error:

@@ -60,7 +60,10 @@ def download(dataset: Dataset, base: Path, progress: Progress, **words: str) -> 
     with writing(base):
         try:
             with locked(base), contextlib.redirect_stdout(sys.stderr):
-                _published(dataset)(base, download=True, **words)
+                for split in (
+                    ({"split": each} for each in _SPLITS) if _in_one(dataset) else (words,)
+                ):
+                    _published(dataset)(_root(dataset, base), download=True, **split)
         except (
             urllib.error.URLError,
             http.client.HTTPException,
@@ -88,6 +91,19 @@ def writing(base: Path) -> Iterator[None]:
         raise StorageError(
             f"cannot write {base}: {error.strerror or error}; choose another --data-root"
         ) from error
+
+
+_SPLITS = ("train", "test")
+
+
+def _in_one(dataset: Dataset) -> bool:
+    """Whether each split is one file in torchvision's root itself."""
+    return dataset.torchvision_class == "SVHN"
+
+
+def _root(dataset: Dataset, base: Path) -> Path:
+    """What torchvision calls its root: our folder of the files that have none of their own."""
+    return base / dataset.torchvision_folder if _in_one(dataset) else base
 
 
 def _published(dataset: Dataset) -> Any:
@@ -134,12 +150,14 @@ class TorchvisionSource:
         published = _published(self.dataset)
         if self._is_mnist:
             return [(name.removesuffix(".gz"), None) for name, _ in published.resources]
+        if _in_one(self.dataset):
+            return [tuple(published.split_list[split][1:]) for split in _SPLITS]
         batches = [(name, md5) for name, md5 in (*published.train_list, *published.test_list)]
         return [*batches, (published.meta["filename"], published.meta["md5"])]
 
     @property
     def _is_mnist(self) -> bool:
-        return self.dataset.torchvision_class == "MNIST"
+        return self.dataset.torchvision_class in ("MNIST", "FashionMNIST")
 
     def read(self, progress: Progress) -> Decoded:
         """Read both splits; raises DataError naming the file that is missing or not the published
@@ -148,11 +166,22 @@ class TorchvisionSource:
         if fault := self.fault:
             raise DataError(f"{fault}; delete {self.folder} and use --download")
         parts = []
-        for done, split in enumerate(("train", "test")):
+        for done, split in enumerate(_SPLITS):
             progress(f"reading {self.dataset.name}", done, 2)
-            parts.append(self._read_mnist(split) if self._is_mnist else self._read_cifar(split))
+            parts.append(self._read(split))
         progress(f"reading {self.dataset.name}", 2, 2)
         return Decoded(parts[0], parts[1], self.dataset.class_names)
+
+    def _read(self, split: str) -> ImageArrays:
+        if self._is_mnist:
+            return self._read_mnist(split)
+        return self._read_svhn(split) if _in_one(self.dataset) else self._read_cifar(split)
+
+    def _read_svhn(self, split: str) -> ImageArrays:
+        published = _published(self.dataset)(self.folder, split=split)
+        return ImageArrays(
+            np.ascontiguousarray(published.data), np.asarray(published.labels, dtype=np.int64)
+        )
 
     def _read_cifar(self, split: str) -> ImageArrays:
         # NumPy 2.4 dislikes how the published pickles spell a dtype

@@ -29,7 +29,7 @@ from dcbench.experiments.context import StoredSet, Workspace, shared_context
 from dcbench.experiments.rows import Row, append_row, intact_row
 from dcbench.experiments.tasks import Teaching, TrainNetworks
 from dcbench.images import ImageSpec, TestSet, TrainSet
-from dcbench.networks.catalogue import NETWORKS
+from dcbench.networks.catalogue import NETWORKS, find_network
 from dcbench.records import EvaluationRecord, NetworkScore, write_record
 from dcbench.records.kinds import STOPPED
 from dcbench.run import fingerprint
@@ -181,8 +181,10 @@ def check(set_evaluation: SetEvaluation) -> None:
     Raises MismatchError, FileFormatError.
     """
     judged = set_evaluation.judged
-    if judged.network not in NETWORKS:
-        raise _unknown("network", judged.network, NETWORKS)
+    try:
+        find_network(judged.network)
+    except UnknownNameError as error:
+        raise _unknown("network", judged.network, NETWORKS) from error
     try:
         augmentation_and_mix(judged.augment)
     except UnknownNameError as error:

@@ -14,7 +14,7 @@ from dcbench.evaluation.protocol import Protocol
 from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.presets import ZCA, build, check_preset, protocol_for, whitening, zca_of
 from dcbench.experiments.starts import read_start
-from dcbench.networks.catalogue import NETWORKS
+from dcbench.networks.catalogue import find_network
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
 
 
@@ -164,5 +164,5 @@ def parse_settings(texts: Sequence[str]) -> dict[str, str]:
 
 def check_network(name: str | None) -> None:
     """Raises UnknownNameError unless ``name`` is a network or none."""
-    if name is not None and name not in NETWORKS:
-        raise UnknownNameError("network", name, NETWORKS)
+    if name is not None:
+        find_network(name)

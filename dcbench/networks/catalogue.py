@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable
 from typing import Literal
 
@@ -12,13 +13,17 @@ from dcbench.networks.base import Network
 from dcbench.networks.convnet import NORMALISATIONS, ConvNet, Normalisation
 from dcbench.networks.resnet import ResNet18
 from dcbench.networks.stacked import ALEXNET, VGG11, Stacked
+from dcbench.networks.timm_models import PREFIX, require_timm, timm_network
 from dcbench.system.errors import MismatchError, UnknownNameError
 
 # BatchNorm is not among them: the statistics of a single synthetic image say nothing, and a batch
 # could not be cut.
 PerImageNormalisation = Literal["instance", "none", "layer", "group"]
 
-NETWORKS: dict[str, Callable[[ImageSpec, Normalisation], Network]] = {
+Maker = Callable[[ImageSpec, Normalisation], Network]
+ENTRY_POINTS = "dcbench.networks"  # of installed packages that add networks
+
+NETWORKS: dict[str, Maker] = {
     "convnet": lambda spec, normalisation: ConvNet(
         spec.shape, spec.classes, normalisation=normalisation
     ),
@@ -30,17 +35,39 @@ NETWORKS: dict[str, Callable[[ImageSpec, Normalisation], Network]] = {
 }
 
 
+def installed() -> dict[str, importlib.metadata.EntryPoint]:
+    """The networks that installed packages add, by name."""
+    return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+
+
+def find_network(name: str) -> Maker:
+    """What makes the network ``name``: ours, timm's (``timm:NAME``), or an installed package's.
+
+    Raises UnknownNameError with a suggestion, MismatchError if timm is wanted and not installed.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name]
+    if name.startswith(PREFIX):
+        model = name.removeprefix(PREFIX)
+        require_timm(model)
+        return lambda spec, _normalisation: timm_network(model, spec)
+    added = installed()
+    if name not in added:
+        raise UnknownNameError("network", name, (*NETWORKS, *added))
+    maker: Maker = added[name].load()
+    return maker
+
+
 def build_network(name: str, spec: ImageSpec, normalisation: Normalisation = "instance") -> Network:
     """The network ``name`` for images of ``spec``; raises UnknownNameError, and MismatchError where
-    the images are too small for it.
+    it cannot see such images.
     """
-    if name not in NETWORKS:
-        raise UnknownNameError("network", name, NETWORKS)
+    make = find_network(name)
     if normalisation not in NORMALISATIONS:
         raise UnknownNameError("normalisation", normalisation, NORMALISATIONS)
     # layers draw first values from the global generator, which is not ours to move
     with torch.random.fork_rng(devices=[]):
         try:
-            return NETWORKS[name](spec, normalisation)
+            return make(spec, normalisation)
         except MismatchError as error:
             raise MismatchError(f"{name} {error}") from error

@@ -330,8 +330,9 @@ def test_sets_that_do_not_belong_to_the_data_asked_for(tmp_path: Path, out: Path
     artifact = read_artifact(out / "mmd.pt")
     foreign = replace(artifact.synthetic, spec=replace(artifact.synthetic.spec, dataset="letters"))
     write_artifact(tmp_path / "letters.pt", foreign, artifact.provenance)
-    assert "made from letters, which is unknown here; known: digits, mnist" in refused(
-        1, "evaluate", tmp_path / "letters.pt"
+    assert (
+        "made from letters, which is unknown here; name its folder, as in --dataset ./letters, or one of digits, mnist"
+        in refused(1, "evaluate", tmp_path / "letters.pt")
     )
     large = replace(artifact.synthetic.spec, size=16)
     images = torch.nn.functional.interpolate(artifact.synthetic.images, size=16)

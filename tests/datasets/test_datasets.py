@@ -160,8 +160,28 @@ def cifar_tree(root: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+def svhn_tree(root: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """torchvision's .mat files, where a nought is called 10, with their md5 as the published ones."""
+    from scipy.io import savemat
+    from torchvision.datasets import SVHN
+
+    lists = {}
+    for split, images, labels in toy.splits():
+        path = root / "svhn" / f"{split}_32x32.mat"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = {
+            "X": images.transpose(2, 3, 1, 0),
+            "y": np.where(labels == 0, 10, labels)[:, None],
+        }
+        savemat(path, content)
+        md5 = hashlib.md5(path.read_bytes()).hexdigest()  # noqa: S324 - torchvision's own check
+        lists[split] = ["nowhere", path.name, md5]
+    monkeypatch.setattr(SVHN, "split_list", lists)
+    return root
+
+
 def mnist_tree(root: Path, toy: Toy) -> Path:
-    folder = root / "MNIST" / "raw"
+    folder = root / toy.dataset.torchvision_folder
     folder.mkdir(parents=True)
     for split, images, labels in toy.splits():
         prefix = {"train": "train", "test": "t10k"}[split]
@@ -229,10 +249,10 @@ def refused(name: str, where: Places, kind: type[DcbenchError] = DataError, **op
 def test_names_are_listed_without_torch() -> None:
     code = "import sys, dcbench.datasets.catalogue as c; print(*c.names()); assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    small = ["digits", "mnist", "fashionmnist", "svhn", "cifar10", "cifar100"]
     large = ["tinyimagenet", "imagenet64", "imagenette", "imagewoof", "imagesquawk"]
-    assert (
-        done.stdout.split() == ["digits", "mnist", "cifar10", "cifar100", *large] == list(names())
-    )
+    mtt = ["imagefruit", "imagemeow", "imageyellow"]
+    assert done.stdout.split() == [*small, *large, *mtt] == list(names())
 
 
 def test_an_unknown_name_is_refused_with_a_suggestion(cache: Path) -> None:
@@ -251,7 +271,7 @@ def test_declarations_are_consistent(name: str) -> None:
         == len(dataset.std)
         == (dataset.channels if name.startswith("cifar") else 0)
     )
-    assert dataset.flips == (name not in ("digits", "mnist"))
+    assert dataset.flips == (name not in ("digits", "mnist", "svhn"))
     assert dataset.embedded == (name == "digits")
 
 
@@ -305,6 +325,8 @@ def test_a_note_exists_for_known_revisions_only() -> None:
         ("mnist", "ylecun/mnist/mnist", "image"),
         ("mnist", "mnist/data", "image"),
         ("cifar100", "cifar100/cifar100", "img"),
+        ("fashionmnist", "zalando-datasets/fashion_mnist/fashion_mnist", "image"),
+        ("svhn", "ufldl-stanford/svhn/cropped_digits", "image"),
     ],
 )
 def test_the_hubs_parquet_is_read_exactly(
@@ -316,7 +338,7 @@ def test_the_hubs_parquet_is_read_exactly(
     assert folder in loaded.source
     assert loaded.spec.shape == toy.dataset.shape
     assert loaded.spec.class_names == toy.dataset.class_names
-    assert loaded.spec.flips == (name != "mnist")
+    assert loaded.spec.flips == (name not in ("mnist", "svhn"))
 
 
 def test_several_shards_are_read_in_their_order(tmp_path: Path, toy: Toy, cache: Path) -> None:
@@ -544,9 +566,23 @@ def test_torchvisions_cifar_is_read_exactly(
     assert "torchvision" in loaded.source
 
 
-def test_torchvisions_mnist_is_read_exactly(tmp_path: Path, cache: Path) -> None:
-    toy = Toy.of("mnist")
-    same_images(load("mnist", Places(mnist_tree(tmp_path / "data", toy), cache)), toy)
+@pytest.mark.parametrize("name", ["mnist", "fashionmnist"])
+def test_torchvisions_mnist_is_read_exactly(name: str, tmp_path: Path, cache: Path) -> None:
+    toy = Toy.of(name)
+    same_images(load(name, Places(mnist_tree(tmp_path / "data", toy), cache)), toy)
+
+
+def test_torchvisions_svhn_is_read_exactly(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = Toy.of("svhn")
+    root = svhn_tree(tmp_path / "data", toy, monkeypatch)
+    loaded = load("svhn", Places(root, cache))
+    same_images(loaded, toy)
+    assert "torchvision" in loaded.source
+    (root / "svhn" / "test_32x32.mat").write_bytes(b"short")
+    message = refused("svhn", Places(root, tmp_path / "other"))
+    assert "test_32x32.mat is not the published file" in message
 
 
 def test_a_foreign_pickle_is_never_opened(

@@ -133,6 +133,18 @@ def test_the_classes_are_those_of_table_1() -> None:
     assert len(set(ids)) == 30
 
 
+def test_mtt_s_subsets_are_its_repository_s() -> None:
+    """Which names its classes by their numbers among the sorted ids of ImageNet-1K."""
+    info = pytest.importorskip("timm.data").ImageNetInfo()
+    numbers = {
+        "imagemeow": [281, 282, 283, 284, 285, 291, 292, 290, 289, 287],
+        "imagefruit": [953, 954, 949, 950, 951, 957, 952, 945, 943, 948],
+        "imageyellow": [309, 986, 954, 951, 987, 779, 599, 291, 72, 11],
+    }
+    for name, of_classes in numbers.items():
+        assert find(name).wordnet_ids == tuple(map(info.index_to_label_name, of_classes))
+
+
 def test_imagenette_s_ids_are_torchvision_s() -> None:
     from torchvision.datasets import Imagenette
 

@@ -1,0 +1,145 @@
+"""Data sets of one's own: a folder of images with an optional ``dcbench.toml`` that says what they
+are.
+
+``FOLDER/{train,test}/<class>/<image>``. The file may say ``name``, ``size``, ``mean``, ``std``,
+``flips`` (whether a mirrored image keeps its class) and ``classes`` (the order of labels). Nothing
+published is shown beside such a set, which has a name of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from dcbench.datasets.class_folders import class_folders, images_in
+from dcbench.datasets.declaration import Dataset
+from dcbench.system.errors import DataError
+
+DECLARATION = "dcbench.toml"
+LEAST_IMAGES = 2  # of a class, to train on
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,58}")
+_GREY = frozenset({"1", "L", "LA"})
+
+
+def names_a_folder(name: str) -> bool:
+    """Whether a data set is named by its folder: ``./mydata``, ``/data/mine``, ``..``."""
+    return "/" in name or "\\" in name or name in (".", "..")
+
+
+def own_dataset(folder: Path, taken: Collection[str]) -> Dataset:
+    """The data set in ``folder``, under none of the names ``taken``.
+
+    Raises:
+        DataError: if it is no image folder, or its ``dcbench.toml`` cannot be meant.
+    """
+    train = folder / "train"
+    if not (train.is_dir() and (folder / "test").is_dir()):
+        raise DataError(
+            f"{folder} is no image folder: wanted {train}/CLASS/IMAGE and {folder / 'test'}/CLASS/IMAGE"
+        )
+    said = _declaration(folder / DECLARATION)
+    name = said.get("name", re.sub(r"[^a-z0-9_.-]+", "-", folder.resolve().name.lower()))
+    if not _NAME.fullmatch(name) or name in taken:
+        reason = "is the name of a published data set" if name in taken else "is no name"
+        raise DataError(
+            f'{name!r} {reason}; give {folder} another with name = "mydata" in {DECLARATION} '
+            "(small letters, digits, - and _)"
+        )
+    found = class_folders(train)
+    classes = said.get("classes", found)
+    if sorted(classes) != sorted(found):
+        raise DataError(
+            f"{folder / DECLARATION}: classes are {', '.join(classes)}, but {train} has the folders "
+            f"{', '.join(found) or 'none'}"
+        )
+    _require_images(name, train, classes)
+    channels, side = _shape_of(images_in(train / classes[0])[0])
+    size: int | None = said.get("size", side)
+    if size is None:
+        raise DataError(
+            f"the images in {train} are not square; say which size they are resized to: size = 32 in "
+            f"{folder / DECLARATION}"
+        )
+    for key in ("mean", "std"):
+        if len(said.get(key, ())) not in (0, channels):
+            raise DataError(
+                f"{folder / DECLARATION}: {key} needs {channels} numbers, got {said[key]}"
+            )
+    return Dataset(
+        name=name,
+        channels=channels,
+        size=size,
+        class_names=tuple(classes),
+        flips=said.get("flips", True),
+        mean=tuple(said.get("mean", ())),
+        std=tuple(said.get("std", ())),
+        photographs="size" in said,
+        place=str(folder.absolute()),
+    )
+
+
+def _require_images(name: str, train: Path, classes: list[str]) -> None:
+    if len(classes) < 2:
+        raise DataError(f"{train} holds {len(classes)} class folders; wanted at least two")
+    for each in classes:
+        count = len(images_in(train / each))
+        if count < LEAST_IMAGES:
+            raise DataError(
+                f"class {each!r} of {name} has {count} image{'' if count == 1 else 's'} in {train}; "
+                f"wanted at least {LEAST_IMAGES}"
+            )
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(one) in (int, float) for one in value)
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+_KEYS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (lambda value: isinstance(value, str), "text"),
+    "size": (lambda value: type(value) is int and 0 < value <= 4096, "a whole number of pixels"),
+    "mean": (_numbers, "a list of numbers, one per channel, of pixels in [0, 1]"),
+    "std": (
+        lambda value: _numbers(value) and min(value, default=1) > 0,
+        "a list of numbers above 0",
+    ),
+    "flips": (lambda value: isinstance(value, bool), "true or false"),
+    "classes": (_names, "a list of the class folders' names"),
+}
+
+
+def _declaration(path: Path) -> dict[str, Any]:
+    """What ``dcbench.toml`` says; nothing if there is none."""
+    if not path.exists():
+        return {}
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    for key, value in said.items():
+        if key not in _KEYS:
+            raise DataError(f"{path}: unknown key {key!r}; it may say {', '.join(_KEYS)}")
+        fits, wanted = _KEYS[key]
+        if not fits(value):
+            raise DataError(f"{path}: {key} must be {wanted}, got {value!r}")
+    if ("mean" in said) != ("std" in said):
+        raise DataError(f"{path}: mean and std go together; say both or neither")
+    return said
+
+
+def _shape_of(path: Path) -> tuple[int, int | None]:
+    """Channels and pixels per side of an image file; None where it is not square."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            channels = 1 if image.mode in _GREY else 3
+            return channels, image.width if image.width == image.height else None
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(f"{path} is no image that can be read: {error}") from error

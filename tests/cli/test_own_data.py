@@ -1,0 +1,54 @@
+"""The three commands of the guide on a folder of one's own images, with a network of timm's."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.commandline import ROOT, ask, done
+from tests.datasets.test_own import folder
+
+GUIDE = ROOT / "docs" / "guides" / "data-and-networks.md"
+SHORT = ("--epochs", "2", "--networks", "2", "--threads", "1", "--engine", "eager")
+
+
+def refused(*words: str) -> str:
+    """The one line of a command that finds its data wanting."""
+    answer = ask(*words)
+    assert answer.code == 1, answer
+    return answer.err.strip().splitlines()[-1]
+
+
+def commands() -> list[list[str]]:
+    """The guide's commands on ``./mydata``, without the word dcbench."""
+    lines = GUIDE.read_text(encoding="utf-8").splitlines()
+    part = lines[lines.index("## Your own images") :]
+    found = [line for line in part if line.startswith("dcbench ")]
+    return [shlex.split(line)[1:] for line in found[:3]]
+
+
+def test_own_images_are_distilled_judged_and_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("timm")
+    monkeypatch.chdir(tmp_path)
+    folder(tmp_path / "mydata", toml="size = 16")
+    run, evaluate, report = commands()
+    assert [words[0] for words in (run, evaluate, report)] == ["run", "evaluate", "report"]
+    made = done(*run, *SHORT, "--set", "iterations=2", "--json").json["runs"]
+    assert {one["dataset"] for one in made} == {"mydata"}
+    judged = done(*evaluate, *SHORT, "--json").json["evaluations"]
+    assert [one["network"] for one in judged] == ["convnet", "timm:resnet10t"]
+    text = done(*report).out
+    assert "mydata" in text
+    assert "published" not in text.lower()
+    line = refused("evaluate", "results/dm.pt", *SHORT)
+    assert (
+        "made from mydata, which is unknown here; name its folder, as in --dataset ./mydata" in line
+    )
+    (tmp_path / "mydata" / "dcbench.toml").write_text("colour = 1")
+    assert "unknown key 'colour'" in refused(*run)
+    line = refused(*run[:-2], "--dataset", "./nothing")
+    assert "nothing is no image folder" in line
