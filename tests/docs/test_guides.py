@@ -22,8 +22,8 @@ from tests.commandline import ROOT, ask, forked
 
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 METHODS = ROOT / "docs" / "guides" / "add-a-method.md"
-# what needs other processes (tests/execution), a download, the benchmark's own files, or a name that readers choose
-ELSEWHERE = re.compile(r"--executor|--download|nasbench201|hf://|\b[A-Z]{4,}\b|…")
+# what needs other processes (tests/execution), a download, other people's records, the benchmark's own files, or a name that readers choose
+ELSEWHERE = re.compile(r"--executor|--download|nasbench201|their-results|hf://|\b[A-Z]{4,}\b|…")
 TRAINING = ("--epochs", "1", "--threads", "1")
 QUICK = {
     "run": ("--networks", "1", *TRAINING, "--seed", "0", "--ipc", "1", "--preset", "quick"),

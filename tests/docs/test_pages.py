@@ -36,7 +36,8 @@ def options_of(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in COMMANDS if name not in ("list", "show", "export")]
+    "name",
+    [name for name in COMMANDS if name not in ("list", "show", "export", "compare", "merge")],
 )
 def test_the_same_words_fit_all_commands(name: str) -> None:
     words = "preset protocol data-root out seed device threads precision engine executor json debug"
