@@ -245,7 +245,9 @@ class TrainSet(_RealSet):
         return self if images is self.images else replace(self, images=images)
 
     def draw(self, label: int, count: int, generator: torch.Generator) -> Int64[Tensor, " k"]:
-        """Draw indices of ``count`` different images of class ``label``; of all if there are fewer."""
+        """Draw indices of ``count`` different images of class ``label``; of all if there are
+        fewer.
+        """
         members = self.by_class[label]
         return members[torch.randperm(len(members), generator=generator)[:count].to(members.device)]
 
@@ -285,7 +287,8 @@ class SyntheticSet:
     images: Float[Tensor, "n channels size size"]
     labels: Int64[Tensor, " n"] | Float[Tensor, "n classes"]
     space: Space
-    # network, lr, batch, augment, where the set asks for its own; factor, of images that are several
+    # network, lr, batch, augment, where the set asks for its own; factor, of images that are
+    # several
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:

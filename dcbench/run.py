@@ -71,7 +71,9 @@ class Cost:
 
     @property
     def first_steps_more_seconds(self) -> float | None:
-        """How many seconds longer the first three steps took than later ones; None without steps."""
+        """How many seconds longer the first three steps took than later ones; None without
+        steps.
+        """
         steady = self.step_seconds
         return None if steady is None else max(0.0, sum(step - steady for step in self.steps[:3]))
 

@@ -32,11 +32,11 @@ NETWORK_BATCH = 64
 class IDC(Distiller):
     """Learns images that hold several small ones each, by matching gradients.
 
-    L = Σ_classes Σ_layers ‖∇ℓ(A(real)) - ∇ℓ(A(f(images)))‖² over the convolutions' weights of networks
-    that are trained on real images meanwhile. f cuts each stored image into ``factor``² parts and
-    enlarges them (multi-formation); A colours, crops and cuts out alike. Networks learn by SGD with
-    momentum, coloured, cropped, half of the batches cut and mixed. After the authors' code for
-    CIFAR-10, where errors are sums of squares and each class has a step of its own.
+    L = Σ_classes Σ_layers ‖∇ℓ(A(real)) - ∇ℓ(A(f(images)))‖² over the convolutions' weights of
+    networks that are trained on real images meanwhile. f cuts each stored image into ``factor``²
+    parts and enlarges them (multi-formation); A colours, crops and cuts out alike. Networks learn
+    by SGD with momentum, coloured, cropped, half of the batches cut and mixed. After the authors'
+    code for CIFAR-10, where errors are sums of squares and each class has a step of its own.
     """
 
     iterations: Annotated[int, Ge(1)] = 2000  # networks drawn one after another

@@ -1,4 +1,6 @@
-"""RDED: real patches that a trained network is sure of, stitched together (Sun et al., CVPR 2024)."""
+"""RDED: real patches that a trained network is sure of, stitched together (Sun et al., CVPR
+2024).
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,10 @@ class RDED(Distiller):
 
     def refuses(self, train: TrainSet, ipc: int) -> str:
         if train.spec.size % self.factor:
-            return f"images of {train.spec.size} pixels cannot hold {self.factor}×{self.factor} patches"
+            return (
+                f"images of {train.spec.size} pixels cannot hold {self.factor}×{self.factor} "
+                "patches"
+            )
         return ""
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
@@ -114,7 +119,9 @@ class RDED(Distiller):
 def framed(
     patches: Float[Tensor, "n channels side side"], size: int, space: Space
 ) -> Float[Tensor, "n channels size size"]:
-    """Patches of pixels in the middle of images whose values are zero, all as values of ``space``."""
+    """Patches of pixels in the middle of images whose values are zero, all as values of
+    ``space``.
+    """
     before = (size - patches.shape[-1]) // 2
     frame = space.leave(torch.zeros(1, patches.shape[1], size, size)).repeat(len(patches), 1, 1, 1)
     inside = slice(before, before + patches.shape[-1])

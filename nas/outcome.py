@@ -102,7 +102,8 @@ class TopShare:
         known = all(name in truth.validation for name in architectures if name in truth.accuracies)
         if self.by == "validation" and not known:
             raise MismatchError(
-                f"--top-by validation: the truth has no {VALIDATION_COLUMN} of each architecture drawn; "
+                f"--top-by validation: the truth has no {VALIDATION_COLUMN} of each architecture "
+                "drawn; "
                 "choose --top-by test, or a table that has that column"
             )
         return self.by or ("validation" if known else "test")

@@ -90,7 +90,9 @@ class SearchSpace(ABC):
         return asdict(self)  # type: ignore[call-overload,no-any-return]
 
     def refuses(self, identifier: str, spec: ImageSpec) -> str:
-        """Say why the architecture is impossible for images of ``spec``; empty if it is possible."""
+        """Say why the architecture is impossible for images of ``spec``; empty if it is
+        possible.
+        """
         return _cost(self, self.twin(identifier), spec)[1]
 
     def macs(self, identifier: str, spec: ImageSpec) -> float:

@@ -140,7 +140,8 @@ def check_recipe(recipe: Any) -> None:
         isinstance(recipe.get(key, ""), str) for key in ("network", "augment")
     ):
         raise FileFormatError(
-            f"the recipe must have a positive lr, a positive whole batch, a factor from 1 to {MOST_PARTS}, and names; got {brief(recipe)}"
+            "the recipe must have a positive lr, a positive whole batch, a factor from 1 to "
+            f"{MOST_PARTS}, and names; got {brief(recipe)}"
         )
 
 

@@ -51,7 +51,8 @@ def merge(source: Path, results: Path, name: str = "") -> Merged:
     place = results / whose
     if whose == MEASURED:
         raise DataError(
-            f"the folder {MEASURED} is the project's own; name yours: dcbench merge {source} --name WHOSE"
+            f"the folder {MEASURED} is the project's own; name yours: dcbench merge {source} "
+            "--name WHOSE"
         )
     if place.exists():
         raise StorageError(

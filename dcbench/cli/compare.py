@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 def command(first: str, second: str, results: Path, out: Path | None, as_json: bool) -> None:
     """Compare FIRST with SECOND wherever both were judged alike.
 
-    Each is a method (dm), a preset (quick), both (dm/quick), or a folder with records. Sets with the
-    same seeds are compared in pairs, others by Welch's test; p is corrected over the conditions.
+    Each is a method (dm), a preset (quick), both (dm/quick), or a folder with records. Sets with
+    the same seeds are compared in pairs, others by Welch's test; p is corrected over the
+    conditions.
     """
     from dcbench.cli.console import Console
     from dcbench.report.comparison import drawing, side_by_side

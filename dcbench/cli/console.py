@@ -135,7 +135,9 @@ class Console:
             self._tell(text, done, total, even)
 
     def overall(self, text: str, done: int, total: int) -> None:
-        """How far the whole command is: ``text`` says it, ``done`` of ``total`` pieces have ended."""
+        """How far the whole command is: ``text`` says it, ``done`` of ``total`` pieces have
+        ended.
+        """
         if self._errors.is_terminal:
             if self._whole is None:
                 self._whole = self._bars.add_task("", total=total, even=False)

@@ -63,7 +63,10 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
 )
 @click.option(
     "--top-by",
-    help="Which accuracy of the truth that is: validation (as the paper; if not given, where the truth says it), test.",
+    help=(
+        "Which accuracy of the truth that is: validation (as the paper; if not given, where the "
+        "truth says it), test."
+    ),
 )
 @click.option(
     "--truth",

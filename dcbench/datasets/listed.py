@@ -39,7 +39,9 @@ class ListedSource:
 def by_class(
     folder: Path, splits: Mapping[str, str], classes: tuple[str, ...]
 ) -> Callable[[str], list[tuple[Path, int]]]:
-    """List the files ``<split's folder>/<class>/<image>``; ``classes`` are in the order of labels."""
+    """List the files ``<split's folder>/<class>/<image>``; ``classes`` are in the order of
+    labels.
+    """
     return lambda split: class_by_class(folder / splits[split] / name for name in classes)
 
 

@@ -38,7 +38,8 @@ def own_dataset(folder: Path, taken: Collection[str]) -> Dataset:
     train = folder / "train"
     if not (train.is_dir() and (folder / "test").is_dir()):
         raise DataError(
-            f"{folder} is no image folder: wanted {train}/CLASS/IMAGE and {folder / 'test'}/CLASS/IMAGE"
+            f"{folder} is no image folder: wanted {train}/CLASS/IMAGE and "
+            f"{folder / 'test'}/CLASS/IMAGE"
         )
     said = _declaration(folder / DECLARATION)
     name = said.get("name", re.sub(r"[^a-z0-9_.-]+", "-", folder.resolve().name.lower()))
@@ -52,7 +53,8 @@ def own_dataset(folder: Path, taken: Collection[str]) -> Dataset:
     classes = said.get("classes", found)
     if sorted(classes) != sorted(found):
         raise DataError(
-            f"{folder / DECLARATION}: classes are {', '.join(classes)}, but {train} has the folders "
+            f"{folder / DECLARATION}: classes are {', '.join(classes)}, but {train} has the "
+            "folders "
             f"{', '.join(found) or 'none'}"
         )
     _require_images(name, train, classes)
@@ -60,7 +62,8 @@ def own_dataset(folder: Path, taken: Collection[str]) -> Dataset:
     size: int | None = said.get("size", side)
     if size is None:
         raise DataError(
-            f"the images in {train} are not square; say which size they are resized to: size = 32 in "
+            f"the images in {train} are not square; say which size they are resized to: size = 32 "
+            "in "
             f"{folder / DECLARATION}"
         )
     for key in ("mean", "std"):
@@ -88,7 +91,8 @@ def _require_images(name: str, train: Path, classes: list[str]) -> None:
         count = len(images_in(train / each))
         if count < LEAST_IMAGES:
             raise DataError(
-                f"class {each!r} of {name} has {count} image{'' if count == 1 else 's'} in {train}; "
+                f"class {each!r} of {name} has {count} image{'' if count == 1 else 's'} in "
+                f"{train}; "
                 f"wanted at least {LEAST_IMAGES}"
             )
 

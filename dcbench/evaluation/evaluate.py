@@ -90,9 +90,9 @@ def passes(
     """Train the networks of the given indices; the results of those trained together as they end.
 
     ``teacher`` answers where the protocol's labels are a teacher's. MismatchError if set, test,
-    labels and teacher do not fit. Network 57 is the same, with the same engine, whether 0 to 56 were trained or not. The test
-    images are taken into the set's space, not the other way round: a foreign set is never judged in
-    a space it was not made for.
+    labels and teacher do not fit. Network 57 is the same, with the same engine, whether 0 to 56
+    were trained or not. The test images are taken into the set's space, not the other way round: a
+    foreign set is never judged in a space it was not made for.
     """
     check_fit(synthetic, test)
     synthetic = synthetic.in_training

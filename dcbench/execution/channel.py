@@ -1,8 +1,8 @@
 """Channels between processes: one socket to which every worker connects, wherever it runs.
 
 Works alike for the processes of this machine, Ray, and any executor whose workers can reach this
-process; nothing needs a shared disk. Peers prove that they know a secret that travels with the tasks
-before a byte of theirs is unpickled.
+process; nothing needs a shared disk. Peers prove that they know a secret that travels with the
+tasks before a byte of theirs is unpickled.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ from dcbench.system.source import source_hash
 Value = TypeVar("Value")
 PATIENCE = 1.0  # seconds between two questions of whoever waits
 MOST_FETCHED = 8  # shared values that a worker process holds
-ONE_THREAD = "tasks are carried out by processes, one at a time in each: torch's threads and seeds belong to a process"
+ONE_THREAD = (
+    "tasks are carried out by processes, one at a time in each: torch's threads and seeds belong "
+    "to a process"
+)
 _fetched: dict[str, Any] = {}
 _at_work = threading.Lock()
 
@@ -188,10 +191,14 @@ def _portable(error: Exception) -> Exception:
 
 
 class ChannelServer:
-    """The asker's end of all channels: stores results, passes on messages, hands out shared values."""
+    """The asker's end of all channels: stores results, passes on messages, hands out shared
+    values.
+    """
 
     def __init__(self, host: str | None = None) -> None:
-        """``host``: a name of this machine that workers on others can reach; None for local ones."""
+        """``host``: a name of this machine that workers on others can reach; None for local
+        ones.
+        """
         self.closed = False
         self._secret, self._numbers, self._lock = secrets.token_bytes(32), count(), threading.Lock()
         self._channels: dict[int, LocalChannel] = {}

@@ -80,7 +80,9 @@ class Processes(Executor):
 
 
 def _begin(end: Connection) -> None:
-    """In a new worker: leave when the asker closes its end, or dies; signals are the asker's matter."""
+    """In a new worker: leave when the asker closes its end, or dies; signals are the asker's
+    matter.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 

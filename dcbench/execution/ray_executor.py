@@ -40,7 +40,8 @@ class Needs:
         for name, value in (("processors", self.cpus), ("GPUs", self.gpus)):
             if not math.isfinite(value) or value < 0 or (value > 1 and value != int(value)):
                 raise OutOfRangeError(
-                    f"the {name} of a task must be a fraction of one or a whole number, got {value:g}"
+                    f"the {name} of a task must be a fraction of one or a whole number, got "
+                    f"{value:g}"
                 )
         if not self.cpus and not self.gpus:
             raise OutOfRangeError(
@@ -76,8 +77,8 @@ class Needs:
 
 @final
 class Ray(Executor):
-    """Ray with the standard library's ``submit``. Standard output is standard error until it is shut
-    down: Ray reports dead workers there.
+    """Ray with the standard library's ``submit``. Standard output is standard error until it is
+    shut down: Ray reports dead workers there.
     """
 
     def __init__(self, needs: Needs, address: str | None = None) -> None:
@@ -118,7 +119,10 @@ def _connect(address: str | None) -> None:
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
     except (OSError, RuntimeError, ValueError) as error:
         here = f"Ray cannot be started here ({error}); --executor serial needs none"
-        there = f"no Ray cluster at {address!r} ({error}); start one with ray start --head, or leave --address out"
+        there = (
+            f"no Ray cluster at {address!r} ({error}); start one with ray start --head, or leave "
+            "--address out"
+        )
         raise ClusterError(there if address else here) from error
     finally:
         if threading.current_thread() is threading.main_thread():

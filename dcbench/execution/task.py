@@ -66,8 +66,8 @@ class Channel(ABC):
 
     @abstractmethod
     def put(self, result: Any) -> None:
-        """Hand over a result: it is stored when this returns. Raises KeyboardInterrupt when the task
-        should stop.
+        """Hand over a result: it is stored when this returns. Raises KeyboardInterrupt when the
+        task should stop.
         """
 
     @abstractmethod

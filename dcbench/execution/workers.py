@@ -129,9 +129,9 @@ def each(
 ) -> Iterator[tuple[Item, Value | Exception]]:
     """Call ``function`` on each item; yields each with what it returned or raised, as they end.
 
-    ``function`` hands its tasks to ``carry_out``. With ``workers`` it is called on as many items at a
-    time as keep all of them busy, each in a thread that mostly waits for tasks. Raises StorageError
-    and KeyboardInterrupt as soon as one call does.
+    ``function`` hands its tasks to ``carry_out``. With ``workers`` it is called on as many items at
+    a time as keep all of them busy, each in a thread that mostly waits for tasks. Raises
+    StorageError and KeyboardInterrupt as soon as one call does.
     """
     if workers is None:
         for item in items:

@@ -127,7 +127,8 @@ class SetEmbedding:
     def _task(self) -> Embed:
         workspace = self.workspace
         machine = workspace.machine.decide(embedding_macs(self.plan, self.cell))
-        # whoever carries it out may be at work in another folder, and hears of this one's by channel
+        # whoever carries it out may be at work in another folder, and hears of this one's by
+        # channel
         elsewhere = Workspace(workspace.out.absolute(), machine, resumption=workspace.resumption)
         asked = Shared.of(replace(self, workspace=elsewhere))
         return Embed(self.cell.label, machine, asked)

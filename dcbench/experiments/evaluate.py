@@ -123,7 +123,8 @@ class SetEvaluation:
 
     @property
     def teaching(self) -> Teaching | None:
-        """What a task needs to train the protocol's teacher, or to find it trained; None without one.
+        """What a task needs to train the protocol's teacher, or to find it trained; None without
+        one.
 
         The teacher sees the real images in the set's space.
         """

@@ -314,7 +314,8 @@ class Trace:
             self._forget()
             raise _untraceable(
                 self.cell.distiller,
-                "its set is more, or other, than the images that it takes its steps on; the set itself is kept",
+                "its set is more, or other, than the images that it takes its steps on; the set "
+                "itself is kept",
             )
 
     def _cost(self) -> dict[str, Any]:

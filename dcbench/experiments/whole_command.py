@@ -1,4 +1,6 @@
-"""How far a command with several pieces is: which set or proxy, and about how long the rest takes."""
+"""How far a command with several pieces is: which set or proxy, and about how long the rest
+takes.
+"""
 
 from __future__ import annotations
 
@@ -109,7 +111,9 @@ class CommandProgress:
 
 
 def making_seconds(cell: Cell, workspace: Workspace) -> float:
-    """About how long it takes to make a cell's set; nothing where it is there, or cannot be made."""
+    """About how long it takes to make a cell's set; nothing where it is there, or cannot be
+    made.
+    """
     if workspace.resumption.resume and (cell.folder(workspace) / ARTIFACT).exists():
         return 0.0
     if cell.distiller.refuses(cell.loaded.train, cell.ipc):

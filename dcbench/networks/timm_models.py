@@ -61,7 +61,8 @@ def require_timm(name: str) -> None:
     """Raises UnknownNameError if timm has no such network, MismatchError if there is no timm."""
     if importlib.util.find_spec("timm") is None:
         raise MismatchError(
-            f"{PREFIX}{name} needs timm, which is not installed: pip install 'dcbench-distillation[timm]'"
+            f"{PREFIX}{name} needs timm, which is not installed: pip install "
+            "'dcbench-distillation[timm]'"
         )
     import timm
 
@@ -70,8 +71,8 @@ def require_timm(name: str) -> None:
 
 
 def timm_network(name: str, spec: ImageSpec) -> TimmNetwork:
-    """The network ``name`` for images of ``spec``; raises MismatchError where it cannot see them, or
-    has parameters that could not be drawn from a seed.
+    """The network ``name`` for images of ``spec``; raises MismatchError where it cannot see them,
+    or has parameters that could not be drawn from a seed.
     """
     require_timm(name)
     try:

@@ -73,7 +73,9 @@ class RecordKind(RanOn, ABC):
     @property
     @abstractmethod
     def measurements(self) -> int:
-        """How much was measured; of two records of the same measurement the one with more is kept."""
+        """How much was measured; of two records of the same measurement the one with more is
+        kept.
+        """
 
     @abstractmethod
     def refuse(self) -> str:

@@ -175,6 +175,9 @@ class SearchRecord(RecordKind):
 
     def refuse(self) -> str:
         if self.top_figures.keys() != self.ranked.keys():
-            return f"field top_by is {self.top_by}, but truth_validation is not said of each architecture"
+            return (
+                f"field top_by is {self.top_by}, but truth_validation is not said of each "
+                "architecture"
+            )
         twice = len({score.architecture for score in self.architectures}) < len(self.architectures)
         return "field architectures names an architecture twice" if twice else ""

@@ -58,7 +58,9 @@ class PlannedSearch:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one preset of a study does: its sets are judged, unless it traces, embeds or searches."""
+    """What one preset of a study does: its sets are judged, unless it traces, embeds or
+    searches.
+    """
 
     parts: tuple[StudyPart, ...]
     ensemble: int | None = None  # networks that judge each set; None: the protocol's number

@@ -115,7 +115,9 @@ class TypedField:
 
     @property
     def domain(self) -> str:
-        """The field's choices or range in a few signs, such as ``>0, ≤10``; empty if anything goes."""
+        """The field's choices or range in a few signs, such as ``>0, ≤10``; empty if anything
+        goes.
+        """
         if self.choices:
             return "|".join(map(str, self.choices))
         signs = [

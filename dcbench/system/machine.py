@@ -211,7 +211,9 @@ class Machine:
         )
 
     def free(self) -> None:
-        """Return the memory that the device's allocator caches, so that pieces of other sizes fit."""
+        """Return the memory that the device's allocator caches, so that pieces of other sizes
+        fit.
+        """
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         else:

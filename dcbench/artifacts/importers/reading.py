@@ -1,4 +1,6 @@
-"""Readers of tensors and arrays from strangers' files, shared by the layouts; they execute nothing."""
+"""Readers of tensors and arrays from strangers' files, shared by the layouts; they execute
+nothing.
+"""
 
 from __future__ import annotations
 
