@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import shlex
 import sys
 import traceback
@@ -65,6 +66,9 @@ class _Lazy(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt as stopped:  # which click would answer with an empty line
             raise click.Abort from stopped
+        except BrokenPipeError:  # its reader has enough, as head and pagers do: no failed work
+            _discard_output()
+            return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -121,6 +125,12 @@ def _replace_what_cannot_be_encoded() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def _discard_output() -> None:
+    """What is left in buffers goes nowhere, instead of to a reader that is gone."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
 
 
 def _stopped(words: Sequence[str]) -> str:

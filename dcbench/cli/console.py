@@ -197,6 +197,7 @@ class Console:
             self._output.print(drawn, markup=False, soft_wrap=False, width=width)
         lines = captured.get().splitlines()  # rich fills the last column up with spaces
         self._output.file.write("".join(f"{line.rstrip()}\n" for line in lines))
+        self._output.file.flush()
 
     def pairs(self, title: str, rows: Iterable[tuple[str, str]]) -> None:
         """Names with what is to be said of each, long lines folded beside the name."""
@@ -230,8 +231,15 @@ class _TimeLeft(TimeRemainingColumn):
         return super().render(task) if task.fields["even"] else Text()
 
 
+class _PipedConsole(RichConsole):
+    """A reader that is gone is an error like any other, which the command line answers."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def _console(stderr: bool) -> RichConsole:
-    console = RichConsole(stderr=stderr, highlight=False, soft_wrap=True)
+    console = _PipedConsole(stderr=stderr, highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = UNLIMITED
     return console

@@ -15,6 +15,7 @@ from dcbench.artifacts.importers.catalogue import LAYOUTS
 from dcbench.cli.options import (
     EXECUTOR_OPTIONS,
     Hardware,
+    data_classes,
     data_root,
     hardware,
     out,
@@ -22,7 +23,7 @@ from dcbench.cli.options import (
     speaking,
     unneeded,
 )
-from dcbench.cli.words import known
+from dcbench.cli.words import CLASSES, known
 
 if TYPE_CHECKING:
     from dcbench.artifacts.importers.importing import ImportedSet
@@ -34,7 +35,6 @@ SPACE_HELP = (
     "they are), normalised, zca (whitened after normalising, as here), zca-pixels (whitened "
     "without, as by MTT)."
 )
-CLASSES = ("by-name", "by-position")
 FOREIGN_DEFAULTS = {"space": "auto", "experiment": None, "classes": "by-name", "resize": False}
 
 
@@ -205,6 +205,7 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Download the data set if it is missing; without this nothing is downloaded.",
 )
 @data_root
+@data_classes
 @out
 @hardware
 @speaking
@@ -231,7 +232,7 @@ def command(
         hardware.machine()  # the threads that fit a whitening
         name = foreign.name or foreign.layout
         written = target or latest_artifact(options["out"], name)
-        where = places(options["data_root"], options["download"])
+        where = places(options["data_root"], options["download"], options["data_classes"])
         file = hub.kept(on_hub, where.cache_root, console.progress) if on_hub else Path(path)
         imported = foreign.read(file, where, console)
         if on_hub:

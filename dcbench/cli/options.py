@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.words import EXECUTORS, SPELT_OUT, check_word, known
+from dcbench.cli.words import CLASSES, EXECUTORS, SPELT_OUT, check_word, known
 from dcbench.system.errors import OutOfRangeError, StorageError, UnknownNameError
 from dcbench.system.wording import counted
 
@@ -125,6 +125,7 @@ class Common:
 
     preset: str
     data_root: Path
+    data_classes: str
     out: Path
     hardware: Hardware
     executor_options: ExecutorOptions
@@ -132,7 +133,7 @@ class Common:
 
     def places(self, download: bool = False) -> Places:
         """Where data and its cache are."""
-        return places(self.data_root, download)
+        return places(self.data_root, download, self.data_classes)
 
     @contextmanager
     def workspace(
@@ -162,7 +163,9 @@ class Common:
             )
 
 
-def places(data_root: Path | None, download: bool = False) -> Places:
+def places(
+    data_root: Path | None, download: bool = False, data_classes: str = CLASSES[0]
+) -> Places:
     """Where data and its cache are."""
     from dcbench.datasets.places import Places
 
@@ -174,7 +177,8 @@ def places(data_root: Path | None, download: bool = False) -> Places:
             raise StorageError(
                 "no home folder to keep decoded data in; name a folder: DCBENCH_CACHE=FOLDER"
             ) from error
-    return Places(data_root, Path(named) if named else usual, download)
+    by_position = data_classes == "by-position"
+    return Places(data_root, Path(named) if named else usual, download, by_position)
 
 
 def protocol(of_search: bool = False) -> _Decorator:
@@ -199,6 +203,13 @@ data_root = click.option(
     envvar="DCBENCH_DATA",
     default="data",
     help="Folder of the data sets [DCBENCH_DATA].",
+)
+data_classes = click.option(
+    "--data-classes",
+    default=CLASSES[0],
+    show_default=True,
+    callback=known("way to know classes"),
+    help="The labels of the data's own class folders: by-name, or by-position among the sorted folders.",
 )
 out = click.option(
     "--out",
@@ -320,7 +331,7 @@ def common(presets: str) -> _Decorator:
         shared = hardware(
             _with(_EXECUTOR_OPTIONS, _gathered("executor_options", ExecutorOptions, shared))
         )
-        return _with((preset, data_root, out), shared)
+        return _with((preset, data_root, data_classes, out), shared)
 
     return add
 

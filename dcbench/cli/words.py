@@ -18,6 +18,7 @@ import click
 from dcbench.system.errors import UnknownNameError
 
 EXECUTORS = ("serial", "processes", "ray")
+CLASSES = ("by-name", "by-position")  # how class folders get labels
 REPORT_FORMATS = ("latex", "markdown", "csv", "html")
 _ENTRY_POINTS = "dcbench.distillers"  # of installed packages with methods
 _METHODS = "dcbench.distiller"  # the module that knows all methods
@@ -93,6 +94,7 @@ _LOOKED_UP: Mapping[str, Callable[[], Collection[str] | None]] = {
     "preset": _presets,
     "executor": lambda: EXECUTORS,
     "format": lambda: REPORT_FORMATS,
+    "way to know classes": lambda: CLASSES,
     "style": lambda: ("compact", "full"),
     "value of --published": lambda: ("none", "own", "all"),
 }

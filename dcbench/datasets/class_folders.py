@@ -42,6 +42,24 @@ def images_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not is_litter(path.name))
 
 
+def require_no_loose_images(folder: Path) -> None:
+    """Raises DataError if images lie beside the class folders in ``folder``: they have no label,
+    and a set without them would have the same name.
+    """
+    beside = sorted(path.name for path in folder.iterdir() if path.is_file())
+    loose = [name for name in beside if not is_litter(name) and _is_image(name)]
+    if loose:
+        raise DataError(
+            f"{folder} holds {len(loose)} images beside its class folders ({listed(loose)}); "
+            "sort them into the folders, or move them elsewhere"
+        )
+
+
+def _is_image(name: str) -> bool:
+    suffix = Path(name).suffix
+    return bool(suffix) and _READABLE.fullmatch(suffix) is not None
+
+
 def class_by_class(folders: Iterable[Path]) -> list[tuple[Path, int]]:
     """The files of each class's folder, with the folder's place in the list as their label.
 

@@ -46,6 +46,8 @@ class Dataset:
     # its images are of any size: the middle square of each, resized, is used
     photographs: bool = False
     place: str = ""  # the folder of a data set of one's own
+    # its class folders are in the order of labels, whatever they are called: the user says so
+    by_position: bool = False
     title: str = ""  # its usual spelling, for tables, where that is not the name
 
     @property

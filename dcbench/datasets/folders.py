@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dcbench.datasets.class_folders import class_folders, labels_of, side_by_side
+from dcbench.datasets.class_folders import (
+    class_folders,
+    labels_of,
+    require_no_loose_images,
+    side_by_side,
+)
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.listed import SPLITS, ListedSource, by_class
 from dcbench.system.errors import DataError
 
 KIND = "class folders"
+BY_POSITION = f"{KIND} by position"
 
 
 def searched_folders(dataset: Dataset, root: Path) -> list[Path]:
@@ -32,6 +38,7 @@ def find_source(dataset: Dataset, root: Path) -> ListedSource | None:
     for path in splits.values():
         if not path.is_dir():
             raise DataError(f"{path} is missing, though its sibling is there; complete the copy")
+        require_no_loose_images(path)
     found = {split: class_folders(path) for split, path in splits.items()}
     for split, names in found.items():
         if len(names) != dataset.classes:
@@ -47,19 +54,21 @@ def find_source(dataset: Dataset, root: Path) -> ListedSource | None:
         )
     order = _in_order(found["train"], dataset, folder)
     listing = by_class(folder, {split: split for split in SPLITS}, order)
-    return ListedSource(KIND, folder, dataset.class_names or order, listing)
+    kind = BY_POSITION if dataset.by_position else KIND
+    return ListedSource(kind, folder, dataset.class_names or order, listing)
 
 
 def _in_order(folders: list[str], dataset: Dataset, where: Path) -> tuple[str, ...]:
     """The folders in the order of labels. Where no class names are declared, they name
     themselves.
     """
-    if not dataset.class_names:
+    if dataset.by_position or not dataset.class_names:
         return tuple(folders)
     labels = labels_of(folders, dataset.class_names, dataset.aliases, dataset.numbered)
     if labels is None:
         raise DataError(
             f"{where}: its folders are not called as the classes of {dataset.name} are: "
-            f"{side_by_side(folders, dataset.class_names)}; rename the folders"
+            f"{side_by_side(folders, dataset.class_names)}; rename the folders, "
+            "or take them in their order with --data-classes by-position"
         )
     return tuple(name for _, name in sorted(zip(labels, folders, strict=True)))

@@ -33,6 +33,7 @@ class Loaded:
     test: TestSet
     holdout: TestSet | None  # the part of the published training set that was kept from ``train``
     source: str  # where the images came from, for people
+    reading: str = ""  # how they were read, if the user said so
 
     def judge(self, on: str) -> TestSet:
         """The images that judge sets: the test images, or the holdout.
@@ -51,7 +52,8 @@ class Loaded:
     @property
     def note(self) -> str:
         """What sets this copy of the data apart, such as 'JPEG-75'; mostly empty."""
-        return revision_note(self.spec.dataset, self.spec.revision)
+        known = revision_note(self.spec.dataset, self.spec.revision)
+        return ", ".join(filter(None, (known, self.reading)))
 
 
 def load(
@@ -112,6 +114,7 @@ def load(
         test=TestSet(spec, *_tensors(decoded.test), space),
         holdout=TestSet(spec, *_tensors(decoded.train.chosen(apart)), space) if holdout else None,
         source=source.description,
+        reading="classes by position" if where.by_position else "",
     )
 
 

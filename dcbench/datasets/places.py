@@ -13,6 +13,7 @@ class Places:
     data_root: Path | None  # the folder that holds the data sets; read only, but for a download
     cache_root: Path  # decoded images and fitted spaces are kept here
     download: bool = False
+    by_position: bool = False  # class folders are in the order of labels, whatever they are called
 
     @property
     def root(self) -> Path:

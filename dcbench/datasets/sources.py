@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from dcbench.datasets import folders, parquet, tiny_imagenet, torchvision_files, wordnet_folders
@@ -25,9 +26,7 @@ def locate(dataset: Dataset, where: Places, progress: Progress) -> Source:
     With ``download`` set, torchvision's files are fetched where no source exists, and completed
     where they are the source. Where they cannot be had, the hub's parquet files are fetched.
     """
-    if dataset.embedded:
-        return DigitsSource(dataset)
-    source = _first(dataset, where.root)
+    source = _there(replace(dataset, by_position=where.by_position), where)
     if where.download and source is None and dataset.tree:
         source = wordnet_folders.fetch(dataset, where.root, progress)
     elif where.download and (
@@ -36,6 +35,14 @@ def locate(dataset: Dataset, where: Places, progress: Progress) -> Source:
         return _downloaded(dataset, where.root if source is None else source.base, progress)
     if source is None:
         raise AbsentDataError(_nothing_found(dataset, where))
+    return source
+
+
+def _there(dataset: Dataset, where: Places) -> Source | None:
+    """The source that is there, if any; raises DataError where the first is incomplete."""
+    source = DigitsSource(dataset) if dataset.embedded else _first(dataset, where.root)
+    if where.by_position:
+        _require_folders(dataset, where, source)
     return source
 
 
@@ -61,6 +68,15 @@ def _first(dataset: Dataset, root: Path) -> Source | None:
         if source is not None:
             return source
     return None
+
+
+def _require_folders(dataset: Dataset, where: Places, source: Source | None) -> None:
+    """Raises DataError if classes should be taken by position where there are no class folders."""
+    if source is not None and source.kind != folders.BY_POSITION:
+        raise DataError(
+            f"{dataset.name} is read from {source.description}, which says its classes; "
+            f"--data-classes by-position is for image folders ({where.root / dataset.name}/train)"
+        )
 
 
 def _nothing_found(dataset: Dataset, where: Places) -> str:

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dcbench.datasets.class_folders import class_by_class, class_folders, images_in
+from dcbench.datasets.class_folders import (
+    class_by_class,
+    class_folders,
+    images_in,
+    require_no_loose_images,
+)
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.listed import ListedSource, published
 from dcbench.system.errors import DataError
@@ -31,6 +36,7 @@ def find_source(dataset: Dataset, root: Path) -> ListedSource | None:
     if folder is None:
         return None
     train, annotations = folder / "train", folder / "val" / "val_annotations.txt"
+    require_no_loose_images(train)
     classes = tuple(name for name in class_folders(train) if (train / name / "images").is_dir())
     if len(classes) != dataset.classes:
         raise DataError(

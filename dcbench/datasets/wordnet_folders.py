@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from dcbench.datasets import torchvision_files
-from dcbench.datasets.class_folders import class_folders
+from dcbench.datasets.class_folders import class_folders, require_no_loose_images
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.listed import PUBLISHED, ListedSource, by_class, published
 from dcbench.system.errors import DataError
@@ -79,6 +79,8 @@ def _ids(dataset: Dataset, folder: Path) -> tuple[str, ...]:
     found = {}
     for path in (folder / name for name in PUBLISHED.values()):
         found[path] = {name for name in class_folders(path) if _WORDNET_ID.fullmatch(name)}
+        if found[path]:
+            require_no_loose_images(path)
         if not found[path]:
             raise DataError(
                 f"{path} holds no class folders such as n01440764; sort its images into one folder "

@@ -491,9 +491,7 @@ def test_folders_that_are_not_called_as_classes_are_refused(
     assert "its folders are not called as the classes of cifar10 are: folders" in message
     found, wanted = message.split(": folders ")[1].split("; classes ")
     assert set(found.split(", ")) == set(folders)
-    assert set(wanted.removesuffix("; rename the folders").split(", ")) == set(
-        toy.dataset.class_names
-    )
+    assert set(wanted.split("; rename the folders")[0].split(", ")) == set(toy.dataset.class_names)
 
 
 def test_a_grey_image_folder_keeps_its_size(tmp_path: Path, cache: Path) -> None:
@@ -529,6 +527,43 @@ def test_files_of_other_kinds_are_named_and_counted(tmp_path: Path, toy: Toy, ca
             image.save(path.with_suffix(".webp"), lossless=True)
         path.unlink()
     same_images(load("cifar10", Places(root, cache)), toy)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_images_beside_the_class_folders_are_refused(
+    split: str, tmp_path: Path, toy: Toy, cache: Path
+) -> None:
+    folder = folder_tree(tmp_path / "data", toy) / "cifar10" / split
+    for name in ("readme.txt", "Thumbs.db", "._a.png"):
+        (folder / name).write_bytes(b"no image of the set")
+    same_images(load("cifar10", Places(tmp_path / "data", cache)), toy)
+    for name in ("a.png", "b.JPG"):
+        (folder / name).write_bytes(png(toy.test[0]))
+    assert f"{folder} holds 2 images beside its class folders (a.png, b.JPG); sort them" in refused(
+        "cifar10", Places(tmp_path / "data", cache)
+    )
+
+
+def test_class_folders_are_taken_by_position_if_the_user_says_so(
+    tmp_path: Path, toy: Toy, cache: Path
+) -> None:
+    letters = [chr(ord("a") + label) for label in range(10)]
+    root = folder_tree(tmp_path / "data", toy, letters)
+    line = refused("cifar10", Places(root, cache))
+    assert "or take them in their order with --data-classes by-position" in line
+    loaded = load("cifar10", Places(root, cache, by_position=True))
+    same_images(loaded, toy)
+    assert (loaded.note, loaded.reading) == ("classes by position",) * 2
+    assert load("cifar10", Places(parquet_tree(tmp_path / "hub", toy), cache)).reading == ""
+
+
+def test_what_names_its_classes_is_not_taken_by_position(
+    tmp_path: Path, toy: Toy, cache: Path
+) -> None:
+    root = parquet_tree(tmp_path / "data", toy)
+    for name, where in (("cifar10", root), ("digits", None)):
+        line = refused(name, Places(where, cache, by_position=True))
+        assert "--data-classes by-position is for image folders" in line
 
 
 def test_class_folders_must_be_the_right_ones(tmp_path: Path, toy: Toy, cache: Path) -> None:

@@ -230,6 +230,10 @@ def annotated(old: str, new: str) -> Callable[[Path], None]:
             lambda folder: next((folder / "train").iterdir()).rename(folder / "gone"),
             "holds 199 classes with a folder called images",
         ),
+        (
+            lambda folder: (folder / "train" / "x.JPEG").write_bytes(b""),
+            "holds 1 images beside its class folders (x.JPEG)",
+        ),
     ],
 )
 def test_a_tiny_imagenet_that_is_not_whole_is_refused(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pwd
 import stat
-import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from dcbench.cli import main
 from dcbench.cli.options import places
 from dcbench.datasets.catalogue import find
 from dcbench.datasets.mapped import write_images
@@ -21,7 +22,7 @@ from dcbench.system.errors import StorageError
 from dcbench.system.files import append_line, remove_unfinished, write_bytes
 from dcbench.system.progress import silent
 from dcbench.system.wording import printable
-from tests.commandline import RANDOM, ask, done, environment, rows
+from tests.commandline import CACHE, RANDOM, ask, done, rows
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
@@ -139,13 +140,65 @@ def test_no_cell_of_a_spreadsheet_begins_like_a_formula(text: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_a_poor_encoding_of_the_terminal_is_no_failure(encoding: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "dcbench", *RANDOM, "--out", str(tmp_path)]
-    speaking = environment(PYTHONIOENCODING=encoding)
-    ended = subprocess.run(command, env=speaking, capture_output=True, check=False)
-    assert ended.returncode == 0, ended.stderr.decode(encoding, errors="replace")
-    assert "random" in ended.stdout.decode(encoding)
+def test_a_poor_encoding_of_the_terminal_is_no_failure(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with PYTHONIOENCODING, which makes Python's own streams like these."""
+    monkeypatch.setenv("DCBENCH_CACHE", CACHE)
+    said = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(said, encoding))
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding))
+    with pytest.raises(SystemExit) as ended:
+        main([*RANDOM, "--out", str(tmp_path)])
+    assert ended.value.code == 0
+    sys.stdout.flush()
+    assert b"random" in said.getvalue()
     assert len(rows(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("words", [("list",), ("list", "--json")])
+def test_a_reader_that_has_enough_is_no_failure(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``head`` and pagers are, and whatever ends before the last line is read."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", encoding="utf-8") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        monkeypatch.undo()
+    assert ended.value.code == 0
+
+
+def test_a_cache_that_may_not_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    monkeypatch.setattr("tests.commandline.CACHE", str(tmp_path / "file" / "below"))
+    answer = ask(*RANDOM, "--out", tmp_path / "out")
+    assert answer.code == 1
+    assert f"cannot write {tmp_path / 'file' / 'below'}" in answer.line
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine", encoding="utf-8")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / ".lock").symlink_to(victim)
+    with pytest.raises(StorageError), files.locked(tmp_path / "set"):
+        pass
+    assert victim.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_copy_that_is_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    victim, link = tmp_path / "victim", tmp_path / "out" / "random.pt"
+    victim.write_text("mine", encoding="utf-8")
+    link.parent.mkdir()
+    link.symlink_to(victim)
+    done(*RANDOM, "--out", tmp_path / "out")
+    assert victim.read_text(encoding="utf-8") == "mine"
+    assert not link.is_symlink()
 
 
 def test_without_a_home_the_cache_is_asked_for_by_name(
