@@ -19,6 +19,7 @@ ARCHITECTURE_ROWS = "architectures.jsonl"  # a row for each network of a search
 TRUTH = "truth.csv"  # the accuracies of architectures on the whole data
 SHARED_RESULT = "result.pt"  # of work that several sets share
 LOCK = ".lock"  # held by the process that works in the folder
+MEASURED = "measured"  # below results/: the project's own measurements
 
 _EVALUATIONS = "evaluations"
 
