@@ -53,6 +53,7 @@ def to_latex(table: Table) -> str:
         size = r"\small" if count <= _MOST_SMALL else r"\footnotesize"
         columns = rf"{{@{{\extracolsep{{\fill}}}}l{'r' * (count - 1)}@{{}}}}"
         body = [
+            r"\par\smallskip",
             rf"{size}\setlength{{\tabcolsep}}{{3pt}}",
             rf"\begin{{tabular*}}{{\textwidth}}{columns}",
             *body,
