@@ -117,7 +117,7 @@ def _connect(address: str | None) -> None:
     try:
         _knock(address or "")
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises the bare class where its processes are slow to start
         here = f"Ray cannot be started here ({error}); --executor serial needs none"
         there = (
             f"no Ray cluster at {address!r} ({error}); start one with ray start --head, or leave "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from types import TracebackType
 from typing import Any, TypeVar
 
 from dcbench.execution.channel import ONE_THREAD, PATIENCE, ChannelServer, Link, work
@@ -35,12 +34,7 @@ class Workers:
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.server.close()
 
     def carry_out(
@@ -50,16 +44,18 @@ class Workers:
         links = [(task, self.server.open(keep, observer)) for task in tasks]
         pending = {self._submit(*each): each for each in links}
         failures: Failures = []
-        while pending:
-            done, _ = wait(pending, PATIENCE, FIRST_COMPLETED)
-            if self.server.closed:
-                raise KeyboardInterrupt
-            for future in done:
-                task, link = pending.pop(future)
-                error = self.server.end(link) or _outcome(future)
-                if isinstance(error, StorageError):
-                    raise error
-                failures += [(task, error)] if error else []
+        try:
+            while pending:
+                done, _ = wait(pending, PATIENCE, FIRST_COMPLETED)
+                if self.server.closed:
+                    raise KeyboardInterrupt
+                for task, error in [self._ended(future, *pending.pop(future)) for future in done]:
+                    if isinstance(error, StorageError):
+                        raise error
+                    failures += [(task, error)] if error else []
+        finally:
+            for _, link in pending.values():
+                self.server.end(link)  # nobody keeps what they still put
         return failures
 
     def _submit(self, task: Task, link: Link) -> Future[Exception | None]:
@@ -70,13 +66,17 @@ class Workers:
             refused.set_exception(error)
             return refused
 
-
-def _outcome(future: Future[Exception | None]) -> Exception | None:
-    try:
-        return future.result()
-    except Exception as error:
-        words = " ".join(str(error).split())[:200]
-        return error if isinstance(error, ClusterError) else ClusterError(f"given up ({words})")
+    def _ended(
+        self, future: Future[Exception | None], task: Task, link: Link
+    ) -> tuple[Task, Exception | None]:
+        """A task that has ended, and why it failed if it did."""
+        unstored = self.server.end(link)
+        try:
+            return task, unstored or future.result()
+        except ClusterError as error:
+            return task, error
+        except Exception as error:
+            return task, ClusterError(f"given up ({' '.join(str(error).split())[:200]})")
 
 
 def carry_out(
