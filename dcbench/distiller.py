@@ -6,12 +6,14 @@ import dataclasses
 import hashlib
 import importlib
 import importlib.metadata
+import inspect
 import pkgutil
 import re
 import sys
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -61,7 +63,8 @@ class Distiller(ABC):
     # the evaluation protocol of a preset, where it is not the one of the same name; of ``own``, how
     # the method's own paper judges its sets
     protocols: ClassVar[Mapping[str, str | JudgedBy]] = {}
-    # of a method named by its file, a hash of that file, which nobody raises a version of
+    # of a method that has no version to raise, a hash of its text: of the file that it is named
+    # by, or of its own functions if it stands in a notebook or script
     source: ClassVar[str] = ""
     # the paper's letters of fields, as reports name rows: {"power": "p"}
     letters: ClassVar[Mapping[str, str]] = {}
@@ -135,7 +138,7 @@ class Distiller(ABC):
         """Pickled with its file's text, if it was named by a file: another process cannot import
         that by name.
         """
-        if not self.source:
+        if self.source not in _texts:
             return super().__reduce_ex__(protocol)
         path = Path(str(sys.modules[type(self).__module__].__file__))
         return _rebuilt, (
@@ -226,10 +229,21 @@ def register(
         for field in fields.values():
             field.require_plain()
         distiller.name, distiller.title, distiller.paper = name, title or name, paper
+        if distiller.__module__ == "__main__":
+            distiller.source = _hash_of_functions(distiller)
         _registry[name] = distiller
         return distiller
 
     return enter
+
+
+def _hash_of_functions(distiller: type[Distiller]) -> str:
+    """A hash of the text of a class's own functions; empty where Python cannot tell it."""
+    texts = []
+    for function in filter(inspect.isfunction, vars(distiller).values()):
+        with suppress(OSError, TypeError):  # those that dataclass writes have no text
+            texts.append(inspect.getsource(function))
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12] if texts else ""
 
 
 def _place(distiller: type[Distiller]) -> tuple[str, str]:

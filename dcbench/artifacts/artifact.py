@@ -7,16 +7,22 @@ then times ``std`` plus ``mean``, per channel).
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import html
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from dcbench.artifacts.pictures import as_png, grid
 from dcbench.images import ImageSpec, Space, SyntheticSet
+from dcbench.records import Distillation
 from dcbench.system.errors import FileFormatError, brief
 from dcbench.system.files import read_tensors, tensors_as_bytes, write_bytes
 
@@ -27,13 +33,60 @@ MOST_PARTS = 8  # per side of an image that is several
 MOST_BYTES = 8 << 30  # a file larger than this is not a distilled set
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Artifact:
-    """A synthetic set that was read from a file, with its provenance and the file's hash."""
+    """A synthetic set with its provenance and the hash of its file; a notebook shows its images."""
 
     synthetic: SyntheticSet
     provenance: Mapping[str, Any]
     sha256: str
+    path: Path | None = None  # of its file; None where it is in memory alone
+    cost: Distillation | None = None  # what making it took, where that is known
+
+    @property
+    def images(self) -> Tensor:
+        """Float32 N×C×H×W, in the set's own space; ``synthetic.pixels`` are in [0, 1]."""
+        return self.synthetic.images
+
+    @property
+    def labels(self) -> Tensor:
+        """Int64 N, or float32 N×classes where they are soft."""
+        return self.synthetic.labels
+
+    @property
+    def content_hash(self) -> str:
+        """A checksum of images and labels, whatever made them."""
+        return self.synthetic.content_hash
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the artifact to ``path``, whole or not at all; raises StorageError."""
+        write_artifact(Path(path), self.synthetic, self.provenance)
+        return Path(path)
+
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.images.shape))
+        known = {key: self.provenance.get(key) for key in ("method", "ipc", "seed")}
+        words = [f"{key}={value!r}" for key, value in known.items() if value is not None]
+        dataset = f"dataset={self.synthetic.spec.dataset!r}"
+        return f"Artifact({', '.join([*words, dataset, f'images={shape}'])})"
+
+    def _repr_png_(self) -> bytes:
+        """All images on one sheet, a class in each row; for notebooks."""
+        return as_png(grid(self.synthetic))
+
+    def _repr_html_(self) -> str:
+        """The sheet with a line of words above it; for notebooks."""
+        sheet = base64.b64encode(self._repr_png_()).decode()
+        picture = f'<img alt="the images, a class in each row" src="data:image/png;base64,{sheet}">'
+        return f"<p>{html.escape(repr(self))}</p>{picture}"
+
+
+def artifact_of(
+    synthetic: SyntheticSet, provenance: Mapping[str, Any], cost: Distillation | None = None
+) -> Artifact:
+    """An artifact in memory, with the hash that its file would have."""
+    digest = hashlib.sha256(artifact_as_bytes(synthetic, provenance)).hexdigest()
+    return Artifact(synthetic, provenance, digest, cost=cost)
 
 
 def write_artifact(path: Path, synthetic: SyntheticSet, provenance: Mapping[str, Any]) -> None:
@@ -65,10 +118,11 @@ def _alone(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.clone(memory_format=torch.contiguous_format)
 
 
-def read_artifact(path: Path) -> Artifact:
+def read_artifact(path: str | os.PathLike[str]) -> Artifact:
     """Read an artifact, executing nothing; raises FileFormatError naming the file and what is wrong
     with it.
     """
+    path = Path(path)
     check_size(path)
     content = read_tensors(path)
     try:
@@ -76,6 +130,7 @@ def read_artifact(path: Path) -> Artifact:
             _synthetic_set(content),
             _provenance(content),
             hashlib.sha256(path.read_bytes()).hexdigest(),
+            path,
         )
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error

@@ -11,12 +11,12 @@ import click
 
 from dcbench.artifacts.importers.catalogue import LAYOUTS
 from dcbench.cli.importing import FOREIGN_DEFAULTS, foreign_options, foreign_sets_explained
-from dcbench.cli.options import LARGEST, CommaList, Common, common, labels, protocol, within
+from dcbench.cli.options import CommaList, Common, common, labels, protocol
 from dcbench.cli.words import check_word, known
+from dcbench.system.fields import within
 
 if TYPE_CHECKING:
     from dcbench.cli.importing import ForeignOptions
-    from dcbench.datasets.loading import Loaded
     from dcbench.evaluation.protocol import Protocol
     from dcbench.experiments.compare import EvaluatedSet, Judging
     from dcbench.experiments.context import StoredSet, Workspace
@@ -74,7 +74,7 @@ def command(shared: Common, **options: Any) -> None:
 
     check_word("protocol", shared.preset, called="preset")
     _check(options)
-    within("--seed", options["seed"], 0, LARGEST)
+    within("--seed", options["seed"], 0)
     with Console(shared.as_json) as console, shared.workspace(console) as workspace:
         done = _evaluate(options["protocol"] or shared.preset, shared, options, workspace)
     console.table(evaluation_table([scored.record for scored in done]))
@@ -87,7 +87,6 @@ def command(shared: Common, **options: Any) -> None:
 
 def _check(options: dict[str, Any]) -> None:
     """Raises UnknownNameError or OutOfRangeError if the words are wrong by themselves."""
-    from dcbench.cli.run import check_judging
     from dcbench.system.errors import OutOfRangeError
 
     if options["layout"] is not None:
@@ -101,7 +100,7 @@ def _check(options: dict[str, Any]) -> None:
             "them out"
         )
     for asked in _asked(options):
-        check_judging(asked)
+        asked.check()
 
 
 def _asked(options: dict[str, Any]) -> list[Judging]:
@@ -115,70 +114,40 @@ def _asked(options: dict[str, Any]) -> list[Judging]:
     ]
 
 
-def _protocols(distilled: StoredSet, name: str, options: dict[str, Any]) -> list[Protocol]:
-    """How a set is judged; raises MismatchError where its method's own paper is not known."""
-    from dcbench.distiller import registered
-    from dcbench.evaluation.protocol import OWN, PROTOCOLS, find_protocol
-    from dcbench.experiments.presets import own_protocol
-    from dcbench.system.errors import MismatchError
-
-    method, known = str(distilled.provenance.get("method")), registered()
-    if name != OWN:
-        base = find_protocol(name)
-    elif method in known:
-        base = own_protocol(known[method])
-    elif method in PROTOCOLS and "layout" in distilled.provenance:  # another project's, by its name
-        base = PROTOCOLS[method]
-    else:
-        raise MismatchError(
-            f"{distilled.path} was made by {method}, how whose paper judges is not known here; "
-            "choose a protocol, such as --protocol lineage"
-        )
-    return [asked.applied_to(base) for asked in _asked(options)]
-
-
 def _evaluate(
     named: str, shared: Common, options: dict[str, Any], workspace: Workspace
 ) -> list[EvaluatedSet]:
     from dcbench.datasets.loading import load
-    from dcbench.experiments.compare import evaluate_all
     from dcbench.experiments.distil import reopen
-    from dcbench.experiments.evaluate import SetEvaluation, check
+    from dcbench.experiments.stored_sets import (
+        judge_stored,
+        protocol_of_set,
+        require_known_data,
+    )
 
     sets = []
     for path in dict.fromkeys(options["paths"]):
         with foreign_sets_explained(path, _again(options)):
             sets.append(reopen(_own(path, shared, options, workspace), workspace))
     for distilled in sets:
-        _check_data(distilled, options["dataset"])
-    # one's own data is named by its folder, and the set only by its name
-    names = {each.synthetic.spec.dataset: options["dataset"] for each in sets}
-    protocols = {each.path: _protocols(each, named, options) for each in sets}
+        require_known_data(distilled, options["dataset"])
+
+    def protocols(distilled: StoredSet) -> list[Protocol]:
+        base = protocol_of_set(distilled, named)
+        return [asked.applied_to(base) for asked in _asked(options)]
+
     places = shared.places(options["download"])
-    loaded = {
-        name: load(asked or name, places, progress=workspace.stoppable_progress)
-        for name, asked in sorted(names.items())
-    }
-    set_evaluations: list[SetEvaluation] = []
-    for distilled in sets:
-        data = loaded[distilled.synthetic.spec.dataset]
-        placed = _placed(distilled, data, workspace)
-        seed = _seed(distilled, options["seed"])
-        set_evaluations += [
-            SetEvaluation(
-                placed,
-                data.test,
-                protocol,
-                seed,
-                options["networks"] or protocol.networks,
-                workspace,
-                data.train,
-            )
-            for protocol in protocols[distilled.path]
-        ]
-    for set_evaluation in set_evaluations:
-        check(set_evaluation)
-    return evaluate_all(set_evaluations, workspace)
+    return judge_stored(
+        sets,
+        protocols,
+        # one's own data is named by its folder, and the set only by its name
+        lambda name: load(
+            options["dataset"] or name, places, progress=workspace.stoppable_progress
+        ),
+        workspace,
+        networks=options["networks"],
+        seed=options["seed"],
+    )
 
 
 def _again(options: dict[str, Any]) -> Callable[[str], str]:
@@ -206,50 +175,3 @@ def _foreign(options: dict[str, Any]) -> ForeignOptions:
     from dcbench.cli.importing import ForeignOptions
 
     return ForeignOptions.of(options)
-
-
-def _check_data(distilled: StoredSet, asked: str | None) -> None:
-    """Raises MismatchError unless the set was made from a data set that is known, and from the one
-    that was asked for.
-    """
-    from dcbench.datasets.catalogue import DATASETS, find, installed
-    from dcbench.system.errors import MismatchError
-
-    spec, known = distilled.synthetic.spec, (*DATASETS, *installed())
-    what = (
-        f"{distilled.path} holds {spec.channels}×{spec.size}×{spec.size} images made from "
-        f"{spec.dataset}"
-    )
-    if asked is not None and asked != spec.dataset and find(asked).name != spec.dataset:
-        raise MismatchError(f"{what}, not from {asked}; evaluate it with --dataset {spec.dataset}")
-    if asked is None and spec.dataset not in known:
-        raise MismatchError(
-            f"{what}, which is unknown here; name its folder, as in --dataset ./{spec.dataset}, or one "
-            f"of {', '.join(known)}"
-        )
-
-
-def _placed(distilled: StoredSet, data: Loaded, workspace: Workspace) -> StoredSet:
-    """The set, with a folder of its own for its evaluations on another revision of its data; raises
-    MismatchError if it does not fit.
-    """
-    from dataclasses import replace
-
-    from dcbench.evaluation.evaluate import check_fit
-    from dcbench.system.layout import revision_folder
-
-    check_fit(distilled.synthetic, data.test)
-    made_for = distilled.synthetic.spec
-    if data.spec.revision == made_for.revision:
-        return distilled
-    workspace.say(
-        f"{distilled.path} was made from another revision of {made_for.dataset} "
-        f"({made_for.revision}, here {data.spec.revision})"
-    )
-    return replace(distilled, folder=revision_folder(distilled.folder, data.spec.revision))
-
-
-def _seed(distilled: StoredSet, asked: int | None) -> int:
-    """The seed that was asked for, else that of the set, else 0."""
-    own = distilled.provenance.get("seed")
-    return asked if asked is not None else own if isinstance(own, int) else 0

@@ -88,23 +88,17 @@ class ForeignOptions:
     def read(self, path: Path, where: Places, listener: Listener) -> ImportedSet:
         """The set ``path`` as one of ours; says what looks wrong with it."""
         from dcbench.artifacts.importers.catalogue import find_layout
-        from dcbench.artifacts.importers.importing import import_set
+        from dcbench.artifacts.importers.importing import import_set, open_space
         from dcbench.artifacts.importers.layout import ImportOptions
         from dcbench.datasets.catalogue import find
-        from dcbench.datasets.loading import load
-        from dcbench.images import Space
 
         assert self.dataset is not None  # noqa: S101 - checked
         layout = find_layout(self.layout)
         usual = layout.usual_space(path, find(self.dataset).channels)
-        kind = usual if self.space == "auto" else self.space
-        whitening = {"zca": kind.startswith("zca"), "of_pixels": kind == "zca-pixels"}
-        loaded = load(self.dataset, where, **whitening, progress=listener.stoppable_progress)
-        space = Space() if kind == "raw" else loaded.train.space
+        kind: Any = usual if self.space == "auto" else self.space
+        spec, space = open_space(self.dataset, kind, where, listener.stoppable_progress)
         options = ImportOptions(self.experiment, self.classes == "by-position", self.resize)
-        imported = import_set(
-            path, layout, loaded.spec, space, pixels=kind == "pixels", options=options
-        )
+        imported = import_set(path, layout, spec, space, pixels=kind == "pixels", options=options)
         for warning in imported.warnings:
             listener.say(f"{path}: {warning}")
         return imported

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.options import CommaList, Common, common, protocol, within
+from dcbench.cli.options import CommaList, Common, common, protocol
 from dcbench.cli.words import known
+from dcbench.system.fields import within
 
 if TYPE_CHECKING:
     from dcbench.cli.console import TextTable

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dcbench.cli.words import CLASSES, EXECUTORS, SPELT_OUT, check_word, known
-from dcbench.system.errors import OutOfRangeError, StorageError, UnknownNameError
+from dcbench.system.errors import OutOfRangeError, UnknownNameError
+from dcbench.system.fields import within
 from dcbench.system.wording import counted
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from dcbench.experiments.context import Workspace
     from dcbench.system.machine import Machine
 
-LARGEST = 2**63 - 1  # that a record holds
 MOST_WORKERS = 1024
 OF_ONE = {  # options that mean something to one executor alone
     "workers": "processes",
@@ -167,18 +166,10 @@ def places(
     data_root: Path | None, download: bool = False, data_classes: str = CLASSES[0]
 ) -> Places:
     """Where data and its cache are."""
-    from dcbench.datasets.places import Places
+    from dcbench.api import usual_places
 
-    named = os.environ.get("DCBENCH_CACHE")
-    try:
-        usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dcbench"
-    except RuntimeError as error:  # an unknown user without HOME, as in a container
-        if not named:
-            raise StorageError(
-                "no home folder to keep decoded data in; name a folder: DCBENCH_CACHE=FOLDER"
-            ) from error
     by_position = data_classes == "by-position"
-    return Places(data_root, Path(named) if named else usual, download, by_position)
+    return replace(usual_places(data_root, download), by_position=by_position)
 
 
 def protocol(of_search: bool = False) -> _Decorator:
@@ -415,11 +406,3 @@ class CommaList(click.ParamType):  # type: ignore[type-arg]
             for item in items:
                 within(label, item, self.least)
         return list(dict.fromkeys(items))
-
-
-def within(name: str, value: int | None, least: int, most: int = LARGEST) -> None:
-    """Raises OutOfRangeError if ``value`` is given and below ``least`` or above ``most``."""
-    if value is not None and value < least:
-        raise OutOfRangeError(f"{name} must be at least {least}, got {value}")
-    if value is not None and value > most:
-        raise OutOfRangeError(f"{name} must be at most {most}, got {value}")

@@ -7,33 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.options import CommaList, Common, common, labels, protocol, resuming, within
+from dcbench.cli.options import CommaList, Common, common, labels, protocol, resuming
 from dcbench.cli.words import check_methods, known
 from dcbench.system.errors import OutOfRangeError
+from dcbench.system.fields import within
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
-    from dcbench.experiments.compare import EvaluatedSet, Judging
-
-MOST_NETWORKS = 100_000  # that a record holds
-
-
-def check_judging(judging: Judging) -> None:
-    """Raises UnknownNameError or OutOfRangeError if the options of the evaluation are wrong by
-    their words.
-    """
-    from dcbench.evaluation.protocol import LABEL_SOURCES
-    from dcbench.experiments.grid import check_network
-    from dcbench.system.errors import UnknownNameError
-    from dcbench.training.mixing import augmentation_and_mix
-
-    within("--networks", judging.networks, 1, MOST_NETWORKS)
-    within("--epochs", judging.epochs, 1)
-    check_network(judging.network)
-    if judging.augment is not None:
-        augmentation_and_mix(judging.augment)
-    if judging.labels is not None and judging.labels not in LABEL_SOURCES:
-        raise UnknownNameError("value of --labels", judging.labels, LABEL_SOURCES)
+    from dcbench.experiments.compare import EvaluatedSet
 
 
 @click.command("run")
@@ -148,7 +129,7 @@ def command(shared: Common, **options: Any) -> None:
         on=options["judge_on"],
         trace=trace,
     )
-    check_judging(judging)
+    judging.check()
     within("--holdout", options["holdout"], 0)
     if options["judge_on"] == "holdout" and not options["holdout"]:
         raise OutOfRangeError(

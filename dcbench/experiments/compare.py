@@ -9,17 +9,21 @@ from pathlib import Path
 
 from dcbench.datasets.places import Places
 from dcbench.evaluation.evaluate import require_network
-from dcbench.evaluation.protocol import JudgedOn, LabelSource, Protocol
+from dcbench.evaluation.protocol import LABEL_SOURCES, JudgedOn, LabelSource, Protocol
 from dcbench.execution.workers import each, result
 from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.distil import distil, publish
 from dcbench.experiments.evaluate import SetEvaluation, missing_seconds, record_path, score
-from dcbench.experiments.grid import Grid
+from dcbench.experiments.grid import Grid, check_network
 from dcbench.experiments.trace import Trace
 from dcbench.experiments.whole_command import CommandProgress, judging_seconds, making_seconds
 from dcbench.records import EvaluationRecord, TraceRecord
-from dcbench.system.errors import in_one_line
+from dcbench.system.errors import UnknownNameError, in_one_line
+from dcbench.system.fields import within
 from dcbench.system.layout import latest_artifact
+from dcbench.training.mixing import augmentation_and_mix
+
+MOST_NETWORKS = 100_000  # that a record holds
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,18 @@ class Judging:
     def protocol_of(self, grid: Grid, cell: Cell) -> Protocol:
         """The protocol of one cell."""
         return self.applied_to(grid.protocol_of(cell.distiller, self.protocol))
+
+    def check(self, prefix: str = "--") -> None:
+        """Raises UnknownNameError or OutOfRangeError if they are wrong by their words, each called
+        by its name behind ``prefix``.
+        """
+        within(f"{prefix}networks", self.networks, 1, MOST_NETWORKS)
+        within(f"{prefix}epochs", self.epochs, 1)
+        check_network(self.network)
+        if self.augment is not None:
+            augmentation_and_mix(self.augment)
+        if self.labels is not None and self.labels not in LABEL_SOURCES:
+            raise UnknownNameError(f"value of {prefix}labels", self.labels, LABEL_SOURCES)
 
     def applied_to(self, protocol: Protocol) -> Protocol:
         """``protocol`` with what these options change."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
+from typing import Any
 
 from dcbench.datasets.catalogue import find as find_dataset
 from dcbench.datasets.loading import Loaded, declared_spec, load
@@ -27,7 +28,8 @@ class Grid:
     ipcs: Sequence[int]
     seeds: Sequence[int]
     preset: str = "paper"
-    settings: Mapping[str, str] = field(default_factory=dict)  # field=value, or method.field=value
+    # a field (of one method, METHOD.FIELD) and its value, parsed if it is text
+    settings: Mapping[str, Any] = field(default_factory=dict)
     zca: str = "auto"
     holdout: int = 0
 
@@ -122,7 +124,7 @@ class Grid:
         """The protocol that judges ``distiller``'s sets: ``name`` if given, else the preset's."""
         return protocol_for(distiller, self.preset, [find(method) for method in self.methods], name)
 
-    def _settings_of(self, method: str) -> dict[str, str]:
+    def _settings_of(self, method: str) -> dict[str, Any]:
         distiller = find(method)
         fields = hyper_parameters(distiller)
         shared = {key: value for key, value in self.settings.items() if key in fields}

@@ -17,6 +17,16 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 
 from dcbench.system.errors import OutOfRangeError
 
+LARGEST = 2**63 - 1  # that a record holds
+
+
+def within(name: str, value: int | None, least: int, most: int = LARGEST) -> None:
+    """Raises OutOfRangeError if ``value`` is given and below ``least`` or above ``most``."""
+    if value is not None and value < least:
+        raise OutOfRangeError(f"{name} must be at least {least}, got {value}")
+    if value is not None and value > most:
+        raise OutOfRangeError(f"{name} must be at most {most}, got {value}")
+
 
 @dataclass(frozen=True)
 class Fulfils:

@@ -106,7 +106,7 @@ def test_its_commands_run_one_after_the_other(
     monkeypatch.chdir(tmp_path)
     leave_what_readers_have(tmp_path)
     commands = list(commands_of(page))
-    assert commands or page.stem == "clusters"
+    assert commands or page.stem in ("clusters", "notebook")
     for words in commands:
         if words[0] != "check":  # below
             told = ask(*quickly(words))

@@ -19,10 +19,13 @@ from torch import Tensor
 
 from dcbench.artifacts.artifact import artifact_as_bytes
 from dcbench.artifacts.importers.interpretation import Interpretation, interpret
-from dcbench.artifacts.importers.layout import FileLayout, ImportOptions
+from dcbench.artifacts.importers.layout import FileLayout, ForeignSet, ImportOptions, ValueSpace
+from dcbench.datasets.loading import load
+from dcbench.datasets.places import Places
 from dcbench.images import ImageSpec, Space, SyntheticSet, in_parts
 from dcbench.system.errors import FileFormatError, MismatchError
 from dcbench.system.files import write_bytes
+from dcbench.system.progress import Progress, silent
 
 _OF_SOME_LAYOUTS = {
     "experiment": "holds one set in a file, not experiments: leave out --experiment",
@@ -40,6 +43,22 @@ class ImportedSet:
     warnings: tuple[str, ...]
     parts: int = 1  # images that were one in the file
     notes: Mapping[str, Any] = field(default_factory=dict)  # for the artifact's provenance
+
+
+def open_space(
+    dataset: str, kind: ValueSpace, where: Places, progress: Progress = silent
+) -> tuple[ImageSpec, Space]:
+    """What a set's images are images of, and the space that values of this ``kind`` live in or, as
+    pixels, enter. Raises what ``load`` does.
+    """
+    loaded = load(
+        dataset,
+        where,
+        zca=kind.startswith("zca"),
+        of_pixels=kind == "zca-pixels",
+        progress=progress,
+    )
+    return loaded.spec, Space() if kind == "raw" else loaded.train.space
 
 
 def import_set(
@@ -63,11 +82,18 @@ def import_set(
             raise MismatchError(f"the layout {layout.name} {missing}")
     foreign = layout.read(path, spec, options)
     try:
-        images = interpret(foreign.images, "pixels" if pixels or space.kind == "raw" else "values")
-        values = _channels_first(images.values, spec).contiguous()
-        labels = _labels(foreign.labels, len(values), spec, layout)
+        return interpret_set(foreign, layout, spec, space, pixels=pixels)
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
+
+
+def interpret_set(
+    foreign: ForeignSet, layout: FileLayout, spec: ImageSpec, space: Space, *, pixels: bool = False
+) -> ImportedSet:
+    """``import_set`` of what is read already; raises FileFormatError saying what is wrong with it."""
+    images = interpret(foreign.images, "pixels" if pixels or space.kind == "raw" else "values")
+    values = _channels_first(images.values, spec).contiguous()
+    labels = _labels(foreign.labels, len(values), spec, layout)
     parts = layout.factor**2
     values = in_parts(values, layout.factor)
     each = labels.values.repeat_interleave(parts, 0)
@@ -142,9 +168,14 @@ def keep_imported(folder: Path, stem: str, imported: ImportedSet, name: str) -> 
 
 
 def _as_bytes(imported: ImportedSet, name: str, holdout: str = "") -> bytes:
+    return artifact_as_bytes(imported.synthetic, provenance_of(imported, name, holdout))
+
+
+def provenance_of(imported: ImportedSet, name: str, holdout: str = "") -> dict[str, Any]:
+    """What an artifact says of a foreign set: what is known of it, and nothing else."""
     synthetic = imported.synthetic
     counts = torch.bincount(synthetic.hard_labels, minlength=synthetic.spec.classes)
-    known = {
+    return {
         "method": name,
         "layout": imported.layout,
         "dataset": synthetic.spec.dataset,
@@ -155,7 +186,6 @@ def _as_bytes(imported: ImportedSet, name: str, holdout: str = "") -> bytes:
         "warnings": list(imported.warnings),
         **imported.notes,
     }
-    return artifact_as_bytes(synthetic, known)
 
 
 def _unequal(synthetic: SyntheticSet) -> str:

@@ -1,0 +1,115 @@
+"""Judge sets that are there already, whoever made them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from dcbench.datasets.catalogue import DATASETS, find, installed
+from dcbench.datasets.loading import Loaded
+from dcbench.distiller import registered
+from dcbench.evaluation.evaluate import check_fit
+from dcbench.evaluation.protocol import OWN, PROTOCOLS, Protocol, find_protocol
+from dcbench.experiments.compare import EvaluatedSet, evaluate_all
+from dcbench.experiments.context import StoredSet, Workspace
+from dcbench.experiments.evaluate import SetEvaluation, check
+from dcbench.experiments.presets import own_protocol
+from dcbench.system.errors import MismatchError
+from dcbench.system.layout import revision_folder
+
+
+def judge_stored(
+    sets: Sequence[StoredSet],
+    protocols: Callable[[StoredSet], Sequence[Protocol]],
+    data: Callable[[str], Loaded],
+    workspace: Workspace,
+    *,
+    networks: int | None = None,
+    seed: int | None = None,
+) -> list[EvaluatedSet]:
+    """Judge each of ``sets`` by each of its ``protocols``; all is checked before a network is
+    trained.
+
+    Args:
+        sets: The sets, of data sets that are known here.
+        protocols: How a set is judged.
+        data: A data set by its name; called once for each.
+        workspace: Where and how.
+        networks: How many for each set; the protocol's number if None.
+        seed: Of the networks; that of the set's distillation if None.
+
+    Raises:
+        MismatchError: If a set does not fit its data.
+        DcbenchError: The first error of an evaluation, when all that can be is judged.
+    """
+    judged_by = {id(distilled): protocols(distilled) for distilled in sets}
+    loaded = {name: data(name) for name in sorted({one.synthetic.spec.dataset for one in sets})}
+    set_evaluations = []
+    for distilled in sets:
+        own = loaded[distilled.synthetic.spec.dataset]
+        placed, seed_used = _placed(distilled, own, workspace), _seed(distilled, seed)
+        for protocol in judged_by[id(distilled)]:
+            asked = (placed, own.test, protocol, seed_used, networks or protocol.networks)
+            set_evaluations.append(SetEvaluation(*asked, workspace, own.train))
+    for set_evaluation in set_evaluations:
+        check(set_evaluation)
+    return evaluate_all(set_evaluations, workspace)
+
+
+def protocol_of_set(distilled: StoredSet, name: str) -> Protocol:
+    """The protocol called ``name``; ``own`` is that of the paper of the set's method.
+
+    Raises:
+        UnknownNameError: If there is no such protocol.
+        MismatchError: If that paper is not known here.
+    """
+    method, known = str(distilled.provenance.get("method")), registered()
+    if name != OWN:
+        return find_protocol(name)
+    if method in known:
+        return own_protocol(known[method])
+    if method in PROTOCOLS and "layout" in distilled.provenance:  # another project's, by its name
+        return PROTOCOLS[method]
+    raise MismatchError(
+        f"{distilled.path} was made by {method}, how whose paper judges is not known here; "
+        "choose a protocol, such as --protocol lineage"
+    )
+
+
+def require_known_data(distilled: StoredSet, asked: str | None) -> None:
+    """Raises MismatchError unless the set was made from a data set that is known, and from the one
+    that was asked for.
+    """
+    spec, known = distilled.synthetic.spec, (*DATASETS, *installed())
+    what = (
+        f"{distilled.path} holds {spec.channels}×{spec.size}×{spec.size} images made from "
+        f"{spec.dataset}"
+    )
+    if asked is not None and asked != spec.dataset and find(asked).name != spec.dataset:
+        raise MismatchError(f"{what}, not from {asked}; evaluate it with --dataset {spec.dataset}")
+    if asked is None and spec.dataset not in known:
+        raise MismatchError(
+            f"{what}, which is unknown here; name its folder, as in --dataset ./{spec.dataset}, or one "
+            f"of {', '.join(known)}"
+        )
+
+
+def _placed(distilled: StoredSet, data: Loaded, workspace: Workspace) -> StoredSet:
+    """The set, with a folder of its own for its evaluations on another revision of its data; raises
+    MismatchError if it does not fit.
+    """
+    check_fit(distilled.synthetic, data.test)
+    made_for = distilled.synthetic.spec
+    if data.spec.revision == made_for.revision:
+        return distilled
+    workspace.say(
+        f"{distilled.path} was made from another revision of {made_for.dataset} "
+        f"({made_for.revision}, here {data.spec.revision})"
+    )
+    return replace(distilled, folder=revision_folder(distilled.folder, data.spec.revision))
+
+
+def _seed(distilled: StoredSet, asked: int | None) -> int:
+    """The seed that was asked for, else that of the set, else 0."""
+    own = distilled.provenance.get("seed")
+    return asked if asked is not None else own if isinstance(own, int) else 0
