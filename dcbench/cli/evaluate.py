@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,9 +126,9 @@ def _evaluate(
         require_known_data,
     )
 
-    sets = []
+    sets, own = [], options["layout"] is None
     for path in dict.fromkeys(options["paths"]):
-        with foreign_sets_explained(path, _again(options)):
+        with foreign_sets_explained(path, _again(options)) if own else nullcontext():
             sets.append(reopen(_own(path, shared, options, workspace), workspace))
     for distilled in sets:
         require_known_data(distilled, options["dataset"])

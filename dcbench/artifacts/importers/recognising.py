@@ -47,6 +47,6 @@ def _of_tensors(path: Path) -> str:
     if path.name.endswith("images.pt"):
         return "datadam"
     value = read_foreign_tensors(path)
-    if isinstance(value, dict):
+    if isinstance(value, dict) and "format_version" not in value:  # ours, of another version
         return "dm" if "data" in value else "plain" if {"images", "labels"} <= set(value) else ""
     return "plain" if isinstance(value, list | tuple) and len(value) == 2 else ""
