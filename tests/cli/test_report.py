@@ -124,7 +124,7 @@ def test_traces_and_embeddings_alone_are_worth_a_report(tmp_path: Path) -> None:
     names = {path.name.rpartition("-")[0] for path in (tmp_path / "out" / "figures").iterdir()}
     assert names == {"trace-cifar10-ipc10-quick", "embedding-cifar10-ipc10-resnet18"}
     page = done("report", "--results", tmp_path / "results", "--format", "html").out
-    assert page.count("<figure>") == 2
+    assert page.count("<figure data-datasets=") == 2
 
 
 @pytest.mark.parametrize("fmt", ["latex", "html"])
@@ -221,3 +221,22 @@ def test_all_records_are_one_tidy_file_with_a_line_for_each_network(tmp_path: Pa
         sum(SETS["dm"], ())
     )
     assert len(rows) == sum(len(networks) for method in SETS.values() for networks in method)
+
+
+def test_filters_choose_what_is_shown_and_say_what_there_is(tmp_path: Path) -> None:
+    records = [*fixed(), *sets("dm", SETS["dm"], ipc=1, preset="paper", artifact_hash="paper")]
+    for number, stored in enumerate(records):
+        write_record(tmp_path / str(number) / "record.json", stored.record)
+    asked = ("report", "--results", tmp_path, "--json")
+    shown = done(*asked, "--method", "dm,random", "--ipc", "10").json["summary"]
+    assert {(row["method"], row["ipc"]) for row in shown} == {("dm", 10), ("random", 10)}
+    assert [row["ipc"] for row in done(*asked, "--preset", "paper").json["summary"]] == [1]
+    for words, code, said in (
+        (("--method", "dmm"), 2, "did you mean 'dm'"),
+        (("--ipc", "50"), 1, "no record has --ipc 50; there are 1 and 10"),
+        (("--method", "random", "--ipc", "1"), 1, "no record fits --method random and --ipc 1"),
+        (("--style", "compct"), 2, "did you mean 'compact'"),
+        (("--published", "mine"), 2, "known: all, none, own"),
+    ):
+        answer = ask(*asked, *words)
+        assert (answer.code, said in answer.line) == (code, True), answer.line

@@ -89,7 +89,7 @@ def to_html(found: RecordsFound, root: Path) -> str:
     environment = Environment(
         autoescape=True, finalize=_visible, trim_blocks=True, undefined=StrictUndefined
     )
-    return environment.from_string(_own("page.html")).render(
+    page = environment.from_string(_own("page.html")).render(
         boards=boards,
         first=first,
         other=[own for own in boards if own not in first],
@@ -114,6 +114,7 @@ def to_html(found: RecordsFound, root: Path) -> str:
         style=style,
         script=script,
     )
+    return page.lstrip()  # of what stands before the document: macros
 
 
 def _visible(value: Any) -> Any:
