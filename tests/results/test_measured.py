@@ -169,6 +169,28 @@ def test_the_page_of_protocols_shows_what_whitening_came_to() -> None:
         )
 
 
+def test_the_page_of_the_original_images_shows_what_the_records_hold() -> None:
+    page = (ROOT / "docs" / "results" / "original.md").read_text(encoding="utf-8")
+    found = find_records(ROOT / "results" / "measured" / "original")
+    rows = []
+    for record in (stored.record for stored in found.records):
+        figures = summarise_sets([record.accuracies])
+        assert figures.std_networks is not None
+        steps = f"{record.fields['iterations']:,}" if "iterations" in record.fields else "–"
+        accuracy = f"{100 * figures.mean:.1f} ± {100 * figures.std_networks:.1f}"
+        judging = f"{record.protocol['name']} | {record.augment} | {accuracy}"
+        rows.append(
+            f"| {record.ipc} | {record.seed} | {steps} | {judging} | {figures.most_networks} |"
+        )
+    assert [row for row in rows if row not in page] == []
+    assert page.count("| lineage |") + page.count("| released |") == len(rows)
+    points = [point for stored in found.traces for point in stored.record.points]
+    assert points
+    for point in points:
+        mean = sum(network.accuracy for network in point.networks) / len(point.networks)
+        assert f"{100 * mean:.1f} after {point.step}" in page
+
+
 def test_the_page_of_searches_shows_what_the_records_hold() -> None:
     page = (ROOT / "docs" / "results" / "searches.md").read_text(encoding="utf-8").splitlines()
     tables = [
