@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 @click.option(
     "--augment",
     type=CommaList(),
+    callback=known("augmentation"),
     default=None,
     help=(
         "Augmentation, one or several: dsa, autoaugment, randaugment, flip, resized-crop, none; "

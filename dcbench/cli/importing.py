@@ -69,13 +69,10 @@ class ForeignOptions:
     def check(self) -> None:
         """Raises UnknownNameError or OutOfRangeError if the words are wrong by themselves."""
         from dcbench.artifacts.importers.catalogue import find_layout
-        from dcbench.artifacts.importers.layout import VALUE_SPACES
         from dcbench.datasets.catalogue import find
         from dcbench.system.errors import OutOfRangeError, UnknownNameError
 
         find_layout(self.layout)
-        if self.space not in ("auto", *VALUE_SPACES):
-            raise UnknownNameError("space", self.space, ("auto", *VALUE_SPACES))
         if self.dataset is None:
             raise OutOfRangeError(
                 f"a set in the layout {self.layout} does not say what its images are of: name it "
@@ -141,7 +138,13 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say what a foreign set is."""
     for option in reversed(
         (
-            click.option("--space", default="auto", show_default=True, help=SPACE_HELP),
+            click.option(
+                "--space",
+                default="auto",
+                show_default=True,
+                callback=known("space"),
+                help=SPACE_HELP,
+            ),
             click.option(
                 "--experiment",
                 type=int,

@@ -222,7 +222,11 @@ _RESUMING = (
 DEBUG = "dcbench.debug"  # where a command finds whether it was asked for
 _HARDWARE = (
     click.option(
-        "--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1."
+        "--device",
+        default="auto",
+        show_default=True,
+        callback=known("device"),
+        help="Device: auto, cpu, cuda, cuda:1.",
     ),
     click.option("--threads", type=int, help="Number of processor threads; results depend on it."),
     click.option(

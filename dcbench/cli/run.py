@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=int, help="Epochs of each network; the protocol's if not given.")
 @click.option(
     "--augment",
+    callback=known("augmentation"),
     help=(
         "Augmentation of the networks' training: dsa, autoaugment, randaugment, flip, "
         "resized-crop, none; also cutmix or mixup, alone or as dsa+cutmix."

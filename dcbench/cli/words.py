@@ -18,6 +18,7 @@ import click
 from dcbench.system.errors import UnknownNameError
 
 EXECUTORS = ("serial", "processes", "ray")
+DEVICES = ("auto", "cpu", "cuda")
 CLASSES = ("by-name", "by-position")  # how class folders get labels
 REPORT_FORMATS = ("latex", "markdown", "csv", "html")
 _ENTRY_POINTS = "dcbench.distillers"  # of installed packages with methods
@@ -39,7 +40,27 @@ class Names:
         return self.spelt_out if declaring is None else getattr(declaring, self.variable)
 
 
+_AUGMENTATIONS = (
+    "dsa",
+    "flip",
+    "resized-crop",
+    "colour-and-warp",
+    "autoaugment",
+    "randaugment",
+    "none",
+)
+_MIXES = ("cutmix", "mixup")
+
 SPELT_OUT: Mapping[str, Names] = {
+    "augmentation": Names(
+        "dcbench.training.mixing",
+        "AUGMENTATION_NAMES",
+        (
+            *_AUGMENTATIONS,
+            *_MIXES,
+            *(f"{alone}+{mix}" for alone in _AUGMENTATIONS for mix in _MIXES),
+        ),
+    ),
     "protocol": Names(
         "dcbench.evaluation.protocol",
         "PROTOCOL_NAMES",
@@ -57,6 +78,11 @@ SPELT_OUT: Mapping[str, Names] = {
     "value of --judge-on": Names("dcbench.evaluation.protocol", "JUDGED_ON", ("test", "holdout")),
     "value of --labels": Names(
         "dcbench.evaluation.protocol", "LABEL_SOURCES", ("hard", "stored", "teacher")
+    ),
+    "space": Names(
+        "dcbench.artifacts.importers.layout",
+        "SPACE_WORDS",
+        ("auto", "pixels", "raw", "normalised", "zca", "zca-pixels"),
     ),
     "search space": Names("dcbench.nas.catalogue", "SPACES", ("convnet720", "nasbench201")),
 }
@@ -93,6 +119,7 @@ _LOOKED_UP: Mapping[str, Callable[[], Collection[str] | None]] = {
     "layout": _layouts,
     "preset": _presets,
     "executor": lambda: EXECUTORS,
+    "device": lambda: DEVICES,
     "format": lambda: REPORT_FORMATS,
     "way to know classes": lambda: CLASSES,
     "style": lambda: ("compact", "full"),
@@ -128,6 +155,8 @@ def _named_elsewhere(kind: str, word: str) -> bool:
     """Whether the word names a folder of one's own, timm's network, or what a package adds."""
     from dcbench.datasets.own import names_a_folder
 
+    if kind == "device":  # its number is for torch to judge
+        return word.partition(":")[0] in DEVICES
     if kind not in ("dataset", "network"):
         return False
     apart = names_a_folder(word) if kind == "dataset" else word.startswith("timm:")

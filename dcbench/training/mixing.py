@@ -51,15 +51,20 @@ class Mix:
         return mixed
 
 
+# every name that an augmentation, a mix, or both in one have
+AUGMENTATION_NAMES = (
+    *AUGMENTATIONS,
+    *MIXES,
+    *(f"{alone}+{mix}" for alone in AUGMENTATIONS for mix in MIXES),
+)
+
+
 def augmentation_and_mix(name: str) -> tuple[str, MixName | None]:
     """The two parts of a name such as ``dsa``, ``cutmix`` or ``dsa+cutmix``.
 
     Raises UnknownNameError if either part means nothing.
     """
-    alone, plus, mix = name.partition("+")
-    if not plus and name in MIXES:
-        alone, mix = "none", name
-    if alone not in AUGMENTATIONS or (plus and mix not in MIXES):
-        known = (*AUGMENTATIONS, *MIXES, *(f"dsa+{mix}" for mix in MIXES))
-        raise UnknownNameError("augmentation", name, known)
+    if name not in AUGMENTATION_NAMES:
+        raise UnknownNameError("augmentation", name, AUGMENTATION_NAMES)
+    alone, _, mix = ("none", "", name) if name in MIXES else name.partition("+")
     return alone, next((known for known in MIXES if known == mix), None)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # without, as MTT's does.
 ValueSpace = Literal["pixels", "raw", "normalised", "zca", "zca-pixels"]
 VALUE_SPACES: tuple[ValueSpace, ...] = ("pixels", "raw", "normalised", "zca", "zca-pixels")
+SPACE_WORDS = ("auto", *VALUE_SPACES)  # auto: what the layout's sets usually are
 
 
 @dataclass(frozen=True)
