@@ -28,7 +28,7 @@ from dcbench.system.source import source_hash
 
 CHECKPOINT_VERSION = 1
 UNKNOWN = "unknown"  # code of older checkpoints and shared work, which do not say it
-# of a run's time, at the most, goes into checkpoints, however large the images are
+# the largest share of a run's time that saving checkpoints may take, however large the images are
 CHECKPOINT_SHARE = 0.015
 
 
@@ -93,8 +93,8 @@ class Resumption:
     checkpoint_seconds: float = field(default_factory=lambda: CHECKPOINT_SECONDS)
 
     def takes(self, checkpoint: Path) -> bool:
-        """Whether to continue from a checkpoint that exists: work that starts again continues from
-        its own, where a worker that died left one.
+        """Whether to continue from a checkpoint that exists: always if ``resume``; else only if it
+        was written after ``since``, by a worker of this command that died.
         """
         return self.resume or 0 < self.since <= checkpoint.stat().st_mtime
 
@@ -214,7 +214,9 @@ class Run:
         return now
 
     def finish(self) -> None:
-        """Write the history and delete the checkpoint; call it when the result is stored."""
+        """Write the history and delete the checkpoint of shared work (``once``), whose result is
+        stored. A set's are deleted by who stores the set.
+        """
         if self.folder is not None:
             write_history(self.folder, self.history)
             self._checkpoint.unlink(missing_ok=True)

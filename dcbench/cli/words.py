@@ -155,8 +155,8 @@ def _named_elsewhere(kind: str, word: str) -> bool:
     """Whether the word names a folder of one's own, timm's network, or what a package adds."""
     from dcbench.datasets.own import names_a_folder
 
-    if kind == "device":  # its number is for torch to judge
-        return word.partition(":")[0] in DEVICES
+    if kind == "device":  # its number, and what else torch knows, are for the machine to refuse
+        return word.partition(":")[0] in (*DEVICES, "mps", "xpu", "meta")
     if kind not in ("dataset", "network"):
         return False
     apart = names_a_folder(word) if kind == "dataset" else word.startswith("timm:")
