@@ -20,7 +20,10 @@ from tests.commandline import MMD, RANDOM, ask, dcbench, done
 
 RUN = ("run", "--method", "datadam")
 WRONG_WORDS: list[tuple[tuple[str, ...], str]] = [
-    (("frobnicate",), "unknown command 'frobnicate'; known: check, compare, evaluate, export, import"),
+    (
+        ("frobnicate",),
+        "unknown command 'frobnicate'; known: check, compare, evaluate, export, import",
+    ),
     (("rum",), "unknown command 'rum'; did you mean 'run'?"),
     (("--frob",), "No such option"),  # click's own words differ by its version
     (("run",), "Missing option '--method'"),
