@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -86,9 +87,9 @@ def command(
         console.say(f"written: {path}")
     if out is None and not as_json:
         click.echo(_shown(found, tables, fmt, results))
-        if any(table.compact and table.notes for table in tables):
+        if sys.stdout.isatty() and any(table.compact and table.notes for table in tables):
             console.say(
-                "the notes of the tables: --out FOLDER writes them, --style full shows them"
+                "these are compact tables: --style full shows all settings, intervals and notes"
             )
     described = [
         {"name": table.name, "caption": table.caption, "rows": len(table.rows)} for table in tables

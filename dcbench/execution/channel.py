@@ -203,7 +203,8 @@ class ChannelServer:
         self._secret, self._numbers, self._lock = secrets.token_bytes(32), count(), threading.Lock()
         self._channels: dict[int, LocalChannel] = {}
         self._errors: dict[int, Exception] = {}  # of results that could not be stored
-        self._listener = Listener((host, 0) if host else None)
+        # a path for a local socket may be too long for the system, where temporary files lie deep
+        self._listener = Listener((host or "127.0.0.1", 0))
         threading.Thread(target=self._accept, daemon=True).start()
 
     def open(self, keep: Callable[[Any], None], observer: Observer) -> Link:

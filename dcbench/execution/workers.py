@@ -136,6 +136,7 @@ def each(
     if workers is None:
         for item in items:
             yield item, _attempt(function, item)
+            del item  # or it is kept while the next is made
         return
     pending: dict[Future[Value | Exception], Item] = {}
     with ThreadPoolExecutor(2 * workers.count) as threads:

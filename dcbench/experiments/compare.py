@@ -102,6 +102,10 @@ def compare(
             workspace.say(f"{cell.label} skipped: {in_one_line(outcome)}")
         else:
             done[cell.folder(workspace)] = result(outcome)
+        del (
+            cell,
+            outcome,
+        )  # and with the last of a data set, the data set, before the next is loaded
     _publish_last(wanted, done, workspace)
     found = [done[folder] for folder, _ in wanted if folder in done]
     return found, len(wanted) - len(found)

@@ -170,9 +170,9 @@ def test_the_files_of_a_run(whole_run: tuple[Path, Answer]) -> None:
     assert read_distillation(folder / "distillation.json").distill_seconds == run["distill_seconds"]
     scores = read_record(record).to_json()["networks"]
     assert scores == [
-        {key: row[key] for key in ("network", "accuracy", "loss", "seconds")}
-        for row in rows(folder)
+        {key: row[key] for key in score} for score, row in zip(scores, rows(folder), strict=True)
     ]
+    assert {"network", "accuracy", "loss", "seconds", "class_accuracies"} <= set(scores[0])
     assert [score["accuracy"] for score in scores] == run["accuracies"]
 
 

@@ -293,9 +293,7 @@ def test_an_expert_s_engine_does_not_depend_on_how_many_others_are_asked_for(
     monkeypatch.setattr(Experts, "_record", lambda *_: {"weights": torch.zeros(3, 1)})
     for number in (1, 2, 10):
         distiller = method(experts=number)
-        monkeypatch.setattr(
-            MTT, "shared_macs", lambda *_, all_work=number * work: {"experts": all_work}
-        )
+        monkeypatch.setattr(MTT, "expert_macs", lambda *_: work)
         experts = Experts(
             distiller, tiny, 1, replace(run, machine=replace(run.machine, engine="auto"))
         )

@@ -452,7 +452,7 @@ BAD: Mapping[str, tuple[tuple[str, ...], int, str]] = {
     "a pattern that fits none": (
         ("--proxy", "{apart}", "--match", "w32"),
         2,
-        "no architecture of convnet720 matches 'w32'; .* like d1-w32",
+        "no architecture of convnet720 matches 'w32'; they are named like d4-w256-",
     ),
     "sample above the possible": (
         ("--proxy", "{apart}", "--sample", "601"),

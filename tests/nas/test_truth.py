@@ -96,7 +96,7 @@ WRONG: Mapping[str, tuple[str, str]] = {
         cells(85) + f"9,{CELLS[0]},85,7\n",
         r"row 3: architecture \|none~0\|.* stands there twice",
     ),
-    "missing": (cells("", 85), "cifar10_test_200ep of .* is '', wanted a number"),
+    "missing": (cells("", 85), "cifar10_test_200ep is '', wanted a number"),
     "a word": (cells("good"), "is 'good', wanted a number"),
     "not a number": (cells("nan"), "is 'nan', wanted 0 to 100"),
     "too large": (cells(85, 101.5), r"row 3: .* is '101\.5', wanted 0 to 100"),

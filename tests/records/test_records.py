@@ -435,11 +435,16 @@ def test_a_record_that_says_the_same_stays_as_it_was(
     assert json.loads(path.read_text(encoding="utf-8")) == {**later, "format_version": 2}
 
 
-def test_the_same_measurement_counts_once(tmp_path: Path, example: dict[str, Any]) -> None:
+def test_the_same_measurement_counts_once(
+    tmp_path: Path, example: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = {**example, "networks": example["networks"][:1]}
     store(tmp_path / "a", one)
     store(tmp_path / "b", example)
-    store(tmp_path / "measured" / "c", {**example, "created": "2026-02-01T00:00:00"})
+    measured_by_the_project(
+        store(tmp_path / "measured" / "c", {**example, "created": "2026-02-01T00:00:00"}),
+        monkeypatch,
+    )
     store(tmp_path / "d", {**one, "evaluation_seed": 5})
     store(tmp_path / "e", {**one, "ipc": 1})
     found = find_records(tmp_path)

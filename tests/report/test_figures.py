@@ -355,7 +355,7 @@ def test_a_set_is_drawn_at_the_bytes_of_its_own_images() -> None:
         [*sets("dm", SETS["dm"]), larger, *sets("dm", SETS["random"], ipc=1, budget_images=10)]
     )
     found = {(row["series"], row["ipc"]): row["x"] for row in drawing.data.to_dict("records")}
-    assert found["idc (foreign)", 10] == 4 * found["DM", 10] == 400 * (4 * 3072 + 8)
+    assert found["IDC (foreign)", 10] == 4 * found["DM", 10] == 400 * (4 * 3072 + 8)
 
 
 def test_the_same_sets_under_other_augmentations_and_networks() -> None:

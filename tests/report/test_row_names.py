@@ -61,6 +61,15 @@ def test_a_row_is_called_by_what_differs_from_the_main_row(
     assert names(datadam(), datadam(**changes)) == ["DataDAM", f"DataDAM ({name})"]
 
 
+def test_of_a_user_s_method_the_main_row_has_the_defaults() -> None:
+    def pairs(weight: float, changed: dict[str, float]) -> list[StoredRecord]:
+        own = {"fields": {"weight": weight}, "artifact_hash": f"{weight} hash", "changed": changed}
+        return sets("pairs", [(0.4,), (0.5,)], **own)
+
+    other = [pairs(0.0, {"weight": 0.0}), pairs(0.9, {"weight": 0.9})]
+    assert names(pairs(0.7, {}), *other) == ["pairs", "pairs (weight 0)", "pairs (weight 0.9)"]
+
+
 def test_the_preset_that_most_methods_have_is_the_main_one() -> None:
     """Though paper has more sets of this method."""
     others = [*sets("dm", [(0.3,)]), *sets("random", [(0.2,)])]  # of preset quick

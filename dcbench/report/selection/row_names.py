@@ -141,8 +141,10 @@ def _place(key: RowKey, records: Sequence[OfASet], presets: Sequence[str]) -> tu
 def _changes(key: RowKey, records: Sequence[OfASet]) -> int:
     """How many of the fields that tell the row from others are not its preset's."""
     known = declared_methods().get(key.method)
-    if key.foreign or known is None:
+    if key.foreign:
         return 0
+    if known is None:  # of a user's own file: its records say what was changed
+        return max(len(record.changed.keys() - {STOPPED}) for record in records)
     declared, fields = known.preset(records[0].preset), fields_of(records[0])
     return sum(name in declared and fields.get(name) != declared[name] for name, _ in key.variant)
 
