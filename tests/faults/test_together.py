@@ -12,7 +12,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_same_command_twice_at_once(tmp_path: Path) -> None:
-    both = [start(*COMMAND, "--out", tmp_path, "--json") for _ in range(2)]
+    longer = (*COMMAND, "--epochs", "150")  # than a second, after which one says that it waits
+    both = [start(*longer, "--out", tmp_path, "--json") for _ in range(2)]
     (first, one), (second, other) = [finish(process) for process in both]
     assert accuracies(first) == accuracies(second)
     assert [row["network"] for row in lines(tmp_path)] == [0, 1, 2, 3, 4, 5]
