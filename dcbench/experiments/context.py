@@ -75,6 +75,7 @@ class Workspace:
         with locked(folder, waiting):
             remove_unfinished(folder)
             yield
+            remove_unfinished(folder)  # of workers that died meanwhile
 
 
 @dataclass(frozen=True)
