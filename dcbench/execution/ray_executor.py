@@ -85,12 +85,13 @@ class Ray(Executor):
         """``address``: of a cluster, ``auto`` for the one that this machine belongs to, None for
         this machine's processors alone.
         """
-        self._ends = ExitStack()
-        if not ray.is_initialized():
-            _connect(address)
-            self._ends.callback(ray.shutdown)
-        self.slots = needs.slots()
-        self._ends.enter_context(redirect_stdout(sys.stderr))
+        with ExitStack() as ends:
+            ends.enter_context(redirect_stdout(sys.stderr))  # until Ray has said its last
+            if not ray.is_initialized():
+                _connect(address)
+                ends.callback(ray.shutdown)
+            self.slots = needs.slots()
+            self._ends = ends.pop_all()
         # where workers on other nodes reach this process
         self.host = ray.util.get_node_ip_address() if address else None
         # said here, and not below, a GPU gets a fresh process for each task
