@@ -116,7 +116,9 @@ if TYPE_CHECKING:
 )
 def command(shared: Common, **options: Any) -> None:
     """Distil synthetic sets, train networks on them, store and show what they score."""
-    check_methods(options["methods"], shared.preset)
+    pairs = [text.partition("=") for text in options["settings"]]
+    named = [field.strip() for field, equals, _ in pairs if field.strip() and equals]
+    check_methods(options["methods"], shared.preset, named)
 
     from dcbench.cli.console import Console
     from dcbench.experiments.compare import Judging, compare

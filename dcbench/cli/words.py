@@ -164,9 +164,12 @@ def _named_elsewhere(kind: str, word: str) -> bool:
     return apart or any(point.name == word for point in added)
 
 
-def check_methods(names: Sequence[str], preset: str | None = None) -> None:
-    """Raises UnknownNameError if one of ``names`` cannot be a method, or ``preset`` one of theirs,
-    as far as that can be told before they are imported.
+def check_methods(
+    names: Sequence[str], preset: str | None = None, settings: Collection[str] = ()
+) -> None:
+    """Raises UnknownNameError if one of ``names`` cannot be a method, ``preset`` one of theirs, or
+    one of ``settings`` (``field`` or ``method.field``) a field of theirs, as far as that can be
+    told before they are imported.
     """
     if _METHODS in sys.modules or _others_may_add():
         return
@@ -176,8 +179,14 @@ def check_methods(names: Sequence[str], preset: str | None = None) -> None:
     for name in own:
         if name not in declared_methods():
             raise UnknownNameError("method", name, declared_methods())
-    if len(own) == len(names):
-        check_word("preset", preset)
+    if len(own) < len(names):
+        return
+    check_word("preset", preset)
+    fields = {name: declared_methods()[name].fields for name in own}
+    there_are = {key for name in own for each in fields[name] for key in (each, f"{name}.{each}")}
+    for key in settings:
+        if key not in there_are:
+            raise UnknownNameError(f"field of {', '.join(own)}", key, there_are)
 
 
 def _others_may_add() -> bool:

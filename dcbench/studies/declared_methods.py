@@ -23,7 +23,8 @@ class DeclaredMethod:
     name: str
     title: str
     group: Group
-    defaults: Mapping[str, Any] = field(default_factory=dict)  # of its fields
+    fields: frozenset[str] = frozenset()  # their names
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # of fields with literal defaults
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     letters: Mapping[str, str] = field(default_factory=dict)  # the paper's, of its fields
 
@@ -81,6 +82,7 @@ def _declared(
                 name,
                 words.get("title") or name,
                 _group(name, folder, {each.name for each in lineage}),
+                frozenset(name for each in lineage for name in _field_names(each)),
                 fields,
                 fields.pop("presets", {}),
                 fields.pop("letters", {}),
@@ -94,6 +96,13 @@ def _group(name: str, folder: str, classes: set[str]) -> Group:
         return "generative"
     matching = folder == "methods" or "FeatureMatching" in classes
     return "matching" if matching else "selection"
+
+
+def _field_names(node: ast.ClassDef) -> Iterator[str]:
+    annotated = (line for line in node.body if isinstance(line, ast.AnnAssign))
+    for line in annotated:
+        if isinstance(line.target, ast.Name) and "ClassVar" not in ast.unparse(line.annotation):
+            yield line.target.id
 
 
 def _values(node: ast.ClassDef) -> Iterator[tuple[str, Any]]:

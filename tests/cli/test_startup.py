@@ -14,7 +14,7 @@ import pytest
 from dcbench import __version__
 from dcbench.cli import COMMANDS
 from dcbench.cli.words import REPORT_FORMATS, SPELT_OUT
-from dcbench.distiller import registered
+from dcbench.distiller import hyper_parameters, registered
 from dcbench.evaluation.protocol import PROTOCOL_NAMES
 from dcbench.experiments.presets import known_presets
 from dcbench.report import FORMATS
@@ -103,6 +103,7 @@ MISSPELT = {
     "run --method dm --protocol quik": "unknown protocol 'quik'; did you mean 'quick'?",
     "run --method dm --zca of": "unknown value of --zca 'of'; did you mean 'off'?",
     "run --methd dm": "No such option",
+    "run --method dm --set iteration=3": "unknown field of dm 'iteration'; did you mean",
     "run --method dm --augment das": "unknown augmentation 'das'; did you mean 'dsa'?",
     "run --method dm --device cud:1": "unknown device 'cud:1'; did you mean 'cuda'?",
     "evaluate a.pt --augment dsa,cutmx": "unknown augmentation 'cutmx'; did you mean 'cutmix'?",
@@ -151,5 +152,6 @@ def test_methods_are_known_by_their_files() -> None:
     assert set(declared) == set(registered())
     for name, method in registered().items():
         assert set(declared[name].presets) == set(method.presets)
+        assert declared[name].fields == set(hyper_parameters(method)), name
     own = {preset for method in declared.values() for preset in method.presets}
     assert {"paper", *PROTOCOL_NAMES, *own} == known_presets()
