@@ -220,6 +220,7 @@ _RESUMING = (
     ),
 )
 DEBUG = "dcbench.debug"  # where a command finds whether it was asked for
+DEVICES = ("auto", "cpu", "cuda")
 _HARDWARE = (
     click.option(
         "--device",

@@ -18,7 +18,6 @@ import click
 from dcbench.system.errors import UnknownNameError
 
 EXECUTORS = ("serial", "processes", "ray")
-DEVICES = ("auto", "cpu", "cuda")
 CLASSES = ("by-name", "by-position")  # how class folders get labels
 REPORT_FORMATS = ("latex", "markdown", "csv", "html")
 _ENTRY_POINTS = "dcbench.distillers"  # of installed packages with methods
@@ -94,6 +93,12 @@ def _datasets() -> Collection[str]:
     return DATASETS
 
 
+def _devices() -> Collection[str]:
+    from dcbench.cli.options import DEVICES
+
+    return DEVICES
+
+
 def _layouts() -> Collection[str]:
     from dcbench.artifacts.importers.catalogue import LAYOUTS
 
@@ -119,7 +124,7 @@ _LOOKED_UP: Mapping[str, Callable[[], Collection[str] | None]] = {
     "layout": _layouts,
     "preset": _presets,
     "executor": lambda: EXECUTORS,
-    "device": lambda: DEVICES,
+    "device": _devices,
     "format": lambda: REPORT_FORMATS,
     "way to know classes": lambda: CLASSES,
     "style": lambda: ("compact", "full"),
@@ -156,7 +161,7 @@ def _named_elsewhere(kind: str, word: str) -> bool:
     from dcbench.datasets.own import names_a_folder
 
     if kind == "device":  # its number, and what else torch knows, are for the machine to refuse
-        return word.partition(":")[0] in (*DEVICES, "mps", "xpu", "meta")
+        return word.partition(":")[0] in (*_devices(), "mps", "xpu", "meta")
     if kind not in ("dataset", "network"):
         return False
     apart = names_a_folder(word) if kind == "dataset" else word.startswith("timm:")

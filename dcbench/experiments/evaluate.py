@@ -414,6 +414,6 @@ def _warnings(set_evaluation: SetEvaluation, rows: Sequence[Row]) -> Iterator[st
     mean = statistics.fmean(row["accuracy"] for row in rows)
     if mean < LEAST_ABOVE_CHANCE * chance:
         yield (
-            f"chance-level accuracy ({mean:.3f}): space, labels or network are probably not what "
-            "the set was made for"
+            f"chance-level accuracy ({100 * mean:.1f} %): too few steps or epochs, too weak a set, "
+            "or a space, labels or network that the set was not made for"
         )
