@@ -172,7 +172,9 @@ def _ended(
     pending: dict[Future[Value | Exception], Item],
 ) -> Iterator[tuple[Item, Value | Exception]]:
     """The next calls that have ended. If one was asked to stop, so were all: wait for them."""
-    done, _ = wait(pending, return_when=FIRST_COMPLETED)
+    done: set[Future[Value | Exception]] = set()
+    while not done:  # not without end: another thread may have got the signal to stop
+        done, _ = wait(pending, PATIENCE, FIRST_COMPLETED)
     for future in done:
         if isinstance(future.exception(), KeyboardInterrupt):
             wait(pending)

@@ -374,8 +374,7 @@ def test_interrupted_it_keeps_what_is_done_and_goes_on(tmp_path: Path, executor:
 @pytest.mark.parametrize(
     "how",
     [
-        # known to hang now and then, in about half of the tries on a busy machine: an interruption
-        # in the moment when the workers begin is not answered
+        # it hung in half of the tries until the wait for tasks got an end; watched a while yet
         pytest.param("the second interruption", marks=pytest.mark.long),
         "kill -9",
     ],
