@@ -123,7 +123,8 @@ for words in sys.argv[1:]:
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.suppress(SystemExit):
         main(words.split())
-    print(json.dumps([words, said.getvalue(), [name for name in {HEAVY} if name in sys.modules]]))
+    heavy = [name for name in {HEAVY} if name in sys.modules]
+    sys.stdout.write(json.dumps([words, said.getvalue(), heavy]) + "\\n")
 """
 
 
