@@ -10,8 +10,8 @@ import pytest
 
 from dcbench.report import to_markdown
 from dcbench.report.statistics.scores import (
-    Estimate,
-    Judged,
+    Score,
+    ScoreInputs,
     Term,
     combined,
     normalised,
@@ -30,7 +30,7 @@ def sets(*means: float) -> dict[Hashable, list[float]]:
 def test_scores_equal_dd_ranking_s_formulas() -> None:
     """IOR = 0.5 - 0.3; HLR = 0.8 - 0.4; LRS of α = ½·0.2 - ½·0.4; ARS of ½·0.2 + ½·0.25."""
     found = scores(
-        Judged(
+        ScoreInputs(
             own=sets(0.49, 0.51),
             random=sets(0.3, 0.3),
             hard=sets(0.4, 0.4),
@@ -50,28 +50,28 @@ def test_scores_equal_dd_ranking_s_formulas() -> None:
 
 
 def test_the_weight_is_between_the_two_sides() -> None:
-    judged = Judged(
+    judged = ScoreInputs(
         own=sets(0.5, 0.5), random=sets(0.3, 0.3), hard=sets(0.4, 0.4), whole=[0.8, 0.8]
     )
     ends = [scores(judged, weight).lrs for weight in (0.0, 1.0)]
     assert [end and end.value for end in ends] == pytest.approx(
-        [normalised(Estimate(alpha, None)).value for alpha in (-0.4, 0.2)]
+        [normalised(Score(alpha, None)).value for alpha in (-0.4, 0.2)]
     )
 
 
 def test_what_is_missing_leaves_out_what_needs_it() -> None:
     own = sets(0.5, 0.6)
-    nothing = scores(Judged(own))
+    nothing = scores(ScoreInputs(own))
     assert (nothing.ior, nothing.hlr, nothing.lrs, nothing.ars) == (None, None, None, None)
-    some = scores(Judged(own, random=sets(0.3, 0.4), hard=sets(0.4, 0.5)))
+    some = scores(ScoreInputs(own, random=sets(0.3, 0.4), hard=sets(0.4, 0.5)))
     assert some.ior is not None
     assert (some.hlr, some.lrs, some.ars) == (None, None, None)
     strangers: dict[Hashable, list[float]] = {7: [0.4, 0.5]}  # hard labels were tried on other sets
-    assert scores(Judged(own, sets(0.3, 0.4), strangers, [0.8, 0.9])).lrs is None
+    assert scores(ScoreInputs(own, sets(0.3, 0.4), strangers, [0.8, 0.9])).lrs is None
 
 
 def test_one_set_has_no_interval() -> None:
-    found = scores(Judged(sets(0.5), random=sets(0.3, 0.4))).ior
+    found = scores(ScoreInputs(sets(0.5), random=sets(0.3, 0.4))).ior
     assert found is not None
     assert found.ci95 is None
 
@@ -90,7 +90,7 @@ def test_the_interval_of_lrs_covers_the_truth() -> None:
     a method are of the same sets.
     """
     draw = np.random.default_rng(0)
-    truth = normalised(Estimate(0.5 * 0.2 - 0.5 * 0.4, None)).value
+    truth = normalised(Score(0.5 * 0.2 - 0.5 * 0.4, None)).value
     covered = 0
     for _ in range(400):
         shared = draw.normal(0, 0.02, 4)
@@ -102,7 +102,7 @@ def test_the_interval_of_lrs_covers_the_truth() -> None:
             }
 
         found = scores(
-            Judged(
+            ScoreInputs(
                 measured(0.5, shared),
                 measured(0.3, draw.normal(0, 0.02, 4)),
                 measured(0.4, shared),
@@ -149,7 +149,7 @@ def test_a_table_holds_what_the_records_allow() -> None:
     tables = score_tables([*own, *random, *plain, WHOLE])
     full = next(row for row in tables[0].rows if "DSA" in row[2].text)
     alpha, beta = 0.5 * 0.16 - 0.5 * (0.81 - 0.455), 0.5 * 0.16 + 0.5 * 0.15
-    expected = [normalised(Estimate(value, None)).value for value in (alpha, beta)]
+    expected = [normalised(Score(value, None)).value for value in (alpha, beta)]
     assert [cell.text for cell in full[3:]] == [
         "+16.0",
         "+35.5",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from dcbench.report.statistics.accuracies import Interval
+from dcbench.report.statistics.accuracies import Interval, means_of
 
 Sets = Mapping[Hashable, Sequence[float]]  # by a set's seed, its networks' accuracies
 
@@ -24,7 +24,7 @@ LEAST, MOST = math.exp(-1), math.exp(1)
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Score:
     """A figure with its 95 % interval; None where a source of variance was seen only once."""
 
     value: float
@@ -40,17 +40,17 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Scores:
+class MethodScores:
     """The scores of one method at one budget; None where an accuracy is missing."""
 
-    ior: Estimate | None
-    hlr: Estimate | None
-    lrs: Estimate | None
-    ars: Estimate | None
+    ior: Score | None
+    hlr: Score | None
+    lrs: Score | None
+    ars: Score | None
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoreInputs:
     """Accuracies that the scores of one method need, where they were measured.
 
     ``own`` and ``random`` are by the method's own protocol, ``hard`` by the same with classes as
@@ -66,13 +66,13 @@ class Judged:
     random_plain: Sets | None = None
 
 
-def combined(terms: Sequence[Term]) -> Estimate:
+def combined(terms: Sequence[Term]) -> Score:
     """Σ factor · mean(values), with a t interval: variances of the means add up, their degrees of
     freedom as Welch and Satterthwaite have it.
     """
     value = sum(term.factor * float(np.mean(list(term.values.values()))) for term in terms)
     if any(len(term.values) < 2 for term in terms):
-        return Estimate(value, None)
+        return Score(value, None)
     parts = [
         (
             term.factor**2 * float(np.var(list(term.values.values()), ddof=1)) / len(term.values),
@@ -82,25 +82,23 @@ def combined(terms: Sequence[Term]) -> Estimate:
     ]
     variance = sum(part for part, _ in parts)
     if variance == 0:
-        return Estimate(value, (value, value))
+        return Score(value, (value, value))
     freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
     reach = math.sqrt(variance) * float(special.stdtrit(freedom, (1 + _CONFIDENCE) / 2))
-    return Estimate(value, (value - reach, value + reach))
+    return Score(value, (value - reach, value + reach))
 
 
-def normalised(score: Estimate) -> Estimate:
+def normalised(score: Score) -> Score:
     """(e^α - e⁻¹) / (e - e⁻¹), which takes -1 to 0 and 1 to 1, of the value and of both ends."""
 
     def scaled(alpha: float) -> float:
         return (math.exp(alpha) - LEAST) / (MOST - LEAST)
 
     ends = score.ci95
-    return Estimate(
-        scaled(score.value), None if ends is None else (scaled(ends[0]), scaled(ends[1]))
-    )
+    return Score(scaled(score.value), None if ends is None else (scaled(ends[0]), scaled(ends[1])))
 
 
-def scores(judged: Judged, weight: float = 0.5) -> Scores:
+def scores(judged: ScoreInputs, weight: float = 0.5) -> MethodScores:
     """All scores that the measured accuracies allow.
 
     * IOR = accuracy(own) - accuracy(random).
@@ -111,7 +109,7 @@ def scores(judged: Judged, weight: float = 0.5) -> Scores:
     A method's own accuracies under two protocols are of the same sets, so they are added up set by
     set before variances are taken.
     """
-    own, random = Term(1.0, means(judged.own)), _term(judged.random, -1.0)
+    own, random = Term(1.0, means_of(judged.own)), _term(judged.random, -1.0)
     hard = _term(judged.hard, 1.0)
     whole = None if judged.whole is None else Term(-1.0, dict(enumerate(judged.whole)))
     ior = combined([own, random]) if random else None
@@ -127,16 +125,11 @@ def scores(judged: Judged, weight: float = 0.5) -> Scores:
         ours = _same_sets(_times(weight, own), _times(1 - weight, plain))
         theirs = _same_sets(_times(weight, random), _times(1 - weight, random_plain))
         ars = ours and theirs and normalised(combined([*ours, *theirs]))
-    return Scores(ior, hlr, lrs or None, ars or None)
-
-
-def means(sets: Sets) -> dict[Hashable, float]:
-    """The mean accuracy of each set's networks, by its seed."""
-    return {seed: float(np.mean(networks)) for seed, networks in sets.items()}
+    return MethodScores(ior, hlr, lrs or None, ars or None)
 
 
 def _term(sets: Sets | None, factor: float) -> Term | None:
-    return Term(factor, means(sets)) if sets else None
+    return Term(factor, means_of(sets)) if sets else None
 
 
 def _times(factor: float, term: Term) -> Term:

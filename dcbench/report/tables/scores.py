@@ -24,7 +24,7 @@ from dcbench.report.formatting import (
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.comparable import comparable_groups, compared_protocol
 from dcbench.report.selection.method_variants import accuracies_by_set
-from dcbench.report.statistics.scores import Estimate, Judged, Scores, scores
+from dcbench.report.statistics.scores import MethodScores, Score, ScoreInputs, scores
 from dcbench.report.tables.table import Column, Figure, Table, TableCell
 
 Records = Sequence[EvaluationRecord]
@@ -82,11 +82,11 @@ class _Row:
         }
 
     @cached_property
-    def scores(self) -> Scores:
+    def scores(self) -> MethodScores:
         parts = {name: _sets(records) for name, records in self.parts.items()}
         whole = [accuracy for one in self.parts["whole"] for accuracy in one.accuracies]
         return scores(
-            Judged(
+            ScoreInputs(
                 accuracies_by_set(self.own),
                 parts["random"],
                 parts["hard"],
@@ -193,7 +193,7 @@ def _plain(value: float) -> str:
     return f"{value:.3f}".replace("-", MINUS)
 
 
-def _cell(name: str, estimate: Estimate | None, show: Callable[[float], str]) -> TableCell:
+def _cell(name: str, estimate: Score | None, show: Callable[[float], str]) -> TableCell:
     if estimate is None:
         return TableCell(DASH)
     low, high = estimate.ci95 or (None, None)
