@@ -127,10 +127,7 @@ def _rows(group: ComparableGroup, sides: Sequence[set[Path]]) -> list[SideBySide
 
 
 def _row(group: ComparableGroup, ipc: int | None, one: Entry, other: Entry) -> SideBySide:
-    first, second = (
-        {seed: float(np.mean(networks)) for seed, networks in entry.sets(ipc).items()}
-        for entry in (one, other)
-    )
+    first, second = one.means(ipc), other.means(ipc)
     networks = _paired(one.at(ipc), other.at(ipc))
     labels = one.label, other.label
     return SideBySide(group, ipc, labels, compare(first, second), None, (first, second), networks)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dcbench.datasets import DATASETS
-from dcbench.studies.declared_methods import method_titles
+from dcbench.studies.declared_methods import declared_methods
 
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -50,8 +50,8 @@ _DECAY = ("decay", "decay_every", "decay_after", "decay_at", "cosine_over", "fre
 
 def title(name: str) -> str:
     """The usual spelling of a method, data set, network or augmentation, or the name itself."""
-    declared = DATASETS[name].title if name in DATASETS else method_titles().get(name, "")
-    return declared or _TITLES.get(name) or one_line(name)
+    declared = DATASETS.get(name) or declared_methods().get(name)
+    return (declared and declared.title) or _TITLES.get(name) or one_line(name)
 
 
 def one_line(text: str, longest: int = _LONGEST) -> str:
@@ -91,9 +91,14 @@ def file_name(*parts: str) -> str:
     )
 
 
+def decimals(value: float, count: int = 2) -> str:
+    """A number with ``count`` decimals."""
+    return f"{value:.{count}f}".replace("-", MINUS)
+
+
 def percent(fraction: float) -> str:
     """A fraction as percent with one decimal."""
-    return f"{100 * fraction:.1f}".replace("-", MINUS)
+    return decimals(100 * fraction, 1)
 
 
 def signed(fraction: float) -> str:

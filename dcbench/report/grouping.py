@@ -1,4 +1,4 @@
-"""Groups items by a key."""
+"""Groups items by their keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ Key = TypeVar("Key", bound=Hashable)
 
 def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
     """The items of each key, in the order given; keys in the order in which they are first met."""
+    items = list(items)
+    return grouped_by(map(key, items), items)
+
+
+def grouped_by(keys: Iterable[Key], items: Iterable[Item]) -> dict[Key, list[Item]]:
+    """Likewise, with a key given for each item."""
     found: dict[Key, list[Item]] = defaultdict(list)
-    for item in items:
-        found[key(item)].append(item)
+    for key, item in zip(keys, items, strict=True):
+        found[key].append(item)
     return dict(found)

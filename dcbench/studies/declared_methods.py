@@ -55,11 +55,6 @@ def declared_methods() -> Mapping[str, DeclaredMethod]:
     return found
 
 
-def method_titles() -> Mapping[str, str]:
-    """The title of each method: ``@register("dm", title="DM")``."""
-    return {name: method.title for name, method in declared_methods().items()}
-
-
 def _with_bases(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> list[ast.ClassDef]:
     """The class after the classes that it inherits from, as far as families declare them."""
     names = [base.id for base in node.bases if isinstance(base, ast.Name)]

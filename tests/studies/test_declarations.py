@@ -20,7 +20,7 @@ from dcbench.experiments.presets import build
 from dcbench.networks.catalogue import NETWORKS
 from dcbench.reproduction.carry_out import Reproduction
 from dcbench.studies.declarations import STUDIES, Plan, Study, comparable, find_study
-from dcbench.studies.declared_methods import method_titles
+from dcbench.studies.declared_methods import declared_methods
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
 from dcbench.system.machine import Machine
 from dcbench.system.wording import in_words
@@ -280,4 +280,4 @@ def test_titles_read_from_the_files_are_those_of_the_methods() -> None:
         for name, method in registered().items()
         if method.__module__.startswith("dcbench.")
     }
-    assert own == dict(method_titles())
+    assert own == {name: method.title for name, method in declared_methods().items()}

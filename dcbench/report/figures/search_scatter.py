@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcbench.records import StoredSearch
 from dcbench.report.figures.plotting import COLUMN_INCHES, PAGE_INCHES, Drawing, tidy
-from dcbench.report.formatting import DASH, MINUS
+from dcbench.report.formatting import DASH, bounds, decimals
 from dcbench.report.selection.dataframes import frame
 from dcbench.report.statistics.rankings import Estimate, top_members
 from dcbench.report.tables.notes import search_caption, top_in_words
@@ -115,5 +115,4 @@ def _middle(values: pd.Series) -> tuple[float, float]:
 def _in_words(estimate: Estimate) -> str:
     if estimate.value is None:
         return DASH
-    interval = "" if estimate.ci95 is None else " [{:.2f}, {:.2f}]".format(*estimate.ci95)
-    return f"{estimate.value:.2f}{interval}".replace("-", MINUS)
+    return f"{decimals(estimate.value)} {bounds(estimate.ci95, decimals)}".strip()

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dcbench.records import Distillation, EvaluationRecord, StoredRecord
 from dcbench.report.formatting import (
     DASH,
     TIMES,
     bounds,
     canonical,
-    file_name,
     mean_and_std,
     one_line,
     protocol_name,
@@ -27,7 +24,7 @@ from dcbench.report.page.strips import Curve, Scale, Strip, curve, strip_scale
 from dcbench.report.selection.comparable import Entry
 from dcbench.report.selection.sidecar_files import HISTORY_NAME, find_sidecar_file, read_history
 from dcbench.report.statistics.accuracies import compare, summarise
-from dcbench.report.tables.accuracies import compact_table, rank_words
+from dcbench.report.tables.accuracies import compact_table, rank_words, sizes
 from dcbench.report.tables.layout import TableLayout, main_rows
 from dcbench.report.tables.notes import caption, notes
 from dcbench.report.tables.render import to_csv, to_latex
@@ -91,25 +88,25 @@ def board(layout: TableLayout, images: PageImages) -> Board:
     conditions = [title(group.network), f"augmentation {title(group.augment)}", precision]
     table = compact_table(main)
     papers = {stored.record.paper for entry in main.entries.values() for stored in entry.records}
-    words = file_name(
-        group.dataset, protocol_name(group.protocol), group.network, group.augment, group.key
-    )
+    scale = strip_scale(own for stored in group.records for own in stored.record.accuracies)
     return Board(
-        words,
+        table.name,
         group.dataset,
         one_line(f"{title(group.dataset)}, protocol {protocol}"),
         one_line(f"{title(group.dataset)}, {protocol}, {', '.join(filter(None, conditions))}"),
         ", ".join(filter(None, conditions)),
         caption(layout),
         notes(main) + (notes(other, compact=True)[2:] if others else ()),
-        strip_scale(own for stored in group.records for own in stored.record.accuracies),
-        _rows(main, main, images),
-        _rows(other, main, images) if others else (),
+        scale,
+        _rows(main, main, scale, images),
+        _rows(other, main, scale, images),
         (("CSV", to_csv(table)), ("LaTeX", to_latex(table)), ("BibTeX", bibtex(papers))),
     )
 
 
-def _rows(layout: TableLayout, main: TableLayout, images: PageImages) -> list[dict[str, Any]]:
+def _rows(
+    layout: TableLayout, main: TableLayout, scale: Scale, images: PageImages
+) -> list[dict[str, Any]]:
     """Each measured cell, by budget and then by mean."""
     places = sorted(
         layout.measured,
@@ -119,7 +116,6 @@ def _rows(layout: TableLayout, main: TableLayout, images: PageImages) -> list[di
             place[0],
         ),
     )
-    scale = strip_scale(own for stored in main.group.records for own in stored.record.accuracies)
     return [_row(layout, main, *place, scale, images) for place in places]
 
 
@@ -139,7 +135,6 @@ def _row(
     )
     sets, printed, seconds = entry.sets(ipc), layout.rows[number].printed, _seconds(records)
     value = layout.value(number, ipc)
-    few, most = figures.fewest_networks, figures.most_networks
     return {
         "label": entry.label,
         "ipc": ipc,
@@ -158,7 +153,7 @@ def _row(
         "difference": _difference(layout, number, ipc),
         "judged": f"{SOURCES[printed.source]}: {printed.judged}" if printed and value else "",
         "sets": figures.sets,
-        "sets_words": f"{figures.sets}{TIMES}{few if few == most else f'{few}{DASH}{most}'}",
+        "sets_words": sizes(figures),
         "seconds": seconds,
         "time": DASH if seconds is None else in_words(seconds),
         "told": _told(records),
@@ -178,11 +173,7 @@ def _gain(entry: Entry, main: TableLayout, ipc: int | None) -> dict[str, Any]:
     baseline = [own for own in main.entries.values() if own.method == _BASELINE and own.at(ipc)]
     if not baseline or baseline[0] is entry:
         return known
-    sides = [
-        {seed: float(np.mean(networks)) for seed, networks in own.sets(ipc).items()}
-        for own in (entry, baseline[0])
-    ]
-    found = compare(*sides)
+    found = compare(entry.means(ipc), baseline[0].means(ipc))
     return known | {
         "gain": found.difference,
         "gain_words": signed(found.difference),

@@ -10,7 +10,7 @@ from typing import Any
 from dcbench.records import StoredRecord
 from dcbench.records.kinds import STOPPED
 from dcbench.report.formatting import canonical, natural, short_hash
-from dcbench.report.grouping import grouped
+from dcbench.report.grouping import grouped, grouped_by
 from dcbench.report.selection.method_variants import (
     accuracies_by_set,
     common_preset,
@@ -18,7 +18,7 @@ from dcbench.report.selection.method_variants import (
     variant_words,
 )
 from dcbench.report.selection.row_names import row_keys, row_names
-from dcbench.report.statistics.accuracies import SetsSummary, summarise_sets
+from dcbench.report.statistics.accuracies import SetsSummary, means_of, summarise_sets
 
 _HOW_OFTEN = ("networks", "seed", "evaluation_seed")  # a protocol was carried out
 _SUMMARY = ("sets", "mean", "std_sets", "std_networks")
@@ -59,6 +59,10 @@ class Entry:
     def sets(self, ipc: int | None) -> dict[Hashable, tuple[float, ...]]:
         """The networks' accuracies of each set of one budget."""
         return accuracies_by_set(stored.record for stored in self.at(ipc))
+
+    def means(self, ipc: int | None) -> dict[Hashable, float]:
+        """The mean accuracy of each set of one budget."""
+        return means_of(self.sets(ipc))
 
     def summary(self, ipc: int | None) -> SetsSummary:
         """The figures of one cell."""
@@ -135,8 +139,7 @@ def entries(records: Sequence[StoredRecord], order: Sequence[str] = ()) -> list[
     first.
     """
     keys = row_keys([stored.record for stored in records])
-    rows = grouped(zip(keys, records, strict=True), lambda pair: pair[0])
-    stored_of = {key: tuple(stored for _, stored in own) for key, own in rows.items()}
+    stored_of = grouped_by(keys, records)
     names = row_names({key: [each.record for each in own] for key, own in stored_of.items()})
     place = {method: index for index, method in enumerate(order)}
 
@@ -145,7 +148,14 @@ def entries(records: Sequence[StoredRecord], order: Sequence[str] = ()) -> list[
         return place.get(entry.method, len(place)), entry.method, entry.foreign, *within
 
     found = [
-        Entry(key.method, key.foreign, dict(key.variant), own, names[key].label, names[key].main)
+        Entry(
+            key.method,
+            key.foreign,
+            dict(key.variant),
+            tuple(own),
+            names[key].label,
+            names[key].main,
+        )
         for key, own in stored_of.items()
     ]
     return sorted(found, key=rank)

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from dcbench.records import RecordsFound
+from dcbench.records import Record, RecordsFound, SearchRecord
 from dcbench.report.formatting import listed
 from dcbench.system.errors import DataError, UnknownNameError
 
-
-def _protocol(record: Any) -> str:
-    return str(record.protocol.get("name", ""))
-
-
-# what each filter looks at, in records of sets and in records of searches
-_OF_SETS: Mapping[str, Callable[[Any], object]] = {
-    "method": lambda record: record.method,
-    "dataset": lambda record: record.dataset,
-    "ipc": lambda record: record.ipc,
-    "protocol": _protocol,
-    "preset": lambda record: record.preset,
-    "network": lambda record: record.network,
-}
-_OF_SEARCHES: Mapping[str, Callable[[Any], object]] = {
-    "method": lambda record: record.proxy,
-    "dataset": lambda record: record.dataset,
-    "ipc": lambda record: record.proxy_ipc,
-    "protocol": _protocol,
-    "preset": lambda record: record.proxy_preset,
-    "network": lambda record: record.space,
+# what a filter looks at in the record of a search, where that is called otherwise than the filter
+_OF_SEARCHES = {
+    "method": "proxy",
+    "ipc": "proxy_ipc",
+    "preset": "proxy_preset",
+    "network": "space",
 }
 
 
@@ -52,23 +37,23 @@ class Filters:
             UnknownNameError: if a name is in none of the records.
             DataError: if no record has the number, or all the values together.
         """
-        wanted = {name: own for name in _OF_SETS if (own := getattr(self, name))}
+        wanted = {name: own for name, own in vars(self).items() if own}
         for name, values in wanted.items():
             _check(name, values, found)
 
-        def kept(all_stored: Iterable[Any], looks: Mapping[str, Callable[[Any], object]]) -> Any:
+        def kept(all_stored: Iterable[Any]) -> Any:
             return tuple(
                 stored
                 for stored in all_stored
-                if all(looks[name](stored.record) in values for name, values in wanted.items())
+                if all(_of(stored.record, name) in values for name, values in wanted.items())
             )
 
         chosen = RecordsFound(
-            kept(found.records, _OF_SETS),
+            kept(found.records),
             found.problems,
-            kept(found.searches, _OF_SEARCHES),
-            kept(found.traces, _OF_SETS),
-            kept(found.embeddings, _OF_SETS),
+            kept(found.searches),
+            kept(found.traces),
+            kept(found.embeddings),
         )
         if wanted and not any((chosen.records, chosen.searches, chosen.traces, chosen.embeddings)):
             asked = listed(f"--{name} {','.join(map(str, own))}" for name, own in wanted.items())
@@ -76,10 +61,22 @@ class Filters:
         return chosen
 
 
+def _of(record: Record, name: str) -> Any:
+    """What the filter called ``name`` looks at."""
+    if name == "protocol":
+        return str(record.protocol.get("name", ""))
+    of_a_search = isinstance(record, SearchRecord)
+    return getattr(record, _OF_SEARCHES.get(name, name) if of_a_search else name)
+
+
 def _check(name: str, values: Iterable[object], found: RecordsFound) -> None:
-    of_sets: tuple[Any, ...] = (*found.records, *found.traces, *found.embeddings)
-    known = {_OF_SETS[name](stored.record) for stored in of_sets}
-    known |= {_OF_SEARCHES[name](stored.record) for stored in found.searches}
+    everything: tuple[Any, ...] = (
+        *found.records,
+        *found.searches,
+        *found.traces,
+        *found.embeddings,
+    )
+    known = {_of(stored.record, name) for stored in everything}
     for value in values:
         if value in known:
             continue

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dcbench.records.kinds import STOPPED, OfASet
 from dcbench.report.formatting import one_line, short_hash, title
-from dcbench.report.grouping import grouped
+from dcbench.report.grouping import grouped, grouped_by
 from dcbench.report.selection.method_variants import (
     DEFAULT,
     common_preset,
@@ -81,14 +81,8 @@ def row_keys(records: Sequence[OfASet]) -> list[RowKey]:
 def labels(records: Sequence[OfASet]) -> list[str]:
     """Each record's row by name; no two rows have the same name."""
     keys = row_keys(records)
-    names = row_names(grouped_by_key(records, keys))
+    names = row_names(grouped_by(keys, records))
     return [names[key].label for key in keys]
-
-
-def grouped_by_key(records: Sequence[OfASet], keys: Sequence[RowKey]) -> dict[RowKey, list[OfASet]]:
-    """The records of each row."""
-    pairs = grouped(zip(keys, records, strict=True), lambda pair: pair[0])
-    return {key: [record for _, record in own] for key, own in pairs.items()}
 
 
 def row_names(rows: Mapping[RowKey, Sequence[OfASet]]) -> dict[RowKey, RowName]:

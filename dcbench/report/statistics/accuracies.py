@@ -11,11 +11,10 @@ import math
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Generic, TypeVar
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import special, stats
 
 from dcbench.system.errors import OutOfRangeError
 
@@ -163,6 +162,11 @@ def summarise_sets(sets: Sequence[Sequence[float]]) -> SetsSummary:
     )
 
 
+def means_of(sets: Mapping[Key, Sequence[float]]) -> dict[Key, float]:
+    """The mean accuracy of each set's networks."""
+    return {which: float(np.mean(networks)) for which, networks in sets.items()}
+
+
 def compare(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> MeanDifference:
     """The mean of ``a`` less that of ``b``: a paired t-test if the seeds are the same, otherwise
     Welch's.
@@ -261,20 +265,9 @@ def _rank_intervals(columns: Sequence[Sequence[float]]) -> list[tuple[int, int] 
     ]
 
 
-@cache
 def _noncentrality(freedom: float, level: float) -> float:
-    """The true difference, in standard errors, that a two-sided t-test finds with 80 % power: the
-    mean of a normal test's power over the distribution of the standard error.
+    """The true difference, in standard errors, that a two-sided t-test finds with 80 % power; the
+    other side's share of that power is below rounding.
     """
-    critical = float(stats.t.isf(level / 2, freedom))
-    shares = (np.arange(_DRAWS) + 0.5) / _DRAWS
-    errors = critical * np.sqrt(stats.chi2.ppf(shares, freedom) / freedom)
-
-    def lacking(shift: float) -> float:
-        power = special.ndtr(shift - errors) + special.ndtr(-shift - errors)
-        return float(power.mean()) - POWER
-
-    high = 2.0
-    while lacking(high) < 0:
-        high *= 2
-    return float(optimize.brentq(lacking, 0.0, high))
+    critical = special.stdtrit(freedom, 1 - level / 2)
+    return float(special.nctdtrinc(freedom, 1 - POWER, critical))

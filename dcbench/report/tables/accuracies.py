@@ -20,6 +20,7 @@ from dcbench.report.formatting import (
     title,
 )
 from dcbench.report.selection.comparable import comparable_groups, ordered_budgets
+from dcbench.report.statistics.accuracies import SetsSummary
 from dcbench.report.tables.layout import GROUPS, Shown, TableLayout, lay_out, main_rows
 from dcbench.report.tables.notes import caption, notes, short_caption
 from dcbench.report.tables.table import Column, Emphasis, Figure, Table, TableCell
@@ -153,9 +154,7 @@ def _measured(
     found = layout.measured.get((number, ipc))
     if found is None:
         return TableCell(DASH)
-    fewest, most = found.fewest_networks, found.most_networks
-    networks = f"{fewest}{DASH}{most}" if most > fewest else str(fewest)
-    size = "" if layout.uniform else f"{found.sets}{TIMES}{networks}"
+    size = "" if layout.uniform else sizes(found)
     star = "*" if found.sets == 1 and not layout.single else ""
     standing, interval = layout.standing(number, ipc), found.shown_ci95_sets
     low, high = interval or (None, None)
@@ -173,8 +172,8 @@ def _measured(
             source="measured",
             ipc=ipc,
             sets=found.sets,
-            networks_fewest=fewest,
-            networks_most=most,
+            networks_fewest=found.fewest_networks,
+            networks_most=found.most_networks,
             mean=found.mean,
             std_sets=found.std_sets,
             std_networks=found.std_networks,
@@ -186,6 +185,12 @@ def _measured(
             tied=standing.tied if standing else None,
         ),
     )
+
+
+def sizes(found: SetsSummary) -> str:
+    """The number of sets, and of the networks of each: 3×2, or 3×1–2."""
+    fewest, most = found.fewest_networks, found.most_networks
+    return f"{found.sets}{TIMES}{fewest}" + (f"{DASH}{most}" if most > fewest else "")
 
 
 def rank_words(rank: int, places: tuple[int, int] | None) -> str:

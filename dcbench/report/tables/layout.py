@@ -8,8 +8,6 @@ from functools import cached_property
 from itertools import groupby
 from typing import Literal
 
-import numpy as np
-
 from dcbench.report.formatting import title
 from dcbench.report.selection.comparable import ComparableGroup, Entry, ordered_budgets
 from dcbench.report.statistics.accuracies import (
@@ -80,9 +78,9 @@ class TableLayout:
         found = {}
         for ipc in self.ipcs:
             column = {
-                number: {seed: float(np.mean(accuracies)) for seed, accuracies in sets.items()}
+                number: means
                 for number, entry in self.entries.items()
-                if (sets := entry.sets(ipc))
+                if (means := entry.means(ipc))
             }
             if len(column) >= _FEWEST_TO_RANK:
                 found[ipc] = standings(column)

@@ -16,10 +16,10 @@ from dcbench.records import SearchRecord, StoredSearch
 from dcbench.records.search import REFERENCE
 from dcbench.report.formatting import (
     DASH,
-    MINUS,
     bounds,
     budget_label,
     canonical,
+    decimals,
     one_line,
     percent,
     short_hash,
@@ -209,10 +209,6 @@ class _Line:
     printed: tuple[str, ...] = ()
 
 
-def _signed(value: float) -> str:
-    return f"{value:.2f}".replace("-", MINUS)
-
-
 def _lines(record: SearchRecord) -> list[_Line]:
     share = f"top {100 * record.top:g} %"
     printed_top = ("correlation, top 20 %",) if record.top == 0.2 else ()
@@ -224,10 +220,10 @@ def _lines(record: SearchRecord) -> list[_Line]:
         _Line("regret of the best (points)", percent, lambda own, _: own.regret),
         _Line("test accuracy of the ten best (%)", percent, lambda own, _: own.top10_accuracy),
         _Line("regret of the ten best (points)", percent, lambda own, _: own.top10_regret),
-        _Line(f"Spearman, {share}", _signed, lambda own, _: own.spearman_top, printed_top),
-        _Line(f"Kendall, {share}", _signed, lambda own, _: own.kendall_top),
-        _Line("Spearman, all", _signed, lambda own, _: own.spearman, printed_all),
-        _Line("Kendall, all", _signed, lambda own, _: own.kendall),
+        _Line(f"Spearman, {share}", decimals, lambda own, _: own.spearman_top, printed_top),
+        _Line(f"Kendall, {share}", decimals, lambda own, _: own.kendall_top),
+        _Line("Spearman, all", decimals, lambda own, _: own.spearman, printed_all),
+        _Line("Kendall, all", decimals, lambda own, _: own.kendall),
         _Line("time (min)", "{:.1f}".format, lambda _, record: record.seconds / 60, ("time",)),
         _Line(
             "images stored", "{:.0f}".format, lambda _, record: record.storage_images, ("storage",)
@@ -324,7 +320,7 @@ def _difference_table(group: SearchGroup) -> Table:
         few = figures.spearman_top.value is None or others.spearman_top.value is None
         top = [] if few else [names[place] for place in best]
         cells = [
-            _cell(_difference(first, second, own), _signed, {"first": one, "second": two})
+            _cell(_difference(first, second, own), decimals, {"first": one, "second": two})
             for own in (names, top)
         ]
         rows.append((TableCell(f"{one} less {two}"), *cells))
