@@ -23,7 +23,7 @@ test-lowest: $(READY) ## a fast part of the tests with the lowest versions that 
 	mkdir -p build
 	$(BIN)/python tests/lowest.py > build/lowest.txt
 	$(PYTHON) -m venv --clear $(LOWEST)
-	$(LOWEST)/bin/python -m pip install --quiet --only-binary :all: --constraint build/lowest.txt --editable . beartype hypothesis kornia pytest pytest-xdist
+	$(LOWEST)/bin/python -m pip install --quiet --only-binary :all: --constraint build/lowest.txt --editable . beartype hypothesis pytest pytest-xdist
 	$(LOWEST)/bin/python -m pytest -W ignore::DeprecationWarning -W ignore::FutureWarning -m 'not slow and not long' $(TESTED_LOWEST)
 
 test-release: $(READY) ## wheel and sdist of the last commit, installed into an empty environment
