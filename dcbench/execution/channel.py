@@ -1,8 +1,8 @@
 """Channels between processes: one socket to which every worker connects, wherever it runs.
 
 Works alike for the processes of this machine, Ray, and any executor whose workers can reach this
-process; nothing needs a shared disk. Peers prove that they know a secret that travels with the
-tasks before a byte of theirs is unpickled.
+process; nothing needs a shared disk. Both ends prove that they know a secret that travels with the
+tasks before a byte of either is unpickled.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import pickle
 import platform
 import secrets
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,24 +26,36 @@ from multiprocessing.connection import (
     answer_challenge,
     deliver_challenge,
 )
-from typing import Any, TypeVar, final
+from typing import Any
 
 import torch
 
 import dcbench
-from dcbench.execution.task import Channel, LocalChannel, Observer, Shared, Task, let_go
+from dcbench.execution.task import Asker, Channel, Observer, Task, let_go
 from dcbench.system.errors import ClusterError, DcbenchError
 from dcbench.system.source import source_hash
 
-Value = TypeVar("Value")
 PATIENCE = 1.0  # seconds between two questions of whoever waits
-MOST_FETCHED = 8  # shared values that a worker process holds
 ONE_THREAD = (
     "tasks are carried out by processes, one at a time in each: torch's threads and seeds belong "
     "to a process"
 )
-_fetched: dict[str, Any] = {}
 _at_work = threading.Lock()
+
+
+def pack(value: Any) -> bytes:
+    """``value`` as a plain pickle: a connection's own ``send`` would hand over tensors as file
+    descriptors, which mean nothing on another machine.
+    """
+    return pickle.dumps(value)
+
+
+def unpack(packed: bytes) -> Any:
+    """The value that ``pack`` packed. A pickle can execute anything, so ``packed`` is one of two:
+    bytes of a connection whose two ends have proved to each other that they know the secret, or the
+    task that this worker's own executor handed to ``work``.
+    """
+    return pickle.loads(packed)  # noqa: S301
 
 
 @cache
@@ -88,65 +99,26 @@ class Link:
             )
 
 
-@final
-class RemoteChannel(Channel):
-    """The worker's end. Asks at most once in ``PATIENCE`` seconds, but for results and messages."""
+@dataclass
+class RemoteAsker:
+    """Whoever asked for a task, as its worker reaches it. If it is gone, the task is to stop."""
 
-    def __init__(self, link: Link) -> None:
-        self._task, self._asked = link.task, 0.0
-        self.stopping = self.lost = False
-        self._connection = Client(link.address, authkey=link.secret)
-        self.kept = self._ask("begin")
+    task: int
+    connection: Connection
+    lost: bool = False
 
-    def put(self, result: Any) -> None:
-        self._ask("put", result)
-        if self.stopping:
-            raise KeyboardInterrupt
-
-    def progress(self, text: str, done: int, total: int) -> None:
-        if done >= total or self._due():
-            self._ask("progress", text, done, total)
-
-    def say(self, message: str) -> None:
-        self._ask("say", message)
-
-    def stopped(self) -> bool:
-        if not self.stopping and self._due():
-            self._ask("begin")
-        return self.stopping
-
-    def fetch(self, shared: Shared[Value]) -> Value:
-        value = _fetched.pop(shared.key, None)
-        if value is None:
-            value = self._ask("fetch", shared)
-        if value is None:
-            raise KeyboardInterrupt
-        while len(_fetched) >= MOST_FETCHED:
-            _fetched.pop(next(iter(_fetched)))
-        _fetched[shared.key] = value  # the last to be given up
-        return value  # type: ignore[no-any-return]
-
-    def close(self) -> None:
-        """Say that the task has ended."""
-        self._connection.close()
-
-    def _due(self) -> bool:
-        return time.monotonic() - self._asked >= PATIENCE
-
-    def _ask(self, kind: str, *words: Any) -> Any:
-        """What the other end answers. If it is gone, the task is to stop."""
-        self._asked = time.monotonic()
+    def answer(self, kind: str, *words: Any) -> tuple[bool, Any]:
+        """As ``Asker.answer``, which answers at the other end."""
         try:
-            self._connection.send_bytes(pickle.dumps((self._task, kind, words)))
-            stopping, answer = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - of who asked
+            self.connection.send_bytes(pack((self.task, kind, words)))
+            stopping, answer = unpack(self.connection.recv_bytes())
         except (EOFError, OSError):
-            self.stopping = self.lost = True
-            return None
-        self.stopping |= stopping
-        return answer
+            self.lost = True
+            return True, None
+        return stopping, answer
 
 
-def work(pickled: bytes, link: Link) -> Exception | None:
+def work(packed: bytes, link: Link) -> Exception | None:
     """Carry out a task in a worker; returns why it failed, None if it ended well or was asked to
     stop.
     """
@@ -155,18 +127,18 @@ def work(pickled: bytes, link: Link) -> Exception | None:
     task: Task | None = None
     try:
         link.check()
-        task = pickle.loads(pickled)  # noqa: S301 - of who asked
-        channel = RemoteChannel(link)
-        try:
-            task.machine.take()
-            if not channel.stopped():
-                task.carry_out(channel)
-        except KeyboardInterrupt:
-            if not channel.stopping:
-                return ClusterError("its worker was interrupted")
-        finally:
-            channel.close()
-        return ClusterError("its worker lost the connection to who asked") if channel.lost else None
+        task = unpack(packed)
+        with Client(link.address, authkey=link.secret) as connection:
+            asker = RemoteAsker(link.task, connection)
+            channel = Channel(asker.answer, PATIENCE)
+            try:
+                task.machine.take()
+                if not channel.stopped():
+                    task.carry_out(channel)
+            except KeyboardInterrupt:
+                if not channel.stopping:
+                    return ClusterError("its worker was interrupted")
+        return ClusterError("its worker lost the connection to who asked") if asker.lost else None
     except Exception as error:
         let_go(error)
         if task is not None:
@@ -179,7 +151,7 @@ def work(pickled: bytes, link: Link) -> Exception | None:
 def _portable(error: Exception) -> Exception:
     """``error`` if it survives the way back, else another that says the same."""
     try:
-        pickle.dumps(error)
+        pack(error)
         copy.copy(error)  # put together anew from its arguments, as it will be at the other end
     except Exception:
         return (
@@ -201,8 +173,7 @@ class ChannelServer:
         """
         self.closed = False
         self._secret, self._numbers, self._lock = secrets.token_bytes(32), count(), threading.Lock()
-        self._channels: dict[int, LocalChannel] = {}
-        self._errors: dict[int, Exception] = {}  # of results that could not be stored
+        self._askers: dict[int, Asker] = {}
         # a path for a local socket may be too long for the system, where temporary files lie deep
         self._listener = Listener((host or "127.0.0.1", 0))
         threading.Thread(target=self._accept, daemon=True).start()
@@ -210,13 +181,12 @@ class ChannelServer:
     def open(self, keep: Callable[[Any], None], observer: Observer) -> Link:
         """A link for one task, whose results ``keep`` stores."""
         number = next(self._numbers)
-        self._channels[number] = LocalChannel(keep, observer)
+        self._askers[number] = Asker(keep, observer)
         return Link(self._listener.address, self._secret, number, Link.here(), versions())
 
     def end(self, link: Link) -> Exception | None:
         """Forget a task that has ended; returns why a result of it could not be stored."""
-        self._channels.pop(link.task)
-        return self._errors.pop(link.task, None)
+        return self._askers.pop(link.task).error
 
     def close(self) -> None:
         """Take no more results: tasks that are still under way are told to stop."""
@@ -237,21 +207,19 @@ class ChannelServer:
             deliver_challenge(connection, self._secret)
             answer_challenge(connection, self._secret)
             while True:
-                # of a peer that knows the secret
-                number, kind, words = pickle.loads(connection.recv_bytes())  # noqa: S301
-                connection.send_bytes(pickle.dumps(self._answer(number, kind, words)))
+                number, kind, words = unpack(connection.recv_bytes())
+                connection.send_bytes(pack(self._answer(number, kind, words)))
 
     def _answer(self, number: int, kind: str, words: tuple[Any, ...]) -> tuple[bool, Any]:
         """Whether the task should stop, and what it asked for."""
-        channel, answer = self._channels.get(number), None
-        if channel is None or self.closed or number in self._errors:
+        asker = self._askers.get(number)
+        if asker is None or asker.error or self.closed:
             return True, None
         try:
             with self._lock:
-                answer = channel.kept if kind == "begin" else getattr(channel, kind)(*words)
+                return asker.answer(kind, *words)
         except KeyboardInterrupt:
-            return True, None
+            pass
         except Exception as error:
-            self._errors[number] = error
-            return True, None
-        return channel.stopped(), answer
+            asker.error = error
+        return True, None

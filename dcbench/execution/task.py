@@ -7,6 +7,7 @@ it out, and however often, gets the same results.
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -19,6 +20,9 @@ from dcbench.system.machine import Machine
 from dcbench.system.progress import Progress
 
 Value = TypeVar("Value")
+Ask = Callable[..., tuple[bool, Any]]
+MOST_HELD = 8  # shared values that a worker process holds
+_held: dict[str, Any] = {}
 _SHARED: WeakValueDictionary[str, Any] = WeakValueDictionary()
 _SHARING = threading.Lock()
 
@@ -59,32 +63,86 @@ class Shared(Generic[Value]):
         return {"value": None, "key": self.key}
 
 
-class Channel(ABC):
-    """What a task says and hears while it is carried out; none of it changes a result."""
+@final
+class Channel:
+    """What a task says and hears while it is carried out; none of it changes a result.
 
-    kept = 0  # results that an earlier attempt at the task put, and that need not be put again
+    ``ask(kind, *words)`` reaches whoever asked for the task, in this process or another: it returns
+    whether the task should stop, and what was asked for. ``patience``: progress and whether to stop
+    are passed on once in so many seconds.
+    """
 
-    @abstractmethod
+    def __init__(self, ask: Ask, patience: float = 0.0) -> None:
+        self._ask, self._patience, self._asked = ask, patience, 0.0
+        self.stopping = False
+        # results that an earlier attempt at the task put, and that need not be put again
+        self.kept: int = self._answer("kept")
+
     def put(self, result: Any) -> None:
         """Hand over a result: it is stored when this returns. Raises KeyboardInterrupt when the
         task should stop.
         """
+        self._answer("put", result)
+        if self.stopping:
+            raise KeyboardInterrupt
 
-    @abstractmethod
     def progress(self, text: str, done: int, total: int) -> None:
         """Say how far a piece of the work is."""
+        if done >= total or self._due():
+            self._answer("progress", text, done, total)
 
-    @abstractmethod
     def say(self, message: str) -> None:
         """Say a line to people."""
+        self._answer("say", message)
 
-    @abstractmethod
     def stopped(self) -> bool:
         """Whether the task should stop, with a resumable state left behind."""
+        if not self.stopping and self._due():
+            self._answer("kept")
+        return self.stopping
 
-    @abstractmethod
     def fetch(self, shared: Shared[Value]) -> Value:
-        """A shared value, in this process."""
+        """A shared value, in this process. Raises KeyboardInterrupt when the task should stop."""
+        value = _SHARED.get(shared.key)
+        if value is None:
+            value = self._answer("fetch", shared.key)
+        if value is None:
+            raise KeyboardInterrupt
+        if shared.value is None:  # it is another process's
+            _SHARED[shared.key] = value
+            _held.pop(shared.key, None)
+            _held[shared.key] = value  # the last to be given up
+            if len(_held) > MOST_HELD:
+                del _held[next(iter(_held))]
+        return value  # type: ignore[no-any-return]
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._asked >= self._patience
+
+    def _answer(self, kind: str, *words: Any) -> Any:
+        self._asked = time.monotonic()
+        stopping, answer = self._ask(kind, *words)
+        self.stopping |= stopping
+        return answer
+
+
+@final
+class Asker:
+    """Whoever asked for a task, as its channel reaches it: ``keep`` stores each result."""
+
+    error: Exception | None = None  # why a result of a task in another process was not stored
+
+    def __init__(self, keep: Callable[[Any], None], observer: Observer) -> None:
+        self._keep, self._observer, self.kept = keep, observer, 0
+
+    def answer(self, kind: str, *words: Any) -> tuple[bool, Any]:
+        """Whether the task should stop; and a shared value, or how many results are kept."""
+        if kind == "put":
+            self._keep(*words)
+            self.kept += 1
+        elif kind in ("progress", "say"):
+            getattr(self._observer, kind)(*words)
+        return self._observer.stop(), _SHARED.get(*words) if kind == "fetch" else self.kept
 
 
 class Task(ABC):
@@ -106,32 +164,6 @@ class Task(ABC):
 
         Raises KeyboardInterrupt when asked to stop, with a resumable state left behind.
         """
-
-
-@final
-class LocalChannel(Channel):
-    """A channel within one process: ``keep`` stores each result."""
-
-    def __init__(self, keep: Callable[[Any], None], observer: Observer) -> None:
-        self._keep, self._observer = keep, observer
-
-    def put(self, result: Any) -> None:
-        self._keep(result)
-        self.kept += 1
-        if self.stopped():
-            raise KeyboardInterrupt
-
-    def progress(self, text: str, done: int, total: int) -> None:
-        self._observer.progress(text, done, total)
-
-    def say(self, message: str) -> None:
-        self._observer.say(message)
-
-    def stopped(self) -> bool:
-        return self._observer.stop()
-
-    def fetch(self, shared: Shared[Value]) -> Value:
-        return _SHARED[shared.key]  # type: ignore[no-any-return]
 
 
 def let_go(error: BaseException) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
-from dcbench.execution.channel import ONE_THREAD, PATIENCE, ChannelServer, Link, work
-from dcbench.execution.task import LocalChannel, Observer, Task, let_go
+from dcbench.execution.channel import ONE_THREAD, PATIENCE, ChannelServer, Link, pack, work
+from dcbench.execution.task import Asker, Channel, Observer, Task, let_go
 from dcbench.system.errors import ClusterError, OutOfRangeError, StorageError
 from dcbench.system.machine import Machine
 
@@ -60,7 +59,7 @@ class Workers:
 
     def _submit(self, task: Task, link: Link) -> Future[Exception | None]:
         try:
-            return self.executor.submit(work, pickle.dumps(task), link)
+            return self.executor.submit(work, pack(task), link)
         except RuntimeError as error:  # of an executor that is broken or shut down
             refused: Future[Exception | None] = Future()
             refused.set_exception(error)
@@ -103,7 +102,7 @@ def _here(tasks: Iterable[Task], keep: Callable[[Any], None], observer: Observer
     failures: Failures = []
     for task in tasks:
         try:
-            task.carry_out(LocalChannel(keep, observer))
+            task.carry_out(Channel(Asker(keep, observer).answer))
         except StorageError:
             raise
         except Exception as error:
@@ -171,11 +170,14 @@ def _attempt(function: Callable[[Item], Value], item: Item) -> Value | Exception
 def _ended(
     pending: dict[Future[Value | Exception], Item],
 ) -> Iterator[tuple[Item, Value | Exception]]:
-    """The next calls that have ended. If one was asked to stop, so were all: wait for them."""
-    done: set[Future[Value | Exception]] = set()
-    while not done:  # not without end: another thread may have got the signal to stop
-        done, _ = wait(pending, PATIENCE, FIRST_COMPLETED)
+    """The next calls that have ended. If one was asked to stop, so were all: wait for them.
+
+    No wait is without end: a signal that another thread got does not wake this one up.
+    """
+    while not (done := wait(pending, PATIENCE, FIRST_COMPLETED).done):
+        pass
     for future in done:
         if isinstance(future.exception(), KeyboardInterrupt):
-            wait(pending)
+            while wait(pending, PATIENCE).not_done:
+                pass
         yield pending.pop(future), future.result()

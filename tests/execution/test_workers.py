@@ -11,7 +11,10 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,8 @@ import torch
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
 from dcbench.evaluation.protocol import PROTOCOLS
-from dcbench.execution.channel import Link, work
-from dcbench.execution.task import Channel, LocalChannel, Shared, Task
+from dcbench.execution.channel import ChannelServer, Link, pack, work
+from dcbench.execution.task import Asker, Channel, Shared, Task
 from dcbench.execution.workers import Workers, each, result
 from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.distil import distil, prepare
@@ -193,6 +196,39 @@ def test_threads_are_refused(workspace: Workspace) -> None:
     assert "\n" not in str(refused)
 
 
+@dataclass(frozen=True)
+class Bomb:
+    """Leaves a file wherever it is unpickled."""
+
+    file: Path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
+
+
+def test_nothing_of_a_peer_without_the_secret_is_unpickled(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    server, gone_off = ChannelServer(), tmp_path / "gone off"
+    link = server.open(lambda _result: None, workspace)
+    bomb = pack((link.task, "say", (Bomb(gone_off),)))
+    with Client(link.address) as stranger:  # proves nothing
+        stranger.recv_bytes()  # the challenge
+        stranger.send_bytes(bomb)
+        stranger.send_bytes(bomb)
+        with suppress(EOFError, OSError):  # until the other end hangs up
+            while stranger.poll(30):
+                stranger.recv_bytes()
+    with pytest.raises(AuthenticationError):
+        Client(link.address, authkey=b"guessed")
+    assert not gone_off.exists()
+    with Client(link.address, authkey=link.secret) as worker:
+        worker.send_bytes(bomb)
+        worker.recv_bytes()
+    assert gone_off.exists()
+    server.close()
+
+
 def sent(task: Task) -> Task:
     """The task as another process would have it."""
     there: Task = pickle.loads(pickle.dumps(task))
@@ -202,7 +238,7 @@ def sent(task: Task) -> Task:
 def results(task: Task, workspace: Workspace) -> list[Any]:
     """What the task puts."""
     found: list[Any] = []
-    task.carry_out(LocalChannel(found.append, workspace))
+    task.carry_out(Channel(Asker(found.append, workspace).answer))
     return found
 
 
@@ -235,8 +271,9 @@ def test_networks_sent_elsewhere_have_the_same_accuracies(
         for row in rows
     ]
     assert together == apart
-    again = LocalChannel(lambda rows: numbers.append(rows[0]["network"]), workspace)
-    again.kept, numbers = 1, list[int]()
+    numbers: list[int] = []
+    again = Channel(Asker(lambda rows: numbers.append(rows[0]["network"]), workspace).answer)
+    again.kept = 1
     task.carry_out(again)
     assert numbers == [1]  # what an earlier attempt put is not trained twice
 
