@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.options import speaking
+from dcbench.cli.options import results_folder, speaking
 
 if TYPE_CHECKING:
     from dcbench.report.comparison import SideBySide
@@ -16,13 +16,7 @@ if TYPE_CHECKING:
 @click.command("compare")
 @click.argument("first")
 @click.argument("second")
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default="results",
-    show_default=True,
-    help="Where the records of methods and presets are.",
-)
+@results_folder("Where the records of methods and presets are.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcbench.artifacts.importers.catalogue import LAYOUTS
-from dcbench.cli.importing import FOREIGN_DEFAULTS, foreign_options, foreign_sets_explained
-from dcbench.cli.options import CommaList, Common, common, labels, protocol
+from dcbench.cli.importing import (
+    FOREIGN_DEFAULTS,
+    ForeignOptions,
+    foreign_options,
+    foreign_sets_explained,
+)
+from dcbench.cli.options import Common, common, download, judging, protocol
 from dcbench.cli.words import check_word, known
 from dcbench.system.fields import within
 
 if TYPE_CHECKING:
-    from dcbench.cli.importing import ForeignOptions
     from dcbench.evaluation.protocol import Protocol
     from dcbench.experiments.compare import EvaluatedSet, Judging
     from dcbench.experiments.context import StoredSet, Workspace
@@ -32,41 +36,14 @@ if TYPE_CHECKING:
     help=f"Layout of other people's files: {', '.join(LAYOUTS)}.",
 )
 @foreign_options
-@click.option("--name", help="Name of a foreign set's method in tables; the layout's if not given.")
 @click.option(
     "--dataset",
     callback=known("dataset"),
     help="Data set whose test images judge; the artifact's own if not given.",
 )
 @click.option("--seed", type=int, help="Seed of the networks; that of the set if not given.")
-@click.option(
-    "--network",
-    "networks_named",
-    type=CommaList(),
-    default=None,
-    callback=known("network"),
-    help="Architecture to train, one or several; the protocol's if not given.",
-)
-@click.option(
-    "--networks", type=int, help="Number of networks for each set; the protocol's if not given."
-)
-@click.option("--epochs", type=int, help="Epochs of each network; the protocol's if not given.")
-@click.option(
-    "--augment",
-    type=CommaList(),
-    callback=known("augmentation"),
-    default=None,
-    help=(
-        "Augmentation, one or several: dsa, autoaugment, randaugment, flip, resized-crop, none; "
-        "also with +cutmix or +mixup."
-    ),
-)
-@labels
-@click.option(
-    "--download",
-    is_flag=True,
-    help="Download the data set if it is missing; without this nothing is downloaded.",
-)
+@judging(several=True)
+@download
 @protocol()
 @common("The protocol of this name, like --protocol.")
 def command(shared: Common, **options: Any) -> None:
@@ -92,7 +69,7 @@ def _check(options: dict[str, Any]) -> None:
     from dcbench.system.errors import OutOfRangeError
 
     if options["layout"] is not None:
-        _foreign(options).check()
+        ForeignOptions.of(options).check()
     elif options["name"] is not None or any(
         options[name] != default for name, default in FOREIGN_DEFAULTS.items()
     ):
@@ -111,7 +88,7 @@ def _asked(options: dict[str, Any]) -> list[Judging]:
 
     return [
         Judging(None, network, options["networks"], options["epochs"], augment, options["labels"])
-        for network in options["networks_named"] or [None]
+        for network in options["network"] or [None]
         for augment in options["augment"] or [None]
     ]
 
@@ -166,14 +143,8 @@ def _own(path: Path, shared: Common, options: dict[str, Any], workspace: Workspa
 
     if options["layout"] is None:
         return path
-    foreign = _foreign(options)
+    foreign = ForeignOptions.of(options)
     imported = foreign.read(path, shared.places(options["download"]), workspace)
     folder = imported_folder(workspace.out, options["dataset"])
     stem = f"{foreign.layout}-{file_name(path.stem)}"
     return keep_imported(folder, stem, imported, foreign.name or foreign.layout)
-
-
-def _foreign(options: dict[str, Any]) -> ForeignOptions:
-    from dcbench.cli.importing import ForeignOptions
-
-    return ForeignOptions.of(options)

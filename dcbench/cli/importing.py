@@ -17,6 +17,7 @@ from dcbench.cli.options import (
     Hardware,
     data_classes,
     data_root,
+    download,
     hardware,
     out,
     places,
@@ -35,7 +36,7 @@ SPACE_HELP = (
     "they are), normalised, zca (whitened after normalising, as here), zca-pixels (whitened "
     "without, as by MTT)."
 )
-FOREIGN_DEFAULTS = {"space": "auto", "experiment": None, "classes": "by-name", "resize": False}
+FOREIGN_DEFAULTS = {"space": "auto", "experiment": None, "classes": CLASSES[0], "resize": False}
 
 
 @runtime_checkable
@@ -70,7 +71,7 @@ class ForeignOptions:
         """Raises UnknownNameError or OutOfRangeError if the words are wrong by themselves."""
         from dcbench.artifacts.importers.catalogue import find_layout
         from dcbench.datasets.catalogue import find
-        from dcbench.system.errors import OutOfRangeError, UnknownNameError
+        from dcbench.system.errors import OutOfRangeError
 
         find_layout(self.layout)
         if self.dataset is None:
@@ -78,8 +79,6 @@ class ForeignOptions:
                 f"a set in the layout {self.layout} does not say what its images are of: name it "
                 "with --dataset"
             )
-        if self.classes not in CLASSES:
-            raise UnknownNameError("way to know classes", self.classes, CLASSES)
         find(self.dataset)
 
     def read(self, path: Path, where: Places, listener: Listener) -> ImportedSet:
@@ -155,7 +154,8 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
             ),
             click.option(
                 "--classes",
-                default="by-name",
+                default=CLASSES[0],
+                callback=known("way to know classes"),
                 show_default=True,
                 help=(
                     "How class folders get their labels: by-name, or by-position among the sorted "
@@ -166,6 +166,9 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
                 "--resize",
                 is_flag=True,
                 help="Resize images of another size: the middle square of each, bilinear.",
+            ),
+            click.option(
+                "--name", help="Name of the set's method in tables; the layout's if not given."
             ),
         )
     ):
@@ -189,18 +192,13 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Data set that the images were made from.",
 )
 @foreign_options
-@click.option("--name", help="Name of the method in tables; the layout's if not given.")
 @click.option(
     "--to",
     "target",
     type=click.Path(path_type=Path),
     help="File to write; OUT/NAME.pt if not given.",
 )
-@click.option(
-    "--download",
-    is_flag=True,
-    help="Download the data set if it is missing; without this nothing is downloaded.",
-)
+@download
 @data_root
 @data_classes
 @out

@@ -6,18 +6,12 @@ from pathlib import Path
 
 import click
 
-from dcbench.cli.options import speaking
+from dcbench.cli.options import results_folder, speaking
 
 
 @click.command("merge")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default="results",
-    show_default=True,
-    help="Where they go, each to a folder of its own.",
-)
+@results_folder("Where they go, each to a folder of its own.")
 @click.option("--name", default="", help="Whose they are, of one FOLDER; its name if not given.")
 @speaking
 def command(folders: tuple[Path, ...], results: Path, name: str, as_json: bool) -> None:

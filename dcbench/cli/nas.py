@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.options import CommaList, Common, common, protocol
+from dcbench.cli.options import CommaList, Common, common, download, protocol
 from dcbench.cli.words import known
 from dcbench.system.fields import within
 
@@ -90,11 +90,7 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
     show_default=True,
     help="Seed of the draw, of random's images and of the networks.",
 )
-@click.option(
-    "--download",
-    is_flag=True,
-    help="Download the data set if it is missing; without this nothing is downloaded.",
-)
+@download
 @protocol(of_search=True)
 @common("Protocol of the networks: paper, released (the same here), quick.")
 def command(shared: Common, **options: Any) -> None:

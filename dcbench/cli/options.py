@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.words import CLASSES, EXECUTORS, SPELT_OUT, check_word, known
+from dcbench.cli.words import CLASSES, EXECUTORS, NAMES, check_word, known
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
 from dcbench.system.fields import within
 from dcbench.system.wording import counted
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dcbench.system.machine import Machine
 
 MOST_WORKERS = 1024
+RESULTS = "results"  # the folder, if none is named
 OF_ONE = {  # options that mean something to one executor alone
     "workers": "processes",
     "address": "ray",
@@ -174,7 +175,7 @@ def places(
 
 def protocol(of_search: bool = False) -> _Decorator:
     """``--protocol`` of a command that judges sets, or of one that searches architectures."""
-    names = ("search-SPACE", "search-SPACE-quick") if of_search else SPELT_OUT["protocol"].spelt_out
+    names = ("search-SPACE", "search-SPACE-quick") if of_search else NAMES["protocol"]
     return click.option(
         "--protocol",
         callback=None if of_search else known("protocol"),
@@ -182,11 +183,58 @@ def protocol(of_search: bool = False) -> _Decorator:
     )
 
 
-labels = click.option(
-    "--labels",
-    callback=known("value of --labels"),
-    help="What networks learn: hard (classes), stored (the set's own labels), teacher (a "
-    "trained network's answers); the protocol's if not given.",
+def judging(several: bool = False) -> _Decorator:
+    """Add what networks judge a set and what they learn; with ``several``, a command takes lists
+    of ``--network`` and ``--augment``.
+    """
+    kind, one = (CommaList(), ", one or several") if several else (str, "")
+    options = (
+        click.option(
+            "--network",
+            type=kind,
+            callback=known("network"),
+            help=f"Architecture that judges the sets{one}; the protocol's if not given.",
+        ),
+        click.option(
+            "--networks",
+            type=int,
+            help="Number of networks for each set; the protocol's if not given.",
+        ),
+        click.option(
+            "--epochs", type=int, help="Epochs of each network; the protocol's if not given."
+        ),
+        click.option(
+            "--augment",
+            type=kind,
+            callback=known("augmentation"),
+            help=f"Augmentation of the networks' training{one}: dsa, autoaugment, randaugment, "
+            "flip, resized-crop, none; also cutmix or mixup, alone or as dsa+cutmix.",
+        ),
+        click.option(
+            "--labels",
+            callback=known("value of --labels"),
+            help="What networks learn: hard (classes), stored (the set's own labels), teacher (a "
+            "trained network's answers); the protocol's if not given.",
+        ),
+    )
+    return lambda command: _with(options, command)
+
+
+def results_folder(what: str) -> _Decorator:
+    """``--results`` of a command that reads records or takes them in: the folder is ``what``."""
+    return click.option(
+        "--results",
+        type=click.Path(path_type=Path),
+        default=RESULTS,
+        show_default=True,
+        help=what,
+    )
+
+
+download = click.option(
+    "--download",
+    is_flag=True,
+    help="Download the data set if it is missing; without this nothing is downloaded.",
 )
 data_root = click.option(
     "--data-root",
@@ -205,7 +253,7 @@ data_classes = click.option(
 out = click.option(
     "--out",
     type=click.Path(path_type=Path),
-    default="results",
+    default=RESULTS,
     show_default=True,
     help="Folder for results.",
 )
@@ -220,7 +268,6 @@ _RESUMING = (
     ),
 )
 DEBUG = "dcbench.debug"  # where a command finds whether it was asked for
-DEVICES = ("auto", "cpu", "cuda")
 _HARDWARE = (
     click.option(
         "--device",

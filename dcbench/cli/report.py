@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from dcbench.cli.options import EXECUTOR_OPTIONS, MACHINE, CommaList, speaking, unneeded
+from dcbench.cli.options import (
+    EXECUTOR_OPTIONS,
+    MACHINE,
+    CommaList,
+    results_folder,
+    speaking,
+    unneeded,
+)
 from dcbench.cli.words import REPORT_FORMATS, known
 
 if TYPE_CHECKING:
@@ -27,13 +34,7 @@ def _filters(command: Any) -> Any:
 
 
 @click.command("report")
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default="results",
-    show_default=True,
-    help="Folder of records, read with all folders below.",
-)
+@results_folder("Folder of records, read with all folders below.")
 @click.option(
     "--format",
     "fmt",

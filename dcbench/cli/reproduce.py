@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.options import CommaList, Common, common, resuming
+from dcbench.cli.options import CommaList, Common, common, download, resuming
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console, TextTable
@@ -32,11 +32,7 @@ if TYPE_CHECKING:
     help="For a search: table of test accuracies on the whole data; trained if not given.",
 )
 @click.option("--truth-column", help="Column of that table, if not the usual one.")
-@click.option(
-    "--download",
-    is_flag=True,
-    help="Download the data set if it is missing; without this nothing is downloaded.",
-)
+@download
 @resuming
 @click.option("--protocol", help="Only the study's own protocol, which its preset decides.")
 @click.option(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dcbench.cli.console import Console, TextTable
+from dcbench.cli.options import RESULTS
 from dcbench.records import EvaluationRecord, TraceRecord
 from dcbench.system.layout import evaluated_set_folder
 
@@ -191,6 +193,8 @@ def show_places(console: Console, done: Iterable[EvaluatedSet], out: Path) -> No
         console.say(
             f"  {place}/{names[0] if len(names) == 1 else 'seed{' + ','.join(numbers) + '}'}"
         )
+    if out != Path(RESULTS):
+        console.say(f"table: {shlex.join(['dcbench', 'report', '--results', str(out)])}")
 
 
 def show_warnings(console: Console, records: Iterable[EvaluationRecord]) -> None:

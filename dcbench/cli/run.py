@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.options import CommaList, Common, common, labels, protocol, resuming
+from dcbench.cli.options import CommaList, Common, common, download, judging, protocol, resuming
 from dcbench.cli.words import check_methods, known
 from dcbench.system.errors import OutOfRangeError
 from dcbench.system.fields import within
@@ -50,24 +50,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seed of the distillation, one or several: a set for each.",
 )
-@click.option(
-    "--network",
-    callback=known("network"),
-    help="Architecture that judges the sets; the protocol's if not given.",
-)
-@click.option(
-    "--networks", type=int, help="Number of networks for each set; the protocol's if not given."
-)
-@click.option("--epochs", type=int, help="Epochs of each network; the protocol's if not given.")
-@click.option(
-    "--augment",
-    callback=known("augmentation"),
-    help=(
-        "Augmentation of the networks' training: dsa, autoaugment, randaugment, flip, "
-        "resized-crop, none; also cutmix or mixup, alone or as dsa+cutmix."
-    ),
-)
-@labels
+@judging()
 @click.option(
     "--trace",
     type=CommaList(int, 0),
@@ -103,11 +86,7 @@ if TYPE_CHECKING:
     callback=known("value of --judge-on"),
     help="Images that judge: test, or holdout (those of --holdout), to choose settings by.",
 )
-@click.option(
-    "--download",
-    is_flag=True,
-    help="Download the data set if it is missing; without this nothing is downloaded.",
-)
+@download
 @resuming
 @protocol()
 @common(

@@ -1,8 +1,8 @@
 """Words of the command line that name something, checked before torch is imported.
 
 Methods of the project are known by their files. What an installed package or a user's file adds is
-known only when it is imported: the registry is asked later. Other names that are declared where
-torch or pandas is imported are spelt out here; once those modules are there, they are asked.
+known only when it is imported: the registry is asked later. Names that are declared where torch or
+pandas is imported are spelt out here, and a test compares them.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from dcbench.artifacts.importers.catalogue import LAYOUTS
+from dcbench.artifacts.importers.layout import SPACE_WORDS
+from dcbench.datasets.catalogue import DATASETS, alternatives
+from dcbench.datasets.own import names_a_folder
 from dcbench.system.errors import UnknownNameError
 
 EXECUTORS = ("serial", "processes", "ray")
@@ -22,87 +25,38 @@ CLASSES = ("by-name", "by-position")  # how class folders get labels
 REPORT_FORMATS = ("latex", "markdown", "csv", "html")
 _ENTRY_POINTS = "dcbench.distillers"  # of installed packages with methods
 _METHODS = "dcbench.distiller"  # the module that knows all methods
-
-
-@dataclass(frozen=True)
-class Names:
-    """Names of one kind, and the module and variable that declare them (a test compares them)."""
-
-    module: str
-    variable: str
-    spelt_out: tuple[str, ...]
-
-    @property
-    def there_are(self) -> Collection[str]:
-        """The declared ones if their module is imported, else the same spelt out."""
-        declaring = sys.modules.get(self.module)
-        return self.spelt_out if declaring is None else getattr(declaring, self.variable)
-
-
 _AUGMENTATIONS = (
-    "dsa",
-    "flip",
-    "resized-crop",
-    "colour-and-warp",
-    "autoaugment",
-    "randaugment",
-    "none",
+    *("dsa", "flip", "resized-crop", "colour-and-warp"),
+    *("autoaugment", "randaugment", "none"),
 )
 _MIXES = ("cutmix", "mixup")
 
-SPELT_OUT: Mapping[str, Names] = {
-    "augmentation": Names(
-        "dcbench.training.mixing",
-        "AUGMENTATION_NAMES",
-        (
-            *_AUGMENTATIONS,
-            *_MIXES,
-            *(f"{alone}+{mix}" for alone in _AUGMENTATIONS for mix in _MIXES),
-        ),
+NAMES: Mapping[str, Collection[str]] = {
+    "augmentation": (
+        *(*_AUGMENTATIONS, *_MIXES),
+        *(f"{alone}+{mix}" for alone in _AUGMENTATIONS for mix in _MIXES),
     ),
-    "protocol": Names(
-        "dcbench.evaluation.protocol",
-        "PROTOCOL_NAMES",
-        (
-            *("paper", "lineage", "released", "quick", "datm", "idc", "sre2l", "rded"),
-            *("dd-ranking", "whole", "whole-quick", "own"),
-        ),
+    "protocol": (
+        *("paper", "lineage", "released", "quick", "datm", "idc", "sre2l", "rded"),
+        *("dd-ranking", "whole", "whole-quick", "own"),
     ),
-    "network": Names(
-        "dcbench.networks.catalogue", "NETWORKS", ("convnet", "alexnet", "vgg11", "resnet18")
-    ),
-    "precision": Names("dcbench.system.machine", "PRECISIONS", ("auto", "fp32", "bf16")),
-    "engine": Names("dcbench.system.machine", "ENGINES", ("auto", "eager", "compiled")),
-    "value of --zca": Names("dcbench.experiments.presets", "ZCA", ("auto", "on", "pixels", "off")),
-    "value of --judge-on": Names("dcbench.evaluation.protocol", "JUDGED_ON", ("test", "holdout")),
-    "value of --labels": Names(
-        "dcbench.evaluation.protocol", "LABEL_SOURCES", ("hard", "stored", "teacher")
-    ),
-    "space": Names(
-        "dcbench.artifacts.importers.layout",
-        "SPACE_WORDS",
-        ("auto", "pixels", "raw", "normalised", "zca", "zca-pixels"),
-    ),
-    "search space": Names("dcbench.nas.catalogue", "SPACES", ("convnet720", "nasbench201")),
+    "network": ("convnet", "alexnet", "vgg11", "resnet18"),
+    "precision": ("auto", "fp32", "bf16"),
+    "engine": ("auto", "eager", "compiled"),
+    "value of --zca": ("auto", "on", "pixels", "off"),
+    "value of --judge-on": ("test", "holdout"),
+    "value of --labels": ("hard", "stored", "teacher"),
+    "search space": ("convnet720", "nasbench201"),
+    "format": REPORT_FORMATS,
+    "space": SPACE_WORDS,
+    "dataset": DATASETS,
+    "layout": LAYOUTS,
+    "executor": EXECUTORS,
+    "device": ("auto", "cpu", "cuda"),
+    "way to know classes": CLASSES,
+    "style": ("compact", "full"),
+    "value of --published": ("none", "own", "all"),
 }
-
-
-def _datasets() -> Collection[str]:
-    from dcbench.datasets.catalogue import DATASETS
-
-    return DATASETS
-
-
-def _devices() -> Collection[str]:
-    from dcbench.cli.options import DEVICES
-
-    return DEVICES
-
-
-def _layouts() -> Collection[str]:
-    from dcbench.artifacts.importers.catalogue import LAYOUTS
-
-    return LAYOUTS
 
 
 def _presets() -> Collection[str] | None:
@@ -116,20 +70,7 @@ def _presets() -> Collection[str] | None:
     from dcbench.studies.declared_methods import declared_methods
 
     own = (method.presets for method in declared_methods().values())
-    return {"paper", *SPELT_OUT["protocol"].there_are, *(name for names in own for name in names)}
-
-
-_LOOKED_UP: Mapping[str, Callable[[], Collection[str] | None]] = {
-    "dataset": _datasets,
-    "layout": _layouts,
-    "preset": _presets,
-    "executor": lambda: EXECUTORS,
-    "device": _devices,
-    "format": lambda: REPORT_FORMATS,
-    "way to know classes": lambda: CLASSES,
-    "style": lambda: ("compact", "full"),
-    "value of --published": lambda: ("none", "own", "all"),
-}
+    return {"paper", *NAMES["protocol"], *(name for names in own for name in names)}
 
 
 def known(kind: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -151,17 +92,16 @@ def check_word(kind: str, word: str | None, called: str = "") -> None:
     """
     if word is not None and _named_elsewhere(kind, word):
         return
-    names = SPELT_OUT[kind].there_are if kind in SPELT_OUT else _LOOKED_UP[kind]()
+    names = _presets() if kind == "preset" else NAMES[kind]
     if word is not None and names is not None and word not in names:
-        raise UnknownNameError(called or kind, word, names)
+        meant = alternatives(word) if kind == "dataset" else names
+        raise UnknownNameError(called or kind, word, meant)
 
 
 def _named_elsewhere(kind: str, word: str) -> bool:
     """Whether the word names a folder of one's own, timm's network, or what a package adds."""
-    from dcbench.datasets.own import names_a_folder
-
     if kind == "device":  # its number, and what else torch knows, are for the machine to refuse
-        return word.partition(":")[0] in (*_devices(), "mps", "xpu", "meta")
+        return word.partition(":")[0] in (*NAMES[kind], "mps", "xpu", "meta")
     if kind not in ("dataset", "network"):
         return False
     apart = names_a_folder(word) if kind == "dataset" else word.startswith("timm:")

@@ -195,7 +195,14 @@ def find(name: str) -> Dataset:
                     f"dcbench.datasets.Dataset called {name}"
                 )
             return declared
-    raise UnknownNameError("dataset", name, (*DATASETS, *installed()))
+    raise UnknownNameError("dataset", name, alternatives(name))
+
+
+def alternatives(name: str) -> tuple[str, ...]:
+    """What may be meant by ``name``, which is no data set's: the folder of that name, if there is
+    one, or else one of the known names.
+    """
+    return (f"./{name}",) if Path(name).is_dir() else (*DATASETS, *installed())
 
 
 def installed() -> tuple[str, ...]:

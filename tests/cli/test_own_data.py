@@ -52,3 +52,5 @@ def test_own_images_are_distilled_judged_and_reported(
     assert "unknown key 'colour'" in refused(*run)
     line = refused(*run[:-2], "--dataset", "./nothing")
     assert "nothing is no image folder" in line
+    answer = ask(*run[:-2], "--dataset", "mydata")
+    assert (answer.code, "did you mean './mydata'?" in answer.line) == (2, True)

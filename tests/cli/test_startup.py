@@ -13,7 +13,7 @@ import pytest
 
 from dcbench import __version__
 from dcbench.cli import COMMANDS
-from dcbench.cli.words import REPORT_FORMATS, SPELT_OUT
+from dcbench.cli.words import NAMES, REPORT_FORMATS
 from dcbench.distiller import hyper_parameters, registered
 from dcbench.evaluation.protocol import PROTOCOL_NAMES
 from dcbench.experiments.presets import known_presets
@@ -140,11 +140,22 @@ def test_a_misspelt_word_is_answered_before_anything_heavy_is_loaded() -> None:
         assert heavy == [], words
 
 
+DECLARED = {
+    "augmentation": ("dcbench.training.mixing", "AUGMENTATION_NAMES"),
+    "protocol": ("dcbench.evaluation.protocol", "PROTOCOL_NAMES"),
+    "network": ("dcbench.networks.catalogue", "NETWORKS"),
+    "precision": ("dcbench.system.machine", "PRECISIONS"),
+    "engine": ("dcbench.system.machine", "ENGINES"),
+    "value of --zca": ("dcbench.experiments.presets", "ZCA"),
+    "value of --judge-on": ("dcbench.evaluation.protocol", "JUDGED_ON"),
+    "value of --labels": ("dcbench.evaluation.protocol", "LABEL_SOURCES"),
+    "search space": ("dcbench.nas.catalogue", "SPACES"),
+}
+
+
 def test_words_that_are_spelt_out_are_those_that_there_are() -> None:
-    for kind, names in SPELT_OUT.items():
-        declared = getattr(importlib.import_module(names.module), names.variable)
-        assert set(names.spelt_out) == set(declared), kind
-        assert set(names.there_are) == set(declared)
+    for kind, (module, variable) in DECLARED.items():
+        assert set(NAMES[kind]) == set(getattr(importlib.import_module(module), variable)), kind
     assert set(REPORT_FORMATS) == {*FORMATS, "html"}
 
 
