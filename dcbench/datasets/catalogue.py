@@ -19,6 +19,12 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
+def _two_files(folder: str, train: str, test: str) -> dict[str, str]:
+    """One parquet file of each split, with its sha256."""
+    files = {"train": train, "test": test}
+    return {f"{folder}/{split}-00000-of-00001.parquet": sha for split, sha in files.items()}
+
+
 _NUMERALS = _words("0 1 2 3 4 5 6 7 8 9")
 _NUMBER_WORDS = tuple(
     (word,) for word in _words("zero one two three four five six seven eight nine")
@@ -57,16 +63,17 @@ _DECLARED = (
         hub_names=("mnist", "ylecun/mnist"),
         hub_config="mnist",
         hub_revision="77f3279092a1c1579b2250db8eafed0ad422088c",
-        hub_files={
-            "mnist/train-00000-of-00001.parquet": (
-                "f2c01285a9f89399335b00ee4e8d499dc4e46db5e39c74903ce5618d895eb3bf"
-            ),
-            "mnist/test-00000-of-00001.parquet": (
-                "d49fcf556ce25b002b302e318ce4a11098bbfe5d4499c3f35d7c72297c52374b"
-            ),
-        },
+        hub_files=_two_files(
+            "mnist",
+            "f2c01285a9f89399335b00ee4e8d499dc4e46db5e39c74903ce5618d895eb3bf",
+            "d49fcf556ce25b002b302e318ce4a11098bbfe5d4499c3f35d7c72297c52374b",
+        ),
         torchvision_class="MNIST",
         torchvision_folder="MNIST/raw",
+        per_class=(
+            (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
+            (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
+        ),
     ),
     Dataset(
         name="fashionmnist",
@@ -98,6 +105,10 @@ _DECLARED = (
         hub_config="cropped_digits",
         torchvision_class="SVHN",
         torchvision_folder="svhn",
+        per_class=(
+            (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659),
+            (1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595),
+        ),
     ),
     # The literature's constants for the two CIFARs, although CIFAR-10's true pixel std is (.247,
     # .244, .262): an image learning rate of 1 is a step in the space that they define.
@@ -114,14 +125,11 @@ _DECLARED = (
         hub_names=("cifar10", "uoft-cs/cifar10"),
         hub_config="plain_text",
         hub_revision="0b2714987fa478483af9968de7c934580d0bb9a2",
-        hub_files={
-            "plain_text/train-00000-of-00001.parquet": (
-                "8428b53a88a11ac374111006708df51469e315a22ac6d66470afd9c78d2ae883"
-            ),
-            "plain_text/test-00000-of-00001.parquet": (
-                "841389e6f2d64f28bf17310e430aebac20ec3ba611a3c5e231dc93c645ce84de"
-            ),
-        },
+        hub_files=_two_files(
+            "plain_text",
+            "8428b53a88a11ac374111006708df51469e315a22ac6d66470afd9c78d2ae883",
+            "841389e6f2d64f28bf17310e430aebac20ec3ba611a3c5e231dc93c645ce84de",
+        ),
         torchvision_class="CIFAR10",
         torchvision_folder="cifar-10-batches-py",
         per_class=(5000, 1000),
@@ -138,14 +146,11 @@ _DECLARED = (
         hub_names=("cifar100", "uoft-cs/cifar100"),
         hub_config="cifar100",
         hub_revision="aadb3af77e9048adbea6b47c21a81e47dd092ae5",
-        hub_files={
-            "cifar100/train-00000-of-00001.parquet": (
-                "694865d6b990e234804f01268586c41e88bcbbb75e20858432c05ad4081aca23"
-            ),
-            "cifar100/test-00000-of-00001.parquet": (
-                "98776c529bb146a9c791229df74a5cf076be9b43d82dbbd334b6a7788d73dc68"
-            ),
-        },
+        hub_files=_two_files(
+            "cifar100",
+            "694865d6b990e234804f01268586c41e88bcbbb75e20858432c05ad4081aca23",
+            "98776c529bb146a9c791229df74a5cf076be9b43d82dbbd334b6a7788d73dc68",
+        ),
         label_column="fine_label",
         torchvision_class="CIFAR100",
         torchvision_folder="cifar-100-python",

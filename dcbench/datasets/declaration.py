@@ -35,8 +35,9 @@ class Dataset:
     # the folder which that class keeps its files in, where they are not folders of images
     torchvision_folder: str = ""
     class_count: int = 0
-    # images of every class, to train on and to test; zeros: classes differ, or it is not said
-    per_class: tuple[int, int] = (0, 0)
+    # images to train on and to test: of every class, or of each in the order of labels; zeros: it
+    # is not said
+    per_class: tuple[int | tuple[int, ...], int | tuple[int, ...]] = (0, 0)
     # the names of its class folders, in the order of ``class_names``
     wordnet_ids: tuple[str, ...] = ()
     tree: Literal["", "tiny-imagenet", "wordnet"] = ""  # how its published folders are laid out

@@ -117,6 +117,7 @@ DECLARED = (
         class_count=200,
         tree="tiny-imagenet",
         folders=("tiny-imagenet-200", "tinyimagenet"),
+        per_class=(500, 50),
     ),
     Dataset(
         name="imagenet64",

@@ -120,18 +120,17 @@ def load(
 
 def require_complete(dataset: Dataset, decoded: Decoded, source: str) -> None:
     """Raises DataError if a class has another number of images than the catalogue says."""
-    for part, images, count in (
-        ("training", decoded.train, dataset.per_class[0]),
-        ("test", decoded.test, dataset.per_class[1]),
-    ):
+    parts = (("training", decoded.train), ("test", decoded.test))
+    for (part, images), count in zip(parts, dataset.per_class, strict=True):
         found = np.bincount(images.labels, minlength=dataset.classes)
-        if count and not bool((found == count).all()):
-            strange = int(np.flatnonzero(found != count)[0])
+        wanted = np.broadcast_to(count, found.shape)
+        if count and not bool((found == wanted).all()):
+            strange = int(np.flatnonzero(found != wanted)[0])
             raise DataError(
                 f"{source} holds {len(images.labels)} {part} images, {found[strange]} of them of "
-                f"class {decoded.class_names[strange]!r}; "
-                f"{dataset.name} has {dataset.classes * count}, {count} of each class: complete "
-                "the copy"
+                f"class {decoded.class_names[strange]!r}; {dataset.name} has {wanted.sum()}, "
+                f"{wanted[strange]} of that class: complete the copy, or name other images by "
+                "their folder, as --dataset ./mydata"
             )
 
 

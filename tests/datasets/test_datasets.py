@@ -208,15 +208,6 @@ class Steps:
         return {text for text, _, _ in self.told}
 
 
-@pytest.fixture(autouse=True)
-def small_copies(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The copies here have a few images of each class, which is another matter where they must be
-    complete.
-    """
-    if "must_be_complete" not in request.node.name:
-        monkeypatch.setattr("dcbench.datasets.loading.require_complete", lambda *_: None)
-
-
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
@@ -259,6 +250,16 @@ def test_an_unknown_name_is_refused_with_a_suggestion(cache: Path) -> None:
     assert "did you mean 'cifar10'?" in refused("cifar1", Places(None, cache), UnknownNameError)
 
 
+IMAGES = {  # as their papers say
+    "mnist": (60_000, 10_000),
+    "fashionmnist": (60_000, 10_000),
+    "svhn": (73_257, 26_032),
+    "cifar10": (50_000, 10_000),
+    "cifar100": (50_000, 10_000),
+    "tinyimagenet": (100_000, 10_000),
+}
+
+
 @pytest.mark.parametrize("name", names())
 def test_declarations_are_consistent(name: str) -> None:
     dataset = DATASETS[name]
@@ -272,14 +273,26 @@ def test_declarations_are_consistent(name: str) -> None:
         == (dataset.channels if name.startswith("cifar") else 0)
     )
     assert dataset.flips == (name not in ("digits", "mnist", "svhn"))
+    counts = (np.broadcast_to(count, dataset.classes) for count in dataset.per_class)
+    assert tuple(map(int, map(sum, counts))) == IMAGES.get(name, (0, 0))
     assert dataset.embedded == (name == "digits")
 
 
+EACH = (3,) * 10
+
+
 @pytest.mark.parametrize(
-    ("per_class", "part"), [((3, 2), ""), ((4, 2), "training"), ((3, 1), "test")]
+    ("per_class", "part"),
+    [
+        ((3, 2), ""),
+        ((EACH, 2), ""),
+        ((4, 2), "training"),
+        (((4, *EACH[1:]), 2), "training"),
+        ((3, 1), "test"),
+    ],
 )
 def test_a_copy_must_be_complete(
-    per_class: tuple[int, int],
+    per_class: tuple[int | tuple[int, ...], int],
     part: str,
     tmp_path: Path,
     cache: Path,

@@ -6,7 +6,6 @@ of one epoch and few steps.
 
 from __future__ import annotations
 
-import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from dcbench.distiller import find
 from tests.commandline import ROOT, ask, forked
@@ -58,8 +56,7 @@ def quickly(words: list[str]) -> list[str]:
     last counts.
     """
     command, *rest = words
-    if "pictures" not in rest:
-        rest = [OPTIONS.get(before, word) for before, word in zip(words, rest, strict=False)]
+    rest = [OPTIONS.get(before, word) for before, word in zip(words, rest, strict=False)]
     rest = [re.sub(r"^iterations=\d+", FEW_STEPS, word) for word in rest]
     if command == "run" and takes_steps(rest) and FEW_STEPS not in rest:
         rest += ["--set", FEW_STEPS]
@@ -83,12 +80,6 @@ def leave_what_readers_have(folder: Path) -> None:
     torch.save(torch.tensor(0.01), folder / "lr_best.pt")
     torch.save({"data": [[images, labels]]}, folder / "res_DM_CIFAR10_ConvNet_10ipc.pt")
     np.savez(folder / "mine.npz", images=images.numpy(), labels=labels.numpy())
-    for part, label in itertools.product(("train", "test"), range(10)):
-        images_of_a_class = folder / "pictures" / "mnist" / part / str(label)
-        images_of_a_class.mkdir(parents=True)
-        for number in range(2):
-            pixels = np.random.default_rng(label).integers(0, 255, (28, 28), np.uint8)
-            Image.fromarray(pixels).save(images_of_a_class / f"{number}.png")
     study = (ROOT / "docs" / "guides" / "declare-a-study.md").read_text(encoding="utf-8")
     (declaration,) = re.findall(r"```toml\n(.*?)```", study, re.DOTALL)
     (folder / "study.toml").write_text(declaration, encoding="utf-8")
