@@ -25,6 +25,8 @@ from dcbench.system.progress import Progress
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 _REPORT_EVERY = 1000
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 
 class ImageSizeError(DataError):
@@ -104,14 +106,14 @@ def decode_within(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[
         raise DataError(
             f"{where} is truncated or not an image (readable kinds: {', '.join(_FORMATS)})"
         ) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except _BOMBS as error:
         most = (
             "a photograph has"
             if dataset.photographs
             else f"the {dataset.size}x{dataset.size} of {dataset.name}"
         )
         raise DataError(f"{where} claims far more pixels than {most}") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
+    except _DAMAGED as error:
         raise DataError(
             f"{where} is truncated or not an image "
             f"({str(error).splitlines()[0][:120] if str(error) else 'damaged'})"
@@ -119,10 +121,13 @@ def decode_within(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[
     return pixels.reshape(dataset.size, dataset.size, dataset.channels).transpose(2, 0, 1)
 
 
-def size_of(image: Path) -> tuple[int, int]:
-    """Width and height of an image file that was decoded."""
-    with Image.open(image, formats=_FORMATS) as opened:
-        return opened.size
+def header_of(image: Path) -> tuple[str, tuple[int, int]]:
+    """Pillow's mode of an image file, and its width and height; raises DataError."""
+    try:
+        with bombs_refused(), Image.open(image, formats=_FORMATS) as opened:
+            return opened.mode, opened.size
+    except (*_BOMBS, *_DAMAGED) as error:
+        raise DataError(f"{image} is no image that can be read: {error}") from error
 
 
 def _check_header(opened: Image.Image, dataset: Dataset, where: str) -> None:

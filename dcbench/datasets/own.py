@@ -9,14 +9,14 @@ published is shown beside such a set, which has a name of its own.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from dcbench.datasets.class_folders import class_folders, images_in
 from dcbench.datasets.declaration import Dataset
-from dcbench.system.errors import DataError
+from dcbench.system.errors import DataError, FileFormatError
+from dcbench.system.files import read_toml
 
 DECLARATION = "dcbench.toml"
 LEAST_IMAGES = 2  # of a class, to train on
@@ -123,8 +123,8 @@ def _declaration(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        said = read_toml(path)
+    except (OSError, FileFormatError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     for key, value in said.items():
         if key not in _KEYS:
@@ -139,11 +139,7 @@ def _declaration(path: Path) -> dict[str, Any]:
 
 def _shape_of(path: Path) -> tuple[int, int | None]:
     """Channels and pixels per side of an image file; None where it is not square."""
-    from PIL import Image, UnidentifiedImageError
+    from dcbench.datasets.decoding import header_of
 
-    try:
-        with Image.open(path) as image:
-            channels = 1 if image.mode in _GREY else 3
-            return channels, image.width if image.width == image.height else None
-    except (OSError, UnidentifiedImageError) as error:
-        raise DataError(f"{path} is no image that can be read: {error}") from error
+    mode, (width, height) = header_of(path)
+    return 1 if mode in _GREY else 3, width if width == height else None

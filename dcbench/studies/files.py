@@ -7,13 +7,13 @@ does not say stands at the top of the file. A field with several values makes se
 from __future__ import annotations
 
 import itertools
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dcbench.studies.declarations import Plan, Study, StudyPart, find_study
-from dcbench.system.errors import DataError, FileFormatError, OutOfRangeError, UnknownNameError
+from dcbench.system.errors import DataError, OutOfRangeError, UnknownNameError
+from dcbench.system.files import read_toml
 
 ENDING = ".toml"
 # of StudyPart, by what the file calls them; each one or several of a kind
@@ -48,11 +48,9 @@ def read_study(path: Path) -> Study:
         OutOfRangeError: For a value of another kind or out of its range, or a key that is missing.
     """
     try:
-        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+        plain = read_toml(path)
     except OSError as error:
         raise DataError(f"no readable file {path} ({error.strerror or error})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FileFormatError(f"{path} is not TOML: {error}") from error
     _know(path.name, plain, (*_WHOLE, *_PART, "fields"))
     sets = plain.get("sets", [{}])
     if not isinstance(sets, list) or not all(isinstance(entry, dict) for entry in sets) or not sets:

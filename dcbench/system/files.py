@@ -9,6 +9,7 @@ import pickle
 import shutil
 import sys
 import tempfile
+import tomllib
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from dcbench.system.errors import FileFormatError, StorageError, brief
 
+MOST_TOML_BYTES = 1 << 16  # what people write by hand is less
 UNFINISHED = ".unfinished"  # ends the name of a file that is being written
 
 
@@ -162,6 +164,16 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise FileFormatError(f"{path} holds a JSON {type(value).__name__}, wanted an object")
     return value
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; raises FileFormatError naming it, OSError where it cannot be opened."""
+    if path.stat().st_size > MOST_TOML_BYTES:
+        raise FileFormatError(f"{path} has more than {MOST_TOML_BYTES} bytes")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path} is not TOML: {error}") from error
 
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:

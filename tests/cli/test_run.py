@@ -535,6 +535,7 @@ def test_the_table_reads_well_on_a_narrow_terminal(tmp_path: Path) -> None:
 
 def test_places_are_named_once_and_briefly(out: Path) -> None:
     said = done(*MMD, "--seed", "0,1", "--out", out).err.splitlines()
-    assert said[-2].startswith(f"Kept in {out} ")
-    assert said[-1].startswith("  digits/ipc1/mmd/paper-")
-    assert said[-1].endswith("/seed{0,1}")
+    assert said[-3].startswith(f"Kept in {out} ")
+    assert said[-2].startswith("  digits/ipc1/mmd/paper-")
+    assert said[-2].endswith("/seed{0,1}")
+    assert said[-1] == f"table: dcbench report --results {out}"

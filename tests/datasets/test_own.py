@@ -16,6 +16,7 @@ from dcbench.datasets.loading import load
 from dcbench.datasets.own import own_dataset
 from dcbench.datasets.places import Places
 from dcbench.system.errors import DataError, UnknownNameError
+from tests.datasets.test_datasets import bomb
 
 SHAPE = (12, 12, 3)
 
@@ -70,6 +71,8 @@ WRONG = {
     'name = "cifar10"': "'cifar10' is the name of a published data set",
     'name = "../x"': r"'\.\./x' is no name",
     "name = ": "cannot be read",
+    "name = " + "[" * 9999: "cannot be read",
+    "#" * 70_000: "has more than 65536 bytes",
 }
 
 
@@ -88,6 +91,14 @@ def test_folders_without_enough_images_are_refused(tmp_path: Path) -> None:
         find(str(folder(tmp_path / "one", images=1)))
     with pytest.raises(DataError, match=r"not square; say which size .*size = 32"):
         find(str(folder(tmp_path / "wide", (12, 10, 3))))
+
+
+@pytest.mark.parametrize("content", [bomb(), b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n"])
+def test_a_first_image_that_is_none_is_refused_by_its_head(content: bytes, tmp_path: Path) -> None:
+    place = folder(tmp_path / "pets")
+    (place / "train" / "cat" / "0.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"0\.png is no image that can be read"):
+        find(str(place))
 
 
 LETTERS = Dataset("letters", 1, 8, ("a", "b"), flips=False, folders=("letters",))

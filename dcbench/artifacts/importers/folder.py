@@ -96,13 +96,13 @@ def _images(files: Sequence[Path], spec: ImageSpec, resize: bool) -> tuple[Tenso
     import numpy as np
     import torch
 
-    from dcbench.datasets.decoding import ImageSizeError, bombs_refused, decode_within, size_of
+    from dcbench.datasets.decoding import ImageSizeError, bombs_refused, decode_within, header_of
 
     fitting = Dataset(spec.dataset, spec.channels, spec.size, (), spec.flips, photographs=resize)
     try:
         with bombs_refused():
             images = [decode_within(file, fitting, str(file)) for file in files]
-            sizes = set(map(size_of, files))
+            sizes = {header_of(file)[1] for file in files}
     except ImageSizeError as error:
         raise FileFormatError(
             f"{error}; with --resize the middle square of each image is resized to that"
