@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, final
-
-from annotated_types import Ge, Gt
+from typing import final
 
 from dcbench.distiller import register
-from dcbench.families.difficulty import End, YoungNetworks, by_difficulty
-from dcbench.families.selection import Selection, chosen_set
-from dcbench.images import SyntheticSet, TrainSet
-from dcbench.run import Run
+from dcbench.families.difficulty import YoungNetworks
 
 
 @register("el2n", title="EL2N", paper="paul2021deep")
 @final
 @dataclass(frozen=True)
-class EL2N(Selection):
+class EL2N(YoungNetworks):
     """Chooses the real images that young networks are most wrong about.
 
     Of each class those of the largest E‖softmax(z) - y‖₂ over networks of few epochs;
@@ -26,31 +20,4 @@ class EL2N(Selection):
     large sets; few images are best chosen from the easy end.
     """
 
-    end: End = "hard"
-    feature_networks: Annotated[int, Ge(1)] = 5
-    feature_epochs: Annotated[int, Ge(1)] = 10
-    feature_lr: Annotated[float, Gt(0)] = 0.01
-
-    presets = {
-        "quick": {"feature_networks": 2, "feature_epochs": 2},
-        "two-cores": {"feature_networks": 5, "feature_epochs": 10},
-    }
-    protocols = {**Selection.protocols, "two-cores": "quick"}
-    tried_with = {"feature_networks": 2}
-
-    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
-        train.require(ipc)
-        scores = self._networks.scores(train, run, "el2n")
-        return chosen_set(train, by_difficulty(scores, train, ipc, self.end, run))
-
-    def cost_macs(self, train: TrainSet, ipc: int) -> float:
-        return sum(self.shared_macs(train, ipc).values())
-
-    def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
-        return self._networks.shared_macs(train)
-
-    @property
-    def _networks(self) -> YoungNetworks:
-        return YoungNetworks(
-            self.feature_networks, self.feature_epochs, self.feature_lr, self.version
-        )
+    score = "el2n"

@@ -9,17 +9,18 @@ from typing import Annotated, Literal, final
 
 import torch
 from annotated_types import Ge, Gt
+from jaxtyping import Int64
+from torch import Tensor
 
 from dcbench.distiller import register
 from dcbench.families.selection import (
     FeatureNetwork,
     Selection,
-    chosen_set,
     class_by_class,
     nearest_to_centres,
     seed_of,
 )
-from dcbench.images import SyntheticSet, TrainSet
+from dcbench.images import TrainSet
 from dcbench.run import Run
 
 
@@ -39,17 +40,12 @@ class KMeans(Selection):
 
     presets = {"quick": {"feature_epochs": 2}}
 
-    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
-        train.require(ipc)
+    def choose(self, train: TrainSet, ipc: int, run: Run) -> Int64[Tensor, " chosen"]:
         rule = partial(nearest_to_centres, seed=seed_of(run))
         if self.features == "network":
-            features = self._features_by.features(train, run)
-            return chosen_set(train, class_by_class(rule, features, train, ipc))
+            return class_by_class(rule, self._features_by.features(train, run), train, ipc)
         members = [own[rule(train.values(own).flatten(1), ipc)] for own in train.by_class]
-        return chosen_set(train, torch.cat(members))
-
-    def cost_macs(self, train: TrainSet, ipc: int) -> float:
-        return sum(self.shared_macs(train, ipc).values())
+        return torch.cat(members)
 
     def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
         return self._features_by.shared_macs(train) if self.features == "network" else {}

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+from jaxtyping import Int64
+from torch import Tensor
+
 from dcbench.distiller import register
-from dcbench.families.selection import Selection, chosen_set, random_members
-from dcbench.images import SyntheticSet, TrainSet
+from dcbench.families.selection import Selection, random_members
+from dcbench.images import TrainSet
 from dcbench.run import Run
 
 
@@ -17,6 +20,5 @@ from dcbench.run import Run
 class RandomSubset(Selection):
     """Draws ``ipc`` different real images of each class, uniformly."""
 
-    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
-        train.require(ipc)
-        return chosen_set(train, random_members(train, ipc, run))
+    def choose(self, train: TrainSet, ipc: int, run: Run) -> Int64[Tensor, " chosen"]:
+        return random_members(train, ipc, run)

@@ -7,9 +7,9 @@ from typing import ClassVar, final
 
 import torch
 
-from dcbench.distiller import Distiller, OwnSetting, register
+from dcbench.distiller import Distiller, register
 from dcbench.families.selection import chosen_set
-from dcbench.images import ImageSpec, SyntheticSet, TrainSet
+from dcbench.images import SyntheticSet, TrainSet
 from dcbench.run import Run
 
 
@@ -23,13 +23,10 @@ class Whole(Distiller):
     """
 
     budgeted: ClassVar[bool] = False
+    own_zca = "off"
     protocols = {"quick": "whole-quick"} | dict.fromkeys(
         ("paper", "lineage", "released", "own"), "whole"
     )
-
-    @classmethod
-    def own_setting(cls, spec: ImageSpec, ipc: int) -> OwnSetting:
-        return OwnSetting(zca="off")
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         return chosen_set(train, torch.arange(len(train)))

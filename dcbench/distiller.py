@@ -60,6 +60,8 @@ class Distiller(ABC):
     version: ClassVar[int] = 1  # raised by hand when the same fields give other images
     # named settings; one that is absent means the defaults
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    # of ``own``: how the method's own paper whitens, as --zca
+    own_zca: ClassVar[str] = "auto"
     # the evaluation protocol of a preset, where it is not the one of the same name; of ``own``, how
     # the method's own paper judges its sets
     protocols: ClassVar[Mapping[str, str | JudgedBy]] = {}
@@ -85,10 +87,10 @@ class Distiller(ABC):
 
     @classmethod
     def own_setting(cls, spec: ImageSpec, ipc: int) -> OwnSetting:
-        """What the method's own paper chooses for images of ``spec`` and a budget, where that is
-        not the defaults and the whitening of DataDAM's supplement.
+        """What the method's own paper chooses for images of ``spec`` and a budget: the defaults and
+        ``own_zca`` unless the method says otherwise.
         """
-        return OwnSetting()
+        return OwnSetting(zca=cls.own_zca)
 
     @abstractmethod
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:

@@ -21,9 +21,9 @@ from annotated_types import Ge, Gt, Le
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dcbench.distiller import Distiller, JudgedBy, OwnSetting, register
+from dcbench.distiller import Distiller, JudgedBy, register
 from dcbench.families.selection import Initialisation, first_images, start_macs
-from dcbench.images import ImageSpec, SyntheticSet, TrainSet
+from dcbench.images import SyntheticSet, TrainSet
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.networks.costs import network_macs, widest_activation
@@ -98,12 +98,9 @@ class CAFE(Distiller):
         }
     }
     # 600 epochs (range(601)); with ``siamese`` the paper judges as DSA does: --protocol lineage
+    own_zca = "off"
     protocols = {"own": JudgedBy("lineage", augment="none", epochs=601)}
     tried_with = {"query": 4, "most_outer": 2, "most_inner": 2}
-
-    @classmethod
-    def own_setting(cls, spec: ImageSpec, ipc: int) -> OwnSetting:
-        return OwnSetting(zca="off")
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)

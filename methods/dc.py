@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from dcbench.distiller import JudgedBy, OwnSetting, register
+from dcbench.distiller import JudgedBy, register
 from dcbench.families.gradient_matching import GradientMatching
 from dcbench.families.selection import Initialisation
-from dcbench.images import ImageSpec
 
 
 @register("dc", title="DC", paper="zhao2021dc")
@@ -26,8 +25,5 @@ class DC(GradientMatching):
     # One matching step per network is what the paper does at IPC 1; it keeps larger budgets within
     # minutes.
     presets = {"quick": {"iterations": 350, "real_batch": 64, "outer": 1, "inner": 1}}
+    own_zca = "off"
     protocols = {"own": JudgedBy("lineage", augment="none")}  # 300 epochs (range(301))
-
-    @classmethod
-    def own_setting(cls, spec: ImageSpec, ipc: int) -> OwnSetting:
-        return OwnSetting(zca="off")

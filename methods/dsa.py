@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from dcbench.distiller import OwnSetting, register
+from dcbench.distiller import register
 from dcbench.families.gradient_matching import GradientMatching
-from dcbench.images import ImageSpec
 
 
 @register("dsa", title="DSA", paper="zhao2021dsa")
@@ -25,8 +24,5 @@ class DSA(GradientMatching):
     # One matching step per network is what the paper does at IPC 1; it keeps larger budgets within
     # minutes.
     presets = {"quick": {"iterations": 350, "real_batch": 64, "outer": 1, "inner": 1}}
+    own_zca = "off"
     protocols = {"own": "lineage"}
-
-    @classmethod
-    def own_setting(cls, spec: ImageSpec, ipc: int) -> OwnSetting:
-        return OwnSetting(zca="off")

@@ -14,8 +14,8 @@ from annotated_types import Ge, Gt, Le
 from jaxtyping import Float
 from torch import Tensor
 
-from dcbench.distiller import Distiller, OwnSetting, register
-from dcbench.images import ImageSpec, SyntheticSet, TrainSet, in_parts
+from dcbench.distiller import Distiller, register
+from dcbench.images import SyntheticSet, TrainSet, in_parts
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.networks.costs import FIRST_ORDER, SECOND_ORDER, network_macs
@@ -57,12 +57,9 @@ class IDC(Distiller):
         "quick": {"iterations": 2, "inner": 20, "network_images": 512},
         "two-cores": {"iterations": 10, "inner": 50, "network_images": 512},
     }
+    own_zca = "off"
     protocols = {"two-cores": "quick", "own": "idc"}
     tried_with = {"inner": 2, "network_images": 8}
-
-    @classmethod
-    def own_setting(cls, spec: ImageSpec, ipc: int) -> OwnSetting:
-        return OwnSetting(zca="off")
 
     def refuses(self, train: TrainSet, ipc: int) -> str:
         if train.spec.size % self.factor:

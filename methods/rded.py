@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt
 from jaxtyping import Float
 from torch import Tensor
 
-from dcbench.distiller import Distiller, OwnSetting, register
+from dcbench.distiller import Distiller, register
 from dcbench.images import ImageSpec, Space, SyntheticSet, TrainSet
 from dcbench.networks.convnet import Normalisation
 from dcbench.networks.costs import network_macs
@@ -50,16 +50,13 @@ class RDED(Distiller):
         "quick": {"teacher_epochs": 5},
         "two-cores": {"teacher_epochs": 30},
     }
+    own_zca = "off"
     protocols = {"two-cores": "quick", "own": "rded"}
     tried_with = {"teacher_epochs": 1, "preselected": 8, "crops": 2}
 
     @classmethod
     def suited_to(cls, spec: ImageSpec) -> Mapping[str, int]:
         return {"factor": 2} if spec.size >= LARGE else {}
-
-    @classmethod
-    def own_setting(cls, spec: ImageSpec, ipc: int) -> OwnSetting:
-        return OwnSetting(zca="off")
 
     def refuses(self, train: TrainSet, ipc: int) -> str:
         if train.spec.size % self.factor:

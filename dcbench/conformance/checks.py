@@ -6,6 +6,7 @@ the checks over every registered method, and ``dcbench check`` over any.
 
 from __future__ import annotations
 
+import inspect
 import json
 import random
 import sys
@@ -107,13 +108,14 @@ def _declaration(candidate: Candidate) -> Iterator[str]:
     # what dataclass writes where there is none
     if (distiller.__doc__ or f"{distiller.__name__}(").startswith(f"{distiller.__name__}("):
         yield "its class has no docstring: dcbench list has nothing to say of it"
+    inherited = {
+        key
+        for base in distiller.__mro__[1:]
+        for key in (*vars(base), *inspect.get_annotations(base))
+    }
     for key, value in vars(distiller).items():
-        known = (
-            key in fields
-            or key in Distiller.__annotations__
-            or any(hasattr(base, key) for base in distiller.__bases__)
-        )
-        if isinstance(value, bool | int | float | str) and not (known or key.startswith("_")):
+        known = key in fields or key in inherited or key.startswith("_")
+        if isinstance(value, bool | int | float | str) and not known:
             yield (
                 f"{key} = {value!r} is no hyper-parameter without a type: wanted {key}: "
                 f"{type(value).__name__} = {value!r}, or ClassVar"

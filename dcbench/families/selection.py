@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated
@@ -13,8 +14,8 @@ from annotated_types import Ge, Gt
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dcbench.distiller import Distiller, JudgedBy, OwnSetting
-from dcbench.images import ImageSpec, SyntheticSet, TrainSet
+from dcbench.distiller import Distiller, JudgedBy
+from dcbench.images import SyntheticSet, TrainSet
 from dcbench.networks.base import weights_of
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.costs import network_macs, training_macs, widest_activation
@@ -99,11 +100,44 @@ class Selection(Distiller):
     repeats.
     """
 
+    own_zca = "off"
     protocols = {"own": JudgedBy("lineage", augment="none")}
 
-    @classmethod
-    def own_setting(cls, spec: ImageSpec, ipc: int) -> OwnSetting:
-        return OwnSetting(zca="off")
+    @abstractmethod
+    def choose(self, train: TrainSet, ipc: int, run: Run) -> Int64[Tensor, " chosen"]:
+        """The indices of ``ipc`` training images of each class, classes in order."""
+
+    def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
+        train.require(ipc)
+        return chosen_set(train, self.choose(train, ipc, run))
+
+    def cost_macs(self, train: TrainSet, ipc: int) -> float:
+        return sum(self.shared_macs(train, ipc).values())
+
+
+@dataclass(frozen=True)
+class FeatureSelection(Selection):
+    """Base of the methods that choose by last features of a network trained on the training set."""
+
+    feature_epochs: Annotated[int, Ge(1)] = 20
+    feature_lr: Annotated[float, Gt(0)] = 0.01
+
+    presets = {"quick": {"feature_epochs": 2}}
+
+    @staticmethod
+    @abstractmethod
+    def rule(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " count"]:
+        """Choose ``count`` of one class's images by their features."""
+
+    def choose(self, train: TrainSet, ipc: int, run: Run) -> Int64[Tensor, " chosen"]:
+        return class_by_class(self.rule, self._network.features(train, run), train, ipc)
+
+    def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
+        return self._network.shared_macs(train)
+
+    @property
+    def _network(self) -> FeatureNetwork:
+        return FeatureNetwork(self.feature_epochs, self.feature_lr, self.version)
 
 
 def farthest_first(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " count"]:

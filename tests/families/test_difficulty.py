@@ -12,14 +12,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcbench.baselines.el2n import EL2N
+from dcbench.baselines.forgetting import Forgetting
+from dcbench.baselines.grand import GraNd
 from dcbench.experiments.presets import build
-from dcbench.families.difficulty import (
-    ForgettingNetwork,
-    YoungNetworks,
-    by_difficulty,
-    error_norms,
-    gradient_norms,
-)
+from dcbench.families.difficulty import by_difficulty, error_norms, gradient_norms
 from dcbench.families.selection import most_representative
 from dcbench.images import TrainSet
 from dcbench.networks.base import initialise
@@ -68,13 +65,9 @@ def test_scores_of_a_network_equal_their_formulas(tiny: TrainSet, run: Run) -> N
         )
         squares = sum(float(gradient.square().sum()) for gradient in gradients)
         expected["grand"].append(squares**0.5)
-    networks = YoungNetworks(count=1, epochs=1)
-    assert networks.scores(tiny, run, "el2n")[:20].tolist() == pytest.approx(
-        expected["el2n"], rel=1e-4
-    )
-    assert networks.scores(tiny, run, "grand")[:20].tolist() == pytest.approx(
-        expected["grand"], rel=1e-4
-    )
+    for method in (EL2N, GraNd):
+        scores = method(feature_networks=1, feature_epochs=1).scores(tiny, run)
+        assert scores[:20].tolist() == pytest.approx(expected[method.name], rel=1e-4)
 
 
 def test_norms_of_made_up_logits() -> None:
@@ -90,11 +83,11 @@ def test_networks_are_trained_once_for_both_scores_and_averaged(
     tiny: TrainSet, run: Run, tmp_path: Path
 ) -> None:
     shared = replace(run, shared=tmp_path)
-    pair = YoungNetworks(count=2, epochs=1).scores(tiny, shared, "el2n")
+    pair = EL2N(feature_networks=2, feature_epochs=1).scores(tiny, shared)
     kept = sorted(path.name for path in tmp_path.iterdir())
     assert len(kept) == 2
-    YoungNetworks(count=2, epochs=1).scores(tiny, shared, "grand")
-    first = YoungNetworks(count=1, epochs=1).scores(tiny, shared, "el2n")
+    GraNd(feature_networks=2, feature_epochs=1).scores(tiny, shared)
+    first = EL2N(feature_networks=1, feature_epochs=1).scores(tiny, shared)
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
     assert not torch.equal(pair, first)
 
@@ -110,7 +103,7 @@ def test_forgetting_is_counted_over_the_epochs_of_one_training(tiny: TrainSet, r
         seen = copy.deepcopy(network).eval()(tiny.values(slice(0, 120))).argmax(1)
         right.append((seen == tiny.labels).tolist())
     expected = [slow.forgotten(history) for history in zip(*right, strict=True)]
-    events = ForgettingNetwork(epochs=6, lr=0.3).events(tiny, run)
+    events = Forgetting(feature_epochs=6, feature_lr=0.3).scores(tiny, run)
     assert events.tolist() == expected
     assert len(set(expected)) > 1
 
@@ -140,7 +133,7 @@ def test_the_methods_choose_by_these_scores(tiny: TrainSet, run: Run) -> None:
             for end in ("hard", "easy")
         }
         assert not torch.equal(sets["hard"].images, sets["easy"].images)
-    scores = YoungNetworks(count=1, epochs=1).scores(tiny, run, "el2n")
+    scores = EL2N(feature_networks=1, feature_epochs=1).scores(tiny, run)
     members = by_difficulty(scores, tiny, 2, "easy", run)
     made = build("el2n", "paper", {**few, "end": "easy"}).distill(tiny, 2, run)
     assert torch.equal(made.images, tiny.values(members))
