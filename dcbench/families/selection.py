@@ -112,7 +112,7 @@ class Selection(Distiller):
         return chosen_set(train, self.choose(train, ipc, run))
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
-        return sum(self.shared_macs(train, ipc).values())
+        return sum(self.shared_macs(train, ipc).values(), 0.0)
 
 
 @dataclass(frozen=True)
