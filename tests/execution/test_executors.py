@@ -9,6 +9,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -29,6 +30,7 @@ from dcbench.experiments.distil import distil
 from dcbench.experiments.evaluate import SetEvaluation, score
 from dcbench.experiments.presets import build
 from dcbench.system.errors import ClusterError, OutOfRangeError
+from dcbench.system.files import locked
 from dcbench.system.machine import Machine
 from tests.commandline import CACHE, ROOT, ask, done
 from tests.faults.test_disk_full import fill_up
@@ -402,12 +404,17 @@ def test_no_worker_outlives_who_asked(tmp_path: Path, how: str) -> None:
 
 
 def test_two_processes_on_one_folder_with_different_executors(tmp_path: Path) -> None:
+    ask(*COMMAND, "--networks", "1", "--epochs", "1", "--out", tmp_path)
+    (made,) = tmp_path.rglob("synthetic.pt")
+    shutil.rmtree(made.parent)
     asked = (*COMMAND, "--out", tmp_path, "--json")
-    both = [start(*asked), start(*asked, *EXECUTORS["processes"])]
-    (first, one), (second, other) = [finish(process) for process in both]
+    with locked(made.parent):  # both come while another is at work
+        both = [start(*asked), start(*asked, *EXECUTORS["processes"])]
+        for process in both:
+            wait_until(lambda: "waiting for another process that is at" in process.said, process)  # noqa: B023
+    (first, _), (second, _) = [finish(process) for process in both]
     assert accuracies(first) == accuracies(second)
     assert sorted(row["network"] for row in lines(tmp_path)) == [0, 1, 2, 3, 4, 5]
-    assert "waiting for another process that is at work in" in one + other
     assert left_over(tmp_path) == []
 
 
