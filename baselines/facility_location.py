@@ -24,5 +24,5 @@ class FacilityLocation(FeatureSelection):
     """
 
     rule = staticmethod(most_representative)
-    presets = {**FeatureSelection.presets, "two-cores": {"feature_epochs": 20}}
+    presets = {"quick": {"feature_epochs": 2}, "two-cores": {"feature_epochs": 20}}
     protocols = {**FeatureSelection.protocols, "two-cores": "quick"}
