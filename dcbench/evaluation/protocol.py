@@ -212,8 +212,14 @@ PROTOCOLS = {
             Schedule(epochs=1801, batch=64, decay=0.1, decay_after=901, fresh_momentum=True),
             normalisation="batch",
         ),
-        # Minutes on two cores.
-        Protocol("quick", 1, Schedule(epochs=300, decay=0.0), networks=5),
+        # Minutes on two cores; its teacher is the one of RDED's preset quick.
+        Protocol(
+            "quick",
+            1,
+            Schedule(epochs=300, decay=0.0),
+            teacher=TeacherSettings(normalisation="batch", epochs=5),
+            networks=5,
+        ),
         # DATM (Guo et al., ICLR 2024), its code: DC's schedule, the set's own soft labels and rate.
         Protocol(
             "datm",
