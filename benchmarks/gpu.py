@@ -142,7 +142,7 @@ PIECES: Mapping[str, Callable[[Asked], Iterator[Task]]] = {
 }
 
 
-def carry_out(tasks: Sequence[Task], file: Path, seconds: float) -> bool:
+def run_tasks(tasks: Sequence[Task], file: Path, seconds: float) -> bool:
     """Do what is not done; whether all is done then. Nothing begins or goes on after ``seconds``."""
     done, end = {row["task"] for row in read_lines(file)}, time.monotonic() + seconds
     for task in tasks:
@@ -328,7 +328,7 @@ def main(words: Sequence[str] | None = None) -> int:
         parser.error(f"unknown piece {sorted(unknown)[0]}; known: {', '.join(PIECES)}")
     chosen = [name for name in PIECES if name in (options.pieces or PIECES)]
     tasks = [task for name in chosen for task in PIECES[name](asked)]
-    whole = carry_out(tasks, asked.out / "done.jsonl", options.seconds)
+    whole = run_tasks(tasks, asked.out / "done.jsonl", options.seconds)
     return 0 if whole else TIME_OVER
 
 

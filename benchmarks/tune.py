@@ -83,7 +83,7 @@ def command_line(words: Sequence[str]) -> tuple[int, str, str]:
     return ran.returncode, ran.stdout, ran.stderr
 
 
-def carry_out(trial: Trial, asked: Sequence[str], run: Runner = command_line) -> dict[str, Any]:
+def run_trial(trial: Trial, asked: Sequence[str], run: Runner = command_line) -> dict[str, Any]:
     """What ``OUT/trials.jsonl`` says of a trial; raises KeyboardInterrupt if it was stopped."""
     words = ["run", *trial.words, *asked]
     code, said, messages = run([*words, "--json"])
@@ -113,7 +113,7 @@ def search(
         words = ["run", *trial.words, *asked]
         if any(row.get("words") == words for row in rows) or time.monotonic() > until:
             continue
-        rows.append(carry_out(trial, asked, run))
+        rows.append(run_trial(trial, asked, run))
         append_line(file, rows[-1])
     known = [["run", *trial.words, *asked] for trial in wanted]
     return [row for row in rows if row.get("words") in known]

@@ -49,12 +49,12 @@ from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
 from dcbench.distiller import Distiller, fields_of, find
 from dcbench.evaluation.protocol import PROTOCOL_NAMES, LabelSource, Protocol
-from dcbench.execution.processes import fitting
+from dcbench.execution.processes import workers_that_fit
 from dcbench.execution.workers import Workers
-from dcbench.experiments.compare import Judging
 from dcbench.experiments.context import StoredSet, Workspace
 from dcbench.experiments.distil import distil, reopen
 from dcbench.experiments.grid import Grid
+from dcbench.experiments.run_grid import Judging
 from dcbench.experiments.stored_sets import judge_stored, protocol_of_set, require_known_data
 from dcbench.images import Space, SyntheticSet
 from dcbench.records import EvaluationRecord, RecordsFound, SearchRecord, find_records
@@ -422,7 +422,7 @@ def search(
     """
     from dcbench.nas.catalogue import find_space
     from dcbench.nas.proxies import parse_requests
-    from dcbench.nas.search import Search, carry_out
+    from dcbench.nas.search import Search, search_architectures
 
     chosen = find_space(space)
     proxies = proxy if isinstance(proxy, list | tuple) else [proxy]
@@ -445,7 +445,7 @@ def search(
             truth=None if truth is None else Path(truth),
             truth_column=truth_column,
         )
-        done = carry_out(asked, usual_places(data_root, download), workspace)
+        done = search_architectures(asked, usual_places(data_root, download), workspace)
     stored = out is not None
     return ArchitectureRankings(
         ArchitectureRanking(record, path if stored else None) for record, path in done
@@ -671,7 +671,9 @@ class _Conditions:
                 if self.executor is None:
                     yield place
                 else:
-                    count = getattr(self.executor, "_max_workers", None) or fitting(machine)
+                    count = getattr(self.executor, "_max_workers", None) or workers_that_fit(
+                        machine
+                    )
                     with Workers(self.executor, count) as workers:
                         yield replace(place, workers=workers)
         finally:

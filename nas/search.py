@@ -88,7 +88,7 @@ class Search:
             )
 
 
-def carry_out(search: Search, places: Places, workspace: Workspace) -> Done:
+def search_architectures(search: Search, places: Places, workspace: Workspace) -> Done:
     """Train what is missing and write a record for each proxy, in their order. Checks all input
     before it trains anything.
     """

@@ -265,7 +265,7 @@ def train_on(study: ArchitectureStudy, proxy: Proxy, workspace: Workspace) -> Ro
         tasks = list(_tasks(study, proxy, workspace, rows))
         if tasks:
             workspace.progress(bar, len(rows), total)
-            workspace.carry_out(tasks, keep)
+            workspace.execute_tasks(tasks, keep)
     if all(row["accuracy"] is None for row in rows.values()):
         first = next(iter(rows.values()))
         raise DataError(

@@ -51,7 +51,7 @@ class ProxyData:
             torch._dynamo.reset()  # the code of earlier architectures is of no more use
         return Trainer(self.space.build(architecture, self.spec), machine, self.proxy.epoch_images)
 
-    def score(self, trainer: Trainer, run: Run) -> Scores:
+    def train_and_test(self, trainer: Trainer, run: Run) -> Scores:
         """The accuracies of a network trained anew."""
         material = Material(
             self.proxy.placed(trainer.machine),
@@ -99,7 +99,7 @@ class ArchitectureTask(Task):
             **conditions(self.machine),
         }
 
-    def carry_out(self, channel: Channel) -> None:
+    def execute(self, channel: Channel) -> None:
         bench, trainer = channel.fetch(self.bench), None
         for seed in self.seeds[channel.kept :]:
             clock = time.monotonic()
@@ -107,7 +107,7 @@ class ArchitectureTask(Task):
             run = Run(self.study_seed, self.machine, stop=channel.stopped, resumption=how)
             try:
                 trainer = trainer or bench.trainer(self.architecture, self.machine)
-                scores = bench.score(trainer, run.part(f"{self.architecture} seed {seed}"))
+                scores = bench.train_and_test(trainer, run.part(f"{self.architecture} seed {seed}"))
             except (MemoryError, RuntimeError) as error:  # torch's own errors, of memory too
                 trainer = None
                 scores = {

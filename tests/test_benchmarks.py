@@ -119,15 +119,15 @@ def test_pieces_for_a_gpu_go_on_where_the_time_was_over(tmp_path: Path) -> None:
     )
     tasks = [gpu.Task("first", quick), gpu.Task("slow", slow), gpu.Task("last", quick)]
     begun = time.monotonic()
-    assert not gpu.carry_out(tasks, done, 3.0)
+    assert not gpu.run_tasks(tasks, done, 3.0)
     assert time.monotonic() - begun < 40
     assert [(row["task"], row["result"]) for row in read_lines(done)] == [("first", {"figure": 1})]
     tasks[1] = gpu.Task("slow", ("json.tool", str(tmp_path / "none.json")))
-    assert gpu.carry_out(tasks, done, 60.0)
+    assert gpu.run_tasks(tasks, done, 60.0)
     rows = read_lines(done)
     assert [row["task"] for row in rows] == ["first", "slow", "last"]
     assert "none.json" in rows[1]["failed"]  # which stops nothing else
-    assert gpu.carry_out(tasks, done, 60.0)
+    assert gpu.run_tasks(tasks, done, 60.0)
     assert len(read_lines(done)) == 3
 
 

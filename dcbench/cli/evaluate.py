@@ -23,8 +23,8 @@ from dcbench.system.fields import within
 
 if TYPE_CHECKING:
     from dcbench.evaluation.protocol import Protocol
-    from dcbench.experiments.compare import EvaluatedSet, Judging
     from dcbench.experiments.context import StoredSet, Workspace
+    from dcbench.experiments.run_grid import EvaluatedSet, Judging
 
 
 @click.command("evaluate")
@@ -84,7 +84,7 @@ def _check(options: dict[str, Any]) -> None:
 
 def _asked(options: dict[str, Any]) -> list[Judging]:
     """What is asked of the evaluation: the networks named, each with every augmentation."""
-    from dcbench.experiments.compare import Judging
+    from dcbench.experiments.run_grid import Judging
 
     return [
         Judging(None, network, options["networks"], options["epochs"], augment, options["labels"])

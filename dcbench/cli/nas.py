@@ -98,12 +98,12 @@ def command(shared: Common, **options: Any) -> None:
     of the whole data.
     """
     from dcbench.cli.console import Console
-    from dcbench.nas.search import carry_out
+    from dcbench.nas.search import search_architectures
     from dcbench.report.tables.searches import search_summary
 
     search = _search(shared, options)
     with Console(shared.as_json) as console, shared.workspace(console) as workspace:
-        done = carry_out(search, shared.places(options["download"]), workspace)
+        done = search_architectures(search, shared.places(options["download"]), workspace)
     console.table(search_table([record for record, _ in done]))
     for record, path in done:
         for warning in record.warnings:

@@ -90,9 +90,9 @@ class ExecutorOptions:
         if self.executor == "serial":
             yield None
         elif self.executor == "processes":
-            from dcbench.execution.processes import Processes, fitting
+            from dcbench.execution.processes import Processes, workers_that_fit
 
-            count = self.workers or fitting(machine)
+            count = self.workers or workers_that_fit(machine)
             with Processes(count) as executor, Workers(executor, count) as workers:
                 threads = counted(machine.threads, "thread")
                 console.say(f"processes: {counted(count, 'worker')}, {threads} each")

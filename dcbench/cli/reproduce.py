@@ -14,7 +14,7 @@ from dcbench.cli.options import CommaList, Common, common, download, resuming
 if TYPE_CHECKING:
     from dcbench.cli.console import Console, TextTable
     from dcbench.records import EvaluationRecord
-    from dcbench.reproduction.carry_out import Reproduction, StudyResults, WorkEstimate
+    from dcbench.reproduction.reproduce import Reproduction, StudyResults, WorkEstimate
     from dcbench.studies.declarations import Study
 
 
@@ -56,7 +56,7 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
     study.plan(shared.preset)
 
     from dcbench.cli.console import Console
-    from dcbench.reproduction.carry_out import Reproduction
+    from dcbench.reproduction.reproduce import Reproduction
 
     with (
         Console(shared.as_json) as console,
@@ -78,7 +78,7 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
             reproduction.check()
         pieces = reproduction.estimate()
         _announce(console, reproduction, pieces)
-        outcome = None if only_estimate else reproduction.carry_out()
+        outcome = None if only_estimate else reproduction.reproduce()
     if outcome is not None:
         _show(console, reproduction, outcome)
     console.result(_json(reproduction, pieces, outcome))
@@ -165,7 +165,7 @@ def _json(
     reproduction: Reproduction, pieces: Sequence[WorkEstimate], outcome: StudyResults | None
 ) -> dict[str, Any]:
     from dcbench.cli.results import run_json, trace_json
-    from dcbench.experiments.compare import EvaluatedSet
+    from dcbench.experiments.run_grid import EvaluatedSet
     from dcbench.report.tables.searches import search_summary
 
     made: dict[str, Any] = {

@@ -14,7 +14,7 @@ from dcbench.records import EvaluationRecord, TraceRecord
 from dcbench.system.layout import evaluated_set_folder
 
 if TYPE_CHECKING:
-    from dcbench.experiments.compare import EvaluatedSet
+    from dcbench.experiments.run_grid import EvaluatedSet
 
 _SET = ("method", "dataset", "dataset_revision", "ipc", "seed", "preset", "protocol")
 _COST = (

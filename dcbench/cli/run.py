@@ -14,7 +14,7 @@ from dcbench.system.fields import within
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console
-    from dcbench.experiments.compare import EvaluatedSet
+    from dcbench.experiments.run_grid import EvaluatedSet
 
 
 @click.command("run")
@@ -100,8 +100,8 @@ def command(shared: Common, **options: Any) -> None:
     check_methods(options["methods"], shared.preset, named)
 
     from dcbench.cli.console import Console
-    from dcbench.experiments.compare import Judging, compare
     from dcbench.experiments.grid import Grid, parse_settings
+    from dcbench.experiments.run_grid import Judging, run_grid
     from dcbench.experiments.trace import require_steps
 
     trace = tuple(sorted(options["trace"] or ()))
@@ -133,7 +133,7 @@ def command(shared: Common, **options: Any) -> None:
             console, resume=not options["no_resume"], other_machine=options["resume_elsewhere"]
         ) as workspace,
     ):
-        done, skipped = compare(grid, judging, shared.places(options["download"]), workspace)
+        done, skipped = run_grid(grid, judging, shared.places(options["download"]), workspace)
     _show(console, done, shared)
     if skipped:
         console.say(f"{skipped} skipped, for the reasons given above")

@@ -35,7 +35,7 @@ class Loaded:
     source: str  # where the images came from, for people
     reading: str = ""  # how they were read, if the user said so
 
-    def judge(self, on: str) -> TestSet:
+    def test_set(self, on: str) -> TestSet:
         """The images that judge sets: the test images, or the holdout.
 
         Raises MismatchError if no holdout was kept.

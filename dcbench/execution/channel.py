@@ -31,7 +31,7 @@ from typing import Any
 import torch
 
 import dcbench
-from dcbench.execution.task import Asker, Channel, Observer, Task, let_go
+from dcbench.execution.task import Channel, Observer, Submitter, Task, release_frames
 from dcbench.system.errors import ClusterError, DcbenchError
 from dcbench.system.source import source_hash
 
@@ -76,7 +76,7 @@ class Link:
     address: Any
     secret: bytes
     task: int
-    asker: tuple[str, int]  # host and process
+    submitter: tuple[str, int]  # host and process
     versions: dict[str, str]
 
     @staticmethod
@@ -86,7 +86,7 @@ class Link:
 
     def check(self) -> None:
         """Raises ClusterError where the worker has other versions or is no process of its own."""
-        if self.asker == self.here():
+        if self.submitter == self.here():
             raise ClusterError(f"{ONE_THREAD}; got an executor of threads")
         other = [
             f"{name} {here} (there {self.versions[name]})"
@@ -100,7 +100,7 @@ class Link:
 
 
 @dataclass
-class RemoteAsker:
+class RemoteSubmitter:
     """Whoever asked for a task, as its worker reaches it. If it is gone, the task is to stop."""
 
     task: int
@@ -108,7 +108,7 @@ class RemoteAsker:
     lost: bool = False
 
     def answer(self, kind: str, *words: Any) -> tuple[bool, Any]:
-        """As ``Asker.answer``, which answers at the other end."""
+        """As ``Submitter.answer``, which answers at the other end."""
         try:
             self.connection.send_bytes(pack((self.task, kind, words)))
             stopping, answer = unpack(self.connection.recv_bytes())
@@ -118,7 +118,7 @@ class RemoteAsker:
         return stopping, answer
 
 
-def work(packed: bytes, link: Link) -> Exception | None:
+def execute_in_worker(packed: bytes, link: Link) -> Exception | None:
     """Carry out a task in a worker; returns why it failed, None if it ended well or was asked to
     stop.
     """
@@ -129,18 +129,20 @@ def work(packed: bytes, link: Link) -> Exception | None:
         link.check()
         task = unpack(packed)
         with Client(link.address, authkey=link.secret) as connection:
-            asker = RemoteAsker(link.task, connection)
-            channel = Channel(asker.answer, PATIENCE)
+            submitter = RemoteSubmitter(link.task, connection)
+            channel = Channel(submitter.answer, PATIENCE)
             try:
                 task.machine.take()
                 if not channel.stopped():
-                    task.carry_out(channel)
+                    task.execute(channel)
             except KeyboardInterrupt:
                 if not channel.stopping:
                     return ClusterError("its worker was interrupted")
-        return ClusterError("its worker lost the connection to who asked") if asker.lost else None
+        return (
+            ClusterError("its worker lost the connection to who asked") if submitter.lost else None
+        )
     except Exception as error:
-        let_go(error)
+        release_frames(error)
         if task is not None:
             task.machine.free()
         return _portable(error)
@@ -163,7 +165,7 @@ def _portable(error: Exception) -> Exception:
 
 
 class ChannelServer:
-    """The asker's end of all channels: stores results, passes on messages, hands out shared
+    """The submitter's end of all channels: stores results, passes on messages, hands out shared
     values.
     """
 
@@ -173,7 +175,7 @@ class ChannelServer:
         """
         self.closed = False
         self._secret, self._numbers, self._lock = secrets.token_bytes(32), count(), threading.Lock()
-        self._askers: dict[int, Asker] = {}
+        self._submitters: dict[int, Submitter] = {}
         # a path for a local socket may be too long for the system, where temporary files lie deep
         self._listener = Listener((host or "127.0.0.1", 0))
         threading.Thread(target=self._accept, daemon=True).start()
@@ -181,12 +183,12 @@ class ChannelServer:
     def open(self, keep: Callable[[Any], None], observer: Observer) -> Link:
         """A link for one task, whose results ``keep`` stores."""
         number = next(self._numbers)
-        self._askers[number] = Asker(keep, observer)
+        self._submitters[number] = Submitter(keep, observer)
         return Link(self._listener.address, self._secret, number, Link.here(), versions())
 
     def end(self, link: Link) -> Exception | None:
         """Forget a task that has ended; returns why a result of it could not be stored."""
-        return self._askers.pop(link.task).error
+        return self._submitters.pop(link.task).error
 
     def close(self) -> None:
         """Take no more results: tasks that are still under way are told to stop."""
@@ -212,14 +214,14 @@ class ChannelServer:
 
     def _answer(self, number: int, kind: str, words: tuple[Any, ...]) -> tuple[bool, Any]:
         """Whether the task should stop, and what it asked for."""
-        asker = self._askers.get(number)
-        if asker is None or asker.error or self.closed:
+        submitter = self._submitters.get(number)
+        if submitter is None or submitter.error or self.closed:
             return True, None
         try:
             with self._lock:
-                return asker.answer(kind, *words)
+                return submitter.answer(kind, *words)
         except KeyboardInterrupt:
             pass
         except Exception as error:
-            asker.error = error
+            submitter.error = error
         return True, None

@@ -20,7 +20,7 @@ Value = TypeVar("Value")
 RETRIES = 3  # of a task whose worker died
 
 
-def fitting(machine: Machine) -> int:
+def workers_that_fit(machine: Machine) -> int:
     """How many workers this machine has processors for; one on a GPU."""
     affinity = getattr(os, "sched_getaffinity", None)
     processors = len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -46,9 +46,9 @@ class Processes(Executor):
     def submit(  # type: ignore[override]  # of positional arguments alone
         self, function: Callable[..., Value], /, *arguments: Any
     ) -> Future[Value]:
-        return self._threads.submit(self._carried_out, function, *arguments)
+        return self._threads.submit(self._run_in_worker, function, *arguments)
 
-    def _carried_out(self, function: Callable[..., Value], *arguments: Any) -> Value:
+    def _run_in_worker(self, function: Callable[..., Value], *arguments: Any) -> Value:
         """In a thread that waits for one worker."""
         for _ in range(RETRIES + 1):
             pool = self._worker()

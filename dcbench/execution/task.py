@@ -127,7 +127,7 @@ class Channel:
 
 
 @final
-class Asker:
+class Submitter:
     """Whoever asked for a task, as its channel reaches it: ``keep`` stores each result."""
 
     error: Exception | None = None  # why a result of a task in another process was not stored
@@ -159,14 +159,14 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def carry_out(self, channel: Channel) -> None:
+    def execute(self, channel: Channel) -> None:
         """Do the work and put each result as it is ready, except those that are ``kept``.
 
         Raises KeyboardInterrupt when asked to stop, with a resumable state left behind.
         """
 
 
-def let_go(error: BaseException) -> None:
+def release_frames(error: BaseException) -> None:
     """Give up what the functions held that ``error`` came through: it is kept until others have
     ended, who need the memory.
     """

@@ -6,8 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
-from dcbench.execution.channel import ONE_THREAD, PATIENCE, ChannelServer, Link, pack, work
-from dcbench.execution.task import Asker, Channel, Observer, Task, let_go
+from dcbench.execution.channel import (
+    ONE_THREAD,
+    PATIENCE,
+    ChannelServer,
+    Link,
+    execute_in_worker,
+    pack,
+)
+from dcbench.execution.task import Channel, Observer, Submitter, Task, release_frames
 from dcbench.system.errors import ClusterError, OutOfRangeError, StorageError
 from dcbench.system.machine import Machine
 
@@ -36,7 +43,7 @@ class Workers:
     def __exit__(self, *_error: object) -> None:
         self.server.close()
 
-    def carry_out(
+    def submit_all(
         self, tasks: Iterable[Task], keep: Callable[[Any], None], observer: Observer
     ) -> Failures:
         """Submit all tasks and wait for them; what failed."""
@@ -59,7 +66,7 @@ class Workers:
 
     def _submit(self, task: Task, link: Link) -> Future[Exception | None]:
         try:
-            return self.executor.submit(work, pack(task), link)
+            return self.executor.submit(execute_in_worker, pack(task), link)
         except RuntimeError as error:  # of an executor that is broken or shut down
             refused: Future[Exception | None] = Future()
             refused.set_exception(error)
@@ -78,7 +85,7 @@ class Workers:
             return task, ClusterError(f"given up ({' '.join(str(error).split())[:200]})")
 
 
-def carry_out(
+def execute_tasks(
     tasks: Iterable[Task],
     keep: Callable[[Any], None],
     observer: Observer,
@@ -90,7 +97,9 @@ def carry_out(
     the task's spec in a note. Raises StorageError as soon as a result cannot be stored, and
     KeyboardInterrupt when asked to stop, after whatever can be stored is stored.
     """
-    failures = workers.carry_out(tasks, keep, observer) if workers else _here(tasks, keep, observer)
+    failures = (
+        workers.submit_all(tasks, keep, observer) if workers else _here(tasks, keep, observer)
+    )
     if observer.stop():
         raise KeyboardInterrupt
     for task, error in failures:
@@ -102,11 +111,11 @@ def _here(tasks: Iterable[Task], keep: Callable[[Any], None], observer: Observer
     failures: Failures = []
     for task in tasks:
         try:
-            task.carry_out(Channel(Asker(keep, observer).answer))
+            task.execute(Channel(Submitter(keep, observer).answer))
         except StorageError:
             raise
         except Exception as error:
-            let_go(error)
+            release_frames(error)
             task.machine.free()
             failures.append((task, error))
     return failures
@@ -128,7 +137,7 @@ def each(
 ) -> Iterator[tuple[Item, Value | Exception]]:
     """Call ``function`` on each item; yields each with what it returned or raised, as they end.
 
-    ``function`` hands its tasks to ``carry_out``. With ``workers`` it is called on as many items at
+    ``function`` hands its tasks to ``execute_tasks``. With ``workers`` it is called on as many items at
     a time as keep all of them busy, each in a thread that mostly waits for tasks. Raises
     StorageError and KeyboardInterrupt as soon as one call does.
     """

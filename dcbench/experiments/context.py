@@ -47,9 +47,9 @@ class Workspace:
     def __post_init__(self) -> None:
         source_hash()  # of the code as it is before the work, whatever is edited meanwhile
 
-    def carry_out(self, tasks: Sequence[Task], keep: Callable[[Any], None]) -> None:
+    def execute_tasks(self, tasks: Sequence[Task], keep: Callable[[Any], None]) -> None:
         """Carry out tasks and ``keep`` each result as it comes; raises what a task raised."""
-        workers.carry_out(tasks, keep, self, self.workers)
+        workers.execute_tasks(tasks, keep, self, self.workers)
 
     def stoppable_progress(self, text: str, done: int, total: int) -> None:
         """Progress of work that has no steps of ``Run``: raises KeyboardInterrupt where the user

@@ -54,7 +54,7 @@ def distil(cell: Cell, workspace: Workspace) -> StoredSet:
             _forget(folder)
         artifact = _finished(cell, workspace, folder)
         if artifact is None:
-            workspace.carry_out(
+            workspace.execute_tasks(
                 [prepare(cell, workspace)], lambda made: _keep(cell, workspace, made)
             )
             artifact = read_artifact(folder / ARTIFACT)

@@ -107,7 +107,7 @@ class SetEmbedding:
             "scikit-learn": str(sklearn.__version__),
         }
 
-    def carry_out(self) -> tuple[EmbeddingRecord, Path]:
+    def make_record(self) -> tuple[EmbeddingRecord, Path]:
         """The record, read if it is there, and its path."""
         identity = {
             "protocol": self.asked,
@@ -119,7 +119,7 @@ class SetEmbedding:
             found = _read(path) if self.workspace.resumption.resume else None
             if found is None:
                 made: list[EmbeddingRecord] = []
-                self.workspace.carry_out([self._task()], made.append)
+                self.workspace.execute_tasks([self._task()], made.append)
                 found = made[-1]
                 write_record(path, found)
         return found, path
@@ -254,7 +254,7 @@ class Embed(Task):
     def spec(self) -> Mapping[str, Any]:
         return {"embedding": self.label, **conditions(self.machine)}
 
-    def carry_out(self, channel: Channel) -> None:
+    def execute(self, channel: Channel) -> None:
         asked = channel.fetch(self.asked)
         heard = replace(
             asked.workspace, progress=channel.progress, say=channel.say, stop=channel.stopped

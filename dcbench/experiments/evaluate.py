@@ -142,7 +142,7 @@ class SetEvaluation:
         return _evaluation_folder(self.distilled, fingerprint(self.asked), self.seed)
 
 
-def score(set_evaluation: SetEvaluation) -> EvaluationRecord:
+def evaluate_set(set_evaluation: SetEvaluation) -> EvaluationRecord:
     """Train what is missing of the networks wanted and write the record of all that there are.
 
     Returns the record of those wanted alone: what a command says does not depend on what was done
@@ -166,7 +166,7 @@ def score(set_evaluation: SetEvaluation) -> EvaluationRecord:
 
 
 def record_path(distilled: StoredSet, record: EvaluationRecord) -> Path:
-    """Where ``score`` wrote the record."""
+    """Where ``evaluate_set`` wrote the record."""
     return _evaluation_folder(distilled, record.protocol_hash, record.evaluation_seed) / RECORD
 
 
@@ -236,7 +236,7 @@ def train_missing(set_evaluation: SetEvaluation) -> list[Row]:
     if missing:
         tasks = _prepare(set_evaluation, missing, rows)
         workspace.progress(bar, len(rows), total)
-        workspace.carry_out(tasks, keep)
+        workspace.execute_tasks(tasks, keep)
     return [rows[index] for index in sorted(rows)]
 
 
@@ -333,7 +333,7 @@ def about(distilled: StoredSet, spec: ImageSpec) -> dict[str, Any]:
     }
 
 
-def scores(rows: Sequence[Row]) -> tuple[NetworkScore, ...]:
+def network_scores(rows: Sequence[Row]) -> tuple[NetworkScore, ...]:
     """What a trace says of each network."""
     return tuple(
         NetworkScore(row["network"], row["accuracy"], row["loss"], row["seconds"]) for row in rows
@@ -348,7 +348,7 @@ def detailed_scores(rows: Sequence[Row]) -> tuple[NetworkScore, ...]:
             class_accuracies=tuple(row.get("class_accuracies", ())),
             calibration_error=row.get("calibration_error"),
         )
-        for score, row in zip(scores(rows), rows, strict=True)
+        for score, row in zip(network_scores(rows), rows, strict=True)
     )
 
 

@@ -10,10 +10,10 @@ from dcbench.datasets.loading import Loaded
 from dcbench.distiller import registered
 from dcbench.evaluation.evaluate import check_fit
 from dcbench.evaluation.protocol import OWN, PROTOCOLS, Protocol, find_protocol
-from dcbench.experiments.compare import EvaluatedSet, evaluate_all
 from dcbench.experiments.context import StoredSet, Workspace
 from dcbench.experiments.evaluate import SetEvaluation, check
 from dcbench.experiments.presets import own_protocol
+from dcbench.experiments.run_grid import EvaluatedSet, evaluate_all
 from dcbench.system.errors import MismatchError
 from dcbench.system.layout import revision_folder
 

@@ -64,7 +64,7 @@ class Distil(Task):
         named = {"method": self.distiller.name, **self.fields, "ipc": self.ipc, "seed": self.seed}
         return {**named, **self.context, **conditions(self.machine)}
 
-    def carry_out(self, channel: Channel) -> None:
+    def execute(self, channel: Channel) -> None:
         run = Run(
             self.seed,
             self.machine,
@@ -169,7 +169,7 @@ class TrainNetworks(Task):
         asked = {"artifact": self.artifact[:12], "seed": self.seed, "networks": networks}
         return {**asked, **self.protocol.to_json(), **conditions(self.machine)}
 
-    def carry_out(self, channel: Channel) -> None:
+    def execute(self, channel: Channel) -> None:
         """Put the rows of the networks that were trained together, so that whoever stops loses none
         of them.
         """

@@ -27,7 +27,7 @@ from dcbench.experiments.evaluate import (
     SetEvaluation,
     about,
     diverged,
-    scores,
+    network_scores,
     train_missing,
 )
 from dcbench.experiments.rows import Row
@@ -152,7 +152,7 @@ class Trace:
         """A snapshot, or its picture."""
         return snapshot(self.folder, step, ending)
 
-    def carry_out(self, networks: int) -> tuple[TraceRecord, Path]:
+    def make_record(self, networks: int) -> tuple[TraceRecord, Path]:
         """Do what is missing and write the record; returns it, of the networks wanted alone, and
         its path.
         """
@@ -174,7 +174,7 @@ class Trace:
     def _judged(self, distilled: StoredSet, networks: int) -> list[Row]:
         set_evaluation = SetEvaluation(
             distilled,
-            self.cell.loaded.judge(self.protocol.judged_on),
+            self.cell.loaded.test_set(self.protocol.judged_on),
             self.protocol,
             self.cell.seed,
             networks,
@@ -277,7 +277,7 @@ class Trace:
                 self._adopt(result)
                 made.append(result.synthetic)
 
-        self.workspace.carry_out([WatchedDistil(**usual, watched=self.steps)], keep)
+        self.workspace.execute_tasks([WatchedDistil(**usual, watched=self.steps)], keep)
         found = self._finished()
         # a snapshot from before a checkpoint was lost: the set is made again, from its beginning
         if not found:
@@ -351,7 +351,7 @@ class Trace:
             protocol_hash=fingerprint(self.asked),
             evaluation_seed=self.cell.seed,
             points=tuple(
-                TracePoint(step, self.file(step, "png").name, scores(own))
+                TracePoint(step, self.file(step, "png").name, network_scores(own))
                 for step, own in rows.items()
             ),
             seconds=cost.get("distill_seconds", 0.0) + sum(row["seconds"] for row in every),

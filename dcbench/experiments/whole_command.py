@@ -126,7 +126,7 @@ def judging_seconds(cell: Cell, protocol: Protocol, networks: int, machine: Mach
     spec, train = cell.loaded.spec, cell.loaded.train
     images = cell.ipc * spec.classes if cell.distiller.budgeted else len(train)
     try:
-        one = evaluation_macs(protocol, spec, images, len(cell.loaded.judge(protocol.judged_on)))
+        one = evaluation_macs(protocol, spec, images, len(cell.loaded.test_set(protocol.judged_on)))
     except DcbenchError:  # of a network that cannot be trained there, which is said in its turn
         return 0.0
     return seconds_of(networks * one, machine)

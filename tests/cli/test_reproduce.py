@@ -19,8 +19,8 @@ from dcbench.evaluation.protocol import PROTOCOLS
 from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.presets import build
 from dcbench.records import find_records
-from dcbench.reproduction import carry_out
-from dcbench.reproduction.carry_out import Reproduction, StudyResults, _distilling_macs
+from dcbench.reproduction import reproduce as reproduction
+from dcbench.reproduction.reproduce import Reproduction, StudyResults, _distilling_macs
 from dcbench.run import Resumption, Run
 from dcbench.studies.declarations import STUDIES, find_study
 from dcbench.system.errors import MismatchError
@@ -84,7 +84,7 @@ def test_why_a_cell_is_skipped_is_said_as_it_ends(
         Workspace(tmp_path, machine, say=said.append),
     )
     with pytest.raises(KeyboardInterrupt):
-        study.carry_out()
+        study.reproduce()
     assert said == [
         "mmd IPC 1 seed 0 iterations=40 real_batch=8 init=noise lr=0.1 skipped: not today"
     ]
@@ -96,7 +96,7 @@ def test_what_comes_out_stands_in_the_plan_s_order(
     def backwards(_function: Any, items: Sequence[int], _workers: Any) -> Iterator[Any]:
         yield from ((index, StudyResults(sets=[places[index]])) for index in reversed(items))
 
-    monkeypatch.setattr(carry_out, "each", backwards)
+    monkeypatch.setattr(reproduction, "each", backwards)
     study = Reproduction(
         SMALL["small-ablation"],
         "quick",
@@ -104,7 +104,7 @@ def test_what_comes_out_stands_in_the_plan_s_order(
         Workspace(tmp_path, machine),
     )
     places = [cell.folder(study.workspace) for _, cell in study._cells()]
-    assert study.carry_out().sets == places
+    assert study.reproduce().sets == places
 
 
 def test_a_checkpoint_of_another_machine_is_gone_on_with_where_that_is_asked(

@@ -24,7 +24,7 @@ from PIL import Image
 from dcbench.artifacts.artifact import read_artifact
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
-from dcbench.experiments import compare, grid
+from dcbench.experiments import grid, run_grid
 from dcbench.images import TestSet
 from dcbench.records import EvaluationRecord, TraceRecord, read_distillation, read_record
 from dcbench.system.errors import MismatchError
@@ -474,7 +474,7 @@ def test_a_data_set_is_let_go_when_its_cells_are_done(
         raise MismatchError("not today")
 
     monkeypatch.setattr(grid, "load", counted)
-    monkeypatch.setattr(compare, "compare_cell", refused)
+    monkeypatch.setattr(run_grid, "run_cell", refused)
     ask(*RANDOM, "--dataset", "digits,mnist", "--ipc", "1,2", "--out", tmp_path)
     assert alive == [1, 1, 1, 1]
 

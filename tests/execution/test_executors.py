@@ -27,7 +27,7 @@ from dcbench.evaluation.protocol import PROTOCOLS
 from dcbench.execution.workers import Workers
 from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.distil import distil
-from dcbench.experiments.evaluate import SetEvaluation, score
+from dcbench.experiments.evaluate import SetEvaluation, evaluate_set
 from dcbench.experiments.presets import build
 from dcbench.system.errors import ClusterError, OutOfRangeError
 from dcbench.system.files import locked
@@ -310,7 +310,7 @@ def test_any_process_pool_serves_and_one_that_breaks_is_told(
 
     def judged(workspace: Workspace) -> Any:
         asked = (distil(cell, workspace), digits.test, protocol, 0, 3, workspace)
-        return timeless(score(SetEvaluation(*asked)).to_json())
+        return timeless(evaluate_set(SetEvaluation(*asked)).to_json())
 
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(2, context) as pool, Workers(pool, 2) as workers:

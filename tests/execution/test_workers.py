@@ -24,8 +24,8 @@ import torch
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
 from dcbench.evaluation.protocol import PROTOCOLS
-from dcbench.execution.channel import ChannelServer, Link, pack, work
-from dcbench.execution.task import Asker, Channel, Shared, Task
+from dcbench.execution.channel import ChannelServer, Link, execute_in_worker, pack
+from dcbench.execution.task import Channel, Shared, Submitter, Task
 from dcbench.execution.workers import Workers, each, result
 from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.distil import distil, prepare
@@ -52,7 +52,7 @@ class Count(Task):
     def spec(self) -> Mapping[str, Any]:
         return {"numbers": self.numbers}
 
-    def carry_out(self, channel: Channel) -> None:
+    def execute(self, channel: Channel) -> None:
         for number in self.numbers[channel.kept :]:
             channel.put(number)
         if self.error:
@@ -71,7 +71,7 @@ class Hoarding(Task):
     def spec(self) -> Mapping[str, Any]:
         return {}
 
-    def carry_out(self, channel: Channel) -> None:
+    def execute(self, channel: Channel) -> None:
         channel.put(1)
         much = torch.zeros(3)
         self.held.append(weakref.ref(much))
@@ -101,7 +101,7 @@ def test_what_fails_holds_nothing_while_others_work(workspace: Workspace) -> Non
 
     hoarding = Hoarding("hoarding", workspace.machine, held)
     with pytest.raises(RuntimeError, match="out of memory"):
-        workspace.carry_out([hoarding, Count("next", workspace.machine, (2,))], look)
+        workspace.execute_tasks([hoarding, Count("next", workspace.machine, (2,))], look)
     assert alive == [[], [None, None]]
 
 
@@ -116,7 +116,7 @@ def test_a_task_that_fails_stops_neither_its_neighbours_nor_other_calls(
     ]
 
     def total(tasks: list[Task]) -> int:
-        workspace.carry_out(tasks, kept.append)
+        workspace.execute_tasks(tasks, kept.append)
         return sum(kept)
 
     first, second = (outcome for _, outcome in each(total, batches))
@@ -133,7 +133,7 @@ def test_a_disk_that_cannot_be_written_stops_everything(workspace: Workspace) ->
     with pytest.raises(StorageError, match="full"):
         list(
             each(
-                lambda task: workspace.carry_out([task], kept.append),
+                lambda task: workspace.execute_tasks([task], kept.append),
                 [full, Count("other", workspace.machine, (2,))],
             )
         )
@@ -147,7 +147,7 @@ def test_asked_to_stop_what_is_done_is_kept_and_what_is_held_given_back(
     stopping = replace(workspace, stop=lambda: len(kept) == 2)
     folder = workspace.out / "held"
     with pytest.raises(KeyboardInterrupt), stopping.alone(folder):
-        stopping.carry_out([Count("task", workspace.machine, (1, 2, 3))], kept.append)
+        stopping.execute_tasks([Count("task", workspace.machine, (1, 2, 3))], kept.append)
     assert kept == [1, 2]
     with workspace.alone(folder):
         pass
@@ -190,7 +190,7 @@ def test_threads_are_refused(workspace: Workspace) -> None:
         Workers(threads, 1)
     # whatever it is called: a task looks where it is
     link = Link("", b"", 0, Link.here(), {})
-    refused = work(pickle.dumps(Count("task", workspace.machine, (1,))), link)
+    refused = execute_in_worker(pickle.dumps(Count("task", workspace.machine, (1,))), link)
     assert isinstance(refused, ClusterError)
     assert "got an executor of threads" in str(refused)
     assert "\n" not in str(refused)
@@ -238,7 +238,7 @@ def sent(task: Task) -> Task:
 def results(task: Task, workspace: Workspace) -> list[Any]:
     """What the task puts."""
     found: list[Any] = []
-    task.carry_out(Channel(Asker(found.append, workspace).answer))
+    task.execute(Channel(Submitter(found.append, workspace).answer))
     return found
 
 
@@ -272,9 +272,9 @@ def test_networks_sent_elsewhere_have_the_same_accuracies(
     ]
     assert together == apart
     numbers: list[int] = []
-    again = Channel(Asker(lambda rows: numbers.append(rows[0]["network"]), workspace).answer)
+    again = Channel(Submitter(lambda rows: numbers.append(rows[0]["network"]), workspace).answer)
     again.kept = 1
-    task.carry_out(again)
+    task.execute(again)
     assert numbers == [1]  # what an earlier attempt put is not trained twice
 
 

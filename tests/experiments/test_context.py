@@ -37,7 +37,7 @@ from dcbench.system.layout import file_name
 from dcbench.system.machine import Machine
 from dcbench.system.source import source_hash
 from dcbench.system.wording import in_words
-from tests.carried_out import score
+from tests.evaluated import evaluate_set
 
 
 @pytest.fixture
@@ -146,14 +146,14 @@ def test_a_network_is_the_same_whichever_others_there_are(
     workspace: Workspace, cell: Cell, digits: Loaded
 ) -> None:
     distilled, protocol = distil(cell, workspace), PROTOCOLS["quick"].with_options(epochs=2)
-    three = score(distilled, digits.test, protocol, 0, 3, workspace)
+    three = evaluate_set(distilled, digits.test, protocol, 0, 3, workspace)
     path = record_path(distilled, three)
     lines = (path.parent / "networks.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (path.parent / "networks.jsonl").write_text(lines[0] + lines[2], encoding="utf-8")
-    mended = score(distilled, digits.test, protocol, 0, 3, workspace)
+    mended = evaluate_set(distilled, digits.test, protocol, 0, 3, workspace)
     assert mended.accuracies == three.accuracies
     with pytest.raises(OutOfRangeError, match="networks must be at least 1"):
-        score(distilled, digits.test, protocol, 0, 0, workspace)
+        evaluate_set(distilled, digits.test, protocol, 0, 0, workspace)
 
 
 def test_asked_to_stop_an_evaluation_keeps_what_it_has(
@@ -161,7 +161,7 @@ def test_asked_to_stop_an_evaluation_keeps_what_it_has(
 ) -> None:
     distilled, protocol = distil(cell, workspace), PROTOCOLS["quick"].with_options(epochs=2)
     with pytest.raises(KeyboardInterrupt):
-        score(distilled, digits.test, protocol, 0, 2, replace(workspace, stop=lambda: True))
+        evaluate_set(distilled, digits.test, protocol, 0, 2, replace(workspace, stop=lambda: True))
     (lines,) = workspace.out.rglob("networks.jsonl")
     assert lines.read_text(encoding="utf-8").count("\n") == 1
     assert not list(workspace.out.rglob("record.json"))
@@ -262,7 +262,7 @@ def test_few_networks_asked_first_leave_a_faster_engine_unused_but_named(
     said: list[str] = []
     free = replace(workspace, machine=replace(workspace.machine, engine="auto"), say=said.append)
     distilled, protocol = distil(cell, free), PROTOCOLS["quick"].with_options(epochs=2)
-    assert score(distilled, digits.test, protocol, 0, 1, free).engine == "eager"
+    assert evaluate_set(distilled, digits.test, protocol, 0, 1, free).engine == "eager"
     monkeypatch.setattr(
         Machine, "decide", lambda machine, _macs: replace(machine, engine="compiled")
     )
@@ -271,7 +271,7 @@ def test_few_networks_asked_first_leave_a_faster_engine_unused_but_named(
         "estimate_seconds",
         lambda machine, _macs: 5400.0 if machine.engine == "eager" else 1800.0,
     )
-    assert score(distilled, digits.test, protocol, 0, 2, free).engine == "eager"
+    assert evaluate_set(distilled, digits.test, protocol, 0, 2, free).engine == "eager"
     assert said == [
         "random IPC 1 seed 0: training 1 network takes about 1.5 h here (fp32, eager like those there are; with --engine compiled"
         " about 30 min)"
@@ -287,14 +287,16 @@ def test_what_the_user_names_stands_against_a_set_s_own_recipe(
     )
     options: list[str | None] = [None, "none", "dsa"]
     protocols = [PROTOCOLS["quick"].with_options(epochs=2, augment=augment) for augment in options]
-    records = [score(distilled, digits.test, protocol, 0, 1, workspace) for protocol in protocols]
+    records = [
+        evaluate_set(distilled, digits.test, protocol, 0, 1, workspace) for protocol in protocols
+    ]
     assert [record.augment for record in records] == ["none", "none", "dsa"]
     assert len({record.protocol_hash for record in records}) == 3
-    usual = score(plain, digits.test, protocols[2], 0, 1, workspace)
+    usual = evaluate_set(plain, digits.test, protocols[2], 0, 1, workspace)
     assert usual.accuracies == records[2].accuracies
     assert (
         usual.protocol_hash
-        == score(plain, digits.test, protocols[0], 0, 1, workspace).protocol_hash
+        == evaluate_set(plain, digits.test, protocols[0], 0, 1, workspace).protocol_hash
         == records[0].protocol_hash
     )
 
@@ -307,8 +309,8 @@ def test_networks_of_several_numbers_of_threads_are_told(
         replace(workspace, machine=replace(workspace.machine, threads=threads))
         for threads in (1, 2)
     )
-    assert not score(distilled, digits.test, protocol, 0, 1, one).warnings
-    (warning,) = score(distilled, digits.test, protocol, 0, 2, more).warnings
+    assert not evaluate_set(distilled, digits.test, protocol, 0, 1, one).warnings
+    (warning,) = evaluate_set(distilled, digits.test, protocol, 0, 2, more).warnings
     assert warning.startswith("networks were trained with 1 and 2 threads")
 
 
@@ -320,14 +322,14 @@ def test_a_record_says_which_fields_are_not_the_preset_s(
     def recorded(settings: dict[str, str], seed: int = 0) -> EvaluationRecord:
         distiller = build("mmd", "quick", {"iterations": "2", "real_batch": "4"} | settings)
         made = distil(replace(cell, distiller=distiller, preset="quick", seed=seed), workspace)
-        return score(made, digits.test, protocol, seed, 1, workspace)
+        return evaluate_set(made, digits.test, protocol, seed, 1, workspace)
 
     plain, other = recorded({}), recorded({}, seed=1)
     assert plain.changed == {"iterations": 2, "real_batch": 4}
     assert recorded({"momentum": "0.5"}).changed == plain.changed  # the default, said aloud
     assert recorded({"momentum": "0.4"}).changed == {**plain.changed, "momentum": 0.4}
     assert plain.content != other.content
-    usual = score(distil(cell, workspace), digits.test, protocol, 0, 1, workspace)
+    usual = evaluate_set(distil(cell, workspace), digits.test, protocol, 0, 1, workspace)
     assert (usual.changed, usual.content) == ({}, distil(cell, workspace).synthetic.content_hash)
 
 
@@ -342,7 +344,7 @@ def test_a_snapshot_does_not_pass_for_the_finished_set(
         sha256="0" * 64,
     )
     finished, early = (
-        score(each, digits.test, protocol, 0, 1, workspace) for each in (distilled, snapshot)
+        evaluate_set(each, digits.test, protocol, 0, 1, workspace) for each in (distilled, snapshot)
     )
     assert early.artifact_hash == f"{finished.artifact_hash}-step0"
     assert early.identity != finished.identity
@@ -353,7 +355,7 @@ def test_a_record_names_the_code_of_every_network(
     workspace: Workspace, cell: Cell, digits: Loaded
 ) -> None:
     distilled, protocol = distil(cell, workspace), PROTOCOLS["quick"].with_options(epochs=2)
-    first = score(distilled, digits.test, protocol, 0, 1, workspace)
+    first = evaluate_set(distilled, digits.test, protocol, 0, 1, workspace)
     assert (first.code, first.versions.torch) == (source_hash(), torch.__version__)
     lines = record_path(distilled, first).parent / "networks.jsonl"
     row = json.loads(lines.read_text(encoding="utf-8"))
@@ -361,7 +363,7 @@ def test_a_record_names_the_code_of_every_network(
     for later in ("code", "torch", "check"):
         del row[later]
     lines.write_text(json.dumps(row) + "\n", encoding="utf-8")  # as older versions wrote it
-    both = score(distilled, digits.test, protocol, 0, 2, workspace)
+    both = evaluate_set(distilled, digits.test, protocol, 0, 2, workspace)
     assert both.accuracies[0] == first.accuracies[0]
     assert (both.code, both.versions.torch) == (
         f"{source_hash()}/unknown",

@@ -24,7 +24,7 @@ from dcbench.records import read_record
 from dcbench.run import Resumption, Run
 from dcbench.system.errors import DcbenchError, MismatchError
 from dcbench.system.machine import Machine
-from tests.carried_out import score, traced
+from tests.evaluated import evaluate_set, traced
 from tests.small_studies import FIELDS, SHORT
 
 
@@ -44,7 +44,7 @@ def test_the_last_step_is_the_set_itself_and_is_judged_once(
     assert record.artifact_sha256 == distilled.sha256
     assert (
         record.points[1].accuracies
-        == score(distilled, digits.test, SHORT, 0, 2, workspace).accuracies
+        == evaluate_set(distilled, digits.test, SHORT, 0, 2, workspace).accuracies
     )
     assert [file.parents[2].name for file in sorted(tmp_path.rglob("networks.jsonl"))] == [
         cell.folder(workspace).name,
@@ -82,7 +82,7 @@ def test_begun_anew_and_interrupted_nothing_old_is_left(
 ) -> None:
     cell, workspace, asked = mmd(digits), Workspace(tmp_path, machine), count()
     old = distil(cell, workspace)
-    score(old, digits.test, SHORT, 0, 1, workspace)
+    evaluate_set(old, digits.test, SHORT, 0, 1, workspace)
     anew = replace(workspace, resumption=Resumption(resume=False), stop=lambda: next(asked) == 2)
     with pytest.raises(KeyboardInterrupt):
         traced(Trace(cell, (1, 4), SHORT, anew), 1)
@@ -184,7 +184,7 @@ def test_a_snapshot_that_is_judged_alone_says_at_which_step_it_is(
 ) -> None:
     workspace = Workspace(tmp_path, machine)
     _, path = traced(Trace(mmd(digits), (1, 4), SHORT, workspace), 1)
-    record = score(
+    record = evaluate_set(
         reopen(path.parent / "step-000001.pt", workspace), digits.test, SHORT, 0, 1, workspace
     )
     assert record.changed["stopped_after"] == 1

@@ -18,7 +18,7 @@ from dcbench.experiments.context import Workspace
 from dcbench.experiments.grid import Grid
 from dcbench.experiments.presets import build
 from dcbench.networks.catalogue import NETWORKS
-from dcbench.reproduction.carry_out import Reproduction
+from dcbench.reproduction.reproduce import Reproduction
 from dcbench.studies.declarations import STUDIES, Plan, Study, comparable, find_study
 from dcbench.studies.declared_methods import declared_methods
 from dcbench.system.errors import OutOfRangeError, UnknownNameError

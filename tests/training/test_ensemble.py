@@ -16,7 +16,7 @@ from torch import nn
 from dcbench.evaluation.evaluate import evaluate, passes
 from dcbench.evaluation.protocol import PROTOCOLS, Protocol
 from dcbench.execution.task import Shared
-from dcbench.execution.workers import carry_out
+from dcbench.execution.workers import execute_tasks
 from dcbench.experiments.context import Workspace
 from dcbench.experiments.presets import build
 from dcbench.experiments.tasks import TrainNetworks
@@ -124,7 +124,7 @@ def test_networks_trained_together_are_kept_together_and_share_the_time(
     sets = Shared.of(synthetic), Shared.of(tiny_test)
     task = TrainNetworks("", run.machine, "", *sets, protocol, 0, ((0, 1, 2),))
     with pytest.raises(KeyboardInterrupt):
-        carry_out([task], kept.append, Workspace(Path(), run.machine, stop=lambda: True))
+        execute_tasks([task], kept.append, Workspace(Path(), run.machine, stop=lambda: True))
     assert [[row["network"] for row in rows] for rows in kept] == [[0, 1, 2]]
 
 

@@ -17,13 +17,13 @@ from dcbench.execution.workers import each, result
 from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.distil import distil
 from dcbench.experiments.embed import SetEmbedding, embedding_macs
-from dcbench.experiments.evaluate import SetEvaluation, record_path, score
+from dcbench.experiments.evaluate import SetEvaluation, evaluate_set, record_path
 from dcbench.experiments.grid import Grid, check_network
 from dcbench.experiments.trace import Trace, require_steps
 from dcbench.experiments.whole_command import CommandProgress, seconds_of
 from dcbench.nas.catalogue import find_space
 from dcbench.nas.proxies import parse_requests
-from dcbench.nas.search import Search, carry_out, table_of_truths
+from dcbench.nas.search import Search, search_architectures, table_of_truths
 from dcbench.nas.study import draw
 from dcbench.networks.costs import training_macs
 from dcbench.records import EmbeddingRecord, EvaluationRecord, SearchRecord, TraceRecord
@@ -159,7 +159,7 @@ class Reproduction:
             )
         return pieces + self._search_pieces()
 
-    def carry_out(self) -> StudyResults:
+    def reproduce(self) -> StudyResults:
         """Do all of it. A cell that cannot be done is skipped, and its reason said as it ends,
         unless it is the only one.
         """
@@ -184,7 +184,9 @@ class Reproduction:
         for index in sorted(done):  # in the plan's order, whichever ended first
             outcome.add(done[index])
         if self.plan.search is not None:
-            outcome.searches += carry_out(self._search(outcome.sets), self.places, self.workspace)
+            outcome.searches += search_architectures(
+                self._search(outcome.sets), self.places, self.workspace
+            )
         return outcome
 
     def _check_truth(self) -> None:
@@ -205,16 +207,16 @@ class Reproduction:
         if plan.trace:
             (protocol,) = self._protocols(part, cell)
             trace = Trace(cell, plan.trace, protocol, workspace)
-            outcome.traces.append(trace.carry_out(plan.ensemble or protocol.networks))
+            outcome.traces.append(trace.make_record(plan.ensemble or protocol.networks))
             return outcome
         distilled = distil(cell, workspace)
         if plan.embedding is not None:
             embedding = SetEmbedding(cell, distilled, plan.embedding, workspace)
-            outcome.embeddings.append(embedding.carry_out())
+            outcome.embeddings.append(embedding.make_record())
         for protocol in self._protocols(part, cell):
             networks = plan.ensemble or protocol.networks
             asked = (distilled, cell.loaded.test, protocol, cell.seed, networks)
-            record = score(SetEvaluation(*asked, workspace, cell.loaded.train))
+            record = evaluate_set(SetEvaluation(*asked, workspace, cell.loaded.train))
             outcome.evaluations.append((record, record_path(distilled, record), distilled.path))
         if distilled.path is not None:
             outcome.sets.append(distilled.path)

@@ -13,7 +13,7 @@ from dcbench.evaluation.protocol import LABEL_SOURCES, JudgedOn, LabelSource, Pr
 from dcbench.execution.workers import each, result
 from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.distil import distil, publish
-from dcbench.experiments.evaluate import SetEvaluation, missing_seconds, record_path, score
+from dcbench.experiments.evaluate import SetEvaluation, evaluate_set, missing_seconds, record_path
 from dcbench.experiments.grid import Grid, check_network
 from dcbench.experiments.trace import Trace
 from dcbench.experiments.whole_command import CommandProgress, judging_seconds, making_seconds
@@ -73,7 +73,7 @@ class EvaluatedSet:
     trace: tuple[TraceRecord, Path] | None = None
 
 
-def compare(
+def run_grid(
     grid: Grid, judging: Judging, places: Places, workspace: Workspace
 ) -> tuple[list[EvaluatedSet], int]:
     """The judged sets in the grid's order, and how many cells were skipped.
@@ -93,7 +93,7 @@ def compare(
 
     def distil_and_judge(cell: Cell) -> EvaluatedSet:
         own = progress.workspace_of(cell.folder(workspace))
-        return compare_cell(cell, judging.protocol_of(grid, cell), judging, own)
+        return run_cell(cell, judging.protocol_of(grid, cell), judging, own)
 
     done: dict[Path, EvaluatedSet] = {}
     for cell, outcome in each(distil_and_judge, cells(), workspace.workers):
@@ -121,19 +121,19 @@ def _count(progress: CommandProgress, grid: Grid, judging: Judging, cells: Seque
         progress.add(cell.folder(workspace), making_seconds(cell, workspace), judged)
 
 
-def compare_cell(
+def run_cell(
     cell: Cell, protocol: Protocol, judging: Judging, workspace: Workspace
 ) -> EvaluatedSet:
     """Distil one set and judge it."""
     require_network(protocol, cell.loaded.spec)  # hours before the set is there
     networks, trace = judging.networks or protocol.networks, None
     if judging.trace:
-        trace = Trace(cell, judging.trace, protocol, workspace).carry_out(networks)
+        trace = Trace(cell, judging.trace, protocol, workspace).make_record(networks)
         # a trace forgets what is to be forgotten; its set and networks are not made twice
         workspace = replace(workspace, resumption=replace(workspace.resumption, resume=True))
     distilled = distil(cell, workspace)
-    asked = (distilled, cell.loaded.judge(protocol.judged_on), protocol, cell.seed, networks)
-    record = score(SetEvaluation(*asked, workspace, cell.loaded.train))
+    asked = (distilled, cell.loaded.test_set(protocol.judged_on), protocol, cell.seed, networks)
+    record = evaluate_set(SetEvaluation(*asked, workspace, cell.loaded.train))
     return EvaluatedSet(record, record_path(distilled, record), distilled.path, trace)
 
 
@@ -147,7 +147,7 @@ def evaluate_all(
     progress.announce()
     records: dict[int, EvaluationRecord | Exception] = {}
     for number, outcome in each(
-        lambda number: score(
+        lambda number: evaluate_set(
             replace(set_evaluations[number], workspace=progress.workspace_of(number))
         ),
         range(len(set_evaluations)),
