@@ -1,3 +1,3 @@
-"""Carry out tasks: here one after another, in processes, or on Ray. May import conformance and
-below.
+"""Execute tasks: in this process, in worker processes, or on Ray. May import conformance
+and below.
 """

@@ -1,8 +1,8 @@
-"""Channels between processes: one socket to which every worker connects, wherever it runs.
+"""Channels between processes: every worker connects to one socket of the submitting process.
 
-Works alike for the processes of this machine, Ray, and any executor whose workers can reach this
-process; nothing needs a shared disk. Both ends prove that they know a secret that travels with the
-tasks before a byte of either is unpickled.
+This works alike for processes on this machine, for Ray, and for any executor whose workers can
+reach this process over the network. No shared disk is needed. Before either end unpickles a byte,
+both ends prove that they know a secret, which travels with the tasks.
 """
 
 from __future__ import annotations
@@ -35,32 +35,33 @@ from dcbench.execution.task import Channel, Observer, Submitter, Task, release_f
 from dcbench.system.errors import ClusterError, DcbenchError
 from dcbench.system.source import source_hash
 
-PATIENCE = 1.0  # seconds between two questions of whoever waits
+PATIENCE = 1.0  # seconds between two looks at whether to stop
 ONE_THREAD = (
-    "tasks are carried out by processes, one at a time in each: torch's threads and seeds belong "
+    "tasks need worker processes, each with one task at a time: torch's threads and seeds belong "
     "to a process"
 )
 _at_work = threading.Lock()
 
 
 def pack(value: Any) -> bytes:
-    """``value`` as a plain pickle: a connection's own ``send`` would hand over tensors as file
-    descriptors, which mean nothing on another machine.
+    """Pickle ``value``. A connection's own ``send`` would pass tensors as file descriptors, which
+    mean nothing on another machine.
     """
     return pickle.dumps(value)
 
 
 def unpack(packed: bytes) -> Any:
-    """The value that ``pack`` packed. A pickle can execute anything, so ``packed`` is one of two:
-    bytes of a connection whose two ends have proved to each other that they know the secret, or the
-    task that this worker's own executor handed to ``work``.
+    """Unpickle what ``pack`` returned.
+
+    Unpickling can execute any code, so ``packed`` must come from a trusted end: a connection whose
+    two ends have proved that they know the secret, or this worker's own executor.
     """
     return pickle.loads(packed)  # noqa: S301
 
 
 @cache
 def versions() -> dict[str, str]:
-    """What must be the same wherever a task is carried out, as it is in this process."""
+    """Return the versions that must be the same in every process that executes tasks."""
     return {
         "dcbench": dcbench.__version__,
         "source": source_hash(),
@@ -71,21 +72,25 @@ def versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Link:
-    """What a worker needs to know in order to open the channel of one task."""
+    """The address and secret with which a worker opens the channel of one task."""
 
     address: Any
     secret: bytes
     task: int
-    submitter: tuple[str, int]  # host and process
+    submitter: tuple[str, int]  # host name and process id
     versions: dict[str, str]
 
     @staticmethod
     def here() -> tuple[str, int]:
-        """This host and process."""
+        """Return this process's host name and process id."""
         return platform.node(), os.getpid()
 
     def check(self) -> None:
-        """Raises ClusterError where the worker has other versions or is no process of its own."""
+        """Check that this worker may execute the task.
+
+        Raises:
+            ClusterError: If its versions differ, or if it is not a process of its own.
+        """
         if self.submitter == self.here():
             raise ClusterError(f"{ONE_THREAD}; got an executor of threads")
         other = [
@@ -101,14 +106,16 @@ class Link:
 
 @dataclass
 class RemoteSubmitter:
-    """Whoever asked for a task, as its worker reaches it. If it is gone, the task is to stop."""
+    """The submitting process, as a worker reaches it. When the connection is lost, the task is told
+    to stop.
+    """
 
     task: int
     connection: Connection
     lost: bool = False
 
     def answer(self, kind: str, *words: Any) -> tuple[bool, Any]:
-        """As ``Submitter.answer``, which answers at the other end."""
+        """Send a request over the connection; ``Submitter.answer`` answers it at the other end."""
         try:
             self.connection.send_bytes(pack((self.task, kind, words)))
             stopping, answer = unpack(self.connection.recv_bytes())
@@ -119,8 +126,10 @@ class RemoteSubmitter:
 
 
 def execute_in_worker(packed: bytes, link: Link) -> Exception | None:
-    """Carry out a task in a worker; returns why it failed, None if it ended well or was asked to
-    stop.
+    """Execute a packed task in a worker process.
+
+    Returns:
+        Why the task failed; None if it succeeded or was asked to stop.
     """
     if not _at_work.acquire(blocking=False):
         return ClusterError(f"{ONE_THREAD}; got two at once")
@@ -139,7 +148,9 @@ def execute_in_worker(packed: bytes, link: Link) -> Exception | None:
                 if not channel.stopping:
                     return ClusterError("its worker was interrupted")
         return (
-            ClusterError("its worker lost the connection to who asked") if submitter.lost else None
+            ClusterError("its worker lost the connection to the submitting process")
+            if submitter.lost
+            else None
         )
     except Exception as error:
         release_frames(error)
@@ -151,10 +162,10 @@ def execute_in_worker(packed: bytes, link: Link) -> Exception | None:
 
 
 def _portable(error: Exception) -> Exception:
-    """``error`` if it survives the way back, else another that says the same."""
+    """Return ``error`` if it can be pickled, else an error with the same message that can."""
     try:
         pack(error)
-        copy.copy(error)  # put together anew from its arguments, as it will be at the other end
+        copy.copy(error)  # rebuilds it from its arguments, as unpickling does
     except Exception:
         return (
             DcbenchError(str(error))
@@ -165,37 +176,42 @@ def _portable(error: Exception) -> Exception:
 
 
 class ChannelServer:
-    """The submitter's end of all channels: stores results, passes on messages, hands out shared
-    values.
+    """The submitting process's end of all channels: it stores results, passes on messages and hands
+    out shared values.
     """
 
     def __init__(self, host: str | None = None) -> None:
-        """``host``: a name of this machine that workers on others can reach; None for local
-        ones.
+        """Open the socket.
+
+        Args:
+            host: A name of this machine that workers on other machines can reach; None if all
+                workers are on this machine.
         """
         self.closed = False
         self._secret, self._numbers, self._lock = secrets.token_bytes(32), count(), threading.Lock()
         self._submitters: dict[int, Submitter] = {}
-        # a path for a local socket may be too long for the system, where temporary files lie deep
+        # not a local socket: its path may be too long where the folder of temporary files is deep
         self._listener = Listener((host or "127.0.0.1", 0))
         threading.Thread(target=self._accept, daemon=True).start()
 
     def open(self, keep: Callable[[Any], None], observer: Observer) -> Link:
-        """A link for one task, whose results ``keep`` stores."""
+        """Return a link for one task; ``keep`` stores the task's results."""
         number = next(self._numbers)
         self._submitters[number] = Submitter(keep, observer)
         return Link(self._listener.address, self._secret, number, Link.here(), versions())
 
     def end(self, link: Link) -> Exception | None:
-        """Forget a task that has ended; returns why a result of it could not be stored."""
+        """Close the channel of a finished task. Returns the error if a result could not be
+        stored.
+        """
         return self._submitters.pop(link.task).error
 
     def close(self) -> None:
-        """Take no more results: tasks that are still under way are told to stop."""
+        """Close all channels: tasks that are still running are told to stop."""
         if not self.closed:
             self.closed = True
             with suppress(OSError):
-                Client(self._listener.address).close()  # wakes up who waits for a connection
+                Client(self._listener.address).close()  # wakes up the thread that waits in accept()
             self._listener.close()
 
     def _accept(self) -> None:
@@ -213,7 +229,7 @@ class ChannelServer:
                 connection.send_bytes(pack(self._answer(number, kind, words)))
 
     def _answer(self, number: int, kind: str, words: tuple[Any, ...]) -> tuple[bool, Any]:
-        """Whether the task should stop, and what it asked for."""
+        """Answer a worker's request: whether its task should stop, and the value it asked for."""
         submitter = self._submitters.get(number)
         if submitter is None or submitter.error or self.closed:
             return True, None

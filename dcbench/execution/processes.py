@@ -21,7 +21,7 @@ RETRIES = 3  # of a task whose worker died
 
 
 def workers_that_fit(machine: Machine) -> int:
-    """How many workers this machine has processors for; one on a GPU."""
+    """Return how many workers this machine has processors for; one on a GPU."""
     affinity = getattr(os, "sched_getaffinity", None)
     processors = len(affinity(0)) if affinity else os.cpu_count() or 1
     return 1 if machine.on_gpu else max(1, processors // machine.threads)
@@ -29,12 +29,14 @@ def workers_that_fit(machine: Machine) -> int:
 
 @final
 class Processes(Executor):
-    """So many workers, each a process pool of one: a worker that dies takes no other along, and its
-    task is carried out again.
+    """An executor of ``count`` worker processes on this machine.
+
+    Each worker is a process pool of one. If it dies, the others go on, and its task is executed
+    again in a new worker.
     """
 
     def __init__(self, count: int) -> None:
-        # whoever imports torch once and forks for each worker, where the system can do that
+        # the fork server imports torch once and forks each worker; not every system has one
         known = multiprocessing.get_all_start_methods()
         self._context = multiprocessing.get_context("forkserver" if "forkserver" in known else None)
         if "forkserver" in known:
@@ -49,7 +51,7 @@ class Processes(Executor):
         return self._threads.submit(self._run_in_worker, function, *arguments)
 
     def _run_in_worker(self, function: Callable[..., Value], *arguments: Any) -> Value:
-        """In a thread that waits for one worker."""
+        """Run the function in a worker and wait for it; a thread of this process does that."""
         for _ in range(RETRIES + 1):
             pool = self._worker()
             try:
@@ -66,13 +68,13 @@ class Processes(Executor):
         raise ClusterError(f"given up after {RETRIES + 1} attempts ({error})")
 
     def _worker(self) -> ProcessPoolExecutor:
-        """One that is idle, or a new one."""
+        """Return an idle worker, or start a new one."""
         with suppress(IndexError):
             return self._idle.pop()
         return ProcessPoolExecutor(1, self._context, _begin, (self._ours,))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End all workers at once, whatever they do."""
+        """Kill all workers at once."""
         self._theirs.close()
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
         for pool in self._idle:
@@ -80,8 +82,8 @@ class Processes(Executor):
 
 
 def _begin(end: Connection) -> None:
-    """In a new worker: leave when the asker closes its end, or dies; signals are the asker's
-    matter.
+    """Set up a new worker: ignore signals, which the parent handles, and exit when the parent
+    closes its end of the pipe or dies.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

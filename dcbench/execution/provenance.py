@@ -1,4 +1,4 @@
-"""What a record says of how it came to be: on what machine, by which code, and when."""
+"""Provenance in records: machine, code and time of a piece of work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dcbench.system.source import source_hash
 
 
 def ran_on(machine: Machine) -> dict[str, Any]:
-    """What a network's row says of the machine and the code that trained it."""
+    """Return the machine and code that trained a network, for its row."""
     return {
         "code": source_hash(),
         "torch": str(torch.__version__),
@@ -28,11 +28,11 @@ def ran_on(machine: Machine) -> dict[str, Any]:
 
 
 def circumstances(rows: Sequence[Mapping[str, Any]], precision: str) -> dict[str, Any]:
-    """What a record says of the machine and the code that made ``rows`` (each with what ``ran_on``
-    says), and of the time.
+    """Return a record's fields for machine, code and time.
 
-    Where rows differ, as those of an ensemble that was enlarged later may, it names each; older
-    rows do not say their code.
+    ``rows`` are the rows of its networks, each with the fields of ``ran_on``. Where rows differ,
+    because networks were added later on another machine, a field lists all values. Old rows lack
+    their code.
     """
 
     def each(name: str) -> str:

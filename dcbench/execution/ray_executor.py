@@ -1,7 +1,7 @@
 """Ray as an executor: on a cluster, or on the processors of this machine.
 
-Ray places tasks and carries out again those whose worker or node died. Imported only where Ray is
-asked for.
+Ray schedules the tasks, and executes a task again if its worker or node died. This module is
+imported only when Ray is asked for.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Needs:
-    """What a task is declared to need. Fractions of one processor or GPU are shared, above that
-    whole ones are counted.
+    """The processors and GPUs that each task reserves: a fraction of one, which tasks share, or a
+    whole number.
     """
 
     cpus: float
@@ -50,15 +50,17 @@ class Needs:
 
     @classmethod
     def of(cls, machine: Machine, cpus: float | None, gpus: float | None) -> Needs:
-        """A processor for each thread, or a GPU and one processor where the device is one, if
-        nothing else is said.
+        """Return the needs of a task. By default a processor for each thread, or on a GPU the GPU
+        and one processor.
         """
         alone = 1 if machine.on_gpu else machine.threads
         return cls(alone if cpus is None else cpus, float(machine.on_gpu) if gpus is None else gpus)
 
     def slots(self) -> int:
-        """How many tasks fit onto the cluster's nodes at once, each onto one; raises ClusterError
-        if not even one does.
+        """Return how many tasks fit onto the cluster at once, each on one node.
+
+        Raises:
+            ClusterError: If no node has room for one.
         """
         wanted = {name: count for name, count in (("CPU", self.cpus), ("GPU", self.gpus)) if count}
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -77,24 +79,30 @@ class Needs:
 
 @final
 class Ray(Executor):
-    """Ray with the standard library's ``submit``. Standard output is standard error until it is
-    shut down: Ray reports dead workers there.
+    """Ray with the standard library's executor interface.
+
+    Until ``shutdown``, standard output goes to standard error: Ray prints reports of dead workers
+    on standard output, where ``--json`` must be alone.
     """
 
     def __init__(self, needs: Needs, address: str | None = None) -> None:
-        """``address``: of a cluster, ``auto`` for the one that this machine belongs to, None for
-        this machine's processors alone.
+        """Start Ray, or connect to a cluster.
+
+        Args:
+            needs: What each task reserves.
+            address: Of a cluster; ``auto`` for the one that this machine belongs to; None for this
+                machine's processors alone.
         """
         with ExitStack() as ends:
-            ends.enter_context(redirect_stdout(sys.stderr))  # until Ray has said its last
+            ends.enter_context(redirect_stdout(sys.stderr))  # until Ray has shut down
             if not ray.is_initialized():
                 _connect(address)
                 ends.callback(ray.shutdown)
             self.slots = needs.slots()
             self._ends = ends.pop_all()
-        # where workers on other nodes reach this process
+        # the address at which workers on other nodes reach this process
         self.host = ray.util.get_node_ip_address() if address else None
-        # said here, and not below, a GPU gets a fresh process for each task
+        # if this stood in submit, Ray would start a new process for each task on a GPU
         remote = ray.remote(num_cpus=needs.cpus, num_gpus=needs.gpus, max_retries=RETRIES)
         self._call = remote(_called)
 
@@ -104,7 +112,7 @@ class Ray(Executor):
         return self._call.remote(function, *arguments).future()  # type: ignore[no-any-return]
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Leave Ray, or end it if it was started here."""
+        """Disconnect from Ray; stop it if it was started here."""
         self._ends.close()
 
 
@@ -118,7 +126,7 @@ def _connect(address: str | None) -> None:
     try:
         _knock(address or "")
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
-    except Exception as error:  # Ray raises the bare class where its processes are slow to start
+    except Exception as error:  # Ray raises a bare Exception when its processes are slow to start
         here = f"Ray cannot be started here ({error}); --executor serial needs none"
         there = (
             f"no Ray cluster at {address!r} ({error}); start one with ray start --head, or leave "
@@ -127,11 +135,11 @@ def _connect(address: str | None) -> None:
         raise ClusterError(there if address else here) from error
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)  # Ray's own handler leaves at once
+            signal.signal(signal.SIGTERM, before)  # Ray's own handler exits at once
 
 
 def _knock(address: str) -> None:
-    """Raises OSError if nobody answers at ``address``: Ray itself would ask for minutes."""
+    """Raise OSError if nothing listens at ``address``. Ray itself would retry for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()

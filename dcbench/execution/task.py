@@ -1,7 +1,7 @@
-"""A task is a picklable function call; a channel connects it with the process that asked for it.
+"""A task is a picklable function call; a channel connects it with the process that submitted it.
 
-The results of a task follow from its fields alone, the number of threads included: whoever carries
-it out, and however often, gets the same results.
+The results of a task depend on its fields alone, which include the number of threads: any worker
+that executes it, however often, gets the same results.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dcbench.system.progress import Progress
 
 Value = TypeVar("Value")
 Ask = Callable[..., tuple[bool, Any]]
-MOST_HELD = 8  # shared values that a worker process holds
+MOST_HELD = 8  # shared values that a worker process keeps in memory
 _held: dict[str, Any] = {}
 _SHARED: WeakValueDictionary[str, Any] = WeakValueDictionary()
 _SHARING = threading.Lock()
@@ -29,7 +29,7 @@ _SHARING = threading.Lock()
 
 @runtime_checkable
 class Observer(Protocol):
-    """The command that asks for tasks: it sees their progress and messages and may stop them."""
+    """The command that submits tasks: it shows their progress and messages, and may stop them."""
 
     @property
     def progress(self) -> Progress: ...
@@ -42,9 +42,10 @@ class Observer(Protocol):
 @final
 @dataclass(frozen=True, eq=False)
 class Shared(Generic[Value]):
-    """A value that several tasks need, a data set above all.
+    """A value that several tasks need, such as a data set.
 
-    A task takes only its key along; each worker process fetches the value once.
+    When a task is pickled, only the value's key travels with it. Each worker process fetches the
+    value once.
     """
 
     value: Value | None
@@ -52,7 +53,7 @@ class Shared(Generic[Value]):
 
     @classmethod
     def of(cls, value: Value) -> Shared[Value]:
-        """``value`` to be shared; the same key for as long as it exists."""
+        """Wrap ``value``. The key stays the same as long as the value exists."""
         with _SHARING:
             known = (key for key, other in list(_SHARED.items()) if other is value)
             key = next(known, uuid4().hex)
@@ -65,53 +66,60 @@ class Shared(Generic[Value]):
 
 @final
 class Channel:
-    """What a task says and hears while it is carried out; none of it changes a result.
+    """The connection of a running task to the process that submitted it. None of it changes a
+    result.
 
-    ``ask(kind, *words)`` reaches whoever asked for the task, in this process or another: it returns
-    whether the task should stop, and what was asked for. ``patience``: progress and whether to stop
-    are passed on once in so many seconds.
+    ``ask(kind, *words)`` sends a request to the submitting process; it returns whether the task
+    should stop, and the answer. ``patience`` is the least number of seconds between two progress
+    reports or checks for a stop.
     """
 
     def __init__(self, ask: Ask, patience: float = 0.0) -> None:
         self._ask, self._patience, self._asked = ask, patience, 0.0
         self.stopping = False
-        # results that an earlier attempt at the task put, and that need not be put again
+        # how many results an earlier attempt at this task has stored: they need not be made again
         self.kept: int = self._answer("kept")
 
     def put(self, result: Any) -> None:
-        """Hand over a result: it is stored when this returns. Raises KeyboardInterrupt when the
-        task should stop.
+        """Store a result; returns when it is stored.
+
+        Raises:
+            KeyboardInterrupt: If the task should stop.
         """
         self._answer("put", result)
         if self.stopping:
             raise KeyboardInterrupt
 
     def progress(self, text: str, done: int, total: int) -> None:
-        """Say how far a piece of the work is."""
+        """Report that ``done`` of ``total`` steps of the work named ``text`` are done."""
         if done >= total or self._due():
             self._answer("progress", text, done, total)
 
     def say(self, message: str) -> None:
-        """Say a line to people."""
+        """Show a message to the user."""
         self._answer("say", message)
 
     def stopped(self) -> bool:
-        """Whether the task should stop, with a resumable state left behind."""
+        """Return whether the task should stop and leave a state from which it can resume."""
         if not self.stopping and self._due():
             self._answer("kept")
         return self.stopping
 
     def fetch(self, shared: Shared[Value]) -> Value:
-        """A shared value, in this process. Raises KeyboardInterrupt when the task should stop."""
+        """Return a shared value, loaded once in this process.
+
+        Raises:
+            KeyboardInterrupt: If the task should stop.
+        """
         value = _SHARED.get(shared.key)
         if value is None:
             value = self._answer("fetch", shared.key)
         if value is None:
             raise KeyboardInterrupt
-        if shared.value is None:  # it is another process's
+        if shared.value is None:  # it belongs to another process
             _SHARED[shared.key] = value
             _held.pop(shared.key, None)
-            _held[shared.key] = value  # the last to be given up
+            _held[shared.key] = value  # at the end: the first is dropped
             if len(_held) > MOST_HELD:
                 del _held[next(iter(_held))]
         return value  # type: ignore[no-any-return]
@@ -128,7 +136,9 @@ class Channel:
 
 @final
 class Submitter:
-    """Whoever asked for a task, as its channel reaches it: ``keep`` stores each result."""
+    """The submitting process's end of one task's channel: ``keep`` stores each result, the observer
+    gets messages.
+    """
 
     error: Exception | None = None  # why a result of a task in another process was not stored
 
@@ -136,7 +146,12 @@ class Submitter:
         self._keep, self._observer, self.kept = keep, observer, 0
 
     def answer(self, kind: str, *words: Any) -> tuple[bool, Any]:
-        """Whether the task should stop; and a shared value, or how many results are kept."""
+        """Answer one request of the task.
+
+        Returns:
+            Whether the task should stop; and the shared value it asked for, or else how many
+            results are stored.
+        """
         if kind == "put":
             self._keep(*words)
             self.kept += 1
@@ -146,29 +161,32 @@ class Submitter:
 
 
 class Task(ABC):
-    """A frozen dataclass: one piece of work that any process can carry out."""
+    """A piece of work that any process can execute: a frozen dataclass that can be pickled."""
 
-    label: str  # in a few words, for people
-    machine: Machine  # with its engine decided
+    label: str  # a short description to show
+    machine: Machine  # its engine is decided, not ``auto``
 
     @property
     @abstractmethod
     def spec(self) -> Mapping[str, Any]:
-        """What the results follow from, in plain values: enough to find the work again from a
-        report of its failure.
+        """The task in plain values: what its results depend on. Error messages show it, so that a
+        failed task can be found.
         """
 
     @abstractmethod
     def execute(self, channel: Channel) -> None:
-        """Do the work and put each result as it is ready, except those that are ``kept``.
+        """Do the work and put each result when it is ready. Skip the first ``channel.kept``
+        results.
 
-        Raises KeyboardInterrupt when asked to stop, with a resumable state left behind.
+        Raises:
+            KeyboardInterrupt: When asked to stop; a state to resume from is left behind.
         """
 
 
 def release_frames(error: BaseException) -> None:
-    """Give up what the functions held that ``error`` came through: it is kept until others have
-    ended, who need the memory.
+    """Free the local variables in the traceback of ``error``.
+
+    The error is kept until other tasks have ended, and they need the memory.
     """
     chain: list[BaseException | None] = [error]
     known: set[int] = set()

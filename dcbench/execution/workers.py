@@ -1,4 +1,4 @@
-"""Who carries out tasks: this process, one after another, or the workers of an executor."""
+"""Execute tasks one after another in this process, or in parallel in the workers of an executor."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from dcbench.system.machine import Machine
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 Failures = list[tuple[Task, Exception]]
-# of work that can be cut anywhere at no cost, so that the last pieces end at about the same time
+# for work that can be split anywhere at no cost: small pieces end at about the same time
 PIECES_PER_WORKER = 4
 
 
 class Workers:
-    """The processes of an executor (``concurrent.futures``), ``count`` tasks at a time.
+    """The worker processes of an executor (``concurrent.futures``), with ``count`` tasks at a time.
 
-    ``host`` is a name of this machine that workers on other machines can reach. Whoever made the
-    executor shuts it down.
+    ``host`` is a name of this machine that workers on other machines can reach. The caller shuts
+    the executor down.
     """
 
     def __init__(self, executor: Executor, count: int, host: str | None = None) -> None:
@@ -46,7 +46,7 @@ class Workers:
     def submit_all(
         self, tasks: Iterable[Task], keep: Callable[[Any], None], observer: Observer
     ) -> Failures:
-        """Submit all tasks and wait for them; what failed."""
+        """Submit all tasks and wait for them. Returns the tasks that failed, with their errors."""
         links = [(task, self.server.open(keep, observer)) for task in tasks]
         pending = {self._submit(*each): each for each in links}
         failures: Failures = []
@@ -61,13 +61,13 @@ class Workers:
                     failures += [(task, error)] if error else []
         finally:
             for _, link in pending.values():
-                self.server.end(link)  # nobody keeps what they still put
+                self.server.end(link)  # what they still put is not stored
         return failures
 
     def _submit(self, task: Task, link: Link) -> Future[Exception | None]:
         try:
             return self.executor.submit(execute_in_worker, pack(task), link)
-        except RuntimeError as error:  # of an executor that is broken or shut down
+        except RuntimeError as error:  # the executor is broken or shut down
             refused: Future[Exception | None] = Future()
             refused.set_exception(error)
             return refused
@@ -75,7 +75,7 @@ class Workers:
     def _ended(
         self, future: Future[Exception | None], task: Task, link: Link
     ) -> tuple[Task, Exception | None]:
-        """A task that has ended, and why it failed if it did."""
+        """Return a finished task and its error, or None."""
         unstored = self.server.end(link)
         try:
             return task, unstored or future.result()
@@ -91,11 +91,15 @@ def execute_tasks(
     observer: Observer,
     workers: Workers | None = None,
 ) -> None:
-    """Carry out tasks and keep each result as it comes: here one after another, or by ``workers``.
+    """Execute tasks and ``keep`` each result as it comes: in this process one after another, or in
+    ``workers``.
 
-    A task that fails does not stop the others: when all have ended, the first error is raised, with
-    the task's spec in a note. Raises StorageError as soon as a result cannot be stored, and
-    KeyboardInterrupt when asked to stop, after whatever can be stored is stored.
+    A failed task does not stop the others. When all have ended, the first error is raised with the
+    task's spec in a note.
+
+    Raises:
+        StorageError: As soon as a result cannot be stored.
+        KeyboardInterrupt: When asked to stop, after all finished results are stored.
     """
     failures = (
         workers.submit_all(tasks, keep, observer) if workers else _here(tasks, keep, observer)
@@ -124,7 +128,7 @@ def _here(tasks: Iterable[Task], keep: Callable[[Any], None], observer: Observer
 def pieces(
     items: Sequence[Value], machine: Machine, workers: Workers | None
 ) -> list[Sequence[Value]]:
-    """``items`` in as many pieces as are worth a task each."""
+    """Split ``items`` into the lists that are worth a task each."""
     if workers is None:
         return [items] if items else []
     per_worker = 1 if machine.engine == "compiled" else PIECES_PER_WORKER
@@ -135,16 +139,18 @@ def pieces(
 def each(
     function: Callable[[Item], Value], items: Iterable[Item], workers: Workers | None = None
 ) -> Iterator[tuple[Item, Value | Exception]]:
-    """Call ``function`` on each item; yields each with what it returned or raised, as they end.
+    """Call ``function`` on each item; yield each item with its result or exception, as they end.
 
-    ``function`` hands its tasks to ``execute_tasks``. With ``workers`` it is called on as many items at
-    a time as keep all of them busy, each in a thread that mostly waits for tasks. Raises
-    StorageError and KeyboardInterrupt as soon as one call does.
+    ``function`` calls ``execute_tasks``. With ``workers`` it is called in threads, on as many items
+    at a time as keep all workers busy; the threads mostly wait for tasks.
+
+    Raises:
+        StorageError, KeyboardInterrupt: As soon as one call raises it.
     """
     if workers is None:
         for item in items:
             yield item, _attempt(function, item)
-            del item  # or it is kept while the next is made
+            del item  # frees its memory before the next one is made
         return
     pending: dict[Future[Value | Exception], Item] = {}
     with ThreadPoolExecutor(2 * workers.count) as threads:
@@ -156,12 +162,12 @@ def each(
             while pending:
                 yield from _ended(pending)
         except BaseException:
-            workers.server.close()  # and so ends whoever waits
+            workers.server.close()  # ends the threads that wait for tasks
             raise
 
 
 def result(outcome: Value | Exception) -> Value:
-    """What a call of ``each`` returned; raises what it raised."""
+    """Return the result of a call that ``each`` made, or raise its exception."""
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
@@ -179,9 +185,9 @@ def _attempt(function: Callable[[Item], Value], item: Item) -> Value | Exception
 def _ended(
     pending: dict[Future[Value | Exception], Item],
 ) -> Iterator[tuple[Item, Value | Exception]]:
-    """The next calls that have ended. If one was asked to stop, so were all: wait for them.
+    """Yield the next calls that have ended. If one was interrupted, all were: wait for them.
 
-    No wait is without end: a signal that another thread got does not wake this one up.
+    Every wait has a time limit: a signal that another thread received does not end a wait.
     """
     while not (done := wait(pending, PATIENCE, FIRST_COMPLETED).done):
         pass

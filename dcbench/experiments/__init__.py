@@ -1,3 +1,3 @@
-"""Distil, evaluate, trace and embed the cells of a grid, and store what comes out. May import
+"""Distil, evaluate, trace and embed the cells of a grid, and store the results. May import
 execution and below.
 """

@@ -1,4 +1,4 @@
-"""What one cell of a comparison is, where it is worked on, and what becomes of it."""
+"""Cell, workspace and stored set: what is distilled, where and how, and the result."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ from dcbench.system.source import source_hash
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where and how cells are worked on: none of it changes a result, but for the machine's
-    precision and engine.
+    """Where and how a command works: output folder, machine, progress, workers.
+
+    Of these only the machine's precision and engine can change a result.
     """
 
     out: Path
@@ -40,20 +41,22 @@ class Workspace:
     say: Callable[[str], None] = unheard
     stop: Callable[[], bool] = never
     resumption: Resumption = field(default_factory=Resumption)
-    workers: Workers | None = None  # who carries out tasks; None: this process
-    # how far the whole command is: in words, the pieces that have ended, all pieces
+    workers: Workers | None = None  # they execute the tasks; None: this process does
+    # progress of the whole command: a text, how many pieces have ended, how many there are
     overall: Progress = silent
 
     def __post_init__(self) -> None:
-        source_hash()  # of the code as it is before the work, whatever is edited meanwhile
+        source_hash()  # hash the code now, before somebody edits it during the work
 
     def execute_tasks(self, tasks: Sequence[Task], keep: Callable[[Any], None]) -> None:
-        """Carry out tasks and ``keep`` each result as it comes; raises what a task raised."""
+        """Execute tasks and ``keep`` each result as it comes. Raises the first error of a task."""
         workers.execute_tasks(tasks, keep, self, self.workers)
 
     def stoppable_progress(self, text: str, done: int, total: int) -> None:
-        """Progress of work that has no steps of ``Run``: raises KeyboardInterrupt where the user
-        has asked to stop.
+        """Report progress of work outside ``Run.steps``.
+
+        Raises:
+            KeyboardInterrupt: If the user has asked to stop.
         """
         self.progress(text, done, total)
         if self.stop():
@@ -61,8 +64,9 @@ class Workspace:
 
     @contextmanager
     def alone(self, folder: Path) -> Iterator[None]:
-        """Hold ``folder`` for this process. While another one is at work there, it says so and can
-        be stopped.
+        """Lock ``folder`` for this process.
+
+        If another process works there, say so and wait; the wait can be interrupted.
         """
         untold = [f"waiting for another process that is at work in {folder}"]
 
@@ -75,19 +79,21 @@ class Workspace:
         with locked(folder, waiting):
             remove_unfinished(folder)
             yield
-            remove_unfinished(folder)  # of workers that died meanwhile
+            remove_unfinished(folder)  # left by workers that died
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One method with its fields on one dataset, budget and seed."""
+    """One method with its fields on one data set, budget and seed: one set to distil and
+    evaluate.
+    """
 
     distiller: Distiller
     preset: str
     loaded: Loaded
     ipc: int
     seed: int
-    # the images that it starts from, where its user has them in a file
+    # the images that distillation starts from, if the user gave a file of them
     start: Tensor | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -96,20 +102,20 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """The cell in a few words, for people."""
+        """A short description of the cell, for messages."""
         return set_label(
             self.distiller.name, self.ipc if self.distiller.budgeted else None, self.seed
         )
 
     @property
     def context(self) -> dict[str, Any]:
-        """Which training images, in which space: what shared work depends on besides its own
-        spec.
-        """
+        """The training images and their space: what shared work depends on besides its own spec."""
         return shared_context(self.loaded.train)
 
     def identity(self, machine: Machine) -> dict[str, Any]:
-        """What changes the images, besides budget and seed."""
+        """Everything that changes the set's images, except budget and seed. The artifact hash
+        covers it.
+        """
         source = {"source": self.distiller.source} if self.distiller.source else {}
         return {
             "method": self.distiller.name,
@@ -121,7 +127,7 @@ class Cell:
         }
 
     def folder(self, workspace: Workspace) -> Path:
-        """Where this cell's artifact and evaluations live."""
+        """Return the folder of this cell's set and its evaluations."""
         return set_folder(
             workspace.out,
             self.loaded.spec.dataset,
@@ -132,8 +138,9 @@ class Cell:
         )
 
     def provenance(self, machine: Machine) -> dict[str, Any]:
-        """What the artifact says of where it came from. Nothing of time or place, so that the same
-        work gives the same bytes.
+        """Return the provenance that the artifact stores: method, fields, data, seed, code version.
+
+        It holds no time and no place, so that the same work gives the same bytes.
         """
         changed = changed_fields(self.distiller, self.preset, self.loaded.spec, self.ipc)
         return {
@@ -151,8 +158,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class StoredSet:
-    """A finished set with its folder, its file (None for the reference, which has none) and what it
-    cost, where that is known.
+    """A finished set with its folder, file and cost.
+
+    ``path`` is None for the reference ``whole``, which has no file. ``cost`` is None if unknown.
     """
 
     synthetic: SyntheticSet
@@ -164,13 +172,13 @@ class StoredSet:
 
     @property
     def step(self) -> int | None:
-        """Of its distillation, where the set is a snapshot."""
+        """The distillation step of a snapshot; None for a finished set."""
         step = self.provenance.get("step")
         return step if isinstance(step, int) else None
 
     @property
     def label(self) -> str:
-        """The set in a few words, for people."""
+        """A short description of the set, for messages."""
         step = self.step
         return set_label(*(self.provenance.get(key) for key in ("method", "ipc", "seed"))) + (
             "" if step is None else f" step {step}"
@@ -178,7 +186,7 @@ class StoredSet:
 
 
 def shared_context(train: TrainSet) -> dict[str, Any]:
-    """What work on ``train`` that several sets share depends on besides its own spec."""
+    """What work on ``train`` that several sets share depends on, besides its own spec."""
     return {
         "revision": train.spec.revision,
         "space": train.space.fingerprint,
@@ -187,5 +195,5 @@ def shared_context(train: TrainSet) -> dict[str, Any]:
 
 
 def set_label(method: Any, ipc: Any, seed: Any) -> str:
-    """A set in a few words; what is not known of it is left out."""
+    """Describe a set in a few words; unknown parts are left out."""
     return f"{method or 'set'}{'' if ipc is None else f' IPC {ipc}'}{'' if seed is None else f' seed {seed}'}"

@@ -1,6 +1,4 @@
-"""Make a cell's synthetic set: read it if it is finished, go on with it if it was interrupted, make
-it otherwise.
-"""
+"""Distil a cell's set: read it if it is finished, resume it if it was interrupted, else make it."""
 
 from __future__ import annotations
 
@@ -31,9 +29,11 @@ from dcbench.system.layout import (
 
 
 def distil(cell: Cell, workspace: Workspace) -> StoredSet:
-    """The cell's synthetic set, made where it is not finished.
+    """Return the cell's synthetic set; distil it first if it is not finished.
 
-    Raises MismatchError if the method cannot run there, DivergedError if its loss is not finite.
+    Raises:
+        MismatchError: If the method cannot run on this data or budget.
+        DivergedError: If the method's loss is not finite.
     """
     folder = cell.folder(workspace)
     check_possible(cell)
@@ -68,7 +68,7 @@ def distil(cell: Cell, workspace: Workspace) -> StoredSet:
 
 
 def adopt(cell: Cell, workspace: Workspace, made: NewSet) -> None:
-    """Keep a set that was made beside the cell's folder as the cell's own, unless it has one."""
+    """Store a set that a trace made as the cell's own set, unless the cell already has one."""
     folder = cell.folder(workspace)
     with workspace.alone(folder):
         artifact = _finished(cell, workspace, folder)
@@ -76,20 +76,24 @@ def adopt(cell: Cell, workspace: Workspace, made: NewSet) -> None:
             _keep(cell, workspace, made)
         elif artifact.synthetic.content_hash != made.synthetic.content_hash:
             workspace.say(
-                f"{cell.label}: {folder / ARTIFACT} is there already, and other in its bits "
-                "(another machine or engine); it stays"
+                f"{cell.label}: {folder / ARTIFACT} already exists and is kept, although its bits "
+                "differ (made on another machine or engine)"
             )
 
 
 def forget(cell: Cell, workspace: Workspace) -> None:
-    """Remove the cell's set, and what an interruption left of it."""
+    """Remove the cell's set and its checkpoint."""
     folder = cell.folder(workspace)
     with workspace.alone(folder):
         _forget(folder)
 
 
 def check_possible(cell: Cell) -> None:
-    """Raises MismatchError, with the method's reason, if it cannot run there."""
+    """Check that the method can run on the cell's data and budget.
+
+    Raises:
+        MismatchError: If not, with the method's reason.
+    """
     reason = cell.distiller.refuses(cell.loaded.train, cell.ipc)
     if reason:
         raise MismatchError(
@@ -99,8 +103,10 @@ def check_possible(cell: Cell) -> None:
 
 
 def reopen(path: Path, workspace: Workspace) -> StoredSet:
-    """An artifact from a file, to be evaluated where its own evaluations are, or else in a folder
-    named by its content.
+    """Read an artifact's file as a stored set.
+
+    Its evaluations go to the set's own folder if the file is a copy of a set of this harness, else
+    to a folder named by its content.
     """
     artifact = read_artifact(path)
     home = _home(path, artifact, workspace)
@@ -114,7 +120,7 @@ def _home(path: Path, artifact: Artifact, workspace: Workspace) -> Path:
         return path.parent
     dataset, origin = artifact.synthetic.spec.dataset, artifact.provenance
     named = (dataset, str(origin.get("artifact_hash")), str(origin.get("seed")))
-    # OUT/<method>.pt is a copy of a set that has its folder below the same OUT
+    # OUT/<method>.pt is a copy of a set whose folder is below the same OUT
     for out in (workspace.out, path.parent):
         for twin in artifacts_with_hash(out, *named):
             if twin.read_bytes() == path.read_bytes():
@@ -123,10 +129,10 @@ def _home(path: Path, artifact: Artifact, workspace: Workspace) -> Path:
 
 
 def publish(path: Path, copy: Path, say: Callable[[str], None]) -> None:
-    """Copy an artifact to where the user expects the latest of its method; one that another process
-    is making anew is left to it.
+    """Copy an artifact to OUT/<method>.pt, where the user finds the latest set of a method.
 
-    A set that was imported there may be the only one of its kind: it stays, and that is said.
+    An imported set stays there, with a message: it may be the only copy. If another process is
+    making the artifact anew, that process copies it.
     """
     try:
         content = path.read_bytes()
@@ -135,7 +141,7 @@ def publish(path: Path, copy: Path, say: Callable[[str], None]) -> None:
     if copy.is_file() and copy.read_bytes() == content:
         return
     if _imported(copy):
-        say(f"{copy} holds a set that was imported, and stays; the one made here is {path}")
+        say(f"{copy} holds an imported set and is kept; the set made here is {path}")
     else:
         write_bytes(copy, content)
 
@@ -163,29 +169,27 @@ def _finished(cell: Cell, workspace: Workspace, folder: Path) -> Artifact | None
         return None
     wanted = cell.provenance(workspace.machine)
     if any(artifact.provenance.get(key) != wanted[key] for key in ("artifact_hash", "ipc", "seed")):
-        workspace.say(f"{path} holds another set than its folder says; it is made again")
+        workspace.say(f"{path} does not hold the set that its folder's name says; it is made again")
         return None
-    # left by a process that was killed when all was done
+    # left by a process that was killed just before it removed it
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return artifact
 
 
 def _cost(folder: Path, workspace: Workspace) -> Distillation | None:
-    """What making the set took, as far as that is known: it is no reason to make a good set
-    again.
-    """
+    """Return what making the set took. Damaged costs are dropped: the set itself is good."""
     path = folder / DISTILLATION
     if not path.exists():
         return None
     try:
         return read_distillation(path)
     except FileFormatError as error:
-        workspace.say(f"{error}; what the set took to make is not known any more")
+        workspace.say(f"{error}; the cost of making the set is no longer known")
         return None
 
 
 def prepare(cell: Cell, workspace: Workspace) -> Distil:
-    """The task that makes the cell's set, its engine decided."""
+    """Return the task that makes the cell's set, with its engine decided."""
     train = cell.loaded.train
     macs = cell.distiller.cost_macs(train, cell.ipc)
     return Distil(
@@ -195,7 +199,7 @@ def prepare(cell: Cell, workspace: Workspace) -> Distil:
         ipc=cell.ipc,
         seed=cell.seed,
         train=Shared.of(train),
-        # whoever makes it may be at work in another folder
+        # the worker's current folder may be another
         folder=cell.folder(workspace).absolute(),
         shared=shared_folder(workspace.out.absolute(), cell.loaded.spec.dataset),
         context=cell.context,
@@ -212,5 +216,6 @@ def _keep(cell: Cell, workspace: Workspace, made: NewSet) -> None:
     write_bytes(folder / PICTURE, as_png(grid(made.synthetic)))
     warnings = [*made.warnings, *filter(None, [made.synthetic.strange_values])]
     origin = {**cell.provenance(workspace.machine), **({"warnings": warnings} if warnings else {})}
-    write_artifact(folder / ARTIFACT, made.synthetic, origin)  # the last: where it is, all is
+    # written last: if it exists, everything does
+    write_artifact(folder / ARTIFACT, made.synthetic, origin)
     (folder / CHECKPOINT).unlink(missing_ok=True)

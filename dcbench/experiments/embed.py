@@ -1,5 +1,5 @@
-"""An embedding: where t-SNE puts a set's images among real ones, by their features in a network
-trained on the real data.
+"""An embedding: t-SNE of a set's images among real images, by their features in a network trained
+on the real data.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from dcbench.training.trainer import Schedule, Trainer, in_chunks
 
 
 def embedding_protocol(plan: Embedding) -> Protocol:
-    """How the network is trained on the real data: with BatchNorm, as ResNet-18 was published.
-    Ours: the paper does not say.
+    """Return the protocol that trains the network on the real data: with BatchNorm, as ResNet-18
+    was published. This is our choice: the paper does not say.
     """
     schedule = Schedule(epochs=plan.epochs, lr=0.05, batch=128, decay=0.0)
     return Protocol(
@@ -54,7 +54,9 @@ def embedding_protocol(plan: Embedding) -> Protocol:
 
 
 def embedding_macs(plan: Embedding, cell: Cell) -> float:
-    """Multiply-accumulates of training the network; features and t-SNE are little beside it."""
+    """Return the multiply-accumulates of training the network; features and t-SNE cost little
+    beside it.
+    """
     loaded = cell.loaded
     epoch_images = plan.epoch_images or len(loaded.train)
     return evaluation_macs(embedding_protocol(plan), loaded.spec, epoch_images, len(loaded.test))
@@ -62,17 +64,17 @@ def embedding_macs(plan: Embedding, cell: Cell) -> float:
 
 @dataclass(frozen=True)
 class _Features:
-    """The trained network on one machine, and what it is worth."""
+    """The trained network's feature function on one machine, and the network's test accuracy."""
 
     observe: Callable[[Tensor], Tensor]
-    widest: int  # values of an image's largest activation in it
+    widest: int  # number of values in the largest activation of one image
     accuracy: float
     machine: Machine
 
 
 @dataclass(frozen=True)
 class SetEmbedding:
-    """One finished set, to be placed among real images as ``plan`` says."""
+    """The embedding of one finished set among real images, as ``plan`` says."""
 
     cell: Cell
     distilled: StoredSet
@@ -81,7 +83,7 @@ class SetEmbedding:
 
     @cached_property
     def asked(self) -> dict[str, Any]:
-        """How the network is trained."""
+        """The protocol that trains the network, as plain values."""
         epoch_images = {"epoch_images": self.plan.epoch_images}
         return {
             **embedding_protocol(self.plan).to_json(),
@@ -91,9 +93,9 @@ class SetEmbedding:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """Of t-SNE."""
+        """The settings of t-SNE."""
         images = len(self.distilled.synthetic) + sum(len(rows) for rows in self._real_rows)
-        # as van der Maaten's code bounds it
+        # the bound of van der Maaten's code
         perplexity = min(self.plan.perplexity, (images - 1) / 3)
         wanted = {
             "perplexity": perplexity,
@@ -108,7 +110,7 @@ class SetEmbedding:
         }
 
     def make_record(self) -> tuple[EmbeddingRecord, Path]:
-        """The record, read if it is there, and its path."""
+        """Return the record and its path; compute the embedding first if there is no record."""
         identity = {
             "protocol": self.asked,
             "settings": self.settings,
@@ -127,14 +129,14 @@ class SetEmbedding:
     def _task(self) -> Embed:
         workspace = self.workspace
         machine = workspace.machine.decide(embedding_macs(self.plan, self.cell))
-        # whoever carries it out may be at work in another folder, and hears of this one's by
-        # channel
+        # in the worker: an absolute path, as its current folder may be another; the channel
+        # replaces this workspace's progress and messages
         elsewhere = Workspace(workspace.out.absolute(), machine, resumption=workspace.resumption)
         asked = Shared.of(replace(self, workspace=elsewhere))
         return Embed(self.cell.label, machine, asked)
 
     def make(self) -> EmbeddingRecord:
-        """Train the network if nobody has, and place the images."""
+        """Train the network if it is not stored yet, and compute the embedding."""
         features = self._trained()
         clock = time.monotonic()
         synthetic, train = self.distilled.synthetic, self.cell.loaded.train
@@ -173,7 +175,7 @@ class SetEmbedding:
 
     @cached_property
     def _real_rows(self) -> list[Int64[Tensor, " k"]]:
-        # the same images beside every set
+        # the same real images for every set
         train, run = self.cell.loaded.train, Run(0, self.workspace.machine)
         classes = range(train.spec.classes)
         return [
@@ -189,8 +191,8 @@ class SetEmbedding:
         return tsne.fit_transform(features.numpy()).tolist(), float(tsne.kl_divergence_)
 
     def _trained(self) -> _Features:
-        """The network that all embeddings of this data and protocol share; it is trained once and
-        can be interrupted.
+        """Return the network that all embeddings of this data and protocol share. It is trained
+        once; training can be interrupted and resumed.
         """
         loaded, protocol, workspace = (
             self.cell.loaded,
@@ -199,8 +201,8 @@ class SetEmbedding:
         )
         if self.distilled.synthetic.space.fingerprint != loaded.train.space.fingerprint:
             raise MismatchError(
-                f"{self.cell.label}: the set's space is not that of the real images, so no network "
-                "sees both alike"
+                f"{self.cell.label}: the set's space is not that of the real images, so their features "
+                "cannot be compared"
             )
         cost = embedding_macs(self.plan, self.cell)
         machine = workspace.machine.decide(cost)
@@ -244,7 +246,7 @@ class SetEmbedding:
 @final
 @dataclass(frozen=True)
 class Embed(Task):
-    """Makes the record of an embedding."""
+    """The task that computes an embedding and puts its record."""
 
     label: str
     machine: Machine

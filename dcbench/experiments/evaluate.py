@@ -1,6 +1,4 @@
-"""Score a finished set: train the networks that are missing, or take those that are there, and
-write the record.
-"""
+"""Evaluate a finished set: train the networks that are missing and write the record."""
 
 from __future__ import annotations
 
@@ -47,9 +45,9 @@ from dcbench.training.augment import AUGMENTATIONS
 from dcbench.training.mixing import augmentation_and_mix
 from dcbench.training.supervision import loss_for
 
-LEAST_ABOVE_CHANCE = 1.2  # below so many times the accuracy of guessing, a set taught nothing
+LEAST_ABOVE_CHANCE = 1.2  # warn below so many times the accuracy of guessing
 
-# what a line of networks.jsonl holds, besides its own checksum
+# the fields of a line of networks.jsonl, besides its checksum
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "network": (int,),
     "accuracy": (float,),
@@ -71,7 +69,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 }
 _LATER = {"class_accuracies", "calibration_error", "teacher_accuracy"}
 _UNSAID = {"code", "torch", *_LATER}  # in older lines
-# what a record takes over from a set's provenance, and what it says where that is silent
+# fields that a record copies from a set's provenance, with their values where that lacks them
 _ORIGIN: Mapping[str, Any] = {
     "method": "foreign",
     "paper": None,
@@ -87,15 +85,15 @@ _ORIGIN: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class SetEvaluation:
-    """One set, judged on one test set by one protocol with one seed."""
+    """The evaluation of one set: by one protocol, on one test set, with one seed."""
 
     distilled: StoredSet
     test: TestSet
     protocol: Protocol
     seed: int
-    networks: int  # wanted, from the first on
+    networks: int  # how many networks are wanted, counted from network 0
     workspace: Workspace
-    train: TrainSet | None = None  # what a teacher is trained on, where the protocol has one
+    train: TrainSet | None = None  # the training images of the protocol's teacher, if it has one
 
     def __post_init__(self) -> None:
         if self.networks < 1:
@@ -103,8 +101,8 @@ class SetEvaluation:
 
     @cached_property
     def asked(self) -> dict[str, Any]:
-        """What changes a network's accuracy; what the set itself asks for stands beside, in the
-        record's recipe.
+        """What changes a network's accuracy, as plain values; what the set itself asks for is in
+        the record's recipe. The protocol hash covers it.
         """
         recipe, protocol = self.distilled.synthetic.recipe, self._own_protocol
         plain = {**protocol.to_json(), "precision": self.workspace.machine.precision}
@@ -113,7 +111,7 @@ class SetEvaluation:
 
     @cached_property
     def judged(self) -> Protocol:
-        """The protocol with what the set itself asks for."""
+        """The protocol, with what the set's recipe changes in it."""
         return self._own_protocol.with_recipe(self.distilled.synthetic.recipe)
 
     @cached_property
@@ -123,8 +121,7 @@ class SetEvaluation:
 
     @property
     def teaching(self) -> Teaching | None:
-        """What a task needs to train the protocol's teacher, or to find it trained; None without
-        one.
+        """Return what a task needs to train or load the protocol's teacher; None if it has none.
 
         The teacher sees the real images in the set's space.
         """
@@ -143,10 +140,10 @@ class SetEvaluation:
 
 
 def evaluate_set(set_evaluation: SetEvaluation) -> EvaluationRecord:
-    """Train what is missing of the networks wanted and write the record of all that there are.
+    """Train the networks that are missing, write the record of all, and return it.
 
-    Returns the record of those wanted alone: what a command says does not depend on what was done
-    before it.
+    The returned record has the ``networks`` that were asked for, even if more are stored: what a
+    command prints does not depend on earlier commands.
     """
     check(set_evaluation)
     folder, workspace = set_evaluation.folder, set_evaluation.workspace
@@ -157,7 +154,7 @@ def evaluate_set(set_evaluation: SetEvaluation) -> EvaluationRecord:
         rows = train_missing(set_evaluation)
         write_record(folder / RECORD, _record(set_evaluation, rows))
     picture = set_evaluation.distilled.folder / PICTURE
-    # of a set that was not made here
+    # for a set that was made elsewhere
     if set_evaluation.distilled.path is not None and not picture.exists():
         write_bytes(picture, as_png(grid(set_evaluation.distilled.synthetic)))
     return _record(
@@ -166,7 +163,7 @@ def evaluate_set(set_evaluation: SetEvaluation) -> EvaluationRecord:
 
 
 def record_path(distilled: StoredSet, record: EvaluationRecord) -> Path:
-    """Where ``evaluate_set`` wrote the record."""
+    """Return the path of the record that ``evaluate_set`` wrote."""
     return _evaluation_folder(distilled, record.protocol_hash, record.evaluation_seed) / RECORD
 
 
@@ -176,10 +173,11 @@ def _evaluation_folder(distilled: StoredSet, protocol_hash: str, seed: int) -> P
 
 
 def check(set_evaluation: SetEvaluation) -> None:
-    """Refuse, before any network is trained, what no network could be trained on and what no record
-    could hold.
+    """Check before any training that networks can be trained on the set and that a record can hold
+    it.
 
-    Raises MismatchError, FileFormatError.
+    Raises:
+        MismatchError, FileFormatError: If not.
     """
     judged = set_evaluation.judged
     try:
@@ -219,8 +217,8 @@ def _unknown(kind: str, name: str, known: Iterable[str]) -> MismatchError:
 
 
 def train_missing(set_evaluation: SetEvaluation) -> list[Row]:
-    """A row for each network of the set, those that were there and those that are trained now. The
-    caller holds the folder.
+    """Train the networks that are missing; return the rows of all networks. The caller holds the
+    folder's lock.
     """
     lines, workspace = set_evaluation.folder / NETWORK_ROWS, set_evaluation.workspace
     rows = _trained_before(set_evaluation)
@@ -249,7 +247,7 @@ def _trained_before(set_evaluation: SetEvaluation) -> dict[int, Row]:
 
 
 def missing_seconds(set_evaluation: SetEvaluation) -> float:
-    """About how long it takes to train the networks that are missing."""
+    """Estimate how long the missing networks take to train."""
     before, machine = _trained_before(set_evaluation), set_evaluation.workspace.machine
     missing = sum(index not in before for index in range(set_evaluation.networks))
     images, test = len(set_evaluation.distilled.synthetic), set_evaluation.test
@@ -258,7 +256,7 @@ def missing_seconds(set_evaluation: SetEvaluation) -> float:
 
 
 def _intact(line: Mapping[str, Any]) -> Row | None:
-    """The row of a line, or None if it is not whole: its network is then trained again."""
+    """Return the row of a line; None if the line is damaged, and its network is trained again."""
     row = intact_row(line, checked=False)
     if row is None or not set(_KINDS) - _UNSAID <= set(row) <= set(_KINDS):
         return None
@@ -271,7 +269,7 @@ def _intact(line: Mapping[str, Any]) -> Row | None:
 def _prepare(
     set_evaluation: SetEvaluation, missing: Sequence[int], rows: Mapping[int, Row]
 ) -> list[TrainNetworks]:
-    """The tasks that train what is missing; says how long they may take."""
+    """Return the tasks that train the missing networks, and say how long they may take."""
     distilled, test, workspace = (
         set_evaluation.distilled,
         set_evaluation.test,
@@ -314,7 +312,7 @@ def _prepare(
 
 
 def about(distilled: StoredSet, spec: ImageSpec) -> dict[str, Any]:
-    """What a record says of a set and of the data that it was judged on."""
+    """Return a record's fields about a set and the data it was judged on."""
     origin, synthetic = distilled.provenance, distilled.synthetic
     made_as, step = origin.get("artifact_hash", distilled.sha256[:12]), distilled.step
     known = {key: origin.get(key, silent) for key, silent in _ORIGIN.items()}
@@ -326,7 +324,7 @@ def about(distilled: StoredSet, spec: ImageSpec) -> dict[str, Any]:
         "dataset_note": revision_note(spec.dataset, spec.revision),
         "budget_images": len(synthetic),
         "space": synthetic.space.name,
-        # a snapshot is not the finished set
+        # a snapshot is not the finished set: the record says its step
         "artifact_hash": made_as if step is None else f"{made_as}-step{step}",
         "artifact_sha256": distilled.sha256,
         "content": synthetic.content_hash,
@@ -334,14 +332,14 @@ def about(distilled: StoredSet, spec: ImageSpec) -> dict[str, Any]:
 
 
 def network_scores(rows: Sequence[Row]) -> tuple[NetworkScore, ...]:
-    """What a trace says of each network."""
+    """Return the networks' scores as a trace stores them."""
     return tuple(
         NetworkScore(row["network"], row["accuracy"], row["loss"], row["seconds"]) for row in rows
     )
 
 
 def detailed_scores(rows: Sequence[Row]) -> tuple[NetworkScore, ...]:
-    """What an evaluation's record says of each network."""
+    """Return the networks' scores as an evaluation stores them, with accuracies by class."""
     return tuple(
         replace(
             score,
@@ -382,7 +380,7 @@ def _record(set_evaluation: SetEvaluation, rows: Sequence[Row]) -> EvaluationRec
 
 
 def _learned(set_evaluation: SetEvaluation) -> str:
-    """What networks learn of the set: classes, weights or a teacher's answers."""
+    """Return what the networks learned: classes, weights (soft labels) or a teacher's answers."""
     if set_evaluation.judged.labels == "teacher":
         return "teacher"
     labels = labels_for(set_evaluation.distilled.synthetic, set_evaluation.judged)
@@ -390,25 +388,25 @@ def _learned(set_evaluation: SetEvaluation) -> str:
 
 
 def diverged(rows: Sequence[Row]) -> Iterator[str]:
-    """A warning if some networks' loss was not finite in the end."""
+    """Return a warning if some networks' loss was not finite at the end."""
     count = sum(row["loss"] is None for row in rows)
     if count:
         yield (
-            f"{count} of {len(rows)} networks diverged: their loss was not finite in the end, and "
+            f"{count} of {len(rows)} networks diverged: their loss was not finite at the end; "
             "their accuracy counts all the same"
         )
 
 
 def _warnings(set_evaluation: SetEvaluation, rows: Sequence[Row]) -> Iterator[str]:
-    # of an import, or of a distillation that ran out of memory
+    # from an import, or a distillation that ran out of memory
     doubts = set_evaluation.distilled.provenance.get("warnings")
     yield from doubts if isinstance(doubts, list) else ()
     yield from diverged(rows)
     threads = sorted({row["threads"] for row in rows})
     if len(threads) > 1:
         yield (
-            f"networks were trained with {' and '.join(map(str, threads))} threads, which round "
-            "differently; networks.jsonl says which"
+            f"networks were trained with {' and '.join(map(str, threads))} threads, which changes "
+            "rounding; networks.jsonl says which"
         )
     chance = 1 / set_evaluation.test.spec.classes
     mean = statistics.fmean(row["accuracy"] for row in rows)

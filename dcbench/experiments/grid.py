@@ -1,4 +1,6 @@
-"""The grid of cells that one command asks for, checked by its words before anything is loaded."""
+"""The grid of cells that one command asks for. Names and ranges are checked before any data is
+loaded.
+"""
 
 from __future__ import annotations
 
@@ -28,21 +30,24 @@ class Grid:
     ipcs: Sequence[int]
     seeds: Sequence[int]
     preset: str = "paper"
-    # a field (of one method, METHOD.FIELD) and its value, parsed if it is text
+    # value by field, or by METHOD.FIELD for one method; text is parsed
     settings: Mapping[str, Any] = field(default_factory=dict)
     zca: str = "auto"
     holdout: int = 0
 
     @property
     def several(self) -> bool:
-        """Whether there is more than one cell, so that one that cannot be done need not stop the
+        """Whether the grid has more than one cell: then one failing cell does not stop the
         others.
         """
         return len(self.methods) * len(self.datasets) * len(self.ipcs) * len(self.seeds) > 1
 
     def distillers(self) -> dict[str, Distiller]:
-        """Each method with its fields; raises UnknownNameError, OutOfRangeError, and DataError if a
-        method's file cannot be used.
+        """Return each method with its fields.
+
+        Raises:
+            UnknownNameError, OutOfRangeError: If a method, field or value is wrong.
+            DataError: If a method's file cannot be used.
         """
         for name in self.methods:
             if name.endswith(".py"):
@@ -67,29 +72,29 @@ class Grid:
         workspace: Workspace,
         count: Callable[[Sequence[Cell]], None] = lambda _cells: None,
     ) -> Iterator[Cell]:
-        """The cells, one dataset after the other, each method's budgets and seeds together. A
-        reference appears once per seed.
+        """Yield the cells, data set by data set, and within one method by method. A reference
+        without a budget appears once per seed.
 
-        Before the first, ``count`` is shown those of every dataset, in no order.
+        Before the first cell, ``count`` is called with the cells of each data set.
         """
         self.distillers()
         for dataset in self.datasets[1:]:
-            # what is missing is better said now than hours later; decoded, it is kept
+            # decode all data now: missing data is reported at once, not after hours of work
             count(self._load_cells(dataset, places, workspace))
         for index, dataset in enumerate(self.datasets):
             cells = self._load_cells(dataset, places, workspace)
             if index == 0:
                 count(cells)
             yield from cells
-            del cells  # before the next dataset is loaded
+            del cells  # free it before the next data set is loaded
 
     def _load_cells(self, dataset: str, places: Places, workspace: Workspace) -> list[Cell]:
         loaded = cache(partial(self.load, dataset, places, workspace))
         return self.cells_of(dataset, loaded, places)
 
     def cells_of(self, dataset: str, loaded: Callable[[str], Loaded], places: Places) -> list[Cell]:
-        """The cells of one dataset, of which ``loaded`` gives the images whitened as it is told;
-        raises what ``read_start`` does.
+        """Yield the cells of one data set. ``loaded`` returns its images, given how they are
+        whitened. Raises what ``read_start`` raises.
         """
         cells: list[Cell] = []
         for name in self.distillers():
@@ -106,22 +111,24 @@ class Grid:
     def load(
         self, dataset: str, places: Places, workspace: Workspace, zca: str | None = None
     ) -> Loaded:
-        """One of the grid's datasets, whitened as ``zca`` says, else as the preset asks for the
-        first cell.
+        """Load one of the grid's data sets, whitened as ``zca`` says, else as the preset asks for
+        the first cell.
         """
         zca = zca or self.usual_zca(dataset)
         progress = workspace.stoppable_progress
         return load(dataset, places, **whitening(zca), holdout=self.holdout, progress=progress)
 
     def usual_zca(self, dataset: str) -> str:
-        """How the first cell's images are whitened."""
+        """Return how the first cell's images are whitened."""
         return self._zca(find(self.methods[0]), dataset, self.ipcs[0])
 
     def _zca(self, method: type[Distiller], dataset: str, ipc: int) -> str:
         return zca_of(self.zca, self.preset, method, declared_spec(dataset), ipc)
 
     def protocol_of(self, distiller: Distiller, name: str | None) -> Protocol:
-        """The protocol that judges ``distiller``'s sets: ``name`` if given, else the preset's."""
+        """Return the protocol that evaluates ``distiller``'s sets: ``name`` if given, else the
+        preset's.
+        """
         return protocol_for(distiller, self.preset, [find(method) for method in self.methods], name)
 
     def _settings_of(self, method: str) -> dict[str, Any]:
@@ -151,7 +158,11 @@ class Grid:
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, str]:
-    """``field=value`` words as a mapping; raises OutOfRangeError."""
+    """Parse words ``field=value`` into a mapping.
+
+    Raises:
+        OutOfRangeError: If a word has no =, or a field is given twice.
+    """
     settings: dict[str, str] = {}
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
@@ -165,6 +176,6 @@ def parse_settings(texts: Sequence[str]) -> dict[str, str]:
 
 
 def check_network(name: str | None) -> None:
-    """Raises UnknownNameError unless ``name`` is a network or none."""
+    """Raise UnknownNameError unless ``name`` is a network or None."""
     if name is not None:
         find_network(name)

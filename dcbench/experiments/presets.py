@@ -1,4 +1,6 @@
-"""What a preset means: the fields of each method, the protocol, and the whitening of the data."""
+"""Presets: the fields of each method, the protocol and the whitening that a preset's name stands
+for.
+"""
 
 from __future__ import annotations
 
@@ -20,22 +22,27 @@ from dcbench.system.errors import OutOfRangeError, UnknownNameError
 
 DEFAULT = "paper"
 WHITENED_BY_THE_PAPER = ("cifar10", "cifar100")
-# on: of normalised values, as DataDAM's code; pixels: of pixels as they are, as MTT's
+# on: whiten normalised values, as DataDAM's code does; pixels: whiten raw pixels, as MTT's does
 ZCA = ("auto", "on", "pixels", "off")
 
 Method = type[Distiller]
 
 
 def known_presets(methods: Iterable[Method] = ()) -> set[str]:
-    """The presets of all registered methods and of ``methods``, and those that name a protocol."""
+    """Return the presets of all registered methods and of ``methods``, and those named like a
+    protocol.
+    """
     every = (*registered().values(), *methods)
     return {DEFAULT, OWN, *PROTOCOLS, *(preset for method in every for preset in method.presets)}
 
 
 def check_preset(preset: str, methods: Sequence[Method]) -> None:
-    """Raises UnknownNameError unless ``preset`` means something for each of ``methods``.
+    """Check that ``preset`` has a meaning for each of ``methods``.
 
-    A preset that names a protocol means the defaults to a method without fields for it.
+    A preset that is named like a protocol leaves a method without fields for it at its defaults.
+
+    Raises:
+        UnknownNameError: If not.
     """
     if preset not in (known := known_presets(methods)):
         raise UnknownNameError("preset", preset, known)
@@ -49,8 +56,10 @@ def check_preset(preset: str, methods: Sequence[Method]) -> None:
 def preset_fields(
     method: Method, preset: str, spec: ImageSpec | None = None, ipc: int = 1
 ) -> dict[str, Any]:
-    """The fields that a preset sets for images of ``spec`` and a budget, and where it is silent
-    those that suit the images. Without ``spec``, what it sets whatever the data.
+    """Return the fields that a preset sets, for images of ``spec`` and a budget.
+
+    Fields that the preset leaves open take the values that suit the images. Without ``spec``, only
+    the fields that the preset sets for any data.
     """
     suited = {} if spec is None else method.suited_to(spec)
     own = {} if spec is None or preset != OWN else method.own_setting(spec, ipc).fields
@@ -64,11 +73,11 @@ def build(
     spec: ImageSpec | None = None,
     ipc: int = 1,
 ) -> Distiller:
-    """The method ``name`` with a preset's fields and then ``settings``; strings are parsed.
+    """Build the method ``name`` with a preset's fields, then ``settings``; strings are parsed.
 
     Raises:
-        UnknownNameError: for a method or a field that does not exist.
-        OutOfRangeError: for a value out of its range.
+        UnknownNameError: If the method or a field does not exist.
+        OutOfRangeError: If a value is out of its range.
     """
     method = find(name)
     fields, values = hyper_parameters(method), preset_fields(method, preset, spec, ipc)
@@ -80,7 +89,7 @@ def build(
 
 
 def changed_fields(distiller: Distiller, preset: str, spec: ImageSpec, ipc: int) -> dict[str, Any]:
-    """The fields of ``distiller`` that are not what ``preset`` means for images of ``spec``."""
+    """Return the fields of ``distiller`` that differ from ``preset`` for images of ``spec``."""
     usual = defaults_of(type(distiller)) | preset_fields(type(distiller), preset, spec, ipc)
     return {name: value for name, value in fields_of(distiller).items() if value != usual[name]}
 
@@ -88,11 +97,14 @@ def changed_fields(distiller: Distiller, preset: str, spec: ImageSpec, ipc: int)
 def protocol_for(
     method: Distiller | Method, preset: str, methods: Sequence[Method], name: str | None = None
 ) -> Protocol:
-    """The protocol that judges a method's sets: ``name`` if given, else the preset's.
+    """Return the protocol that evaluates a method's sets: ``name`` if given, else the preset's.
 
-    The preset's protocol is one for all ``methods`` of a grid; a reference (the whole data) has one
-    of its own, and by ``own`` each is judged as its own paper does. Raises UnknownNameError, and
-    OutOfRangeError if the methods disagree.
+    All ``methods`` of a grid share the preset's protocol. A reference (the whole data) has a
+    protocol of its own. The name ``own`` is the protocol of each method's own paper.
+
+    Raises:
+        UnknownNameError: If there is no such protocol.
+        OutOfRangeError: If the methods disagree.
     """
     if name == OWN:
         return own_protocol(method)
@@ -108,19 +120,23 @@ def protocol_for(
 
 
 def own_protocol(method: Distiller | Method) -> Protocol:
-    """How the method's own paper judges its sets; the default's where the method says nothing."""
+    """Return the protocol of the method's own paper; the default protocol if the method declares
+    none.
+    """
     return _judging(method.protocols.get(OWN, method.protocols.get(DEFAULT, DEFAULT)))
 
 
 def _judging(judged: str | JudgedBy) -> Protocol:
-    """The protocol of a name, with what a method's paper changes in it; raises UnknownNameError."""
+    """Return the named protocol with the changes that a method's paper declares. Raises
+    UnknownNameError.
+    """
     if isinstance(judged, str):
         return find_protocol(judged)
     return find_protocol(judged.protocol).with_options(None, judged.epochs, judged.augment)
 
 
 def _require_one(judged: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises OutOfRangeError unless the protocols of all methods are one."""
+    """Raise OutOfRangeError unless all methods have the same protocol."""
     protocols = list(judged.values())
     if any(protocol != protocols[0] for protocol in protocols):
         raise OutOfRangeError(
@@ -131,7 +147,9 @@ def _require_one(judged: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _protocol_named_by(preset: str, methods: Sequence[Method]) -> str | JudgedBy:
-    """The protocol of the preset's name, else what ``methods`` say, else what any method says."""
+    """Return the protocol named like the preset, else the one ``methods`` declare for it, else the
+    one any method declares.
+    """
     if preset in PROTOCOLS:
         return preset
     for asked in (methods, registered().values()):
@@ -152,8 +170,8 @@ def _protocol_named_by(preset: str, methods: Sequence[Method]) -> str | JudgedBy
 
 
 def zca_of(zca: str, preset: str, method: Method, spec: ImageSpec, ipc: int) -> str:
-    """How ``method``'s training images are whitened, ``on``, ``pixels`` or ``off``, given ``--zca``
-    and the preset.
+    """Return how ``method``'s training images are whitened (``on``, ``pixels`` or ``off``), given
+    ``--zca`` and the preset.
     """
     if zca == "auto" and preset == OWN:
         zca = method.own_setting(spec, ipc).zca
@@ -164,5 +182,5 @@ def zca_of(zca: str, preset: str, method: Method, spec: ImageSpec, ipc: int) -> 
 
 
 def whitening(zca: str) -> dict[str, bool]:
-    """What ``zca_of`` says, for ``datasets.loading.load``."""
+    """Translate the answer of ``zca_of`` for ``datasets.loading.load``."""
     return {"zca": zca in ("on", "pixels"), "of_pixels": zca == "pixels"}

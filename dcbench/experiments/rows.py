@@ -1,4 +1,4 @@
-"""Rows of trained networks, one JSON line each, with a checksum that shows a damaged line."""
+"""Rows of trained networks: one JSON line each, with a checksum that reveals a damaged line."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Row = dict[str, Any]
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Append ``row`` and its checksum to a file of lines; raises StorageError."""
+    """Append ``row`` with its checksum to a file of lines. Raises StorageError."""
     append_line(path, {**row, "check": fingerprint(row)})
 
 
 def intact_row(line: Mapping[str, Any], *, checked: bool = True) -> Row | None:
-    """The row of a line, or None if it is damaged.
+    """Return the row of a line; None if the line is damaged.
 
     ``checked`` is False for files whose oldest lines have no checksum.
     """
@@ -27,5 +27,5 @@ def intact_row(line: Mapping[str, Any], *, checked: bool = True) -> Row | None:
         return row
     try:
         return row if line.get("check") == fingerprint(row) else None
-    except ValueError:  # a number that is not finite
+    except ValueError:  # NaN or infinity
         return None

@@ -1,4 +1,4 @@
-"""A comparison: distil and judge every cell of a grid."""
+"""Distil and evaluate every cell of a grid: what ``dcbench run`` does."""
 
 from __future__ import annotations
 
@@ -23,29 +23,33 @@ from dcbench.system.fields import within
 from dcbench.system.layout import latest_artifact
 from dcbench.training.mixing import augmentation_and_mix
 
-MOST_NETWORKS = 100_000  # that a record holds
+MOST_NETWORKS = 100_000  # in one record
 
 
 @dataclass(frozen=True)
 class Judging:
-    """How every set of a grid is judged; None is what the protocol says."""
+    """How every set of a grid is evaluated. A field that is None keeps the protocol's value."""
 
-    protocol: str | None = None  # its name; the preset's if None
+    protocol: str | None = None  # a protocol's name; None: the preset's protocol
     network: str | None = None
     networks: int | None = None
     epochs: int | None = None
     augment: str | None = None
     labels: LabelSource | None = None
     on: JudgedOn = "test"
-    trace: tuple[int, ...] = ()  # steps of the distillation at which the set is judged too, rising
+    # also evaluate the set after these steps of its distillation, in rising order
+    trace: tuple[int, ...] = ()
 
     def protocol_of(self, grid: Grid, cell: Cell) -> Protocol:
-        """The protocol of one cell."""
+        """Return the protocol that evaluates one cell."""
         return self.applied_to(grid.protocol_of(cell.distiller, self.protocol))
 
     def check(self, prefix: str = "--") -> None:
-        """Raises UnknownNameError or OutOfRangeError if they are wrong by their words, each called
-        by its name behind ``prefix``.
+        """Check names and ranges, without looking at any data. Messages name an option as
+        ``prefix`` and its name.
+
+        Raises:
+            UnknownNameError, OutOfRangeError: If an option is wrong.
         """
         within(f"{prefix}networks", self.networks, 1, MOST_NETWORKS)
         within(f"{prefix}epochs", self.epochs, 1)
@@ -56,15 +60,15 @@ class Judging:
             raise UnknownNameError(f"value of {prefix}labels", self.labels, LABEL_SOURCES)
 
     def applied_to(self, protocol: Protocol) -> Protocol:
-        """``protocol`` with what these options change."""
+        """Return ``protocol`` with the changes that these options make."""
         changed = protocol.with_options(self.network, self.epochs, self.augment, self.labels)
         return replace(changed, judged_on=self.on)
 
 
 @dataclass(frozen=True)
 class EvaluatedSet:
-    """A set's record, where that is, and where the set is (the reference is nowhere); its trace and
-    where that is, if it has one.
+    """The record of an evaluated set and the paths of both. ``synthetic`` is None for the reference
+    ``whole``, which has no file. ``trace`` is a trace's record and path.
     """
 
     record: EvaluationRecord
@@ -76,11 +80,14 @@ class EvaluatedSet:
 def run_grid(
     grid: Grid, judging: Judging, places: Places, workspace: Workspace
 ) -> tuple[list[EvaluatedSet], int]:
-    """The judged sets in the grid's order, and how many cells were skipped.
+    """Distil and evaluate each cell.
 
-    A cell that cannot be done is skipped and its reason said, unless it is the only one.
+    A cell that fails is skipped with a message, unless it is the only one.
+
+    Returns:
+        The evaluated sets in the grid's order, and the number of skipped cells.
     """
-    # folder and method of each cell, and not its data: one data set after the other fits in memory
+    # folder and method of each cell, without its data: only one data set at a time fits in memory
     wanted: list[tuple[Path, str]] = []
     progress = CommandProgress("set", workspace)
 
@@ -102,17 +109,14 @@ def run_grid(
             workspace.say(f"{cell.label} skipped: {in_one_line(outcome)}")
         else:
             done[cell.folder(workspace)] = result(outcome)
-        del (
-            cell,
-            outcome,
-        )  # and with the last of a data set, the data set, before the next is loaded
+        del cell, outcome  # frees the data set after its last cell, before the next one is loaded
     _publish_last(wanted, done, workspace)
     found = [done[folder] for folder, _ in wanted if folder in done]
     return found, len(wanted) - len(found)
 
 
 def _count(progress: CommandProgress, grid: Grid, judging: Judging, cells: Sequence[Cell]) -> None:
-    """Take in about how long each of the cells will take."""
+    """Add the cells' estimated times to the progress."""
     workspace = progress.workspace
     for cell in cells:
         protocol = judging.protocol_of(grid, cell)
@@ -124,12 +128,12 @@ def _count(progress: CommandProgress, grid: Grid, judging: Judging, cells: Seque
 def run_cell(
     cell: Cell, protocol: Protocol, judging: Judging, workspace: Workspace
 ) -> EvaluatedSet:
-    """Distil one set and judge it."""
-    require_network(protocol, cell.loaded.spec)  # hours before the set is there
+    """Distil and evaluate one set."""
+    require_network(protocol, cell.loaded.spec)  # before hours of distillation, not after
     networks, trace = judging.networks or protocol.networks, None
     if judging.trace:
         trace = Trace(cell, judging.trace, protocol, workspace).make_record(networks)
-        # a trace forgets what is to be forgotten; its set and networks are not made twice
+        # with --no-resume the trace has removed old results; the set that it made is used here
         workspace = replace(workspace, resumption=replace(workspace.resumption, resume=True))
     distilled = distil(cell, workspace)
     asked = (distilled, cell.loaded.test_set(protocol.judged_on), protocol, cell.seed, networks)
@@ -140,7 +144,7 @@ def run_cell(
 def evaluate_all(
     set_evaluations: Sequence[SetEvaluation], workspace: Workspace
 ) -> list[EvaluatedSet]:
-    """Judge sets that are there already; raises the first error, when all that can be is judged."""
+    """Evaluate finished sets. The first error is raised when all others are evaluated."""
     progress = CommandProgress("evaluation", workspace)
     for number, one in enumerate(set_evaluations):
         progress.add(number, 0.0, missing_seconds(one))
@@ -168,7 +172,7 @@ def evaluate_all(
 def _publish_last(
     wanted: Sequence[tuple[Path, str]], done: Mapping[Path, EvaluatedSet], workspace: Workspace
 ) -> None:
-    """The set that each method ends with is the last of the grid, whichever was made last."""
+    """Copy each method's last set of the grid to OUT/<method>.pt, whichever set ended last."""
     last = {method: done[folder].synthetic for folder, method in wanted if folder in done}
     for name, synthetic in last.items():
         if synthetic is not None:

@@ -1,6 +1,8 @@
-"""The start of a learned set that its user has in a file: read, checked, and taken into the space
-of the training images. Methods know no files, so that their ``init`` then holds a hash of the
-content, and ``Run.start`` the images.
+"""A learned set may start from images in a user's file: read them, check them, and take them into
+the space of the training images.
+
+Methods do not read files: the field ``init`` then holds a hash of the content, and ``Run.start``
+the images.
 """
 
 from __future__ import annotations
@@ -23,24 +25,27 @@ from dcbench.families.selection import START, names_a_file
 from dcbench.images import Space, SyntheticSet
 from dcbench.system.errors import DataError, FileFormatError, MismatchError
 
-READ = "file:"  # before the hash of what was read, in the field ``init`` of a record
+READ = "file:"  # prefix of the content's hash in a record's field ``init``
 
 
 def read_start(
     distiller: Distiller, loaded: Loaded, ipc: int, places: Places
 ) -> tuple[Distiller, Tensor | None]:
-    """``distiller`` with the hash of the file that its ``init`` names, and the file's images,
-    ``ipc`` of each class, classes in order, in the space of ``loaded``; itself and None where
-    ``init`` names no file.
+    """Read the file that ``distiller``'s field ``init`` names.
+
+    Returns:
+        The distiller with the file's hash in ``init``, and the images: ``ipc`` of each class, in
+        the order of the classes, in the space of ``loaded``. The distiller itself and None if
+        ``init`` names no file.
 
     Raises:
-        DataError: if there is no such file.
-        FileFormatError: if it holds no set.
-        MismatchError: if its images are of another data set, size or number, or were chosen among
-            images that are kept from distillation here.
-        UnknownNameError: if the words before a colon are no layout.
+        DataError: If there is no such file.
+        FileFormatError: If the file holds no set.
+        MismatchError: If its images are of another data set, size or number, or were selected from
+            images that are held out here.
+        UnknownNameError: If the words before a colon are no layout.
     """
-    fields: Any = distiller  # a dataclass, of which the contract does not know the fields
+    fields: Any = distiller  # a dataclass whose fields the contract does not know
     named = hyper_parameters(type(distiller)).get("init")
     if named is None or START not in named.bounds or not names_a_file(fields.init):
         return distiller, None
@@ -59,7 +64,7 @@ def read_start(
 
 
 def _read(words: str, loaded: Loaded, places: Places) -> SyntheticSet:
-    """The set in the file; raises as ``read_start`` does."""
+    """Read the set in the file; raises what ``read_start`` raises."""
     prefix, colon, rest = words.partition(":")
     path = Path(rest if colon else words).expanduser()
     if f"{prefix}:" == READ:
@@ -73,7 +78,7 @@ def _read(words: str, loaded: Loaded, places: Places) -> SyntheticSet:
     if layout is not None:
         kind = layout.usual_space(path, loaded.spec.channels)
         of_pixels = kind == "zca-pixels"
-        # other people know no holdout
+        # sets of other projects know no holdout
         whole = load(loaded.spec.dataset, places, zca=kind.startswith("zca"), of_pixels=of_pixels)
         space = Space() if kind == "raw" else whole.train.space
         return import_set(path, layout, loaded.spec, space, pixels=kind == "pixels").synthetic
@@ -105,7 +110,7 @@ def _check_data(found: SyntheticSet, loaded: Loaded, words: str) -> None:
 
 
 def _taken_into(found: SyntheticSet, space: Space) -> Tensor:
-    """The images as values of ``space``, which changes no bit where they are that already."""
+    """Return the images as values of ``space``; unchanged to the bit if they already are."""
     ours = found.space
     alike = (ours.kind, ours.mean, ours.std) == (space.kind, space.mean, space.std)
     if alike and all(map(_same, _whitening(ours), _whitening(space))):

@@ -1,4 +1,4 @@
-"""Judge sets that are there already, whoever made them."""
+"""Evaluate finished sets, made here or by others."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def judge_stored(
     networks: int | None = None,
     seed: int | None = None,
 ) -> list[EvaluatedSet]:
-    """Judge each of ``sets`` by each of its ``protocols``; all is checked before a network is
-    trained.
+    """Evaluate each of ``sets`` by each of its ``protocols``. Everything is checked before a
+    network is trained.
 
     Args:
-        sets: The sets, of data sets that are known here.
-        protocols: How a set is judged.
-        data: A data set by its name; called once for each.
+        sets: The sets; their data sets must be known here.
+        protocols: The protocols for a set.
+        data: Loads a data set by its name; called once for each.
         workspace: Where and how.
-        networks: How many for each set; the protocol's number if None.
-        seed: Of the networks; that of the set's distillation if None.
+        networks: How many for each set; None: the protocol's number.
+        seed: Of the networks; None: the seed of the set's distillation.
 
     Raises:
         MismatchError: If a set does not fit its data.
-        DcbenchError: The first error of an evaluation, when all that can be is judged.
+        DcbenchError: The first error of an evaluation, when all others are done.
     """
     judged_by = {id(distilled): protocols(distilled) for distilled in sets}
     loaded = {name: data(name) for name in sorted({one.synthetic.spec.dataset for one in sets})}
@@ -57,28 +57,30 @@ def judge_stored(
 
 
 def protocol_of_set(distilled: StoredSet, name: str) -> Protocol:
-    """The protocol called ``name``; ``own`` is that of the paper of the set's method.
+    """Return the protocol called ``name``; ``own`` is the protocol of the paper of the set's
+    method.
 
     Raises:
         UnknownNameError: If there is no such protocol.
-        MismatchError: If that paper is not known here.
+        MismatchError: If the set's method is not known here.
     """
     method, known = str(distilled.provenance.get("method")), registered()
     if name != OWN:
         return find_protocol(name)
     if method in known:
         return own_protocol(known[method])
-    if method in PROTOCOLS and "layout" in distilled.provenance:  # another project's, by its name
+    # the set was made by another project; its name tells the method
+    if method in PROTOCOLS and "layout" in distilled.provenance:
         return PROTOCOLS[method]
     raise MismatchError(
-        f"{distilled.path} was made by {method}, how whose paper judges is not known here; "
+        f"{distilled.path} was made by {method}, whose paper's protocol is not known here; "
         "choose a protocol, such as --protocol lineage"
     )
 
 
 def require_known_data(distilled: StoredSet, asked: str | None) -> None:
-    """Raises MismatchError unless the set was made from a data set that is known, and from the one
-    that was asked for.
+    """Raise MismatchError unless the set's data set is known here and is the one that was asked
+    for.
     """
     spec, known = distilled.synthetic.spec, (*DATASETS, *installed())
     what = (
@@ -95,8 +97,8 @@ def require_known_data(distilled: StoredSet, asked: str | None) -> None:
 
 
 def _placed(distilled: StoredSet, data: Loaded, workspace: Workspace) -> StoredSet:
-    """The set, with a folder of its own for its evaluations on another revision of its data; raises
-    MismatchError if it does not fit.
+    """Return the set. If the data has another revision than the set was made from, its evaluations
+    get a folder of their own. Raises MismatchError if the set does not fit the data.
     """
     check_fit(distilled.synthetic, data.test)
     made_for = distilled.synthetic.spec
@@ -110,6 +112,6 @@ def _placed(distilled: StoredSet, data: Loaded, workspace: Workspace) -> StoredS
 
 
 def _seed(distilled: StoredSet, asked: int | None) -> int:
-    """The seed that was asked for, else that of the set, else 0."""
+    """Return the seed that was asked for, else the set's seed, else 0."""
     own = distilled.provenance.get("seed")
     return asked if asked is not None else own if isinstance(own, int) else 0

@@ -1,4 +1,4 @@
-"""The tasks of a comparison: a distillation, and a chunk of the networks that judge a set."""
+"""The tasks of a comparison: distil a set, and train some of the networks that evaluate a set."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from dcbench.training.teacher import Teacher, trained_teacher
 
 @dataclass(frozen=True)
 class NewSet:
-    """A finished set, with the history and the cost of its making."""
+    """A set just distilled, with its loss history and cost."""
 
     synthetic: SyntheticSet
     history: list[dict[str, float]]
-    cost: Mapping[str, Any]  # what distillation.json holds
-    warnings: tuple[str, ...] = ()  # what happened that the records should say
+    cost: Mapping[str, Any]  # the content of distillation.json
+    warnings: tuple[str, ...] = ()  # for the records' field ``warnings``
 
 
 @dataclass(frozen=True)
 class Distil(Task):
-    """Makes one set. Leaves a checkpoint in ``folder``, wherever it is carried out, until the set
-    is kept.
+    """The task that distils one set. It keeps a checkpoint in ``folder`` until the set is
+    stored.
     """
 
     label: str
@@ -49,11 +49,12 @@ class Distil(Task):
     seed: int
     train: Shared[TrainSet]
     folder: Path
-    shared: Path  # of what several sets use
-    context: Mapping[str, Any]  # what that depends on besides its own spec
+    shared: Path  # of work that several sets share
+    context: Mapping[str, Any]  # what shared work depends on besides its own spec
     macs: float = 0.0
     resumption: Resumption = field(default_factory=Resumption)
-    start: Tensor | None = field(default=None, compare=False)  # of a set that starts from a file
+    # the images it starts from, if these come from a file
+    start: Tensor | None = field(default=None, compare=False)
 
     @cached_property
     def fields(self) -> dict[str, Any]:
@@ -80,12 +81,17 @@ class Distil(Task):
         channel.put(self.made(self.distill(channel.fetch(self.train), run), run))
 
     def watch(self, channel: Channel) -> Watch:
-        """What looks at the set while it is made."""
+        """Return the function that sees the images during distillation: here one that does
+        nothing.
+        """
         return unwatched
 
     def distill(self, train: TrainSet, run: Run) -> SyntheticSet:
-        """The set; raises DivergedError with the method's fields, so that one sees what to change,
-        MismatchError if it is none to keep.
+        """Return the distilled set.
+
+        Raises:
+            DivergedError: If the loss is not finite; the message shows the fields to change.
+            MismatchError: If the set cannot be stored.
         """
         self.machine.forget_peak_memory()
         try:
@@ -97,7 +103,7 @@ class Distil(Task):
             raise MismatchError(f"{self.label}: {error}") from error
 
     def made(self, synthetic: SyntheticSet, run: Run) -> NewSet:
-        """``synthetic`` with what ``run`` knows of its making."""
+        """Return ``synthetic`` with the history and cost that ``run`` recorded."""
         cost = {
             "distill_seconds": run.cost.seconds,
             "step_seconds": run.cost.step_seconds,
@@ -110,7 +116,7 @@ class Distil(Task):
         return NewSet(synthetic, run.history, cost, tuple(run.cost.warnings))
 
     def _announced(self, channel: Channel) -> Progress:
-        """The channel's progress, which first says how long the work may take."""
+        """Return the channel's progress function, which first says how long the work may take."""
         waiting = [self.machine.estimate_seconds(self.macs)]
 
         def progress(name: str, done: int, total: int) -> None:
@@ -127,15 +133,15 @@ class Distil(Task):
 
 @dataclass(frozen=True)
 class Teaching:
-    """What a teacher is trained on, and where it is kept for all who need it."""
+    """What a teacher is trained on, and the folder where all evaluations find it."""
 
     train: Shared[TrainSet]
     shared: Path
-    context: Mapping[str, Any]  # what it depends on besides its settings
+    context: Mapping[str, Any]  # what the teacher depends on besides its settings
     resumption: Resumption
 
     def teacher(self, protocol: Protocol, seed: int, channel: Channel, machine: Machine) -> Teacher:
-        """The protocol's teacher, trained if it is not there yet."""
+        """Return the protocol's teacher; train it first if it is not stored."""
         run = Run(
             seed,
             machine,
@@ -151,7 +157,7 @@ class Teaching:
 @final
 @dataclass(frozen=True)
 class TrainNetworks(Task):
-    """Trains the networks of some indices on one set; rows of networks.jsonl as they end."""
+    """The task that trains some networks on one set; puts a row of networks.jsonl for each."""
 
     label: str
     machine: Machine
@@ -160,7 +166,7 @@ class TrainNetworks(Task):
     test: Shared[TestSet]
     protocol: Protocol
     seed: int
-    networks: tuple[tuple[int, ...], ...]  # those that are trained together side by side
+    networks: tuple[tuple[int, ...], ...]  # groups of networks that are trained side by side
     teaching: Teaching | None = None
 
     @property
@@ -170,11 +176,11 @@ class TrainNetworks(Task):
         return {**asked, **self.protocol.to_json(), **conditions(self.machine)}
 
     def execute(self, channel: Channel) -> None:
-        """Put the rows of the networks that were trained together, so that whoever stops loses none
-        of them.
+        """Train and put one group of networks after another: a stop loses only the group in
+        training.
         """
         self.machine.forget_peak_memory()
-        # nobody stops it within a network, which keeps nothing of itself
+        # it is stopped between networks only: a network in training has no checkpoint
         run, teacher = Run(self.seed, self.machine), None
         if self.teaching is not None:
             teacher = self.teaching.teacher(self.protocol, self.seed, channel, self.machine)
@@ -189,7 +195,9 @@ class TrainNetworks(Task):
 
 
 def conditions(machine: Machine) -> dict[str, Any]:
-    """What the bits of a task's results depend on, as far as it is known before it is submitted."""
+    """Return what the bits of a task's results depend on, as far as it is known before the task
+    runs.
+    """
     return {
         "device": machine.device.type,
         "precision": machine.precision,

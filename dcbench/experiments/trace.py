@@ -1,5 +1,5 @@
-"""A trace: distil a set, keep it as it is at some steps, and judge and picture each of these. The
-last is kept as the cell's set.
+"""A trace: distil a set, keep snapshots of it after some steps, and evaluate and picture each
+snapshot. The last state is stored as the cell's set.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ from dcbench.system.layout import (
     trace_folder,
 )
 
-Snapshots = Mapping[int, StoredSet]  # the set at each step
+Snapshots = Mapping[int, StoredSet]  # the stored set by step
 
 
 def require_steps(distiller: Distiller, ipc: int, last: int) -> None:
-    """Raises OutOfRangeError if the method takes less than ``last`` steps on its images, or
+    """Raise OutOfRangeError if the method takes fewer than ``last`` steps on its images, or
     none.
     """
     takes = distiller.image_steps(ipc)
@@ -75,8 +75,8 @@ class Snapshot:
 @final
 @dataclass(frozen=True, kw_only=True)
 class WatchedDistil(Distil):
-    """Makes one set and puts snapshots of it on the way, always before a checkpoint says that their
-    steps are done.
+    """The task that distils one set and puts snapshots of it. A snapshot is stored before a
+    checkpoint counts its step.
     """
 
     watched: tuple[int, ...]  # the steps after which a snapshot is taken
@@ -91,7 +91,7 @@ class WatchedDistil(Distil):
                 values = images.detach().cpu().contiguous()
                 with suppress(
                     KeyboardInterrupt
-                ):  # the run asks by itself, and saves before it stops
+                ):  # the run checks this itself, and saves a checkpoint before it stops
                     channel.put(
                         Snapshot(done, SyntheticSet(train.spec, values, labels, train.space))
                     )
@@ -101,8 +101,11 @@ class WatchedDistil(Distil):
     def _require_images(
         self, name: str, state: Mapping[str, Tensor | Stateful], classes: int
     ) -> Tensor:
-        """The images that are distilled; raises MismatchError, before the first step, if there are
-        none or something else is learned too.
+        """Return the images that are distilled.
+
+        Raises:
+            MismatchError: Before the first step, if there are no images, or if the method learns
+                more than images.
         """
         images = state.get("images")
         if name != "distill" or not isinstance(images, Tensor) or len(images) != self.ipc * classes:
@@ -123,7 +126,7 @@ def _untraceable(distiller: Distiller, why: str) -> MismatchError:
 
 @dataclass(frozen=True)
 class Trace:
-    """One cell, the steps at which it is looked at, and how it is judged there."""
+    """The trace of one cell: the steps after which it is evaluated, and the protocol."""
 
     cell: Cell
     steps: tuple[int, ...]
@@ -139,22 +142,24 @@ class Trace:
 
     @cached_property
     def asked(self) -> dict[str, Any]:
-        """What changes a network's accuracy."""
+        """The protocol as plain values: what changes a network's accuracy."""
         return {**self.protocol.to_json(), "precision": self.workspace.machine.precision}
 
     @cached_property
     def folder(self) -> Path:
-        """Where the trace lives, beside what else is known of the set."""
+        """The trace's folder, beside the set's evaluations."""
         name = fingerprint({"steps": list(self.steps), "protocol": self.asked})
         return trace_folder(self.cell.folder(self.workspace), name)
 
     def file(self, step: int, ending: str) -> Path:
-        """A snapshot, or its picture."""
+        """Return the path of a snapshot or its picture."""
         return snapshot(self.folder, step, ending)
 
     def make_record(self, networks: int) -> tuple[TraceRecord, Path]:
-        """Do what is missing and write the record; returns it, of the networks wanted alone, and
-        its path.
+        """Distil and evaluate what is missing and write the record.
+
+        Returns:
+            The record, of the first ``networks`` alone, and its path.
         """
         check_possible(self.cell)
         with self.workspace.alone(self.folder):
@@ -195,7 +200,7 @@ class Trace:
             path.unlink(missing_ok=True)
 
     def _finished(self) -> Snapshots:
-        """The snapshots if all of them are whole, else none."""
+        """Return the snapshots if all are stored and intact, else none."""
         try:
             return (
                 {step: self._set(step) for step in self.steps}
@@ -206,15 +211,17 @@ class Trace:
             return {}
 
     def _set(self, step: int) -> StoredSet:
-        """The snapshot; of the last step the finished set itself, if that is here, which is then
-        judged once for both.
+        """Return a snapshot as a stored set.
+
+        For the last step it is the finished set itself, if that is stored: it is then evaluated
+        once for both.
         """
         snapshot, own = self._snapshot(self.file(step, "pt")), self.cell.folder(self.workspace)
         if step != self.cell.distiller.image_steps(self.cell.ipc) or not (own / ARTIFACT).exists():
             return snapshot
         try:
             finished = reopen(own / ARTIFACT, self.workspace)
-        except FileFormatError:  # whoever wants it makes it again
+        except FileFormatError:  # it is made again when it is wanted
             return snapshot
         return (
             finished
@@ -235,8 +242,8 @@ class Trace:
         )
 
     def _borrowed(self) -> Snapshots:
-        """The snapshots from other traces of this very set, if these have all of them: what judges
-        a set does not change it.
+        """Copy the snapshots from other traces of this set, if they have all of them: a protocol
+        does not change the set.
         """
         found = (
             {step: self._elsewhere(step) for step in self.steps}
@@ -265,7 +272,8 @@ class Trace:
 
     def _distil(self) -> Snapshots:
         if not self.file(self.steps[0], "pt").exists():
-            (self.folder / CHECKPOINT).unlink(missing_ok=True)  # what it is past of was lost
+            # it is past a snapshot that was lost
+            (self.folder / CHECKPOINT).unlink(missing_ok=True)
         from_the_start = not (self.folder / CHECKPOINT).exists()
         usual = vars(prepare(self.cell, self.workspace)) | {"folder": self.folder.absolute()}
         made: list[SyntheticSet] = []
@@ -279,7 +287,7 @@ class Trace:
 
         self.workspace.execute_tasks([WatchedDistil(**usual, watched=self.steps)], keep)
         found = self._finished()
-        # a snapshot from before a checkpoint was lost: the set is made again, from its beginning
+        # a snapshot from before the checkpoint was lost: make the set again from its beginning
         if not found:
             if from_the_start:
                 raise _untraceable(self.cell.distiller, "it does not count its steps by run.steps")
@@ -297,12 +305,12 @@ class Trace:
         adopt(self.cell, self.workspace, made)
         write_history(self.folder, made.history)
         cost = {**made.cost, "warnings": list(made.warnings)}
-        write_json(self.folder / DISTILLATION, cost)  # the last: where it is, all is
+        write_json(self.folder / DISTILLATION, cost)  # written last: if it exists, everything does
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
     def _require_alike(self, made: SyntheticSet, found: Snapshots) -> None:
-        """Raises MismatchError unless snapshots are what the set is: a method may make it into
-        something else when all steps are done.
+        """Raise MismatchError unless the last snapshot is the finished set: a method may change its
+        images after the last step.
         """
         last = found[self.steps[-1]].synthetic
         finished = self.steps[-1] == self.cell.distiller.image_steps(self.cell.ipc)
@@ -314,23 +322,23 @@ class Trace:
             self._forget()
             raise _untraceable(
                 self.cell.distiller,
-                "its set is more, or other, than the images that it takes its steps on; the set "
+                "its finished set differs from the images that it takes its steps on; the set "
                 "itself is kept",
             )
 
     def _cost(self) -> dict[str, Any]:
-        """What making the set took, as far as that is known."""
+        """Return what making the set took, as far as that is known."""
         try:
             return read_json(self.folder / DISTILLATION)
         except FileFormatError as error:
-            self.workspace.say(f"{error}; what the set took to make is not known any more")
+            self.workspace.say(f"{error}; the cost of making the set is no longer known")
             return {}
 
     def _record(self, sets: Snapshots, rows: Mapping[int, Sequence[Row]]) -> TraceRecord:
         every = list(chain.from_iterable(rows.values()))
         cost = self._cost()
         elsewhere = (
-            ["its distillation went on from a checkpoint of another machine"]
+            ["its distillation resumed from a checkpoint of another machine"]
             if cost.get("resumed_elsewhere")
             else []
         )
@@ -339,7 +347,7 @@ class Trace:
             self.cell.provenance(self.workspace.machine),
         )
         return TraceRecord(
-            # not of one of its steps
+            # of the set, not of a snapshot
             **{
                 **known,
                 "artifact_hash": origin["artifact_hash"],

@@ -1,5 +1,5 @@
-"""How far a command with several pieces is: which set or proxy, and about how long the rest
-takes.
+"""Progress of a whole command with several pieces: which set or proxy it is at, and about how long
+the rest takes.
 """
 
 from __future__ import annotations
@@ -18,30 +18,33 @@ from dcbench.system.layout import ARTIFACT
 from dcbench.system.machine import Machine
 from dcbench.system.wording import counted, in_words
 
-LEAST_SHARE = 0.02  # of the work: before so much is done, the estimate tells more than the pace
-LEAST_SECONDS = 20.0  # work that takes less is not announced
+# before this share of the work is done, the estimate is used instead of the measured pace
+LEAST_SHARE = 0.02
+LEAST_SECONDS = 20.0  # shorter work is not announced
 
 
 @dataclass
 class Phase:
-    """A part of a piece, and what share of it this command has done."""
+    """One phase of a piece (making or judging), and the share of it that this command has done."""
 
-    seconds: float  # about, on one worker
+    seconds: float  # estimated, on one worker
     share: float = 0.0
-    first: int | None = None  # how much had been done before
+    first: int | None = None  # how much was done before this command
 
     def count(self, done: int, total: int) -> None:
-        """Take in that ``done`` of ``total`` is done."""
+        """Record that ``done`` of ``total`` is done."""
         self.first = done if self.first is None else self.first
         self.share = max(0, done - self.first) / max(1, total - self.first)
 
     def end(self) -> None:
-        """Take in that it is over; work that never reported was done before, and no work now."""
+        """Record that the phase is over. A phase that never reported was done before, and counts as
+        no work.
+        """
         self.seconds, self.share = (0.0 if self.first is None else self.seconds), 1.0
 
 
 class CommandProgress:
-    """Counts the pieces of a command by the work that each is, and tells its workspace."""
+    """Counts the pieces of a command, weighted by their work, and reports to its workspace."""
 
     def __init__(self, noun: str, workspace: Workspace) -> None:
         self.noun, self.workspace, self.ended = noun, workspace, 0
@@ -50,7 +53,7 @@ class CommandProgress:
         self._lock = threading.Lock()
 
     def add(self, piece: Hashable, making: float, judging: float) -> None:
-        """One more piece, and about how many seconds it takes to make and to judge."""
+        """Add a piece, with estimated seconds to make and to judge it."""
         self._pieces[piece] = (Phase(making), Phase(judging))
 
     @property
@@ -58,7 +61,7 @@ class CommandProgress:
         return self.workspace.workers.count if self.workspace.workers else 1
 
     def announce(self) -> None:
-        """Say what all pieces will take, before the first begins."""
+        """Say what all pieces will take; called before the first begins."""
         self._begun = time.monotonic()
         seconds = sum(phase.seconds for piece in self._pieces.values() for phase in piece)
         count, machine = len(self._pieces), self.workspace.machine
@@ -70,7 +73,7 @@ class CommandProgress:
             )
 
     def workspace_of(self, piece: Hashable) -> Workspace:
-        """The workspace for one piece, whose progress counts for the whole."""
+        """Return the workspace for one piece; its progress also counts for the whole command."""
         making, judging = self._pieces[piece]
 
         def progress(text: str, done: int, total: int) -> None:
@@ -86,12 +89,12 @@ class CommandProgress:
         return replace(self.workspace, progress=progress)
 
     def end(self, piece: Hashable) -> None:
-        """Take in that a piece is done, or cannot be done."""
+        """Record that a piece is done or has failed."""
         with self._lock:
             self.ended += 1
             for phase in self._pieces[piece]:
                 phase.end()
-            self._told = -math.inf  # at once
+            self._told = -math.inf  # report at once
             self._tell()
 
     def _tell(self) -> None:
@@ -101,7 +104,7 @@ class CommandProgress:
             self.workspace.overall(self.words(now), self.ended, len(self._pieces))
 
     def words(self, now: float) -> str:
-        """Such as: set 4 of 18, about 11 min left."""
+        """Return the progress in words, such as: set 4 of 18, about 11 min left."""
         phases = [phase for piece in self._pieces.values() for phase in piece]
         total = sum(phase.seconds for phase in phases)
         done = sum(phase.seconds * phase.share for phase in phases)
@@ -111,9 +114,7 @@ class CommandProgress:
 
 
 def making_seconds(cell: Cell, workspace: Workspace) -> float:
-    """About how long it takes to make a cell's set; nothing where it is there, or cannot be
-    made.
-    """
+    """Estimate how long a cell's set takes to make: 0 if it is finished or cannot be made."""
     if workspace.resumption.resume and (cell.folder(workspace) / ARTIFACT).exists():
         return 0.0
     if cell.distiller.refuses(cell.loaded.train, cell.ipc):
@@ -122,16 +123,17 @@ def making_seconds(cell: Cell, workspace: Workspace) -> float:
 
 
 def judging_seconds(cell: Cell, protocol: Protocol, networks: int, machine: Machine) -> float:
-    """About how long it takes to train so many networks on a cell's set and to test them."""
+    """Estimate how long ``networks`` networks take to train on a cell's set and to test."""
     spec, train = cell.loaded.spec, cell.loaded.train
     images = cell.ipc * spec.classes if cell.distiller.budgeted else len(train)
     try:
         one = evaluation_macs(protocol, spec, images, len(cell.loaded.test_set(protocol.judged_on)))
-    except DcbenchError:  # of a network that cannot be trained there, which is said in its turn
+    # a network that cannot be trained on this data: the error comes when its turn comes
+    except DcbenchError:
         return 0.0
     return seconds_of(networks * one, machine)
 
 
 def seconds_of(macs: float, machine: Machine) -> float:
-    """About how long so many multiply-accumulates take, with the engine that suits them."""
+    """Estimate how long ``macs`` multiply-accumulates take, with the engine that suits them."""
     return machine.decide(macs).estimate_seconds(macs)

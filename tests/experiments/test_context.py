@@ -138,7 +138,7 @@ def test_a_run_writes_over_no_imported_set(workspace: Workspace, cell: Cell) -> 
     distilled = distil(cell, telling)
     assert copy.read_bytes() == before
     assert said == [
-        f"{copy} holds a set that was imported, and stays; the one made here is {distilled.path}"
+        f"{copy} holds an imported set and is kept; the set made here is {distilled.path}"
     ]
 
 

@@ -101,7 +101,7 @@ def test_other_damaged_files_cost_nothing(out: Path, kept: tuple[Path, Answer], 
     record = read_record(only(out, "record.json")).to_json()
     if name == "distillation.json":
         assert record["distillation"] is None
-        assert "what the set took to make is not known any more" in answer.err
+        assert "the cost of making the set is no longer known" in answer.err
         assert answer.json["runs"][0]["distill_seconds"] is None
     else:
         assert record["distillation"]["distill_seconds"] > 0
