@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal
 
+from dcbench.networks.catalogue import normalisation_in
 from dcbench.networks.convnet import Normalisation
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
 from dcbench.training.supervision import CROSS_ENTROPY, Loss
@@ -70,6 +71,7 @@ class Protocol:
         changed = replace(
             self,
             network=network or self.network,
+            normalisation=normalisation_in(network or self.network, self.normalisation),
             augment=augment or self.augment,
             chosen=chosen,
             labels=labels or self.labels,
@@ -88,10 +90,13 @@ class Protocol:
         ``network``, where the user chose none.
         """
         unchosen = {"augment", "network"} - set(self.chosen)
+        asked = {key: value for key, value in recipe.items() if key in unchosen}
+        asked_network = asked.get("network", self.network)
         return replace(
             self,
             schedule=_asked_by(recipe, self.schedule),
-            **{key: value for key, value in recipe.items() if key in unchosen},
+            normalisation=normalisation_in(asked_network, self.normalisation),
+            **asked,
         )
 
     def on_classes(self) -> Protocol:

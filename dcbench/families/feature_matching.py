@@ -12,7 +12,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -24,6 +24,7 @@ from dcbench.families.selection import Initialisation, first_images, start_macs
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.networks.base import Network, initialise
 from dcbench.networks.catalogue import build_network
+from dcbench.networks.convnet import Normalisation
 from dcbench.networks.costs import FIRST_ORDER, network_macs, widest_activation
 from dcbench.run import Run
 from dcbench.system.errors import DeviceError
@@ -66,7 +67,7 @@ class FeatureMatching(Distiller):
     real_batch: Annotated[int, Ge(1)] = 256  # per class and step
     init: Initialisation = "random"
     network: str = "convnet"
-    normalisation: Literal["instance", "batch", "none", "layer", "group"] = "instance"
+    normalisation: Normalisation = "instance"
     scale: Annotated[float, Gt(0)] = 1.0  # of the loss
 
     # False: describes the images themselves, and no network is drawn

@@ -58,12 +58,22 @@ def find_network(name: str) -> Maker:
     return maker
 
 
+def normalisation_in(name: str, wanted: Normalisation) -> Normalisation:
+    """The normalisation of the network ``name``: ``wanted``, or its own if it takes no other."""
+    return "own" if name.startswith(PREFIX) else wanted
+
+
 def build_network(name: str, spec: ImageSpec, normalisation: Normalisation = "instance") -> Network:
     """The network ``name`` for images of ``spec``; raises UnknownNameError, and MismatchError where
-    it cannot see such images.
+    it cannot see such images or has another normalisation.
     """
     make = find_network(name)
-    if normalisation not in NORMALISATIONS:
+    if normalisation_in(name, normalisation) != normalisation:
+        raise MismatchError(
+            f"{name} has its own normalisation and takes no other, got {normalisation}; "
+            "say normalisation=own where a method has that, or choose another network"
+        )
+    if not name.startswith(PREFIX) and normalisation not in NORMALISATIONS:
         raise UnknownNameError("normalisation", normalisation, NORMALISATIONS)
     # layers draw first values from the global generator, which is not ours to move
     with torch.random.fork_rng(devices=[]):

@@ -19,7 +19,8 @@ from dcbench.networks.instance_norm import InstanceNorm
 from dcbench.system.errors import OutOfRangeError
 
 Activation = Literal["sigmoid", "relu", "leaky-relu"]
-Normalisation = Literal["none", "batch", "layer", "instance", "group"]
+# own: that of a network which takes no other
+Normalisation = Literal["none", "batch", "layer", "instance", "group", "own"]
 Pooling = Literal["none", "max", "average"]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
