@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from dcbench.records import find_records
+from dcbench.report.figures.evaluation_conditions import condition_drawings
 from tests.commandline import ROOT, ask, done
 from tests.datasets.test_own import folder
 
@@ -41,9 +43,15 @@ def test_own_images_are_distilled_judged_and_reported(
     assert {one["dataset"] for one in made} == {"mydata"}
     judged = done(*evaluate, *SHORT, "--json").json["evaluations"]
     assert [one["network"] for one in judged] == ["convnet", "timm:resnet10t"]
+    assert [one["protocol"]["normalisation"] for one in judged] == ["instance", "own"]
     text = done(*report).out
     assert "mydata" in text
     assert "published" not in text.lower()
+    (matrix,) = condition_drawings(find_records(Path("results")).records)
+    accuracies = {row["condition"]: row["mean"] for row in matrix.data.to_dict("records")}
+    own = [one["mean"] for one in judged]
+    assert list(accuracies.values()) == pytest.approx([*own, own[1]])  # timm's is the unseen one
+    assert list(accuracies) == ["convnet", "mean over unseen", "timm:resnet10t"]
     line = refused("evaluate", "results/dm.pt", *SHORT)
     assert (
         "made from mydata, which is unknown here; name its folder, as in --dataset ./mydata" in line

@@ -378,15 +378,76 @@ def test_the_same_sets_under_other_augmentations_and_networks() -> None:
         ("DM", "none"),
     ]
     assert networks.name.startswith("networks-cifar10-ipc10-quick-")
-    assert len(networks.data) == 4
+    assert len(networks.data) == 6
     (matrix,) = networks.figure().axes
     shown = [text.get_text() for text in matrix.texts]
     assert sorted(shown) == sorted(f"{100 * mean:.1f}" for mean in networks.data["mean"])
-    assert [label.get_text() for label in matrix.get_xticklabels()] == ["ConvNet", "VGG-11"]
+    assert [label.get_text() for label in matrix.get_xticklabels()] == [
+        "ConvNet",
+        "VGG-11",
+        "mean over\nunseen",
+    ]
     assert "ranked within one network only" in networks.caption
     assert condition_drawings(base) == []
     other = {**none, "protocol": {**EXAMPLE["protocol"], "augment": "none", "epochs": 7}}
     assert condition_drawings([*base, *sets("dm", SETS["random"], **other)]) == []
+
+
+def by(network: str) -> dict[str, Any]:
+    return {"network": network, "protocol": {**EXAMPLE["protocol"], "network": network}}
+
+
+def test_the_mean_over_networks_that_a_set_was_not_distilled_with() -> None:
+    """Record by record; a set that one of them did not judge does not count."""
+    draw = np.random.default_rng(0)
+    made: dict[str, tuple[str, dict[str, Any]]] = {
+        "DM": ("dm", {"fields": {"network": "convnet"}}),
+        "DM (made with VGG-11)": ("dm", {"fields": {"network": "vgg11"}, "artifact_hash": "vgg"}),
+        "RDED": ("rded", {"fields": {"teacher": "convnet"}}),
+        "Random": ("random", {"fields": {}}),
+        "MTT (foreign)": ("mtt", {**FOREIGN, "artifact_sha256": "0" * 64}),
+    }
+    saw = {"DM": "convnet", "DM (made with VGG-11)": "vgg11", "RDED": "convnet"}
+    stored = {
+        label: [
+            record(
+                method, draw.random(2 + seed).tolist(), **{"seed": seed, **by(network), **fields}
+            )
+            for network in ("convnet", "vgg11", "alexnet", "timm:resnet10t")
+            for seed in range(1 if "foreign" in label else 3)
+            if (label, network, seed) != ("DM", "alexnet", 2)
+        ]
+        for label, (method, fields) in made.items()
+    }
+    (drawing,) = condition_drawings([each for own in stored.values() for each in own])
+    rows = drawing.data[drawing.data["condition"] == "mean over unseen"].set_index("series")
+    assert sorted(rows.index) == ["DM", "DM (made with VGG-11)", "RDED", "Random"]
+    for label, row in rows.iterrows():
+        hidden = [saw[str(label)]] if label in saw else ["convnet", "vgg11"]
+        means = []
+        for seed in range(3):
+            own = [
+                sum(each.record.accuracies) / len(each.record.accuracies)
+                for each in stored[str(label)]
+                if each.record.seed == seed and each.record.network not in hidden
+            ]
+            if len(own) == 4 - len(hidden):
+                means.append(sum(own) / len(own))
+        assert row["mean"] == pytest.approx(sum(means) / len(means)), label
+        assert row["sets"] == len(means) == (2 if label == "DM" else 3)
+    texts = [text.get_text() for text in drawing.figure().axes[0].texts]
+    assert texts.count("–") == 1  # of the foreign set
+    assert "a set was not distilled with" in drawing.caption
+
+
+def test_a_single_set_has_no_interval_over_unseen_networks() -> None:
+    records = [
+        record("random", [0.2, 0.4], fields={}, **by(network)) for network in ("convnet", "vgg11")
+    ]
+    (drawing,) = condition_drawings(records)
+    (row,) = drawing.data[drawing.data["condition"] == "mean over unseen"].to_dict("records")
+    assert row["mean"] == pytest.approx(0.3)
+    assert np.isnan(float(row["ci95_low"] or "nan"))
 
 
 def test_sets_made_in_other_ways_are_series_of_their_own() -> None:

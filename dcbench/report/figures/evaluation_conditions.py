@@ -5,9 +5,10 @@ are never ranked across conditions.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Literal
 
 from dcbench.records import EvaluationRecord, StoredRecord
 from dcbench.report.figures import plotting
@@ -23,6 +24,7 @@ from dcbench.report.formatting import (
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.comparable import compared_protocol
 from dcbench.report.selection.dataframes import frame
+from dcbench.report.selection.method_variants import accuracies_by_set, fields_of
 from dcbench.report.selection.row_names import labels
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ _CONDITIONS: dict[Condition, tuple[str, ...]] = {  # with the settings that foll
     "network": ("network", "normalisation", "augment"),
 }
 _ORDER = ("none", "autoaugment", "randaugment", "dsa", "convnet", "alexnet", "vgg11", "resnet18")
+UNSEEN = "mean over unseen"  # networks: the last column
+_UNKNOWN = ""  # what a foreign set was distilled with
 _SPREAD = 0.12  # between series at one place, so that bars do not cover each other
 
 
@@ -71,23 +75,60 @@ def _data(records: Sequence[EvaluationRecord], condition: Condition) -> pd.DataF
     cells: dict[tuple[str, str], list[EvaluationRecord]] = defaultdict(list)
     for record, label in zip(records, labels(records), strict=True):
         cells[label, _value(record, condition)].append(record)
-    values = sorted({value for _, value in cells}, key=_place)
-    series = sorted({label for label, _ in cells})
+    figures = {cell: plotting.accuracy_figures(own) for cell, own in cells.items()}
+    if condition == "network":
+        figures |= _over_unseen(cells)
+    values = sorted({value for _, value in figures}, key=_place)
+    series = sorted({label for label, _ in figures})
     middle = (len(series) - 1) / 2
     rows = [
         {
             "series": label,
             "condition": value,
             "x": values.index(value) + _SPREAD * (series.index(label) - middle),
-            **plotting.accuracy_figures(own),
+            **own,
         }
-        for (label, value), own in sorted(cells.items())
+        for (label, value), own in sorted(figures.items())
     ]
     return frame(rows, _COLUMNS)
 
 
-def _place(value: str) -> tuple[int, str]:
-    return (_ORDER.index(value) if value in _ORDER else len(_ORDER)), value
+def _over_unseen(
+    cells: Mapping[tuple[str, str], Sequence[EvaluationRecord]],
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """The figures of each series over the networks that its sets were not distilled with.
+
+    Of a set that all of them judged, each network's mean counts once. Sets that were made without a
+    network are shown over those that no set here was distilled with, so that rows compare.
+    """
+    judged: dict[str, dict[str, Mapping[Hashable, Sequence[float]]]] = defaultdict(dict)
+    saw: dict[str, set[str]] = defaultdict(set)
+    for (label, network), own in cells.items():
+        judged[label][network] = accuracies_by_set(own)
+        saw[label] |= {name for record in own for name in _distilled_with(record)}
+    found = {}
+    for label, by in judged.items():
+        unseen = [by[name] for name in by.keys() - (saw[label] or set().union(*saw.values()))]
+        shared = set.intersection(*map(set, unseen)) if unseen else ()
+        means = {seed: [fmean(own[seed]) for own in unseen] for seed in shared}
+        if means and _UNKNOWN not in saw[label]:
+            single = {"ci95_low": None, "ci95_high": None} if len(means) == 1 else {}
+            found[label, UNSEEN] = plotting.figures_of(means) | single
+    return found
+
+
+def _distilled_with(record: EvaluationRecord) -> set[str]:
+    """The network that the set was distilled with, or chosen by; empty if there was none."""
+    fields = fields_of(record)
+    by_features = "convnet" if "feature_epochs" in fields else None
+    network = fields.get("network", fields.get("teacher", by_features))
+    if network is None:
+        return {_UNKNOWN} if record.foreign else set()
+    return {str(network)}
+
+
+def _place(value: str) -> tuple[bool, int, str]:
+    return value == UNSEEN, (_ORDER.index(value) if value in _ORDER else len(_ORDER)), value
 
 
 def _drawing(
@@ -102,6 +143,11 @@ def _drawing(
         f" {accuracy_words(record.protocol)} by protocol {protocol};"
         f" {plotting.INTERVALS}. Methods are ranked within one {what} only."
     )
+    if UNSEEN in set(data["condition"]):
+        caption += (
+            " Last column: the mean over the networks that a set was not distilled with; of sets made"
+            " without a network, over those that no set here was distilled with."
+        )
     ipc = f"ipc{record.ipc}" if record.ipc else "whole"
     name = file_name(f"{what}s", record.dataset, ipc, protocol, short_hash(key))
     return plotting.Drawing(name, caption, data, lambda: _draw(data, what))
@@ -134,7 +180,8 @@ def _matrix(data: pd.DataFrame, values: Sequence[str]) -> Figure:
         words = DASH if np.isnan(accuracy) else f"{accuracy:.1f}"
         colour = "black" if accuracy > middle or np.isnan(accuracy) else "white"
         panel.text(column, row, words, ha="center", va="center", color=colour)
-    panel.set_xticks(range(len(values)), labels=[title(value) for value in values])
+    names = ["\n".join(title(value).rsplit(" ", 1)) for value in values]
+    panel.set_xticks(range(len(values)), labels=names)
     panel.set_yticks(range(len(series)), labels=series)
     panel.tick_params(length=0)
     panel.spines[:].set_visible(False)
