@@ -4,6 +4,7 @@ device.
 
 from __future__ import annotations
 
+import logging
 import platform
 import re
 import shutil
@@ -143,6 +144,8 @@ class Machine:
 
             # else several orders of summation are timed, and the fastest there is taken
             config.deterministic = True
+        # a CUDA toolkit on a machine without a GPU is no news
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         # each job's shapes count against it
         torch._dynamo.config.recompile_limit = max(1024, torch._dynamo.config.recompile_limit)
         return _mending_libraries(torch.compile(mixed_precision, dynamic=False))
