@@ -373,14 +373,7 @@ def test_interrupted_it_keeps_what_is_done_and_goes_on(tmp_path: Path, executor:
     assert not list(tmp_path.rglob("synthetic.pt"))
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        # it hung in half of the tries until the wait for tasks got an end; watched a while yet
-        pytest.param("the second interruption", marks=pytest.mark.long),
-        "kill -9",
-    ],
-)
+@pytest.mark.parametrize("how", ["the second interruption", "kill -9"])
 def test_no_worker_outlives_who_asked(tmp_path: Path, how: str) -> None:
     endless = ("--networks", "2", "--epochs", "1000000", "--threads", "1", "--engine", "eager")
     process = start(
