@@ -1,4 +1,4 @@
-"""The errors that dcbench raises on purpose. Each message is one line: what was got, what was
+"""The errors that dcbench raises on purpose. A message is one line: what was given, what was
 wanted, what to do.
 """
 
@@ -21,7 +21,7 @@ class DcbenchError(Exception):
 
 
 class UnknownNameError(DcbenchError, LookupError):
-    """A name that stands for nothing, such as a misspelt method; the command itself is wrong."""
+    """An unknown name, such as a misspelt method: the command itself is wrong."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
@@ -31,7 +31,7 @@ class UnknownNameError(DcbenchError, LookupError):
 
 
 class OutOfRangeError(DcbenchError, ValueError):
-    """A value that no run could use, whatever the data; the command itself is wrong."""
+    """A value that is wrong whatever the data: the command itself is wrong."""
 
 
 class DataError(DcbenchError):
@@ -39,7 +39,7 @@ class DataError(DcbenchError):
 
 
 class AbsentDataError(DataError):
-    """A data set that is in none of the places where it was looked for."""
+    """A data set that was not found in any folder searched."""
 
 
 class FileFormatError(DcbenchError):
@@ -47,15 +47,15 @@ class FileFormatError(DcbenchError):
 
 
 class MismatchError(DcbenchError):
-    """Two things that do not belong together: a set and a dataset, a checkpoint and a device."""
+    """Two things that do not fit together: a set and a data set, a checkpoint and a device."""
 
 
 class DeviceError(DcbenchError):
-    """A device that is not there, or cannot do what was asked."""
+    """A device that this machine does not have, or that cannot do what was asked."""
 
 
 class ClusterError(DcbenchError):
-    """A cluster that is not there, lacks what is needed, or loses the same work again and again."""
+    """A cluster that does not exist, lacks what is needed, or keeps losing the same task."""
 
 
 class DivergedError(DcbenchError, ArithmeticError):
@@ -63,16 +63,16 @@ class DivergedError(DcbenchError, ArithmeticError):
 
 
 class StorageError(DcbenchError, OSError):
-    """A place that cannot be written. What stood there before is still there."""
+    """A file or folder that cannot be written. Its old content is unchanged."""
 
 
 def brief(value: Any) -> str:
-    """Show a value in one short line, for messages about strangers' files."""
+    """Shorten a value to one line, for messages about files of unknown origin."""
     return " ".join(repr(value).split())[:120]
 
 
 def in_one_line(error: Exception) -> str:
-    """Say in one line what went wrong: our own messages as they are, others with their class."""
+    """Return an error's message in one line; errors that are not our own with their class."""
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     if isinstance(error, ClusterError):
         return " ".join(f"{error}{notes}".split())

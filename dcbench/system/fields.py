@@ -1,6 +1,6 @@
 """Typed and bounded fields of dataclasses: read from annotations, checked, parsed from text.
 
-A bound stands in the annotation, as in ``Annotated[float, Ge(0)]``.
+The bound is part of the annotation: ``Annotated[float, Ge(0)]``.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 
 from dcbench.system.errors import OutOfRangeError
 
-LARGEST = 2**63 - 1  # that a record holds
+LARGEST = 2**63 - 1  # in one record
 
 
 def within(name: str, value: int | None, least: int, most: int = LARGEST) -> None:
-    """Raises OutOfRangeError if ``value`` is given and below ``least`` or above ``most``."""
+    """Raise OutOfRangeError if ``value`` is not None and is below ``least`` or above ``most``."""
     if value is not None and value < least:
         raise OutOfRangeError(f"{name} must be at least {least}, got {value}")
     if value is not None and value > most:
@@ -30,11 +30,11 @@ def within(name: str, value: int | None, least: int, most: int = LARGEST) -> Non
 
 @dataclass(frozen=True)
 class Fulfils:
-    """A condition on a field that no range can express, with words for the message."""
+    """A condition on a field that is not a range, with words for the message."""
 
     holds: Callable[[Any], bool]
     wanted: str
-    signs: str = ""  # the same in a few signs, for lists of fields
+    signs: str = ""  # the condition in short notation, for lists of fields
 
 
 _BOUNDS: Mapping[type, tuple[Callable[[Any, Any], bool], str]] = {
@@ -52,7 +52,9 @@ _BOUNDS: Mapping[type, tuple[Callable[[Any, Any], bool], str]] = {
 
 
 def violation(bounds: Iterable[object], value: Any) -> str:
-    """Say what ``value`` must do to meet the first bound that it breaks; empty if it meets all."""
+    """Return what ``value`` must do to meet the first bound that it breaks; empty if it
+    meets all.
+    """
     for bound in bounds:
         if type(bound) in _BOUNDS:
             holds, wanted = _BOUNDS[type(bound)]
@@ -82,7 +84,7 @@ _TRUTH = {
 
 @dataclass(frozen=True)
 class TypedField:
-    """One field of a dataclass: its type, its range, its default."""
+    """One field of a dataclass: type, range and default."""
 
     name: str
     kinds: tuple[Any, ...]  # plain types and Literal values' types
@@ -91,7 +93,7 @@ class TypedField:
     default: Any
 
     def check(self, owner: str, value: Any) -> None:
-        """Raises OutOfRangeError if ``value`` is of another type or out of range."""
+        """Raise OutOfRangeError if ``value`` has the wrong type or is out of range."""
         if self.choices:
             if value not in self.choices:
                 raise OutOfRangeError(
@@ -111,7 +113,7 @@ class TypedField:
             raise OutOfRangeError(f"{owner}: {self.name} must {wanted}, got {value!r}")
 
     def parse(self, owner: str, text: str) -> Any:
-        """The value that ``text`` stands for; raises OutOfRangeError."""
+        """Convert ``text`` to the field's type. Raises OutOfRangeError."""
         if self.choices:
             return next((choice for choice in self.choices if str(choice) == text), text)
         if text.lower() in ("none", "null") and type(None) in self.kinds:
@@ -125,8 +127,8 @@ class TypedField:
 
     @property
     def domain(self) -> str:
-        """The field's choices or range in a few signs, such as ``>0, ≤10``; empty if anything
-        goes.
+        """Return the field's choices or range in short notation, such as ``>0, ≤10``; empty if any
+        value is allowed.
         """
         if self.choices:
             return "|".join(map(str, self.choices))
@@ -141,7 +143,7 @@ class TypedField:
         )
 
     def require_plain(self) -> None:
-        """Raises TypeError if the command line could not set the field, or if it has no default."""
+        """Raise TypeError if the command line could not set the field, or if it has no default."""
         if not self.choices and not set(self.kinds) <= _PLAIN:
             kinds = " or ".join(getattr(kind, "__name__", str(kind)) for kind in self.kinds)
             raise TypeError(
@@ -158,7 +160,7 @@ class TypedField:
 
 @cache
 def typed_fields(kind: type[Any]) -> dict[str, TypedField]:
-    """The fields of the dataclass ``kind`` with their types and bounds."""
+    """Return the fields of the dataclass ``kind`` with their types and bounds."""
     hints = typing.get_type_hints(kind, include_extras=True)
     found = {}
     for field in fields(kind):
@@ -174,6 +176,8 @@ def typed_fields(kind: type[Any]) -> dict[str, TypedField]:
 
 
 def check_fields(instance: Any, owner: str) -> None:
-    """Raises OutOfRangeError naming ``owner`` if a field is of another type or out of range."""
+    """Raise OutOfRangeError if a field has the wrong type or is out of range; the message names
+    ``owner``.
+    """
     for field in typed_fields(type(instance)).values():  # type: ignore[arg-type]
         field.check(owner, getattr(instance, field.name))

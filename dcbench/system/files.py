@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Write files whole or not at all, read files of unknown origin safely, and lock folders."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from filelock import FileLock, Timeout
 
 from dcbench.system.errors import FileFormatError, StorageError, brief
 
-MOST_TOML_BYTES = 1 << 16  # what people write by hand is less
-UNFINISHED = ".unfinished"  # ends the name of a file that is being written
+MOST_TOML_BYTES = 1 << 16  # a file that people write by hand is smaller
+UNFINISHED = ".unfinished"  # ending of a file that is still being written
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` whole or not at all (temporary file, fsync, rename).
 
-    Raises StorageError, and leaves the old file as it was.
+    Raises:
+        StorageError: The old file is then unchanged.
     """
     temporary: str | None = None
     try:
@@ -53,12 +54,14 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_folder(path: Path, files: Mapping[str, bytes], folders: Iterable[str] = ()) -> None:
-    """Make the folder ``path`` with ``files``, by their names below it, and empty ``folders``.
+    """Create the folder ``path`` with ``files`` (content by name) and empty ``folders``, whole or
+    not at all.
 
-    It is made whole or not at all. Raises StorageError, also where something is at ``path``.
+    Raises:
+        StorageError: Also if ``path`` already exists.
     """
     if path.exists() or path.is_symlink():
-        raise StorageError(f"{path} is there already and stays; name a folder that is not there")
+        raise StorageError(f"{path} already exists; name a folder that does not exist")
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,26 +86,26 @@ def write_folder(path: Path, files: Mapping[str, bytes], folders: Iterable[str] 
 
 @cache
 def _umask() -> int:
-    """The permissions that this process's user takes from new files."""
-    mask = os.umask(0o022)  # it cannot be read without being set
+    """Return the permissions that this process removes from new files."""
+    mask = os.umask(0o022)  # reading it requires setting it
     os.umask(mask)
     return mask
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove files that a killed process had not finished writing; other files stay."""
+    """Remove the temporary files of writers that were killed. Other files stay."""
     for left in folder.glob(f".*{UNFINISHED}"):
         if left.is_file():
             left.unlink(missing_ok=True)
 
 
 def open_no_link(path: Path, flags: int) -> int:
-    """Open ``path`` and return its descriptor; raises OSError if it is a symbolic link."""
+    """Open ``path`` and return its descriptor. Raises OSError if it is a symbolic link."""
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0), 0o666)
 
 
 def disk_time(folder: Path) -> float:
-    """The time by the clock that dates files in ``folder``, which on a shared disk is the server's.
+    """Return the time by the clock that stamps files in ``folder``: on a shared disk, the server's.
 
     Raises StorageError.
     """
@@ -118,7 +121,7 @@ def disk_time(folder: Path) -> float:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Let a rename outlast a power cut, where folders can be opened: not on Windows."""
+    """Make a rename survive a power failure, where folders can be opened (not on Windows)."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -134,8 +137,9 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def twice(names: Iterable[str]) -> str:
-    """The first of ``names`` that stands there before already; empty if none. Readers of archives
-    and tables take one of the two without a word.
+    """Return the first name that occurs twice in ``names``; empty if none does.
+
+    Readers of archives and tables silently take one of the two.
     """
     seen: set[str] = set()
     for name in names:
@@ -146,9 +150,7 @@ def twice(names: Iterable[str]) -> str:
 
 
 def distinct_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, for ``json.loads``' ``object_pairs_hook``; raises ValueError where a key
-    stands there twice.
-    """
+    """An ``object_pairs_hook`` for ``json.loads`` that raises ValueError if a key occurs twice."""
     again = twice(key for key, _ in pairs)
     if again:
         raise ValueError(f"it holds {brief(again)} twice in one object")
@@ -156,7 +158,7 @@ def distinct_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read one JSON object; raises FileFormatError naming the file."""
+    """Read one JSON object. Raises FileFormatError, which names the file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=distinct_keys)
     except (OSError, ValueError, RecursionError) as error:
@@ -167,7 +169,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; raises FileFormatError naming it, OSError where it cannot be opened."""
+    """Read a TOML file. Raises FileFormatError, which names the file, or OSError if it cannot be
+    opened.
+    """
     if path.stat().st_size > MOST_TOML_BYTES:
         raise FileFormatError(f"{path} has more than {MOST_TOML_BYTES} bytes")
     try:
@@ -177,7 +181,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:
-    """Append one JSON line and fsync it; first remove a last line that a crash left unfinished."""
+    """Append one JSON line and fsync it. A last line that a crash cut short is removed first."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = open_no_link(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
@@ -200,7 +204,7 @@ def _byte_at(stream: Any, position: int) -> bytes:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read JSON lines; skip a line that a crash cut short, whose work is then done again."""
+    """Read JSON lines. A line that a crash cut short is skipped; its work is done again."""
     if not path.exists():
         return []
     rows = []
@@ -215,14 +219,14 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def write_tensors(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a dict of tensors and plain values; equal values give equal bytes, whatever the file's
+    """Write a dict of tensors and plain values. Equal values give equal bytes, whatever the file's
     name.
     """
     write_bytes(path, tensors_as_bytes(value))
 
 
 def tensors_as_bytes(value: Mapping[str, Any]) -> bytes:
-    """The bytes that ``write_tensors`` writes."""
+    """Return the bytes that ``write_tensors`` writes."""
     import torch
 
     buffer = io.BytesIO()
@@ -231,8 +235,8 @@ def tensors_as_bytes(value: Mapping[str, Any]) -> bytes:
 
 
 def _one_of_each(value: Any) -> Any:
-    """``value`` with equal words as one object: a pickle refers back to objects it has seen, so
-    which are one shows in its bytes.
+    """Replace equal strings by one object: a pickle refers back to objects it has seen, so identity
+    shows in its bytes.
     """
     if type(value) is str:
         return sys.intern(value)
@@ -244,7 +248,8 @@ def _one_of_each(value: Any) -> Any:
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """Read a dict of tensors and plain values onto the CPU, executing nothing.
+    """Read a dict of tensors and plain values onto the CPU, without executing anything from the
+    file.
 
     Raises FileFormatError.
     """
@@ -255,7 +260,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 
 class _Inert:
-    """Stands for a NumPy number or its kind, whose own code could do more than hold a value."""
+    """A stand-in for NumPy numbers and types, whose own code could do more than hold a value."""
 
     def __init__(self, *_arguments: Any) -> None:
         pass
@@ -264,14 +269,14 @@ class _Inert:
         pass
 
 
-# NumPy 1's name, 2's, their kind
+# the name in NumPy 1, in NumPy 2, and the type
 NUMPY_NUMBERS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype")
 
 
 def read_foreign_tensors(path: Path) -> Any:
     """Read tensors from a file that may also hold NumPy numbers, as files of DC, DSA and DM do.
 
-    Those numbers (accuracies) come back empty. Otherwise like ``read_plain_tensors``.
+    Those numbers (accuracies) are returned empty. Otherwise like ``read_plain_tensors``.
     """
     import torch
 
@@ -280,7 +285,8 @@ def read_foreign_tensors(path: Path) -> Any:
 
 
 def read_plain_tensors(path: Path) -> Any:
-    """Read the tensors, lists, dicts and plain values in a file, executing nothing.
+    """Read the tensors, lists, dicts and plain values in a file, without executing anything from
+    it.
 
     Raises FileFormatError.
     """
@@ -289,7 +295,7 @@ def read_plain_tensors(path: Path) -> Any:
     try:
         _check_archive(path)
         with warnings.catch_warnings():
-            # that a pickle is of another protocol: it is read strictly or refused
+            # torch warns of another pickle protocol: the file is read strictly or refused anyway
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
@@ -299,7 +305,7 @@ def read_plain_tensors(path: Path) -> Any:
             f"{path} is a folder, wanted a file (of images, a folder for each class, say --as "
             "folder)"
         ) from error
-    except Exception as error:  # bytes that are no pickle make its reader raise anything
+    except Exception as error:  # the unpickler can raise anything when the bytes are no pickle
         reason = _why_unreadable(path, error)
         raise FileFormatError(
             f"{path} is damaged or not a file of plain tensors, and was refused unexecuted "
@@ -308,11 +314,11 @@ def read_plain_tensors(path: Path) -> Any:
 
 
 class _RefusedError(Exception):
-    """An archive that is not read at all, and why."""
+    """An archive that is not opened at all, with the reason."""
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
-    """What was got instead of tensors: torch's own text speaks to programmers."""
+    """Describe what the file holds instead of tensors; torch's own message is for programmers."""
     if isinstance(error, _RefusedError):
         return str(error)
     if isinstance(error, OSError):
@@ -329,10 +335,10 @@ def _why_unreadable(path: Path, error: Exception) -> str:
 
 
 def _is_archive(path: Path) -> bool:
-    """Whether the file ends like a zip archive, be it a damaged one."""
+    """Return whether the file ends like a zip archive, even a damaged one."""
     try:
         return zipfile.is_zipfile(path)
-    except zipfile.BadZipFile:  # it claims to span several disks
+    except zipfile.BadZipFile:  # the zip claims to span several disks
         return True
 
 
@@ -347,11 +353,11 @@ def _what_begins_with(head: bytes) -> str:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse what would swell, and compare the checksums that torch writes and does not read: a
-    flipped bit would pass for a number.
+    """Refuse archives that would unpack to more than their size, and compare the checksums that
+    torch writes but does not read: a flipped bit would pass for a number.
 
-    torch stores its entries as they are, so that together they are no larger than the file;
-    compressed or overlapping ones are a bomb.
+    torch stores entries uncompressed, so together they are no larger than the file. Compressed or
+    overlapping entries are a zip bomb.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -372,9 +378,9 @@ def _check_archive(path: Path) -> None:
 def locked(
     folder: Path, waiting: Callable[[], None] = lambda: None, patience: float = 1.0
 ) -> Iterator[None]:
-    """Hold ``folder`` for this process alone.
+    """Lock ``folder`` for this process.
 
-    While another process has it, ``waiting`` is called every ``patience`` seconds; it may raise.
+    While another process holds it, ``waiting`` is called every ``patience`` seconds; it may raise.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

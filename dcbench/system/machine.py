@@ -1,6 +1,4 @@
-"""What the work runs on: device, threads, precision and engine. The only module that names a
-device.
-"""
+"""The machine: device, threads, precision and engine. The only module that names a device."""
 
 from __future__ import annotations
 
@@ -26,8 +24,8 @@ Engine = Literal["eager", "compiled"]
 
 PRECISIONS = ("auto", "fp32", "bf16")
 ENGINES = ("auto", "eager", "compiled")
-EXACT = "cpu"  # the device whose sums have one order, so that the same work gives the same bits
-MOST_THREADS = 1024  # more than that, and the process may not get them
+EXACT = "cpu"  # the device that sums in a fixed order, so that the same work gives the same bits
+MOST_THREADS = 1024  # the system may refuse a process more
 
 # Compiling costs 20 to 60 seconds; below this much work (about a minute of eager computing on two
 # cores) it costs more than it saves.
@@ -35,10 +33,10 @@ LEAST_MACS_TO_COMPILE = 3e12
 # Bytes of one layer's activations that are worked on at a time. On a CPU, chunks that stay in cache
 # take less memory and time.
 CHUNK_BYTES = {"cpu": 8 << 20, "cuda": 2 << 30}
-BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2}  # of a value
+BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2}  # bytes of a value
 BROKEN_LIBRARY = re.compile(r"ImportError: (/\S+\.so): (?:file too short|invalid ELF header)")
-TRITON_CAPABILITY = (7, 0)  # of the oldest cards that Triton compiles for
-MOST_ABREAST = 32  # networks trained in one pass
+TRITON_CAPABILITY = (7, 0)  # compute capability of the oldest GPUs that Triton compiles for
+MOST_ABREAST = 32  # most networks trained in one pass
 # Multiply-accumulates per second (and thread, on a CPU) of training a ConvNet: measured with
 # AVX-512, bf16 with AMX; guessed for CUDA.
 MACS_PER_SECOND: dict[tuple[str, str, str], float] = {
@@ -57,24 +55,21 @@ WITHOUT_AMX = {("cpu", "bf16", "eager"): 3e10, ("cpu", "bf16", "compiled"): 8e10
 
 @dataclass(frozen=True)
 class Machine:
-    """The device that work runs on, with its precision and number of threads and, once decided, its
-    engine.
-    """
+    """The device that work runs on, with its precision, threads and, once decided, its engine."""
 
     device: torch.device
     threads: int
     precision: Precision
     engine: Engine | Literal["auto"] = "auto"
-    # whether the engine was chosen here, so that a part of the job has its own
+    # whether ``decide`` chose the engine: then a part of the job chooses again
     decided: bool = field(default=False, compare=False)
 
     def decide(self, macs: float, least: float = LEAST_MACS_TO_COMPILE) -> Machine:
-        """Choose the engine for a job of so many multiply-accumulates, if it is ``auto``.
+        """Choose the engine for a job of ``macs`` multiply-accumulates, if it is ``auto``.
 
-        Jobs of at least ``least`` of them are compiled: as many as a network of this kind must be
-        trained for to repay its compiling. The choice follows from the job alone, never from
-        timing. Work that several jobs share decides for itself: its bits must not depend on which
-        came first.
+        Jobs of at least ``least`` multiply-accumulates are compiled: below that, compiling costs
+        more than it saves. The choice depends on the job alone, never on timing. Work that several
+        jobs share decides for itself, because its bits must not depend on which job came first.
         """
         if self.engine != "auto" and not self.decided:
             return self
@@ -89,23 +84,22 @@ class Machine:
         return self.device.type == "cuda"
 
     def take(self) -> None:
-        """Set up this process to compute as the machine says: number of threads, no cuDNN
-        shortcuts.
+        """Configure this process: number of threads, no cuDNN shortcuts.
 
-        Both decide the last bits of results. From here on the process keeps memory that it frees.
+        Both change the last bits of results. From here on the process keeps memory that it frees.
         """
         if self.device.type == "cuda":
-            torch.set_float32_matmul_precision("highest")  # some containers ask for less
+            torch.set_float32_matmul_precision("highest")  # some containers set it lower
             torch.backends.cudnn.deterministic = True
-            # fp32 is the reference. Said in both of torch's ways, or reading this one raises
+            # fp32 is the reference. Both of torch's settings, or reading this one raises
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
         torch.set_num_threads(self.threads)
         memory.keep_freed()
 
     def chunk(self, values_per_image: int) -> int:
-        """How many images to work on at a time, given the values of the largest activation of one
-        image; a power of two.
+        """Return how many images to process at a time, a power of two, given the number of values
+        in the largest activation of one image.
         """
         most = max(
             1,
@@ -115,14 +109,14 @@ class Machine:
         return min(4096, 1 << (most.bit_length() - 1))
 
     def networks_abreast(self, values_per_image: int, batch: int) -> int:
-        """How many networks to train in one pass, each on batches of so many images.
+        """Return how many networks to train in one pass, each on batches of ``batch`` images.
 
-        One on a CPU, where that is faster. On CUDA as many as fill the device, up to 32: this
-        follows from sizes and was not measured.
+        One on a CPU, which is faster there. On CUDA as many as fill the device, up to 32; this is
+        computed from sizes and was not measured.
         """
         if self.device.type == "cpu":
             return 1
-        # 4: training holds what testing lets go
+        # 4: training keeps activations that testing frees
         return max(1, min(MOST_ABREAST, self.chunk(values_per_image) // (4 * batch)))
 
     def accelerate(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -142,17 +136,17 @@ class Machine:
         if self.on_gpu:
             from torch._inductor import config
 
-            # else several orders of summation are timed, and the fastest there is taken
+            # else the compiler times several orders of summation and takes the fastest
             config.deterministic = True
-        # a CUDA toolkit on a machine without a GPU is no news
+        # silence torch's warning of a CUDA toolkit on a machine without a GPU
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-        # each job's shapes count against it
+        # the limit counts the shapes of all jobs
         torch._dynamo.config.recompile_limit = max(1024, torch._dynamo.config.recompile_limit)
         return _mending_libraries(torch.compile(mixed_precision, dynamic=False))
 
     def estimate_seconds(self, macs: float) -> float:
-        """About how long so many multiply-accumulates of convolutions take: good to a factor of two
-        or three.
+        """Estimate the seconds for ``macs`` multiply-accumulates of convolutions, to a factor of
+        two or three.
         """
         work = (self.device.type, self.precision, "eager" if self.engine == "auto" else self.engine)
         rate = (
@@ -175,18 +169,22 @@ class Machine:
         return value.to(self.device, non_blocking=self.on_gpu)
 
     def has_room(self, size: int) -> bool:
-        """Whether ``size`` bytes may stay on the device: on CUDA up to half of what is free."""
+        """Return whether ``size`` bytes may stay on the device: on CUDA up to half of the free
+        memory.
+        """
         return not self.on_gpu or 2 * size <= torch.cuda.mem_get_info(self.device)[0]
 
     def place_network(self, network: nn.Module) -> nn.Module:
-        """``network`` on this machine's device, in the layout that convolutions like best."""
+        """Move ``network`` to this machine's device, in the memory layout that convolutions
+        prefer.
+        """
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def fused_optimizers(self) -> bool:
         return self.device.type in ("cpu", "cuda")
 
     def fingerprint(self) -> dict[str, Any]:
-        """Everything about the machine that decides the bits of a result, by name."""
+        """Return everything about the machine that decides the bits of a result, by name."""
         return {
             "device": self.device.type,
             "device_name": self.device_name,
@@ -203,36 +201,33 @@ class Machine:
         return _processor_name()
 
     def synchronise(self) -> None:
-        """Wait for the device, so that a clock read afterwards has seen the work done."""
+        """Wait until the device has finished, so that a clock read afterwards measures its work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
     def ran_out_of_memory(self, error: RuntimeError) -> bool:
-        """Whether torch raised ``error`` for lack of memory, on a GPU or a CPU."""
+        """Return whether ``error`` is torch's error for lack of memory, on a GPU or a CPU."""
         return isinstance(error, torch.OutOfMemoryError) or any(
             words in str(error) for words in OUT_OF_MEMORY
         )
 
     def free(self) -> None:
-        """Return the memory that the device's allocator caches, so that pieces of other sizes
-        fit.
-        """
+        """Return cached memory of the device's allocator, so that blocks of other sizes fit."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         else:
             memory.give_back()
 
     def forget_peak_memory(self) -> None:
-        """Start ``peak_memory_bytes`` anew from what is held now, on CUDA and on Linux."""
+        """Start measuring ``peak_memory_bytes`` anew, on CUDA and on Linux."""
         if self.device.type == "cuda":
-            torch.cuda.init()  # which a device with a number does not do by itself
+            torch.cuda.init()  # a device with a number does not initialise CUDA by itself
             torch.cuda.reset_peak_memory_stats(self.device)
         else:
             memory.forget_peak()
 
     def peak_memory_bytes(self) -> int | None:
-        """Most bytes that this process held on the device since ``forget_peak_memory``, or since it
-        began.
+        """Return the most bytes that this process held on the device since ``forget_peak_memory``.
 
         None where the system does not tell.
         """
@@ -244,8 +239,8 @@ class Machine:
 
 
 def _mending_libraries(compiled: Callable[..., Any]) -> Callable[..., Any]:
-    """``compiled``, compiling again what a compiler that was killed, by Ctrl-C say, left broken in
-    torch's cache.
+    """Wrap ``compiled``: if a killed compiler (by Ctrl-C, say) left a broken file in torch's cache,
+    compile again.
     """
 
     def mended(*arguments: Any) -> Any:
@@ -269,15 +264,15 @@ def resolve(
     *,
     here: bool = True,
 ) -> Machine:
-    """Choose the device, threads, precision and engine, and set torch's number of threads.
+    """Choose device, threads, precision and engine, and set torch's number of threads.
 
     Precision ``auto`` is bf16 where the device multiplies it natively, else fp32
     (docs/results/speed.md compares their accuracies).
 
     Raises:
-        DeviceError: if the machine should be ``here`` and does not have the device.
-        UnknownNameError: if a precision, engine or device has no such name.
-        OutOfRangeError: if there are too few or too many threads.
+        DeviceError: If the machine must be this one (``here``) and lacks the device.
+        UnknownNameError: If there is no such precision, engine or device.
+        OutOfRangeError: If there are too few or too many threads.
     """
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise OutOfRangeError(f"threads must be 1 to {MOST_THREADS}, got {threads}")
@@ -311,10 +306,10 @@ def _device(name: str, here: bool) -> torch.device:
 
 
 def multiplies_bf16_natively(device: torch.device) -> bool:
-    """Whether bf16 products run on hardware made for them: CUDA from sm_80 on, AMX, or AVX-512 with
-    BF16 (compiled, twice fp32's speed).
+    """Return whether bf16 products run on hardware made for them: CUDA from sm_80 on, AMX, or
+    AVX-512 with BF16 (compiled, twice fp32's speed).
 
-    Of a CUDA device that is not on this machine nothing is known: False.
+    False for a CUDA device that this machine does not have.
     """
     if device.type == "cuda":
         return (device.index or 0) < torch.cuda.device_count() and torch.cuda.get_device_capability(
@@ -333,7 +328,7 @@ def _processor_name() -> str:
 
 @cache
 def _cpu_line(key: str) -> str:
-    """What the system says of ``key``, or nothing."""
+    """Return the line of /proc/cpuinfo for ``key``, or nothing."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -342,13 +337,13 @@ def _cpu_line(key: str) -> str:
 
 
 def _can_compile(device: torch.device) -> bool:
-    """Whether there is what compiling needs: a C++ compiler; for CUDA Triton, a C compiler for its
-    launchers, a card that it knows.
+    """Return whether compiling is possible: it needs a C++ compiler; on CUDA Triton, a C compiler
+    for its launchers, and a GPU that it supports.
     """
     if device.type == "cpu":
         return any(map(shutil.which, ("g++", "clang++", "c++")))
     if (device.index or 0) >= torch.cuda.device_count():
-        return True  # of a device that is not on this machine nothing is known
+        return True  # nothing is known of a device that this machine does not have
     return (
         any(map(shutil.which, ("cc", "gcc", "clang")))
         and find_spec("triton") is not None

@@ -1,21 +1,21 @@
-"""Progress: how work reports how far it is."""
+"""Progress: the functions through which work reports how far it is, speaks, and is stopped."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-# what is being done, how much of it is done, how much there is
+# the work in words, how much of it is done, how much there is
 Progress = Callable[[str, int, int], None]
 
 
 def silent(text: str, done: int, total: int) -> None:
-    """A progress that reports to nobody."""
+    """A progress function that reports nothing."""
 
 
 def unheard(message: str) -> None:
-    """A say that tells nobody."""
+    """A message function that shows nothing."""
 
 
 def never() -> bool:
-    """A stop that is never asked for."""
+    """A stop function: the work is never asked to stop."""
     return False

@@ -1,4 +1,4 @@
-"""A hash of the project's own source, which records keep as ``code``."""
+"""A hash of the project's own source code, which records store as ``code``."""
 
 from __future__ import annotations
 

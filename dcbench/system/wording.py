@@ -1,4 +1,4 @@
-"""Times, numbers and names as people read them."""
+"""Durations, numbers and names as people read them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def in_words(seconds: float) -> str:
-    """Say a duration in a suitable unit: 0.4 s, 89 s, 10 min, 2.0 h, 3.5 d."""
+    """Format a duration in a suitable unit: 0.4 s, 89 s, 10 min, 2.0 h, 3.5 d."""
     if seconds < 90:
         return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{seconds:.1f} s"
     if seconds < 5400:
@@ -30,5 +30,5 @@ def printable(text: str) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun: 1 set, 2 sets."""
+    """Format a number with its noun: 1 set, 2 sets."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
