@@ -1,7 +1,7 @@
 """The checks of ``dcbench check``: does a method keep the contract on tiny sets of real images?
 
-A check yields what it finds wrong; one that yields nothing has passed. The project's own tests run
-the checks over every registered method, and ``dcbench check`` over any.
+A check yields each fault that it finds; a check that yields nothing has passed. The project's own
+tests run the checks over every registered method.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from dcbench.conformance.trial_runs import (
 from dcbench.distiller import Distiller, fields_of, hyper_parameters
 from dcbench.system.errors import DcbenchError, UnknownNameError
 
-ODD_SEED = 0x5EED_0DD  # that no method sets by itself
-# for one that gives another set: networks of two seeds may see the same image as nearest the mean
+ODD_SEED = 0x5EED_0DD  # a seed that no method sets by itself
+# try so many seeds for one that gives another set: two seeds may select the same images
 SEEDS_TRIED = 8
 
 
 class NotApplicableError(Exception):
-    """Raised by a check that cannot say anything about this method, with the reason."""
+    """Raised by a check that does not apply to this method, with the reason."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of one check: its outcome, and why."""
+    """The result of one check: passed, failed or skipped, and why."""
 
     check: str
     outcome: Literal["passed", "failed", "skipped"]
@@ -61,9 +61,10 @@ class Verdict:
 
 
 def verdict(name: str, candidate: Candidate) -> Verdict:
-    """Run the check called ``name``; anything that the method raises counts as a finding.
+    """Run the check called ``name``. An exception of the method counts as a fault.
 
-    Raises TooMuchWorkError if the method would take long even on a tiny set.
+    Raises:
+        TooMuchWorkError: If the method would take long even on a tiny set.
     """
     try:
         if name not in DECLARED:
@@ -87,7 +88,7 @@ def _require_sets(name: str, candidate: Candidate) -> None:
 
 
 def _told(error: Exception, candidate: Candidate) -> str:
-    """The error in one line, with the line of the method's own file that it came from."""
+    """Return the error in one line, with the line of the method's file that raised it."""
     file = str(getattr(sys.modules[type(candidate.distiller).__module__], "__file__", ""))
     lines = [
         frame.lineno
@@ -100,12 +101,12 @@ def _told(error: Exception, candidate: Candidate) -> str:
 
 
 def _declaration(candidate: Candidate) -> Iterator[str]:
-    """What a user of the method relies on before it has done anything."""
+    """Check what users see of a method before it runs: docstring, fields, presets."""
     distiller = type(candidate.distiller)
     fields = hyper_parameters(distiller)
     if not distiller.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         yield "its dataclass is not frozen: wanted @dataclass(frozen=True)"
-    # what dataclass writes where there is none
+    # the docstring that dataclass generates if there is none
     if (distiller.__doc__ or f"{distiller.__name__}(").startswith(f"{distiller.__name__}("):
         yield "its class has no docstring: dcbench list has nothing to say of it"
     inherited = {
@@ -141,7 +142,7 @@ def _makes_a_set(candidate: Candidate) -> Iterator[str]:
 
 
 def _promised(aspect: Aspect) -> Callable[[Candidate], Iterator[str]]:
-    """The check that each set is right in this."""
+    """Return the check that each set meets this requirement."""
 
     def check(candidate: Candidate) -> Iterator[str]:
         for kind, train in candidate.accepted.items():
@@ -164,7 +165,9 @@ def _values(candidate: Candidate) -> Iterator[str]:
 
 
 def _same_seed(candidate: Candidate) -> Iterator[str]:
-    """Bit for bit, whatever state global randomness is in."""
+    """Check that one seed gives the same set to the bit, whatever the state of global random
+    generators.
+    """
     for kind in candidate.accepted:
         first = candidate.trial(kind)
         with _other_global_randomness():
@@ -180,9 +183,7 @@ def _same_seed(candidate: Candidate) -> Iterator[str]:
 
 @contextmanager
 def _other_global_randomness() -> Iterator[None]:
-    """Generators of our own lend the global ones a state that no method would choose; afterwards
-    these are as they were.
-    """
+    """Give the global random generators an unusual state; restore them afterwards."""
     of_python, of_numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(torch.Generator().manual_seed(ODD_SEED).get_state())
@@ -238,7 +239,7 @@ def _random_states() -> dict[str, bytes]:
 
 
 def _resumes(candidate: Candidate) -> Iterator[str]:
-    """What was done is not done again, and the end is the same in every bit."""
+    """Check that an interrupted run does no step twice, and ends with the same bits."""
     kind = next(iter(candidate.accepted))
     undisturbed = candidate.trial(kind)
     if undisturbed.steps < 2:
@@ -247,7 +248,8 @@ def _resumes(candidate: Candidate) -> Iterator[str]:
     for how, killed in (("killed", True), ("stopped", False)):
         with tempfile.TemporaryDirectory() as folder:
             resumed = candidate.interrupted(kind, middle, killed, Path(folder))
-        wanted = undisturbed.steps - middle + killed  # the step that was killed had not been saved
+        # the step during which it was killed was not saved
+        wanted = undisturbed.steps - middle + killed
         if (
             not same(resumed.synthetic, undisturbed.synthetic)
             or resumed.history != undisturbed.history
@@ -266,7 +268,7 @@ def _json(candidate: Candidate) -> Iterator[str]:
         try:
             made = distiller(**distiller.presets.get(preset, {}))
         except (TypeError, DcbenchError):
-            continue  # the declaration says it
+            continue  # the check of the declaration reports it
         fields = fields_of(made)
         if distiller(**json.loads(json.dumps(fields, allow_nan=False))) != made:
             yield f"the fields of preset {preset} come back from JSON as others"
@@ -280,7 +282,7 @@ def _from_words(distiller: type[Distiller], fields: Mapping[str, Any]) -> dict[s
 
 
 DECLARATION, MAKES, JSON = "declaration", "makes a set", "hyper-parameters survive JSON"
-DECLARED = frozenset({DECLARATION, JSON})  # what can be seen without a set
+DECLARED = frozenset({DECLARATION, JSON})  # checks that need no set
 CHECKS: Mapping[str, Callable[[Candidate], Iterator[str]]] = {
     DECLARATION: _declaration,
     MAKES: _makes_a_set,

@@ -1,6 +1,6 @@
-"""The requirements on every set that a method returns, aspect by aspect.
+"""The requirements on every set that a method returns.
 
-The harness keeps no set that breaks one, and ``dcbench check`` tells which.
+The harness refuses a set that breaks one; ``dcbench check`` reports which.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dcbench.artifacts.artifact import check_recipe
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.system.errors import DivergedError, FileFormatError, MismatchError
 
-# what is wrong, or nothing; no budget: the training set's own numbers
+# returns what is wrong, or an empty text; without a budget the training set's own numbers hold
 Aspect = Callable[[SyntheticSet, TrainSet, int | None], str]
 
 
 def require_promised(made: object, train: TrainSet, ipc: int | None) -> SyntheticSet:
-    """Return ``made`` if it is a set of ``ipc`` images for each class of ``train``, as promised.
+    """Return ``made`` if it is a valid set of ``ipc`` images for each class of ``train``.
 
     Raises:
         MismatchError: Naming what is wrong.
@@ -37,7 +37,7 @@ def require_promised(made: object, train: TrainSet, ipc: int | None) -> Syntheti
 
 
 def wrong_type(made: object, train: TrainSet) -> str:
-    """Say what is wrong with the types; empty if nothing is."""
+    """Return what is wrong with the types; empty if nothing is."""
     if not isinstance(made, SyntheticSet):
         return (
             f"it returned {'nothing' if made is None else f'a {type(made).__name__}'}, wanted a "
@@ -61,7 +61,7 @@ def wrong_type(made: object, train: TrainSet) -> str:
 
 
 def wrong_shape(made: SyntheticSet, train: TrainSet, ipc: int | None) -> str:
-    """Say whether the number or the shape of the images is wrong; empty if neither is."""
+    """Return what is wrong with the number or shape of the images; empty if nothing is."""
     wanted = (len(train) if ipc is None else ipc * train.spec.classes, *train.spec.shape)
     return (
         ""
@@ -71,7 +71,7 @@ def wrong_shape(made: SyntheticSet, train: TrainSet, ipc: int | None) -> str:
 
 
 def wrong_balance(made: SyntheticSet, train: TrainSet, ipc: int | None) -> str:
-    """Say which class has too many or too few images, or does not exist; empty if all is well."""
+    """Return which class has too many or too few images or does not exist; empty if all is well."""
     labels, wanted = (
         made.hard_labels.detach().cpu(),
         [len(members) if ipc is None else ipc for members in train.by_class],
@@ -90,13 +90,13 @@ def wrong_balance(made: SyntheticSet, train: TrainSet, ipc: int | None) -> str:
 
 
 def wrong_values(made: SyntheticSet, _train: TrainSet, _ipc: int | None) -> str:
-    """Say which values are not finite; empty if all are."""
+    """Return which values are not finite; empty if all are."""
     parts = [name for name, tensor in _tensors(made) if not bool(tensor.isfinite().all())]
     return f"{' and '.join(parts)} that are not finite" if parts else ""
 
 
 def wrong_place(made: SyntheticSet, _train: TrainSet, _ipc: int | None) -> str:
-    """Say which tensor is not float32 on the CPU without a graph; empty if all are."""
+    """Return which tensor is not float32 on the CPU without a graph; empty if all are."""
     wrong = [
         f"{name} on {tensor.device}{' with a gradient' * tensor.requires_grad}, wanted "
         ".detach().cpu()"
@@ -111,7 +111,7 @@ def wrong_place(made: SyntheticSet, _train: TrainSet, _ipc: int | None) -> str:
 
 
 def wrong_space(made: SyntheticSet, train: TrainSet, _ipc: int | None) -> str:
-    """Say whether the set is of other data or in another space than the training set; empty if
+    """Return why the set is of other data or in another space than the training set; empty if it is
     not.
     """
     pixels = train.images[:2] / 255
@@ -126,7 +126,7 @@ def wrong_space(made: SyntheticSet, train: TrainSet, _ipc: int | None) -> str:
 
 
 def wrong_recipe(made: SyntheticSet, _train: TrainSet, _ipc: int | None) -> str:
-    """Say what in the recipe no protocol could follow; empty if nothing."""
+    """Return what in the recipe no protocol can follow; empty if nothing."""
     try:
         check_recipe(dict(made.recipe))
     except FileFormatError as error:

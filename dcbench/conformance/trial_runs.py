@@ -1,4 +1,4 @@
-"""Trial runs for the checks: tiny sets, little work, and runs that are ended in the middle."""
+"""Trial runs for the checks: tiny sets, little work, and runs that are interrupted."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from dcbench.system.machine import Machine
 
 IPC = 2
 CLASSES, PER_CLASS = 3, 12
-# What several methods call their amounts of work, and small ones. A name of its own a method says
-# itself (``tried_with``).
+# Small values for fields that set the amount of work and have the same name in several methods. A
+# method declares such values for other fields itself (``tried_with``).
 USUAL: Mapping[str, Any] = {
     "iterations": 4,
     "feature_epochs": 4,
@@ -39,20 +39,20 @@ USUAL: Mapping[str, Any] = {
 }
 
 
-MOST_STEPS = 200  # of one loop: more is no trial
+MOST_STEPS = 200  # most steps of one loop in a trial
 
 
 class Killed(BaseException):
-    """Raised to end a run from outside, like a kill."""
+    """Raised to interrupt a run from outside, like a kill."""
 
 
 class TooMuchWorkError(OutOfRangeError):
-    """Raised for a method that would take long even to try."""
+    """Raised if a method would take long even on a tiny set."""
 
 
 @dataclass
 class StepCounter:
-    """A progress that counts steps, and can end the work at one of them."""
+    """A progress function that counts steps, and can interrupt the work at one of them."""
 
     end_at: int | None = None
     done: int = 0
@@ -78,12 +78,12 @@ class Trial:
     synthetic: SyntheticSet
     history: list[dict[str, float]]
     steps: int
-    changed_settings: tuple[str, ...] = ()  # of the whole process, by its making
+    changed_settings: tuple[str, ...] = ()  # settings of the whole process that the method changed
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A method under test, reduced to little work, and the tiny sets that it is tried on."""
+    """The method under test, reduced to little work, and the tiny sets that it is tried on."""
 
     distiller: Distiller
     sets: Mapping[str, TrainSet]
@@ -91,7 +91,7 @@ class Candidate:
 
     @cached_property
     def accepted(self) -> dict[str, TrainSet]:
-        """The sets that the method does not refuse."""
+        """The tiny sets that the method does not refuse."""
         return {
             kind: train
             for kind, train in self.sets.items()
@@ -100,7 +100,7 @@ class Candidate:
 
     @cached_property
     def failure(self) -> Exception | None:
-        """What goes wrong when the method makes a set; empty if nothing does.
+        """Return the error of making a set; empty if there is none.
 
         Raises TooMuchWorkError.
         """
@@ -109,7 +109,7 @@ class Candidate:
                 wrong = wrong_type(self.trial(kind).synthetic, train)
             except TooMuchWorkError:
                 raise
-            except Exception as error:  # a stranger's method may raise anything
+            except Exception as error:  # a method of unknown origin can raise anything
                 return error
             if wrong:
                 return TypeError(wrong)
@@ -120,19 +120,19 @@ class Candidate:
         return {}
 
     def trial(self, kind: str, seed: int = 0) -> Trial:
-        """The set made of the tiny images ``kind``; made once for each seed."""
+        """Return the set made of the tiny images ``kind``; made once for each seed."""
         if (kind, seed) not in self._made:
             self._made[kind, seed] = self.repeat(kind, seed)
         return self._made[kind, seed]
 
     def repeat(self, kind: str, seed: int = 0) -> Trial:
-        """Make the same set again, from a fresh copy of the images, in case the method spoils
+        """Make the same set again, from a fresh copy of the images: the method may have changed
         them.
         """
         return self.tried_on(deepcopy(self.sets[kind]), seed)
 
     def tried_on(self, train: TrainSet, seed: int = 0) -> Trial:
-        """Make a set of these very images."""
+        """Make a set of these images."""
         steps = StepCounter()
         run = Run(seed, self.machine, progress=steps)
         with _settings_kept() as changed:
@@ -140,10 +140,10 @@ class Candidate:
         return Trial(made, run.history, steps.done, tuple(changed))
 
     def interrupted(self, kind: str, middle: int, killed: bool, folder: Path) -> Trial:
-        """Make the same set in two parts: end the run at step ``middle``, then resume it.
+        """Make the same set in two parts: interrupt the run at step ``middle``, then resume it.
 
-        It is ended by an exception between two checkpoints, or by asking it to stop. ``steps`` are
-        those of the second part.
+        The run is interrupted by an exception between two checkpoints, or by a request to stop.
+        ``steps`` are those of the second part.
         """
         steps = StepCounter(end_at=middle if killed else None)
         run = Run(
@@ -167,7 +167,7 @@ class Candidate:
         return Trial(made, run.history, rest.done)
 
 
-# how each is read and set; whatever runs next in the process would compute with it
+# how each setting is read and set; a changed one would affect all later work of the process
 _SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
     "gradients": (torch.is_grad_enabled, torch.set_grad_enabled),
@@ -182,7 +182,9 @@ _SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 
 @contextmanager
 def _settings_kept() -> Iterator[list[str]]:
-    """Set the process's settings back afterwards; the list is filled with those that changed."""
+    """Restore the process's settings afterwards; the list receives those that the method
+    changed.
+    """
     before = {name: read() for name, (read, _) in _SETTINGS.items()}
     changed: list[str] = []
     try:
@@ -195,8 +197,7 @@ def _settings_kept() -> Iterator[list[str]]:
 
 
 def small(distiller: type[Distiller], settings: Mapping[str, Any] | None = None) -> Distiller:
-    """``distiller`` with little to do, as far as its fields have usual names or ``tried_with`` says
-    so.
+    """Reduce ``distiller`` to little work, using ``tried_with`` and fields with usual names.
 
     ``settings`` override both.
     """
@@ -204,7 +205,7 @@ def small(distiller: type[Distiller], settings: Mapping[str, Any] | None = None)
 
 
 def reduced(distiller: type[Distiller]) -> dict[str, Any]:
-    """Small values for the fields with usual names, where these may have them, and ``tried_with``.
+    """Return small values for the fields with usual names, within their ranges, and ``tried_with``.
 
     Raises UnknownNameError if ``tried_with`` names no field.
     """
@@ -229,11 +230,11 @@ def _may_be(method: str, field: TypedField, value: Any) -> bool:
 
 
 def samples(digits: TrainSet) -> dict[str, TrainSet]:
-    """Grey images, images in colour, and these in a whitened space; each of three classes, cut from
-    real ``digits``.
+    """Return tiny training sets of three classes, cut from real ``digits``: grey images, colour
+    images, and colour images in a whitened space.
 
-    A channel of an image in colour is another digit of its class; that a mirrored image keeps its
-    class is claimed of them.
+    Each channel of a colour image is another digit of its class. Their declaration says that a
+    mirrored image keeps its class.
     """
     names = digits.spec.class_names[:CLASSES]
     few = torch.cat([members[:PER_CLASS] for members in digits.by_class[:CLASSES]]).sort().values
@@ -262,7 +263,7 @@ def samples(digits: TrainSet) -> dict[str, TrainSet]:
 
 
 def same(ours: SyntheticSet, theirs: SyntheticSet) -> bool:
-    """Whether two tensors are equal bit for bit; NaN equals NaN."""
+    """Return whether two tensors are equal bit for bit; NaN equals NaN."""
     return _bits(ours) == _bits(theirs) and dict(ours.recipe) == dict(theirs.recipe)
 
 
@@ -274,7 +275,7 @@ def _bits(synthetic: SyntheticSet) -> list[tuple[Any, ...]]:
 
 
 def content(train: TrainSet) -> str:
-    """A hash of everything that a method can reach: images, labels, classes, values, space."""
+    """Hash everything that a method can reach: images, labels, classes, values, space."""
     tensors: list[Tensor | None] = [train.images, train.labels, train.values(slice(0, len(train)))]
     tensors += [*train.by_class, train.space.zca_matrix, train.space.zca_mean]
     return hashlib.sha256(

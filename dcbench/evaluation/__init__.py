@@ -1,4 +1,4 @@
-"""Judging a synthetic set: protocols, and the networks that are trained by one.
+"""Evaluate a synthetic set: protocols, and the training of networks by one.
 
 May import distiller, training and below.
 """

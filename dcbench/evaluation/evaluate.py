@@ -42,26 +42,29 @@ from dcbench.training.trainer import Schedule, Trainer, ValuesOf
 
 @dataclass(frozen=True)
 class NetworkResult:
-    """What one network of an ensemble scored."""
+    """The scores of one network of an ensemble."""
 
     # its index, which with the run's seed decides its initial weights, its batches and their
     # augmentation
     network: int
-    accuracy: float  # of the last epoch, on the test set, a fraction
+    accuracy: float  # after the last epoch, on the test set, a fraction
     loss: float | None  # mean training loss of the last epoch; None where it was not finite
     seconds: float
     epoch_seconds: float  # median over epochs
     compile_seconds: float | None  # None where nothing was compiled
     class_accuracies: list[float | None]  # on the test images of each class
     calibration_error: float | None  # None where a logit was not finite
-    teacher_accuracy: float | None  # of the network's teacher on the same images, if it had one
+    # accuracy of the network's teacher on the same images, if it had one
+    teacher_accuracy: float | None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def evaluation_macs(protocol: Protocol, spec: ImageSpec, images: int, tested: int) -> float:
-    """Multiply-accumulates of training one network on ``images`` images and testing it."""
+    """Return the multiply-accumulates of training one network on ``images`` images and
+    testing it.
+    """
     per_image = network_macs(protocol.network, spec, protocol.normalisation)
     return training_macs(per_image, images, protocol.schedule.epochs, tested)
 
@@ -87,12 +90,14 @@ def passes(
     run: Run,
     teacher: Teacher | None = None,
 ) -> Iterator[list[NetworkResult]]:
-    """Train the networks of the given indices; the results of those trained together as they end.
+    """Train the networks with the given indices; yield the results of each group trained together.
 
-    ``teacher`` answers where the protocol's labels are a teacher's. MismatchError if set, test,
-    labels and teacher do not fit. Network 57 is the same, with the same engine, whether 0 to 56
-    were trained or not. The test images are taken into the set's space, not the other way round: a
-    foreign set is never judged in a space it was not made for.
+    ``teacher`` labels the images if the protocol says so. Network 57 is the same, with the same
+    engine, whether 0 to 56 were trained or not. The test images are transformed into the set's
+    space, not the other way round: a set is always evaluated in the space that it was made for.
+
+    Raises:
+        MismatchError: If set, test images, labels and teacher do not fit.
     """
     check_fit(synthetic, test)
     synthetic = synthetic.in_training
@@ -105,7 +110,7 @@ def passes(
 
 
 def networks_abreast(synthetic: SyntheticSet, protocol: Protocol, machine: Machine) -> int:
-    """How many networks are trained in one pass."""
+    """Return how many networks are trained in one pass."""
     widest = widest_activation(
         network_without_values(protocol.network, synthetic.spec, protocol.normalisation),
         synthetic.spec.shape,
@@ -115,7 +120,7 @@ def networks_abreast(synthetic: SyntheticSet, protocol: Protocol, machine: Machi
 
 @dataclass(frozen=True)
 class Material:
-    """What a network is trained on, and how."""
+    """What a network is trained on: images, labels, schedule, augmentation."""
 
     values: ValuesOf
     labels: Labels
@@ -140,7 +145,7 @@ def train_from_scratch(trainer: Trainer, material: Material, run: Run) -> tuple[
 
 
 def failure(error: BaseException) -> str:
-    """Say in one line of at most 500 characters why a network could not be trained to the end."""
+    """Return in one line of at most 500 characters why a network's training failed."""
     text = " ".join(str(error).split()) or "out of memory"
     return f"{type(error).__name__}: {text}"[:500]
 
@@ -148,9 +153,10 @@ def failure(error: BaseException) -> str:
 def supervision(
     synthetic: SyntheticSet, protocol: Protocol, run: Run, teacher: Teacher | None = None
 ) -> Supervision:
-    """What the protocol asks networks to say of the set's images.
+    """Return the loss and the targets of training by ``protocol``.
 
-    Raises MismatchError where the loss, the labels and the teacher do not go together.
+    Raises:
+        MismatchError: If the loss, the labels and the teacher do not fit.
     """
     taught = protocol.labels == "teacher"
     if taught and teacher is None:
@@ -169,12 +175,12 @@ def supervision(
 
 
 def labels_for(synthetic: SyntheticSet, protocol: Protocol) -> Labels:
-    """The set's labels as the protocol takes them."""
+    """Return the set's labels as the protocol uses them."""
     return synthetic.hard_labels if protocol.labels == "hard" else synthetic.labels
 
 
 class _Evaluator:
-    """What all networks of an ensemble are trained and tested on."""
+    """What all networks of an ensemble share: set, test images, protocol, network object."""
 
     def __init__(
         self,
@@ -200,7 +206,7 @@ class _Evaluator:
         return self.images[chosen.to(self.images.device)]
 
     def part(self, index: int) -> Run:
-        """The run of one network."""
+        """Return the run of one network."""
         part = self.run.part(f"network {index}")
         return replace(part, progress=silent, resumption=Resumption(resume=False))
 
@@ -214,10 +220,10 @@ class _Evaluator:
             yield [self._result(index, loss, costs)]
 
     def side_by_side(self, networks: Iterable[int], abreast: int) -> Iterator[list[NetworkResult]]:
-        """``abreast`` at a time, the same ones together whichever were asked for: their last bits
-        depend on their neighbours.
+        """Train networks in fixed groups of ``abreast``, also when fewer were asked for: the last
+        bits of a network depend on its neighbours.
 
-        Those that were asked for share the time of all.
+        The networks that were asked for share the group's time.
         """
         wanted = set(networks)
         for first in sorted({index - index % abreast for index in wanted}):
@@ -242,8 +248,8 @@ class _Evaluator:
     def _result(
         self, index: int, loss: float | None, costs: tuple[float, float | None, float | None]
     ) -> NetworkResult:
-        """The accuracy of the network as it stands; ``costs``: seconds of its training, of an epoch
-        of it, and of compiling it.
+        """Test the network as it is; ``costs`` are the seconds of its training, of an epoch, and of
+        compiling.
         """
         seconds, epoch_seconds, compile_seconds = costs
         clock = time.monotonic()
@@ -273,12 +279,12 @@ class _Evaluator:
 
 
 def require_network(protocol: Protocol, spec: ImageSpec) -> None:
-    """Raises MismatchError if the protocol's network cannot take images of ``spec``."""
+    """Raise MismatchError if the protocol's network cannot take images of ``spec``."""
     network_without_values(protocol.network, spec, protocol.normalisation)
 
 
 def check_fit(synthetic: SyntheticSet, test: TestSet) -> None:
-    """Raises MismatchError if the set's images or classes are not those of the test set."""
+    """Raise MismatchError if the set's images or classes are not those of the test set."""
     ours, theirs = (
         (*synthetic.images.shape[1:], synthetic.spec.classes),
         (*test.images.shape[1:], test.spec.classes),
@@ -301,12 +307,12 @@ def check_fit(synthetic: SyntheticSet, test: TestSet) -> None:
 
 
 def all_values(test: TestSet) -> Tensor:
-    """All test images in the set's space, transformed once."""
+    """Return all test images in the set's space."""
     return torch.cat(
         [test.values(slice(start, start + 1000)) for start in range(0, len(test), 1000)]
     )
 
 
 def accuracy_of(trainer: Trainer, images: Tensor, labels: Tensor) -> float:
-    """The share of ``images`` whose largest logit is their label's."""
+    """Return the share of ``images`` that the network classifies correctly."""
     return accuracy(trainer.logits(images), labels)

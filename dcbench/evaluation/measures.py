@@ -10,14 +10,14 @@ CALIBRATION_BINS = 15  # as in Guo et al., 2017
 
 
 def accuracy(logits: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> float:
-    """The share of images whose largest logit is their label's."""
+    """Return the share of images whose largest logit is their label's."""
     return float((logits.argmax(1) == labels).double().mean())
 
 
 def class_accuracies(
     logits: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]
 ) -> list[float | None]:
-    """The accuracy on the images of each class; None for a class without images."""
+    """Return the accuracy on each class's images; None for a class without images."""
     right, classes = logits.argmax(1) == labels, logits.shape[1]
     hits = torch.bincount(labels[right], minlength=classes).tolist()
     counts = torch.bincount(labels, minlength=classes).tolist()

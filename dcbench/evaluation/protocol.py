@@ -1,4 +1,6 @@
-"""Protocols: how the networks that judge a set, or the architectures of a search, are trained."""
+"""Protocols: how the networks that evaluate a set, or the architectures of a search, are
+trained.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ LABEL_SOURCES: tuple[LabelSource, ...] = ("hard", "stored", "teacher")
 
 @dataclass(frozen=True)
 class Protocol:
-    """How the networks that judge a set are trained; stored in every record.
+    """How the networks that evaluate a set are trained. Every record stores it.
 
     ``version`` is raised by hand when the numbers of a named protocol change.
     """
@@ -34,19 +36,19 @@ class Protocol:
     network: str = "convnet"
     normalisation: Normalisation = "instance"
     augment: str = "dsa"
-    # how many are trained unless asked otherwise; what one of them gives does not depend on it
+    # how many networks by default; a network's accuracy does not depend on it
     networks: int = 100
-    epochs_without_augmentation: int | None = None  # where a protocol is shorter then
-    # holdout: training images that were kept from distillation, to choose settings by
+    epochs_without_augmentation: int | None = None  # if they differ from the schedule's
+    # holdout: training images held out from distillation, to choose settings by
     judged_on: JudgedOn = "test"
-    # of network and augmentation, what the user named, which no set's recipe replaces
+    # which of network and augment the user chose: a set's recipe does not replace these
     chosen: tuple[str, ...] = ()
     labels: LabelSource = "stored"
     loss: Loss = CROSS_ENTROPY
-    mix_share: float = 1.0  # of the batches are mixed, where the augmentation mixes
+    mix_share: float = 1.0  # share of the batches that are mixed, if the augmentation mixes
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
 
-    # fields that came later, unsaid at their defaults in hashes and records
+    # fields added later: left out of hashes and records while they have their defaults
     later: ClassVar[frozenset[str]] = frozenset({"labels", "loss", "mix_share"})
 
     def with_options(
@@ -56,9 +58,12 @@ class Protocol:
         augment: str | None = None,
         labels: LabelSource | None = None,
     ) -> Protocol:
-        """This protocol with the user's changes; raises OutOfRangeError.
+        """Return this protocol with the user's changes.
 
-        Hard labels are learned by cross-entropy, whatever the loss of the protocol.
+        With hard labels the loss is cross-entropy, whatever the protocol's loss.
+
+        Raises:
+            OutOfRangeError: If a value is out of range.
         """
         if epochs is not None and epochs < 1:
             raise OutOfRangeError(f"epochs must be at least 1, got {epochs}")
@@ -86,8 +91,8 @@ class Protocol:
         )
 
     def with_recipe(self, recipe: Mapping[str, Any]) -> Protocol:
-        """This protocol with what a set's own recipe asks for: ``lr``, ``batch``, ``augment``,
-        ``network``, where the user chose none.
+        """Return this protocol with what the set's recipe asks for (``lr``, ``batch``, ``augment``,
+        ``network``), except what the user chose.
         """
         unchosen = {"augment", "network"} - set(self.chosen)
         asked = {key: value for key, value in recipe.items() if key in unchosen}
@@ -100,18 +105,16 @@ class Protocol:
         )
 
     def on_classes(self) -> Protocol:
-        """This protocol for a set whose labels are classes: hard labels are those that it
-        stores.
-        """
+        """Return this protocol for a set whose labels are classes."""
         return replace(self, labels="stored") if self.labels == "hard" else self
 
     def to_json(self) -> dict[str, Any]:
-        """Everything that changes a network's accuracy, as plain values; not the number of
-        networks.
+        """Return everything that changes a network's accuracy, as plain values. The number of
+        networks does not.
         """
         unsaid = {"networks", "epochs_without_augmentation", "chosen"}
         if self.judged_on == "test":
-            unsaid.add("judged_on")  # as in older records
+            unsaid.add("judged_on")  # as older records have it
         if self.labels != "teacher":
             unsaid.add("teacher")
         plain = _plain(self, unsaid)
@@ -120,8 +123,8 @@ class Protocol:
 
 @dataclass(frozen=True)
 class SearchProtocol:
-    """How the architectures of a search are trained, the same for every proxy; stored in every
-    record.
+    """How the architectures of a search are trained, the same for every proxy. Every record stores
+    it.
 
     ``version`` is raised by hand when the numbers of a named protocol change.
     """
@@ -129,11 +132,11 @@ class SearchProtocol:
     name: str
     version: int
     schedule: Schedule
-    truth_epochs: int  # on the whole data, which has far more steps in each
+    truth_epochs: int  # epochs on the whole data, each with far more steps
     augment: str = "dsa"
 
     def with_epochs(self, epochs: int | None, truth_epochs: int | None) -> SearchProtocol:
-        """This protocol with the user's numbers of epochs; raises OutOfRangeError."""
+        """Return this protocol with the user's numbers of epochs. Raises OutOfRangeError."""
         for name, value in (("epochs", epochs), ("truth epochs", truth_epochs)):
             if value is not None and value < 1:
                 raise OutOfRangeError(f"{name} must be at least 1, got {value}")
@@ -141,31 +144,29 @@ class SearchProtocol:
         return replace(self, schedule=schedule, truth_epochs=truth_epochs or self.truth_epochs)
 
     def on_the_whole(self) -> SearchProtocol:
-        """This protocol for training on the whole data."""
+        """Return this protocol for training on the whole data."""
         return replace(self, schedule=replace(self.schedule, epochs=self.truth_epochs))
 
     def with_recipe(self, recipe: Mapping[str, Any]) -> SearchProtocol:
-        """This protocol with what a set's own recipe asks for; its network is not asked for in a
-        search.
-        """
+        """Return this protocol with what the set's recipe asks for, except its network."""
         schedule = _asked_by(recipe, self.schedule)
         return replace(self, schedule=schedule, augment=recipe.get("augment", self.augment))
 
     def to_json(self, precision: str) -> dict[str, Any]:
-        """What changes a network's accuracy, as plain values. The epochs on the whole data change
-        none on a proxy.
+        """Return what changes a network's accuracy on a proxy, as plain values: without the epochs
+        on the whole data.
         """
         return _plain(self, {"truth_epochs"}) | {"precision": precision}
 
 
 def _asked_by(recipe: Mapping[str, Any], schedule: Schedule) -> Schedule:
-    """``schedule`` with the rate and the batch that a set's own recipe asks for."""
+    """Return ``schedule`` with the learning rate and batch size of the set's recipe."""
     return replace(schedule, **{key: recipe[key] for key in ("lr", "batch") if key in recipe})
 
 
 def _plain(protocol: Protocol | SearchProtocol, unsaid: Collection[str]) -> dict[str, Any]:
-    """The values of a protocol and of its schedule in one level, without those ``unsaid``, and
-    without those that came later and are at their defaults.
+    """Return a protocol and its schedule as one flat mapping, without ``unsaid`` fields and without
+    fields added later that have their defaults.
     """
     plain = asdict(protocol)
     plain |= plain.pop("schedule")
@@ -178,7 +179,7 @@ def _plain(protocol: Protocol | SearchProtocol, unsaid: Collection[str]) -> dict
 
 
 def _later_and_usual(declaration: Protocol | SearchProtocol | Schedule) -> set[str]:
-    """The fields of ``declaration`` that came later and are at their defaults."""
+    """Return the fields of ``declaration`` that were added later and have their defaults."""
     later: Collection[str] = getattr(declaration, "later", ())
     return {
         each.name
@@ -188,7 +189,9 @@ def _later_and_usual(declaration: Protocol | SearchProtocol | Schedule) -> set[s
 
 
 def _stretched(schedule: Schedule, epochs: int) -> Schedule:
-    """``schedule`` over another number of epochs; a single decay stays at the same share of it."""
+    """Return ``schedule`` over another number of epochs; a single decay stays at the same share of
+    it.
+    """
     if schedule.decay_after is None:
         return replace(schedule, epochs=epochs)
     return replace(
@@ -300,12 +303,12 @@ PROTOCOLS = {
 }
 
 
-OWN = "own"  # no protocol, but each set judged as its method's own paper does
-PROTOCOL_NAMES = (*PROTOCOLS, OWN)  # what --protocol may be
+OWN = "own"  # not a protocol: each set is evaluated as its method's own paper does
+PROTOCOL_NAMES = (*PROTOCOLS, OWN)  # the values of --protocol
 
 
 def find_protocol(name: str) -> Protocol:
-    """The protocol called ``name``; raises UnknownNameError."""
+    """Return the protocol called ``name``. Raises UnknownNameError."""
     if name not in PROTOCOLS:
         raise UnknownNameError("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]

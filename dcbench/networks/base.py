@@ -1,4 +1,4 @@
-"""The base class of all networks: its inner values can be read, and it can be initialised in
+"""The base class of networks, which gives access to inner activations, and their initialisation in
 place.
 """
 
@@ -22,19 +22,19 @@ class Observation(NamedTuple):
 
 
 class Network(nn.Module, ABC):
-    """A classifier whose inner values can be read."""
+    """A classifier whose inner activations can be read."""
 
     @abstractmethod
     def observe(self, images: Tensor) -> Observation:
-        """Logits, last features and taps of ``images`` (n × channels × size × size)."""
+        """Return logits, last features and taps for ``images`` (n × channels × size × size)."""
 
     def forward(self, images: Tensor) -> Tensor:
         return self.observe(images).logits
 
     @property
     def mixes_images(self) -> bool:
-        """Whether an image's values depend on its batch (BatchNorm), so that batches may not be
-        cut.
+        """Whether an image's activations depend on its batch (BatchNorm): then batches may not be
+        split.
         """
         return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.modules())
 
@@ -61,5 +61,5 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:
-    """Copies of all weights and buffers of ``network`` by name, on the CPU, for shared work."""
+    """Return copies of all weights and buffers of ``network`` by name, on the CPU."""
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}

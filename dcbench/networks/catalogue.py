@@ -16,12 +16,13 @@ from dcbench.networks.stacked import ALEXNET, VGG11, Stacked
 from dcbench.networks.timm_models import PREFIX, require_timm, timm_network
 from dcbench.system.errors import MismatchError, UnknownNameError
 
-# BatchNorm is not among them: the statistics of a single synthetic image say nothing, and a batch
-# could not be cut.
+# BatchNorm is not offered: statistics of a single synthetic image mean nothing, and batches could
+# not
+# be split.
 PerImageNormalisation = Literal["instance", "none", "layer", "group"]
 
 Maker = Callable[[ImageSpec, Normalisation], Network]
-ENTRY_POINTS = "dcbench.networks"  # of installed packages that add networks
+ENTRY_POINTS = "dcbench.networks"  # entry points of installed packages that add networks
 
 NETWORKS: dict[str, Maker] = {
     "convnet": lambda spec, normalisation: ConvNet(
@@ -36,14 +37,15 @@ NETWORKS: dict[str, Maker] = {
 
 
 def installed() -> dict[str, importlib.metadata.EntryPoint]:
-    """The networks that installed packages add, by name."""
+    """Return the networks that installed packages add, by name."""
     return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
 
 
 def find_network(name: str) -> Maker:
-    """What makes the network ``name``: ours, timm's (``timm:NAME``), or an installed package's.
+    """Return the factory of the network ``name``: ours, timm's (``timm:NAME``), or an installed
+    package's.
 
-    Raises UnknownNameError with a suggestion, MismatchError if timm is wanted and not installed.
+    Raises UnknownNameError with a suggestion, MismatchError if timm is asked for and not installed.
     """
     if name in NETWORKS:
         return NETWORKS[name]
@@ -59,23 +61,25 @@ def find_network(name: str) -> Maker:
 
 
 def normalisation_in(name: str, wanted: Normalisation) -> Normalisation:
-    """The normalisation of the network ``name``: ``wanted``, or its own if it takes no other."""
+    """Return the normalisation of the network ``name``: ``wanted``, or ``own`` if it has a fixed one."""
     return "own" if name.startswith(PREFIX) else wanted
 
 
 def build_network(name: str, spec: ImageSpec, normalisation: Normalisation = "instance") -> Network:
-    """The network ``name`` for images of ``spec``; raises UnknownNameError, and MismatchError where
-    it cannot see such images or has another normalisation.
+    """Build the network ``name`` for images of ``spec``.
+
+    Raises UnknownNameError, and MismatchError if it cannot take such images
+    or has another normalisation.
     """
     make = find_network(name)
     if normalisation_in(name, normalisation) != normalisation:
         raise MismatchError(
             f"{name} has its own normalisation and takes no other, got {normalisation}; "
-            "say normalisation=own where a method has that, or choose another network"
+            "set normalisation=own if the method has that field, or choose another network"
         )
     if not name.startswith(PREFIX) and normalisation not in NORMALISATIONS:
         raise UnknownNameError("normalisation", normalisation, NORMALISATIONS)
-    # layers draw first values from the global generator, which is not ours to move
+    # layers initialise themselves from the global generator, whose state must not change
     with torch.random.fork_rng(devices=[]):
         try:
             return make(spec, normalisation)

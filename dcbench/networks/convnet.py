@@ -41,9 +41,9 @@ NORMALISATIONS: dict[str, Callable[[int, int], nn.Module]] = {
 
 @final
 class AveragePool(nn.Module):
-    """The mean of each 2×2 square of an image's channel; an odd last row or column is left out.
+    """Average each 2×2 square of a channel; an odd last row or column is left out.
 
-    In compiled code it is a mean over axes of two, whose gradient is faster than that of torch's
+    Compiled, it is a mean over axes of length two, whose gradient is faster than that of torch's
     pooling (docs/results/speed.md).
     """
 

@@ -1,4 +1,4 @@
-"""What networks cost: multiply-accumulates of a pass and of a training, and the largest
+"""Costs of networks: multiply-accumulates of a forward pass and of training, and the largest
 activation.
 """
 
@@ -15,15 +15,15 @@ from dcbench.networks.base import Network
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import Normalisation
 
-# What an image costs, in forward passes of it.
+# The cost of an image, in forward passes.
 FIRST_ORDER = 3.0  # forward and backward
 SECOND_ORDER = 9.0  # forward, backward and backward through both
 
 
 def macs(network: nn.Module, shape: tuple[int, int, int]) -> float:
-    """Multiply-accumulates of one forward pass of one image of ``shape``."""
+    """Return the multiply-accumulates of one forward pass of one image of ``shape``."""
     counter = FlopCounterMode(display=False)
-    # two: BatchNorm refuses one at 1×1
+    # two images: BatchNorm refuses one image at 1×1
     example = torch.zeros(2, *shape, device=next(network.parameters()).device)
     with counter, torch.no_grad():
         network(example)
@@ -32,16 +32,17 @@ def macs(network: nn.Module, shape: tuple[int, int, int]) -> float:
 
 @cache
 def network_macs(name: str, spec: ImageSpec, normalisation: Normalisation = "instance") -> float:
-    """Multiply-accumulates of one forward pass of one image of ``spec`` through the network
-    ``name``.
+    """Return the multiply-accumulates of one forward pass of one image of ``spec`` through the
+    network ``name``.
     """
     return macs(network_without_values(name, spec, normalisation), spec.shape)
 
 
 def training_macs(per_image: float, images: int, epochs: int, tested: int = 0) -> float:
-    """Multiply-accumulates of training on ``images`` images for ``epochs`` epochs and of testing.
+    """Return the multiply-accumulates of training on ``images`` images for ``epochs`` epochs and
+    testing.
 
-    ``per_image`` is those of one forward pass; ``tested`` images are passed forward once.
+    ``per_image`` is the cost of one forward pass; ``tested`` images are passed forward once.
     """
     return per_image * (FIRST_ORDER * images * epochs + tested)
 
@@ -49,13 +50,13 @@ def training_macs(per_image: float, images: int, epochs: int, tested: int = 0) -
 def network_without_values(
     name: str, spec: ImageSpec, normalisation: Normalisation = "instance"
 ) -> Network:
-    """The network ``name`` on torch's meta device, for its shapes alone."""
+    """Build the network ``name`` on torch's meta device: shapes without values."""
     with torch.device("meta"):
         return build_network(name, spec, normalisation)
 
 
 @torch.no_grad()
 def widest_activation(network: Network, shape: tuple[int, ...]) -> int:
-    """How many values the largest activation of one image of ``shape`` has."""
+    """Return the number of values in the largest activation of one image of ``shape``."""
     example = torch.zeros(2, *shape, device=next(network.parameters()).device)  # two, as above
     return max(tap[0].numel() for tap in network.observe(example).taps)

@@ -1,7 +1,7 @@
 """Instance normalisation with learned scale and shift, GroupNorm(C, C), faster than torch's kernel.
 
-For images in channels-last layout that kernel takes one value at a time where a group is a single
-channel: with it a training step of ConvNet takes more than twice as long in bf16
+For images in channels-last layout torch's kernel handles one value at a time when a group is a
+single channel; a training step of ConvNet then takes more than twice as long in bf16
 (docs/results/speed.md).
 """
 

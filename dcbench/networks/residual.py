@@ -13,7 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 
 def raw_weight(layer: nn.Module) -> Tensor:
-    """The learned weight of a layer, before spectral normalisation if it has that."""
+    """Return the learned weight of a layer, before spectral normalisation if it has that."""
     weight = layer.parametrizations.weight.original if is_parametrized(layer) else layer.weight  # type: ignore[union-attr]
     assert isinstance(weight, Tensor)  # noqa: S101 - asked of convolutions, linear layers and embeddings
     return weight
@@ -21,10 +21,10 @@ def raw_weight(layer: nn.Module) -> Tensor:
 
 @final
 class DownBlock(nn.Module):
-    """Residual block of SNGAN's discriminator (Miyato et al., ICLR 2018), spectrally normalised;
-    ``pools``: halves the map.
+    """Residual block of SNGAN's discriminator (Miyato et al., ICLR 2018), spectrally normalised.
 
-    The first of a network does not begin with an activation, for its input is an image.
+    ``pools``: the block halves the feature map. A network's first block does not begin with an
+    activation, because its input is an image.
     """
 
     def __init__(self, channels: int, width: int, *, pools: bool, first: bool = False) -> None:
@@ -47,8 +47,8 @@ class DownBlock(nn.Module):
 
 
 def residual_trunk(channels: int, width: int) -> list[DownBlock]:
-    """The four blocks of SNGAN's discriminator for 32×32, which leave a map of a quarter of the
-    image's side.
+    """Return the four blocks of SNGAN's discriminator for 32×32 images; the output's side is a
+    quarter of the image's.
     """
     first = DownBlock(channels, width, pools=True, first=True)
     return [first, *(DownBlock(width, width, pools=pools) for pools in (True, False, False))]
@@ -56,7 +56,7 @@ def residual_trunk(channels: int, width: int) -> list[DownBlock]:
 
 @final
 class Summed(nn.Module):
-    """The sum over places."""
+    """Sums features over all positions."""
 
     def forward(self, maps: Tensor) -> Tensor:
         return maps.sum((2, 3))
@@ -99,7 +99,7 @@ class ConditionalNorm(nn.Module):
 
 @final
 class UpBlock(nn.Module):
-    """Residual block that doubles the map, told the condition before each convolution (Brock et
+    """Residual block that doubles the feature map, conditioned before each convolution (Brock et
     al., ICLR 2019, Figure 15b).
     """
 
@@ -122,7 +122,7 @@ class UpBlock(nn.Module):
 
 @final
 class Attention(nn.Module):
-    """Self-attention over places, added with a weight that starts at 0 (Zhang et al., ICML
+    """Self-attention over positions, added with a weight that starts at 0 (Zhang et al., ICML
     2019).
     """
 
@@ -147,8 +147,8 @@ class Attention(nn.Module):
 
 @final
 class SkippingBlock(nn.Module):
-    """AutoGAN's residual block that doubles the map; what its first convolution made goes on to all
-    later blocks.
+    """AutoGAN's residual block that doubles the feature map; the output of its first convolution
+    goes to all later blocks.
     """
 
     def __init__(self, width: int, earlier: int) -> None:
@@ -169,7 +169,9 @@ class SkippingBlock(nn.Module):
 
 @final
 class SkippingBlocks(nn.Module):
-    """AutoGAN's generator without its ends (Gong et al., ICCV 2019)."""
+    """The blocks of AutoGAN's generator, without its first and last layers (Gong et al., ICCV
+    2019).
+    """
 
     def __init__(self, width: int, doublings: int) -> None:
         super().__init__()

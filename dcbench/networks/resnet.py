@@ -48,8 +48,8 @@ class BasicBlock(nn.Module):
 
 @final
 class ResNet18(Network):
-    """17 ReLUs, so 17 taps: the stem's, then each block's inner and outer one. 28×28 images are
-    padded to 32.
+    """ResNet-18 with 17 taps, one for each ReLU: the stem's, then each block's inner and outer one.
+    28×28 images are padded to 32.
     """
 
     def __init__(

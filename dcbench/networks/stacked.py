@@ -1,4 +1,4 @@
-"""AlexNet and VGG-11 as the distillation literature has them for 32×32 images: one stack of
+"""AlexNet and VGG-11 as in the distillation literature, for 32×32 images: one stack of
 convolutions, one linear layer.
 
 The widths and kernels are those of DC's public code (Zhao et al., ICLR 2021): AlexNet (Krizhevsky
@@ -19,8 +19,8 @@ from dcbench.system.errors import MismatchError
 
 
 class Layer(NamedTuple):
-    """A convolution of stride 1 with its normalisation and ReLU, and a 2×2 max pooling behind it or
-    none.
+    """A convolution of stride 1 with normalisation and ReLU, optionally followed by 2×2 max
+    pooling.
     """
 
     width: int
@@ -45,8 +45,8 @@ VGG11 = (
 
 @final
 class Stacked(Network):
-    """The layers one after another, then a linear classifier. Raises MismatchError where a layer
-    would see a single pixel.
+    """The layers one after another, then a linear classifier. Raises MismatchError if a layer would
+    get a single pixel.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Stacked(Network):
     ) -> None:
         super().__init__()
         channels, size, _ = shape
-        # instance normalisation of one pixel is zero whatever it is
+        # instance normalisation of a single pixel is always zero
         least = 2 ** (1 + sum(layer.pools for layer in layers[:-1]))
         if size < least and size != 28:
             raise MismatchError(

@@ -1,4 +1,4 @@
-"""Networks of the package timm by name, as judges of sets: ``timm:resnet10t``."""
+"""Networks of the package timm by name, for evaluation: ``timm:resnet10t``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SEEDED = (nn.Conv2d, nn.Linear, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, 
 
 
 class TimmNetwork(Network):
-    """A network of timm's, untrained; its taps are the outputs of its convolutions."""
+    """An untrained network of timm; its taps are the outputs of its convolutions."""
 
     def __init__(self, name: str, spec: ImageSpec) -> None:
         super().__init__()
@@ -58,7 +58,9 @@ class TimmNetwork(Network):
 
 
 def require_timm(name: str) -> None:
-    """Raises UnknownNameError if timm has no such network, MismatchError if there is no timm."""
+    """Raise UnknownNameError if timm has no such network, MismatchError if timm is not
+    installed.
+    """
     if importlib.util.find_spec("timm") is None:
         raise MismatchError(
             f"{PREFIX}{name} needs timm, which is not installed: pip install "
@@ -71,8 +73,8 @@ def require_timm(name: str) -> None:
 
 
 def timm_network(name: str, spec: ImageSpec) -> TimmNetwork:
-    """The network ``name`` for images of ``spec``; raises MismatchError where it cannot see them,
-    or has parameters that could not be drawn from a seed.
+    """Build timm's network ``name`` for images of ``spec``. Raises MismatchError if it cannot take
+    them, or has parameters that cannot be drawn from a seed.
     """
     require_timm(name)
     try:

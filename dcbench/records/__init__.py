@@ -1,8 +1,7 @@
-"""Records: what was measured, of what, how and where; one JSON file each, read strictly.
+"""Records: one JSON file for each measurement, with what was measured, how, and on which machine.
 
-A record holds raw figures only (an accuracy for each network); means, intervals and ranks are
-computed by the report. All accuracies are fractions. Every field is described in
-``results/README.md``.
+A record holds raw figures only, such as an accuracy for each network. Reports compute means,
+intervals and ranks. All accuracies are fractions. ``results/README.md`` describes every field.
 """
 
 from dcbench.records.embedding import EmbeddedImage, EmbeddingRecord

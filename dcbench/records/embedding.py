@@ -1,6 +1,4 @@
-"""The record of an embedding: where t-SNE puts real and synthetic images, by their features in one
-trained network.
-"""
+"""The record of an embedding: where t-SNE places a set's images among real images."""
 
 from __future__ import annotations
 
@@ -16,8 +14,8 @@ from dcbench.records.values import Fraction, Name, Seconds, Whole
 
 @dataclass(frozen=True)
 class EmbeddedImage:
-    """One image's place. ``label`` is its class, for a soft label the likeliest; ``synthetic``: of
-    the set, not of the real data.
+    """The place of one image. ``label`` is its class (of a soft label the likeliest); ``synthetic``
+    tells the set's images from real ones.
     """
 
     x: float

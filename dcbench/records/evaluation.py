@@ -14,10 +14,11 @@ from dcbench.records.values import SILENT, Fraction, Name, Seconds, Whole
 
 @dataclass(frozen=True)
 class NetworkScore:
-    """One network trained on the set. ``loss`` is the last epoch's, null where training diverged.
+    """The scores of one network trained on the set. ``loss`` is the last epoch's, null if training
+    diverged.
 
-    ``class_accuracies`` has a fraction for each class, null for one without test images. Older
-    records have neither these nor a ``calibration_error``, and traces do not keep them.
+    ``class_accuracies`` has a fraction for each class, null for a class without test images. Older
+    records and all traces lack ``class_accuracies`` and ``calibration_error``.
     """
 
     network: Whole
@@ -34,18 +35,18 @@ Scores = Annotated[tuple[NetworkScore, ...], MinLen(1), MaxLen(100_000)]
 
 
 def by_number(scores: Scores) -> tuple[float, ...]:
-    """The accuracies, ordered by the networks' numbers."""
+    """Return the accuracies in the order of the networks' numbers."""
     return tuple(score.accuracy for score in sorted(scores, key=lambda score: score.network))
 
 
 def any_twice(scores: Scores) -> bool:
-    """Whether a network appears more than once."""
+    """Return whether a network's number occurs twice."""
     return len({score.network for score in scores}) < len(scores)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged(OfASet):
-    """A record of networks that were trained on a set."""
+    """Fields common to records of networks that were trained on a set."""
 
     network: Name
     augment: Name
@@ -58,7 +59,7 @@ class Judged(OfASet):
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation(RanOn):
-    """How a set was made: time, memory, machine and code."""
+    """What making a set took: time, memory, machine and code."""
 
     distill_seconds: Seconds
     step_seconds: Seconds | None
@@ -66,15 +67,15 @@ class Distillation(RanOn):
     peak_memory_bytes: Whole | None
     torch: Name
     resumed_elsewhere: bool
-    # a hash, several with a slash between them; older sets do not say it
+    # a hash, or several with slashes between them; older sets lack it
     code: Annotated[str, MaxLen(200)] = ""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRecord(Judged):
-    """The accuracies of networks trained on one synthetic set. ``distillation`` is null where
-    nobody here saw the set being made.
+    """The accuracies of networks trained on one synthetic set. ``distillation`` is null if the set
+    was not made by this harness.
     """
 
     kind: ClassVar[str] = "evaluation"
@@ -87,15 +88,14 @@ class EvaluationRecord(Judged):
     epoch_seconds: Seconds | None
     compile_seconds: Seconds | None
     peak_memory_bytes: Whole | None
-    # what the networks learned: classes, weights (of classes) or teacher; older records do not say
-    # it
+    # what the networks learned: classes, weights (of classes) or teacher; older records lack it
     labels: Annotated[str, MaxLen(20)] = field(default="", metadata=SILENT)
-    # of the network whose answers were the labels, on the same test images
+    # accuracy of the teacher, whose answers were the labels, on the same test images
     teacher_accuracy: Fraction | None = field(default=None, metadata=SILENT)
 
     @property
     def accuracies(self) -> tuple[float, ...]:
-        """One fraction per network, by the network's number."""
+        """One fraction for each network, in the order of their numbers."""
         return by_number(self.networks)
 
     @property

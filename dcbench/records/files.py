@@ -1,4 +1,4 @@
-"""Records on the disk: one JSON file each, written whole, read strictly, found below a folder."""
+"""Read, write and find records: one JSON file each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ Kind = TypeVar("Kind", bound=RecordKind)
 
 @dataclass(frozen=True)
 class Stored(Generic[Kind]):
-    """A record, where it was found, and whether the project measured it or you did."""
+    """A record and its path. ``origin`` tells the project's own measurements (``measured``) from
+    the user's (``yours``).
+    """
 
     path: Path
     record: Kind
@@ -49,7 +51,7 @@ StoredEmbedding = Stored[EmbeddingRecord]
 
 @dataclass(frozen=True)
 class RecordsFound:
-    """The records below a folder by path, and a line for each file that was skipped."""
+    """The records below a folder, by path, and a message for each file that was skipped."""
 
     records: tuple[StoredRecord, ...]
     problems: tuple[str, ...]
@@ -59,11 +61,14 @@ class RecordsFound:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write ``record`` whole or not at all; raises FileFormatError if it could not be read back,
-    StorageError if the disk refuses.
+    """Write ``record`` whole or not at all.
 
-    One that is there and says the same stays: what it says of when, and by which code, is true of
-    what was measured.
+    A file that already holds the same measurement is kept: its time and code version are those of
+    the measurement.
+
+    Raises:
+        FileFormatError: If the record could not be read back.
+        StorageError: If the disk refuses.
     """
     value = record.to_json()
     readable = type(record).from_json(value, f"record meant for {path}")
@@ -72,7 +77,9 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def _stands(path: Path, record: Record) -> bool:
-    """Whether the record at ``path`` measured the same, whenever and by whichever code."""
+    """Return whether the file at ``path`` holds the same measurement, whatever its time and code
+    version.
+    """
     try:
         there = read_record(path)
     except FileFormatError:
@@ -83,8 +90,10 @@ def _stands(path: Path, record: Record) -> bool:
 
 
 def read_record(path: Path) -> Record:
-    """Read a record of any known kind; raises FileFormatError naming the file and what is wrong
-    with it.
+    """Read a record of any kind.
+
+    Raises:
+        FileFormatError: Naming the file and what is wrong with it.
     """
     value = _load(path)
     kind = value.get("kind")
@@ -96,8 +105,10 @@ def read_record(path: Path) -> Record:
 
 
 def read_distillation(path: Path) -> Distillation:
-    """Read what making a set took; raises FileFormatError naming the file and what is wrong with
-    it.
+    """Read what making a set took.
+
+    Raises:
+        FileFormatError: Naming the file and what is wrong with it.
     """
     try:
         return cast(Distillation, decode(Distillation, _load(path), ""))
@@ -106,8 +117,11 @@ def read_distillation(path: Path) -> Distillation:
 
 
 def find_records(root: Path) -> RecordsFound:
-    """All records below ``root``, each measurement once (the one with most networks); raises
-    DataError if there is no such folder.
+    """Return all records below ``root``. Of several records of one measurement, the one with the
+    most networks.
+
+    Raises:
+        DataError: If there is no such folder.
     """
     if not root.is_dir():
         raise DataError(
@@ -160,8 +174,8 @@ def _inside(top: Path, link: Path) -> bool:
 
 @cache
 def measured_by_the_project() -> frozenset[str]:
-    """The checksums of the project's own records, whatever folder they lie in (``make measured``
-    lists them).
+    """Return the checksums of the project's own records (``make measured`` lists them): they count
+    as measured wherever they are.
     """
     listed = Path(__file__).with_name("measured.sha256").read_text(encoding="utf-8")
     return frozenset(line.split()[0] for line in listed.splitlines())
@@ -173,7 +187,7 @@ def _origin(path: Path) -> Origin:
 
 
 def _of(kind: type[Kind], found: Iterable[Stored[Any]]) -> tuple[Stored[Kind], ...]:
-    """Those of one kind, each measurement once, by path."""
+    """Return the records of one kind, each measurement once, by path."""
 
     def priority(stored: Stored[Kind]) -> tuple[int, bool]:
         return stored.record.measurements, stored.origin == "measured"

@@ -1,4 +1,4 @@
-"""The base of all kinds of records: version, JSON, and what a record says about the set."""
+"""The base class of all kinds of records: versions, JSON, and the fields that describe a set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dcbench.records.values import (
 )
 from dcbench.system.errors import FileFormatError
 
-# among what is changed of a set that is a snapshot: the steps that were done
+# the key in ``changed`` for a snapshot's step
 STOPPED = "stopped_after"
 
 _Kind = TypeVar("_Kind", bound="RecordKind")
@@ -44,13 +44,11 @@ class RanOn:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordKind(RanOn, ABC):
-    """Base of all records: frozen dataclasses that say by which protocol, with which code and
-    when.
-    """
+    """Base of all records: a frozen dataclass with protocol, code version and time."""
 
     kind: ClassVar[str]
     format_version: ClassVar[int]
-    # fields that came later: the version that brought each, and what it was before
+    # fields added later: the version that added each, and its value in older records
     added: ClassVar[Mapping[str, tuple[int, Any]]] = {}
 
     protocol: Mapping[str, Any]
@@ -63,27 +61,27 @@ class RecordKind(RanOn, ABC):
     @property
     @abstractmethod
     def label(self) -> str:
-        """The record in a few words, for people."""
+        """A short description of the record, for messages."""
 
     @property
     @abstractmethod
     def identity(self) -> tuple[object, ...]:
-        """What two records of the same measurement have in common."""
+        """What identifies a measurement: two records of the same measurement have it in common."""
 
     @property
     @abstractmethod
     def measurements(self) -> int:
-        """How much was measured; of two records of the same measurement the one with more is
-        kept.
-        """
+        """The number of measurements; of two records of the same measurement the larger is kept."""
 
     @abstractmethod
     def refuse(self) -> str:
-        """Say what is wrong although each field is right; empty if nothing is."""
+        """Return what is wrong with the record although each field is valid; empty if
+        nothing is.
+        """
 
     def to_json(self) -> dict[str, Any]:
-        """The record as plain values that JSON can hold; first what it is about, then what all
-        kinds say.
+        """Return the record in JSON's types: first the fields of this kind, then those of all
+        kinds.
         """
         values = encode(self)
         common = {field.name: values.pop(field.name) for field in dataclasses.fields(RecordKind)}
@@ -93,8 +91,10 @@ class RecordKind(RanOn, ABC):
     def from_json(
         cls: type[_Kind], value: Mapping[str, Any], source: str | Path = "record"
     ) -> _Kind:
-        """The inverse of ``to_json``; raises FileFormatError naming ``source`` and the field that
-        is wrong.
+        """Read what ``to_json`` returned.
+
+        Raises:
+            FileFormatError: Naming ``source`` and the field that is wrong.
         """
         try:
             version = _checked_version(cls.kind, cls.format_version, value)
@@ -112,7 +112,7 @@ class RecordKind(RanOn, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class OfASet(RecordKind):
-    """A record about one synthetic set: which method made it from what, and where it is."""
+    """Base of records about one synthetic set: its method, data and file."""
 
     method: Name
     paper: Name | None
@@ -129,14 +129,14 @@ class OfASet(RecordKind):
     space: Name
     artifact_hash: Name
     artifact_sha256: Annotated[str, MaxLen(200)]
-    # fields that are not the preset's; older records do not say it
+    # fields that differ from the preset; older records lack it
     changed: Mapping[str, Any] = field(default_factory=dict)
-    # checksum of images and labels alone; older records do not say it
+    # checksum of images and labels alone; older records lack it
     content: Annotated[str, MaxLen(200)] = ""
 
     @property
     def foreign(self) -> bool:
-        """Whether the set was made by other code than this harness."""
+        """Whether the set was made by another project's code."""
         return self.method_version is None
 
     @property
@@ -145,9 +145,9 @@ class OfASet(RecordKind):
 
     @property
     def which_set(self) -> tuple[object, ...]:
-        """What two records of the same set have in common.
+        """What identifies the set: two records of the same set have it in common.
 
-        The artifact's hash alone says neither the budget nor the seed.
+        The artifact's hash alone covers neither the budget nor the seed.
         """
         return (
             self.method,
@@ -160,7 +160,7 @@ class OfASet(RecordKind):
 
 
 def set_in_words(method: str, dataset: str, ipc: int | None, seed: int | None) -> str:
-    """A set in a few words: method, data, IPC and seed, as far as they exist."""
+    """Describe a set in a few words: method, data, IPC and seed, as far as known."""
     return f"{method} on {dataset}{'' if ipc is None else f', IPC {ipc}'}{'' if seed is None else f', seed {seed}'}"
 
 

@@ -1,4 +1,4 @@
-"""The record of a search: how the architectures of a space do when trained on one proxy."""
+"""The record of a search: how well each architecture of a space does when trained on one proxy."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ from dcbench.system.fields import Fulfils
 
 @dataclass(frozen=True)
 class SearchRun:
-    """One network of an architecture, trained on the proxy, with its accuracy on the validation
-    part.
+    """One network of an architecture: trained on the proxy, tested on the validation images.
 
-    ``loss`` is null where training diverged, ``accuracy`` where it could not be finished;
-    ``failure`` says why.
+    ``loss`` is null if training diverged, ``accuracy`` if training failed; ``failure`` says why.
     """
 
     seed: Whole
@@ -32,15 +30,15 @@ class SearchRun:
 
 @dataclass(frozen=True)
 class ArchitectureScore:
-    """One architecture's networks. ``truth``: its test accuracy when trained on the whole data;
-    null where that failed. ``truth_validation``: that network's accuracy on the validation part.
+    """The networks of one architecture. ``truth`` is its test accuracy when trained on the whole
+    data, null if that failed; ``truth_validation`` is that network's validation accuracy.
     """
 
     architecture: Name
-    macs: Annotated[float, Ge(0)]  # multiply-accumulates of one image
+    macs: Annotated[float, Ge(0)]  # multiply-accumulates of one forward pass of one image
     truth: Fraction | None
     runs: Annotated[tuple[SearchRun, ...], MinLen(1), MaxLen(1000)]
-    # not in older records, nor where a table of truths has none
+    # missing in older records, and if the table of truths has none
     truth_validation: Fraction | None = field(default=None, metadata=SILENT)
 
     @property
@@ -50,19 +48,17 @@ class ArchitectureScore:
         return sum(found) / len(found) if found else None
 
 
-# by which accuracy of the truth the top share is the best
+# which accuracy of the truth chooses the top share
 CHOSEN_BY = ("validation", "test")
 TOP_BY = Fulfils(lambda by: by in CHOSEN_BY, f"be one of {', '.join(CHOSEN_BY)}")
-REFERENCE = "whole"  # the proxy that is all of the real data, and has epochs of its own
-WITHOUT_SEED = (REFERENCE, "early-stopping")  # the real data itself, which no method made
+REFERENCE = "whole"  # the proxy of all real data; it has its own number of epochs
+WITHOUT_SEED = (REFERENCE, "early-stopping")  # proxies of real data, which no method made
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class SearchRecord(RecordKind):
-    """What one proxy makes of a search space: accuracies of architectures trained on it, beside the
-    truth.
-    """
+    """A search with one proxy: the accuracies of architectures trained on it, and the truth."""
 
     kind: ClassVar[str] = "search"
     format_version: ClassVar[int] = 3
@@ -101,7 +97,7 @@ class SearchRecord(RecordKind):
 
     @property
     def ranked(self) -> Mapping[str, tuple[float, float]]:
-        """Mean accuracy on the proxy, and truth, of each architecture that has both."""
+        """Mean accuracy on the proxy and truth of each architecture that has both."""
         found = {score.architecture: (score.accuracy, score.truth) for score in self.architectures}
         return {
             name: (accuracy, truth)
@@ -111,7 +107,7 @@ class SearchRecord(RecordKind):
 
     @property
     def top_figures(self) -> Mapping[str, float]:
-        """What the top share is the best by, of each architecture that is ranked."""
+        """The accuracy of each ranked architecture by which the top share is chosen."""
         by = {
             score.architecture: score.truth if self.top_by == "test" else score.truth_validation
             for score in self.architectures
@@ -120,9 +116,9 @@ class SearchRecord(RecordKind):
 
     @property
     def failed(self) -> int:
-        """Architectures of which a network failed, or the truth.
+        """Architectures for which a network or the truth failed.
 
-        One whose training diverged has an accuracy all the same, and is ranked.
+        One whose training diverged still has an accuracy, and is ranked.
         """
         return sum(
             score.truth is None or any(run.failure for run in score.runs)
@@ -131,8 +127,8 @@ class SearchRecord(RecordKind):
 
     @property
     def foreign(self) -> bool:
-        """Whether the proxy was made by other code than this harness, which says a preset or a seed
-        of all but its whole real data.
+        """Whether another project's code made the proxy. Proxies of this harness have a preset or
+        seed, or are the whole real data.
         """
         return (
             self.proxy_preset is None and self.proxy_seed is None and self.proxy not in WITHOUT_SEED

@@ -1,4 +1,4 @@
-"""The record of a trace: accuracy and picture of one set at some steps of its distillation."""
+"""The record of a trace: accuracy and picture of one set after some steps of its distillation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dcbench.records.values import FileName, Seconds, Whole
 
 @dataclass(frozen=True)
 class TracePoint:
-    """The set after ``step`` steps. ``image`` is its picture, beside the record; the networks are
-    those of an evaluation.
+    """The set after ``step`` steps. ``image`` is its picture, beside the record; ``networks`` are
+    as in an evaluation.
     """
 
     step: Whole
@@ -23,15 +23,15 @@ class TracePoint:
 
     @property
     def accuracies(self) -> tuple[float, ...]:
-        """One fraction per network, by the network's number."""
+        """One fraction for each network, in the order of their numbers."""
         return by_number(self.networks)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class TraceRecord(Judged):
-    """Accuracies and pictures of a set over the steps of its distillation; step 0 is the set that
-    it began with.
+    """Accuracies and pictures of a set along its distillation. Step 0 is the set before the first
+    step.
     """
 
     kind: ClassVar[str] = "trace"

@@ -1,6 +1,4 @@
-"""The kinds of values that records are made of, and how they are turned into JSON and read from it,
-strictly.
-"""
+"""The types of values in records, and their strict conversion to and from JSON."""
 
 from __future__ import annotations
 
@@ -18,8 +16,8 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 
 from dcbench.system.fields import Fulfils, violation
 
-SILENT = {"silent": True}  # metadata of a field that is left out where it is not known
-MAX_DEPTH = 16  # of the mappings whose keys a record does not fix
+SILENT = {"silent": True}  # metadata of a field that is left out of JSON while it has its default
+MAX_DEPTH = 16  # of mappings whose keys are free
 
 
 def _is_time(text: str) -> bool:
@@ -50,7 +48,7 @@ FileName = Annotated[
 
 @dataclass(frozen=True)
 class Versions:
-    """What the evaluation ran with."""
+    """The versions of the software that made the record."""
 
     dcbench: Name
     torch: Name
@@ -58,13 +56,13 @@ class Versions:
 
 
 class RefusedError(ValueError):
-    """What is wrong with a value, before it is known which file it came from."""
+    """What is wrong with a value; the caller adds the file's name."""
 
 
 def encode(value: Any) -> Any:
-    """``value`` in JSON's types, dataclasses as objects of their fields: what ``decode`` reads.
+    """Convert ``value`` to JSON's types, dataclasses to objects; ``decode`` is the inverse.
 
-    ``SILENT`` fields are left out where they are at their defaults.
+    ``SILENT`` fields are left out while they have their defaults.
     """
     if dataclasses.is_dataclass(value):
         return {
@@ -80,8 +78,10 @@ def encode(value: Any) -> Any:
 
 
 def decode(kind: Any, value: Any, where: str) -> Any:
-    """``value`` from JSON as the annotated type ``kind``; raises RefusedError naming ``where`` in
-    the record it stood.
+    """Convert ``value`` from JSON to the annotated type ``kind``.
+
+    Raises:
+        RefusedError: Naming ``where`` in the record it stood.
     """
     origin = typing.get_origin(kind)
     if origin is Annotated:
@@ -107,7 +107,7 @@ def _decode_fields(kind: type, value: Mapping[str, Any], where: str) -> Any:
     for name in value:
         if name not in hints:
             raise RefusedError(f"unknown field {shown(prefix + name)}")
-    # in older files
+    # missing in older files
     unsaid = {field.name for field in dataclasses.fields(kind) if _has_default(field)}
     for name in hints:
         if name not in value and name not in unsaid:
@@ -166,7 +166,7 @@ def _number(value: Any, where: str) -> float:
 
 
 def _plain(value: Any, where: str, depth: int = 0) -> Any:
-    """``value`` if it is made of JSON's types alone, finite, not too deep."""
+    """Return ``value`` if it consists of JSON's types, finite, and not too deep."""
     if depth > MAX_DEPTH:
         raise RefusedError(f"field {where} is nested deeper than {MAX_DEPTH}")
     if isinstance(value, dict):
@@ -202,9 +202,7 @@ _SCALARS: Mapping[Any, Callable[[Any, str], Any]] = {
 
 
 def shown(value: object) -> str:
-    """``value`` in at most 60 characters, for a refusal; of a list or an object only how much it
-    holds.
-    """
+    """Shorten ``value`` to at most 60 characters, for a message; a list or object to its size."""
     text = (
         repr(value)
         if not isinstance(value, (list, tuple, dict))

@@ -1,1 +1,1 @@
-"""Carry out declared studies. May import nas, report, experiments and below."""
+"""Reproduce declared studies. May import nas, report, experiments and below."""

@@ -1,4 +1,4 @@
-"""Carry out a study: say what it costs, make its sets, and judge, trace, embed or search as its
+"""Reproduce a study: estimate its cost, make its sets, and evaluate, trace, embed or search as its
 plan says. Resumable throughout.
 """
 
@@ -34,7 +34,7 @@ from dcbench.training.augment import AUGMENTATIONS
 
 @dataclass(frozen=True)
 class WorkEstimate:
-    """One piece of a study's work and about how long it takes here."""
+    """One piece of a study's work and its estimated time on this machine."""
 
     label: str
     seconds: float
@@ -42,8 +42,8 @@ class WorkEstimate:
 
 @dataclass
 class StudyResults:
-    """What a study came to: records with their paths, sets with theirs; what could not be done is
-    counted.
+    """The results of a study: its records and sets with their paths, and the number of skipped
+    cells.
     """
 
     evaluations: list[tuple[EvaluationRecord, Path, Path | None]] = field(default_factory=list)
@@ -54,15 +54,15 @@ class StudyResults:
     skipped: int = 0
 
     def add(self, other: StudyResults) -> None:
-        """Take in what another part of the study came to."""
+        """Add the results of another part of the study."""
         for name in ("evaluations", "traces", "embeddings", "searches", "sets"):
             getattr(self, name).extend(getattr(other, name))
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A study under one preset, in one workspace. ``truth``: a table of a search space's true
-    accuracies, where none is trained.
+    """A study with one preset, in one workspace. ``truth`` is a table of a search space's true
+    accuracies, if they are not trained here.
     """
 
     study: Study
@@ -71,7 +71,7 @@ class Reproduction:
     workspace: Workspace
     truth: Path | None = None
     truth_column: str | None = None
-    # for which data that is not there is taken to be as the catalogue says
+    # only estimate: then absent data is assumed to be as the catalogue says
     only_estimate: bool = False
 
     @property
@@ -79,8 +79,10 @@ class Reproduction:
         return self.study.plan(self.preset)
 
     def check(self) -> None:
-        """Raises UnknownNameError or OutOfRangeError where the study is wrong by its words
-        alone.
+        """Check the study's names and ranges without looking at any data.
+
+        Raises:
+            UnknownNameError, OutOfRangeError: If something is wrong.
         """
         for part in self.plan.parts:
             self._check_part(part)
@@ -103,8 +105,10 @@ class Reproduction:
                 require_steps(distiller, ipc, self.plan.trace[-1])
 
     def refuse_other(self, protocol: str | None, seeds: Sequence[int] | None) -> None:
-        """Raises UnknownNameError or OutOfRangeError where another protocol or other seeds are
-        asked for than the study's own.
+        """Refuse a protocol or seeds other than the study's own.
+
+        Raises:
+            UnknownNameError, OutOfRangeError: If others are asked for.
         """
         own, made = (
             self._protocol_names(),
@@ -128,8 +132,8 @@ class Reproduction:
             )
 
     def _protocol_names(self) -> set[str]:
-        """The protocols that the study trains networks by to judge sets or architectures; none
-        where it only places images.
+        """Return the names of the protocols by which the study trains networks; none for an
+        embedding.
         """
         if self.plan.search is not None:
             return {find_space(self.plan.search.space).protocol_named(None, self.preset).name}
@@ -143,8 +147,8 @@ class Reproduction:
         }
 
     def estimate(self) -> list[WorkEstimate]:
-        """The pieces of the whole study, whatever of it is done already; from operations counted,
-        good to a factor of three.
+        """Return the pieces of the whole study, including finished ones. Estimated from counted
+        operations, to a factor of three.
         """
         pieces, counted = [], set[tuple[int, str]]()
         for part, cell in self._cells():
@@ -160,11 +164,11 @@ class Reproduction:
         return pieces + self._search_pieces()
 
     def reproduce(self) -> StudyResults:
-        """Do all of it. A cell that cannot be done is skipped, and its reason said as it ends,
-        unless it is the only one.
+        """Do the whole study. A cell that fails is skipped with a message, unless it is the only
+        one.
         """
         outcome = StudyResults()
-        self._check_truth()  # hours before it is needed
+        self._check_truth()  # before hours of work, not after
         wanted = list(self._cells())
         done: dict[int, StudyResults] = {}
         progress, counted = CommandProgress("set", self.workspace), set[tuple[int, str]]()
@@ -181,7 +185,7 @@ class Reproduction:
                 outcome.skipped += 1
             else:
                 done[index] = result(ended)
-        for index in sorted(done):  # in the plan's order, whichever ended first
+        for index in sorted(done):  # in the plan's order, not in the order they ended
             outcome.add(done[index])
         if self.plan.search is not None:
             outcome.searches += search_architectures(
@@ -197,12 +201,12 @@ class Reproduction:
     def _phases(
         self, part: StudyPart, cell: Cell, counted: set[tuple[int, str]]
     ) -> tuple[float, float]:
-        """About how many seconds it takes to make a cell's set and to judge it."""
+        """Estimate the seconds to make a cell's set and to evaluate it."""
         judged = sum(self._judging_macs(cell, each_one) for each_one in self._protocols(part, cell))
         return self._seconds(_distilling_macs(cell, counted)), self._seconds(judged)
 
     def _cell(self, part: StudyPart, cell: Cell, workspace: Workspace) -> StudyResults:
-        """All that the plan says of one cell."""
+        """Do what the plan says with one cell."""
         plan, outcome = self.plan, StudyResults()
         if plan.trace:
             (protocol,) = self._protocols(part, cell)
@@ -231,7 +235,7 @@ class Reproduction:
             part.seeds,
             self.preset,
             part.fields,
-            # a whitening takes a minute, and changes no count
+            # whitening takes a minute and changes no count
             zca="off" if self.only_estimate else "auto",
             holdout=holdout,
         )
@@ -248,12 +252,12 @@ class Reproduction:
 
     @cached_property
     def _whitened(self) -> Callable[[str], Loaded]:
-        """The data set, whitened as it is told, each way loaded once."""
+        """A function that loads the data set with a given whitening, once for each."""
         return cache(self._load)
 
     def _load(self, zca: str) -> Loaded:
-        """Numbers of images are enough to estimate by: nothing is decoded where the catalogue has
-        them.
+        """Load the data set. For an estimate the catalogue's numbers of images are enough, and
+        nothing is decoded.
         """
         grid, name = self._grid(self.plan.parts[0]), self.plan.dataset
         counted = declared(name, holdout=grid.holdout) if self.only_estimate else None
@@ -267,11 +271,13 @@ class Reproduction:
 
     @property
     def data_found(self) -> bool:
-        """Whether the data set is there, or was only counted."""
+        """Whether the data set was found, not just assumed for an estimate."""
         return self._loaded.source != DECLARED
 
     def _protocols(self, part: StudyPart, cell: Cell) -> list[Protocol]:
-        """How a set of this part is judged; in no way where that is not what the plan is for."""
+        """Return the protocols that evaluate a set of this part; none for an embedding or a
+        search.
+        """
         if self.plan.embedding is not None or self.plan.search is not None:
             return []
         return [
@@ -282,7 +288,9 @@ class Reproduction:
         ]
 
     def _judging_macs(self, cell: Cell, protocol: Protocol) -> float:
-        """Multiply-accumulates of judging one cell by one protocol, at each step of a trace."""
+        """Return the multiply-accumulates of evaluating one cell by one protocol, at each step of a
+        trace.
+        """
         spec = cell.loaded.spec
         times = (self.plan.ensemble or protocol.networks) * max(1, len(self.plan.trace))
         images = cell.ipc * spec.classes
@@ -312,8 +320,8 @@ class Reproduction:
         )
 
     def _search_pieces(self) -> list[WorkEstimate]:
-        """Of a search: every architecture on every proxy, and on the whole data where the truth is
-        trained here.
+        """Return the pieces of a search: every architecture on every proxy, and on the whole data
+        if the truth is trained here.
         """
         wanted = self.plan.search
         if wanted is None:
@@ -340,8 +348,8 @@ class Reproduction:
 
 
 def _distilling_macs(cell: Cell, counted: set[tuple[int, str]]) -> float:
-    """Multiply-accumulates of making the cell's set, without the work shared with other sets that
-    is ``counted`` already; adds its own.
+    """Return the multiply-accumulates of making the cell's set. Shared work is counted once: what
+    is in ``counted`` is left out, the rest is added to it.
     """
     what = (cell.loaded.train, cell.ipc)
     shared = {
@@ -354,5 +362,5 @@ def _distilling_macs(cell: Cell, counted: set[tuple[int, str]]) -> float:
 
 
 def _label(part: StudyPart, cell: Cell) -> str:
-    """A cell with what its part changes."""
+    """Describe a cell and what its part changes."""
     return " ".join([cell.label, *(f"{name}={value}" for name, value in part.fields.items())])

@@ -13,44 +13,44 @@ from typing import Any
 
 from dcbench.system.errors import UnknownNameError
 
-Fields = Mapping[str, str]  # a method's fields as words, as ``--set`` has them
+Fields = Mapping[str, str]  # a method's fields as text, as in ``--set``
 
 
 @dataclass(frozen=True)
 class StudyPart:
-    """Methods × budgets × seeds with one setting of their fields; each set judged with each network
-    and augmentation.
+    """A grid of methods, budgets and seeds with one setting of their fields. Each set is evaluated
+    with each network and augmentation.
     """
 
     methods: tuple[str, ...]
     ipcs: tuple[int, ...]
     seeds: tuple[int, ...] = (0,)
     fields: Fields = field(default_factory=dict)
-    networks: tuple[str, ...] = ()  # that judge; none: the protocol's
-    augments: tuple[str, ...] = ()  # in judging; none: the protocol's
-    protocols: tuple[str, ...] = ()  # that judge; none: the preset's
+    networks: tuple[str, ...] = ()  # for evaluation; none: the protocol's network
+    augments: tuple[str, ...] = ()  # in evaluation; none: the protocol's augmentation
+    protocols: tuple[str, ...] = ()  # for evaluation; none: the preset's protocol
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """How a network is trained on the real data, and how many images of each class t-SNE shows
-    beside the synthetic ones.
+    """The settings of an embedding: how the network is trained on the real data, and how many real
+    images of each class t-SNE gets.
     """
 
     network: str
     epochs: int
-    epoch_images: int | None  # None: an epoch is a pass over all
+    epoch_images: int | None  # None: an epoch is a pass over all images
     real_per_class: int
     perplexity: float = 30.0
 
 
 @dataclass(frozen=True)
 class PlannedSearch:
-    """A search over architectures with the plan's sets and these built-in proxies."""
+    """A search over architectures, with the plan's sets and these built-in proxies."""
 
     space: str
     proxies: tuple[str, ...]
-    validation: int  # training images that architectures are ranked by, kept from the sets too
+    validation: int  # training images to rank architectures by, held out from distillation
     sample: int | None = None  # None: all architectures
     seeds: int = 1
     top: float = 0.2
@@ -58,13 +58,13 @@ class PlannedSearch:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one preset of a study does: its sets are judged, unless it traces, embeds or
+    """The work of one preset of a study. Its sets are evaluated, unless the plan traces, embeds or
     searches.
     """
 
     parts: tuple[StudyPart, ...]
-    ensemble: int | None = None  # networks that judge each set; None: the protocol's number
-    trace: tuple[int, ...] = ()  # steps at which a set is judged and shown while it is distilled
+    ensemble: int | None = None  # networks for each set; None: the protocol's number
+    trace: tuple[int, ...] = ()  # steps after which a trace evaluates and pictures the set
     embedding: Embedding | None = None
     search: PlannedSearch | None = None
     dataset: str = "cifar10"
@@ -81,27 +81,27 @@ class Study:
     methods: tuple[str, ...]  # in the order of the table's rows
     dataset: str
     ipcs: tuple[int, ...]
-    published: str = ""  # a name in dcbench.studies.published, where numbers are printed
+    published: str = ""  # a name in dcbench.studies.published, if the paper prints numbers
     varies: str = "method"
     plans: Mapping[str, Plan] = field(default_factory=dict)
 
     def plan(self, preset: str) -> Plan:
-        """The plan of ``preset``; raises UnknownNameError."""
+        """Return the plan of ``preset``. Raises UnknownNameError."""
         if preset not in self.plans:
             raise UnknownNameError(f"preset of {self.name}", preset, self.plans)
         return self.plans[preset]
 
 
 def find_study(name: str) -> Study:
-    """The study called ``name``; raises UnknownNameError with a suggestion."""
+    """Return the study called ``name``. Raises UnknownNameError with a suggestion."""
     if name not in STUDIES:
         raise UnknownNameError("study", name, STUDIES)
     return STUDIES[name]
 
 
 def comparable(method: str, fields: Mapping[str, Any], varied: str) -> Mapping[str, Any]:
-    """A record's fields as an ablation of ``varied`` compares them: a factor that goes as far as
-    the default's counts as the default's.
+    """Return a record's fields as an ablation of ``varied`` compares them. A factor that makes a
+    first step as long as the default's counts as the default.
     """
     value = fields.get(varied)
     as_far = AS_FAR.get((varied, value)) if method == "datadam" and isinstance(value, str) else None
@@ -149,7 +149,7 @@ def _table3() -> Study:
 def _ablation(
     name: str, title: str, varies: str, changes: Sequence[Fields], ipc: int = 10
 ) -> Study:
-    """DataDAM with one thing changed at a time."""
+    """Return the parts of an ablation: DataDAM with one thing changed at a time."""
     plans = {
         "paper": Plan(tuple(StudyPart(("datadam",), (ipc,), SETS, change) for change in changes)),
         "quick": Plan(

@@ -1,4 +1,6 @@
-"""What the project's methods declare, read from their files without importing them (and torch)."""
+"""The declarations of the project's methods, read from their files without importing them
+or torch.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ _UNREADABLE = object()
 
 @dataclass(frozen=True)
 class DeclaredMethod:
-    """One method as its file declares it: how its table rows are called and ordered."""
+    """One method as its file declares it: title, presets, fields, and its place in tables."""
 
     name: str
     title: str
@@ -29,13 +31,13 @@ class DeclaredMethod:
     letters: Mapping[str, str] = field(default_factory=dict)  # the paper's, of its fields
 
     def preset(self, name: str | None) -> Mapping[str, Any]:
-        """The fields of a preset; the defaults are those of the preset ``paper``."""
+        """Return the fields of a preset; of the preset ``paper`` the defaults."""
         return {**self.defaults, **self.presets.get(name or "", {})}
 
 
 @cache
 def declared_methods() -> Mapping[str, DeclaredMethod]:
-    """Every method of the project by name."""
+    """Return all methods of the project by name."""
     root = Path(dcbench.__file__).parent
     classes: dict[str, ast.ClassDef] = {}
     found: dict[str, DeclaredMethod] = {}
@@ -56,7 +58,9 @@ def declared_methods() -> Mapping[str, DeclaredMethod]:
 
 
 def _with_bases(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> list[ast.ClassDef]:
-    """The class after the classes that it inherits from, as far as families declare them."""
+    """Return the class and, before it, the classes that it inherits from, as far as families
+    declare them.
+    """
     names = [base.id for base in node.bases if isinstance(base, ast.Name)]
     above = [
         each for name in names if name in classes for each in _with_bases(classes[name], classes)
@@ -101,7 +105,7 @@ def _field_names(node: ast.ClassDef) -> Iterator[str]:
 
 
 def _values(node: ast.ClassDef) -> Iterator[tuple[str, Any]]:
-    """The fields, and ``presets`` and ``letters``, of a class whose values are literals."""
+    """Return a class's fields, ``presets`` and ``letters``, where their values are literals."""
     for line in node.body:
         if isinstance(line, ast.AnnAssign) and "ClassVar" not in ast.unparse(line.annotation):
             targets: list[ast.expr] = [line.target]
@@ -117,7 +121,7 @@ def _values(node: ast.ClassDef) -> Iterator[tuple[str, Any]]:
 
 
 def _literal(node: ast.expr) -> Any:
-    """The value of a literal, or of dictionaries joined by ``|``."""
+    """Evaluate a literal, or dictionaries joined by ``|``."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         left, right = _literal(node.left), _literal(node.right)
         return (

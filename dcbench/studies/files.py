@@ -1,7 +1,9 @@
-"""Studies of one's own: a grid of sets declared in a TOML file, carried out like the paper's.
+"""Studies in TOML files: the user declares a grid of sets, and ``dcbench reproduce`` runs it like a
+study of the paper.
 
-The keys are those of the commands' options; each takes one value or a list. What a ``[[sets]]``
-does not say stands at the top of the file. A field with several values makes sets of each.
+The keys are those of the commands' options; each takes one value or a list. A key that a
+``[[sets]]`` leaves out is read from the top of the file. A field with several values makes sets of
+each.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from dcbench.system.errors import DataError, OutOfRangeError, UnknownNameError
 from dcbench.system.files import read_toml
 
 ENDING = ".toml"
-# of StudyPart, by what the file calls them; each one or several of a kind
+# fields of StudyPart by their keys in the file; each takes one value or a list
 _PART: Mapping[str, tuple[str, type]] = {
     "method": ("methods", str),
     "ipc": ("ipcs", int),
@@ -26,26 +28,26 @@ _PART: Mapping[str, tuple[str, type]] = {
     "protocol": ("protocols", str),
 }
 _LEAST = {"ipc": 1, "seed": 0, "networks": 1, "trace": 0}
-_WHOLE = ("title", "dataset", "preset", "networks", "trace", "sets")  # of the study alone
-_MOST_PARTS = 10_000  # more are a slip in the file
+_WHOLE = ("title", "dataset", "preset", "networks", "trace", "sets")  # keys of the whole study
+_MOST_PARTS = 10_000  # more are probably a mistake in the file
 
 
 def study_named(name: str) -> Study:
-    """The paper's study called ``name``, or the one that the file of this name declares.
+    """Return the paper's study called ``name``, or the study that a file of this name declares.
 
-    Raises UnknownNameError, and what ``read_study`` does.
+    Raises UnknownNameError, and what ``read_study`` raises.
     """
     return read_study(Path(name)) if name.endswith(ENDING) else find_study(name)
 
 
 def read_study(path: Path) -> Study:
-    """The study that the file at ``path`` declares.
+    """Read the study that the file at ``path`` declares.
 
     Raises:
         DataError: If there is no such file.
-        FileFormatError: If it is no TOML.
-        UnknownNameError: For a key that means nothing, with the one that may be meant.
-        OutOfRangeError: For a value of another kind or out of its range, or a key that is missing.
+        FileFormatError: If it is not TOML.
+        UnknownNameError: For an unknown key, with the key that may be meant.
+        OutOfRangeError: For a value of the wrong type or range, or a missing key.
     """
     try:
         plain = read_toml(path)
@@ -87,7 +89,9 @@ def _require_one_judge(path: Path, plan: Plan) -> None:
 
 
 def _parts(path: Path, common: Mapping[str, Any], own: Mapping[str, Any]) -> Iterable[StudyPart]:
-    """The part that one ``[[sets]]`` declares, for each combination of its fields' values."""
+    """Return the parts that one ``[[sets]]`` declares: one for each combination of its fields'
+    values.
+    """
     _know(f"[[sets]] in {path.name}", own, (*_PART, "fields"))
     said = {**common, **own}
     values = {name: tuple(_several(path, said, key, kind)) for key, (name, kind) in _PART.items()}
@@ -107,7 +111,7 @@ def _know(where: str, given: Iterable[str], known: Sequence[str]) -> None:
 
 
 def _several(path: Path, given: Mapping[str, Any], key: str, kind: type[Any]) -> list[Any]:
-    """One value or a list of them, none twice; an empty list where the key is missing."""
+    """Return one value or a list as a list without duplicates; empty if the key is missing."""
     if key not in given:
         return []
     value = given[key]
@@ -132,7 +136,7 @@ def _word(path: Path, given: Mapping[str, Any], key: str, usual: str | None) -> 
 
 
 def _count(path: Path, given: Mapping[str, Any]) -> int | None:
-    """How many networks judge each set; None where the file does not say."""
+    """Return how many networks evaluate each set; None if the file does not say."""
     found = _several(path, given, "networks", int)
     if len(found) > 1:
         raise OutOfRangeError(
@@ -142,7 +146,7 @@ def _count(path: Path, given: Mapping[str, Any]) -> int | None:
 
 
 def _method(path: Path, name: str) -> str:
-    """A method's name; one named by its file lies beside the study."""
+    """Return a method's name. A method given by its file is looked up beside the study."""
     file, colon, attribute = name.rpartition(":")
     return f"{path.parent / file}:{attribute}" if colon and file.endswith(".py") else name
 
@@ -155,7 +159,7 @@ def _fields(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _combinations(path: Path, fields: Mapping[str, Any]) -> Iterable[dict[str, str]]:
-    """Each combination of the fields' values, as the words that ``--set`` takes."""
+    """Return each combination of the fields' values, as text for ``--set``."""
     choices = []
     for name, value in fields.items():
         values = value if isinstance(value, list) else [value]
@@ -172,7 +176,7 @@ def _as_word(value: bool | int | float | str) -> str:
 
 
 def _varied(parts: Sequence[StudyPart]) -> Iterable[str]:
-    """What differs between the sets, in the words of the file."""
+    """Describe what differs between the sets, in the file's words."""
     for key, (name, _) in _PART.items():
         if key != "seed" and len({value for part in parts for value in getattr(part, name)}) > 1:
             yield key

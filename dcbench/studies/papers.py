@@ -10,13 +10,13 @@ from importlib.resources import files
 
 @cache
 def papers() -> Mapping[str, str]:
-    """The BibTeX entry of each key that a method's ``paper`` names."""
+    """Return all BibTeX entries by the key that a method's ``paper`` names."""
     text = files("dcbench.studies").joinpath("papers.bib").read_text(encoding="utf-8")
     entries = [entry.strip() for entry in re.split(r"\n(?=@)", text)]
     return {re.findall(r"@\w+\{([^,]+),", entry)[0]: entry for entry in entries}
 
 
 def bibtex(keys: Iterable[str | None]) -> str:
-    """The entries of these keys that are known, by key."""
+    """Return the known ones of these entries, by key."""
     known = papers()
     return "\n".join(known[key] for key in sorted(filter(None, keys)) if key in known)

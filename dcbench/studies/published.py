@@ -34,13 +34,13 @@ _CODE = {
 
 @dataclass(frozen=True)
 class PublishedValue:
-    """One printed value with its printed deviation."""
+    """One printed accuracy with its printed standard deviation."""
 
     mean: float
     std: float | None = None
 
 
-# who printed the values that were read
+# the papers that printed the values
 SOURCES: Mapping[str, str] = {
     "table3": f"{_SOURCE}, Table 3",
     "poster": "Sajedi et al., DataDAM, ICCV 2023, poster, Tables 1-3",
@@ -54,26 +54,26 @@ SOURCES: Mapping[str, str] = {
 }
 
 
-_OF_PAPER = ("table3", "poster")  # the paper whose settings the preset of that name has
+_OF_PAPER = ("table3", "poster")  # the paper whose settings a preset of that name follows
 
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """The accuracies of one method on one data set as one source prints them."""
+    """The accuracies of one method on one data set, as one paper prints them."""
 
-    method: str  # our name of it; the printed one where dcbench has no such method
+    method: str  # dcbench's name of the method; the printed name if dcbench lacks it
     dataset: str
     network: str
     source: str  # a name in SOURCES
-    augment: str  # in judging; empty where it is not one of ours, or not said
+    augment: str  # in evaluation; empty if dcbench lacks it or the paper does not say
     judged: str  # in a few words
     values: Mapping[int | None, PublishedValue]  # by IPC; None: all training images
 
 
 @cache
 def published_results() -> tuple[PublishedResult, ...]:
-    """Every printed accuracy. Of one method's results on one data set, the one that the method's
-    own settings follow stands first.
+    """Return every printed accuracy. Among several results of a method on one data set, the one
+    whose settings our method follows comes first.
     """
     text = files("dcbench.studies").joinpath("published.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(io.StringIO(text))
@@ -86,8 +86,10 @@ def published_results() -> tuple[PublishedResult, ...]:
 def published_result(
     method: str, dataset: str, network: str, augment: str, preset: str = ""
 ) -> PublishedResult | None:
-    """What stands beside a measured accuracy: of the preset ``paper``, what that paper printed; of
-    others what the method's own did, with the same augmentation in judging where there is one.
+    """Return the printed result to show beside a measured accuracy.
+
+    For the preset ``paper`` it is the DataDAM paper's; otherwise the method's own paper's, with the
+    same augmentation in evaluation if there is one.
     """
     alike = [
         result
@@ -117,40 +119,42 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class PublishedSearch:
-    """How the paper searched a space, as far as its supplement says (section 2.3)."""
+    """The settings of the paper's search over a space, as far as its supplement (section
+    2.3) says.
+    """
 
     architectures: int
     ipc: int = 50
-    networks: int | None = None  # of each architecture
+    networks: int | None = None  # networks of each architecture
     validation: int | None = None
-    epochs: int | None = None  # of DC-BENCH, whose settings the paper says that it follows
-    # accuracy of the whole data's best, if the epochs of the truth are not printed
+    epochs: int | None = None  # DC-BENCH's, which the paper says it follows
+    # accuracy of the best architecture on the whole data, if the truth's epochs are not printed
     best: float | None = None
-    top: str = ""  # by what its top share is chosen, if that is not the truth
-    remark: str = ""  # what makes its figures another quantity than ours
+    top: str = ""  # what chooses its top share, if not the truth
+    remark: str = ""  # why its figures are not comparable with ours
 
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A printed table: what it says, where it stands, what it was measured on."""
+    """A printed table: its content, its source, and the data it was measured on."""
 
     name: str
     title: str
     source: str
     dataset: str
-    network: str  # or the space that was searched
-    methods: Mapping[str, str]  # our name of each column: the printed one
+    network: str  # or the search space
+    methods: Mapping[str, str]  # printed name by our name of each column
     rows: tuple[PublishedRow, ...]
     search: PublishedSearch | None = None
 
     def value(self, row: str, method: str) -> PublishedValue | None:
-        """The printed value, or nothing where the table has none."""
+        """Return the printed value; None if the table lacks it."""
         values = next((candidate.values for candidate in self.rows if candidate.name == row), {})
         return values.get(method)
 
 
 def _row(name: str, unit: Unit, methods: str, printed: str) -> PublishedRow:
-    """A row as printed: ``mean`` or ``mean±std`` for each method, fractions in percent."""
+    """Parse a printed row: ``mean`` or ``mean±std`` for each method, in percent."""
     cells = zip(methods.split(), printed.split(), strict=True)
     return PublishedRow(name, unit, {_CODE[method]: _value(text, unit) for method, text in cells})
 

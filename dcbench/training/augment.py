@@ -30,8 +30,8 @@ CROP_RATIO, CUTOUT_RATIO, SCALE_RATIO, ROTATION_DEGREES = 0.125, 0.5, 1.2, 15.0
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """An operation and its random numbers: ``amounts`` is 1 × 4 (shared by all images) or n × 4
-    (one row per image), U(0, 1).
+    """An operation and its random numbers, uniform in [0, 1]: ``amounts`` is 1 × 4 (shared by all
+    images) or n × 4 (one row for each image).
     """
 
     operation: str
@@ -91,7 +91,7 @@ def flip(images: Images, u: Tensor) -> Images:
 
 
 def _warp(images: Images, matrices: Float[Tensor, "rows 2 2"]) -> Images:
-    """Sample at affinely transformed places, bilinearly, zeros outside."""
+    """Sample the images at affinely transformed positions, bilinearly; outside is zero."""
     theta = F.pad(matrices, (0, 1)).to(images).expand(len(images), 2, 3)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, align_corners=False)
@@ -122,7 +122,7 @@ OPERATIONS: dict[str, Callable[[Images, Tensor], Images]] = {
 
 @runtime_checkable
 class Augmentation(Protocol):
-    """Changes the images of a batch at random without changing their classes."""
+    """Changes the images of a batch at random, without changing their classes."""
 
     def __call__(self, images: Images, generator: torch.Generator) -> Images: ...
 
@@ -135,25 +135,27 @@ class DSAAugmentation:
     flips: bool = True
 
     def draw(self, generator: torch.Generator, rows: int = 1) -> Draw:
-        """An operation, and its random numbers for one row or for one row per image."""
+        """Draw an operation and its random numbers, one row or one for each image."""
         names = [name for name in OPERATIONS if self.flips or name != "flip"]
         index = int(torch.randint(len(names), (1,), generator=generator))
         return Draw(names[index], torch.rand(rows, 4, generator=generator))
 
     def apply(self, images: Images, draw: Draw) -> Images:
-        """The drawn operation on ``images``, differentiable in them."""
+        """Apply the drawn operation to ``images``; differentiable in them."""
         return OPERATIONS[draw.operation](images, draw.amounts)
 
     def __call__(self, images: Images, generator: torch.Generator) -> Images:
-        """Evaluation: one operation per batch, parameters per image."""
+        """Augment a batch for evaluation: one operation for the batch, parameters for each
+        image.
+        """
         return self.apply(images, self.draw(generator, len(images)))
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """torchvision's AutoAugment or RandAugment, drawn per image, on pixels rounded to bytes; then
-    back into the space.
+    """torchvision's AutoAugment or RandAugment, drawn for each image, on pixels rounded to bytes;
+    the result is transformed back into the space.
     """
 
     name: str
@@ -173,7 +175,7 @@ class Policy:
 
 @contextmanager
 def lent(generator: torch.Generator) -> Iterator[None]:
-    """Run torchvision's transforms from ``generator``: they draw from torch's global one."""
+    """Run torchvision's transforms with ``generator``: they draw from torch's global one."""
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(generator.get_state())
         yield
@@ -183,7 +185,7 @@ def lent(generator: torch.Generator) -> Iterator[None]:
 @final
 @dataclass(frozen=True)
 class Flip:
-    """Each image mirrored left to right with probability ½, where that keeps its class."""
+    """Mirror each image left to right with probability ½, if that keeps its class."""
 
     flips: bool = True
 
@@ -196,8 +198,8 @@ class Flip:
 @final
 @dataclass(frozen=True)
 class ResizedCrop:
-    """Of each image a part of 8 to 100 % of its area, resized to the whole; then mirrored half the
-    time (torchvision's RandomResizedCrop at its defaults, as in SRe2L's code).
+    """Cut a part of 8 to 100 % of each image's area and resize it to the whole; then mirror half of
+    the images (torchvision's RandomResizedCrop at its defaults, as in SRe2L's code).
     """
 
     flips: bool = True
@@ -214,10 +216,11 @@ class ResizedCrop:
 @final
 @dataclass(frozen=True)
 class ColourAndWarp:
-    """Mirroring and colour, then one of crop, scale and rotate per batch; parameters per image.
+    """Mirror and recolour the images, then crop, scale or rotate (one of these for each batch);
+    parameters are drawn for each image.
 
-    What IDC's code does in place of DSA where it also cuts and mixes: its colour and mirroring are
-    not drawn among the others, and there is no cutout.
+    IDC's code does this in place of DSA when it also uses CutMix: colour and mirroring are always
+    applied, and there is no cutout.
     """
 
     flips: bool = True
@@ -240,7 +243,7 @@ AUGMENTATIONS = (*ALONE, *POLICIES, "none")
 
 
 def augmentation(name: str, space: Space, flips: bool) -> Augmentation | None:
-    """Find the augmentation called ``name`` for images in ``space``; raises UnknownNameError."""
+    """Return the augmentation called ``name`` for images in ``space``. Raises UnknownNameError."""
     if name not in AUGMENTATIONS:
         raise UnknownNameError("augmentation", name, AUGMENTATIONS)
     if name == "none":

@@ -1,9 +1,9 @@
-"""Several networks of one architecture trained side by side in one pass: their weights are rows of
-stacked tensors (torch.func.vmap).
+"""Train several networks of one architecture side by side: their weights are rows of stacked
+tensors (torch.func.vmap).
 
-On a GPU, ten small images leave most of it idle; side by side, the networks share each launch. On a
-CPU it is slower than one network after the other (one convolution with a group per network:
-measured), so there it is not used but in tests.
+On a GPU, a batch of ten small images leaves most of the device idle; side by side, the networks
+share each kernel launch. On a CPU this was measured to be slower than one network after another, so
+there only tests use it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dcbench.training.trainer import Schedule, ValuesOf, batches, decayed, optim
 class Ensemble:
     """``count`` networks of the architecture of ``network``, trained side by side.
 
-    ``network`` itself holds the weights of the one that was shown last.
+    ``network`` itself holds the weights that ``show`` put there last.
     """
 
     def __init__(
@@ -61,11 +61,14 @@ class Ensemble:
         runs: Sequence[Run],
         augment: Augmentation | None = None,
     ) -> list[float]:
-        """Initialise and train all networks, each as a ``Trainer`` would with its own of ``runs``;
-        returns their last mean losses.
+        """Initialise and train all networks, each as a ``Trainer`` would with its own one of
+        ``runs``.
 
-        Equal to training them one after the other but for rounding. Progress and stopping are the
-        first run's.
+        The result equals training them one after another, except for rounding. The first run shows
+        progress and is asked whether to stop.
+
+        Returns:
+            The mean losses of the last epoch.
         """
         self._initialise(runs)
         self.network.train()
@@ -78,7 +81,7 @@ class Ensemble:
         return losses.tolist()
 
     def show(self, row: int) -> Network:
-        """Put the weights and buffers of network number ``row`` into ``network`` and return it."""
+        """Copy the weights and buffers of network number ``row`` into ``network`` and return it."""
         with torch.no_grad():
             for name, value in (*self.network.named_parameters(), *self.network.named_buffers()):
                 value.copy_((self.weights | self.buffers)[name][row])

@@ -1,5 +1,5 @@
-"""CutMix (Yun et al., ICCV 2019) and MixUp (Zhang et al., ICLR 2018): torchvision's, drawn from our
-generators.
+"""CutMix (Yun et al., ICCV 2019) and MixUp (Zhang et al., ICLR 2018) as in torchvision, with our
+random generators.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ MIXES: tuple[MixName, ...] = ("cutmix", "mixup")
 @final
 @dataclass(frozen=True)
 class Mix:
-    """Mixes each image of a batch with its neighbour, λ ~ Beta(alpha, alpha) drawn per batch.
+    """Mixes each image of a batch with its neighbour; λ ~ Beta(alpha, alpha) is drawn for each
+    batch.
 
-    ``share``: the probability that a batch is mixed at all.
+    ``share`` is the probability that a batch is mixed.
     """
 
     name: MixName
@@ -51,7 +52,7 @@ class Mix:
         return mixed
 
 
-# every name that an augmentation, a mix, or both in one have
+# all names: augmentations, mixes, and both joined by +
 AUGMENTATION_NAMES = (
     *AUGMENTATIONS,
     *MIXES,
@@ -60,9 +61,9 @@ AUGMENTATION_NAMES = (
 
 
 def augmentation_and_mix(name: str) -> tuple[str, MixName | None]:
-    """The two parts of a name such as ``dsa``, ``cutmix`` or ``dsa+cutmix``.
+    """Split a name such as ``dsa``, ``cutmix`` or ``dsa+cutmix`` into augmentation and mix.
 
-    Raises UnknownNameError if either part means nothing.
+    Raises UnknownNameError if a part is unknown.
     """
     if name not in AUGMENTATION_NAMES:
         raise UnknownNameError("augmentation", name, AUGMENTATION_NAMES)

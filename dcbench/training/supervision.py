@@ -1,7 +1,6 @@
-"""Targets and losses: what a network is to answer for each image, and how far its answer is from
-it.
+"""Targets and losses: what a network should answer for each image, and how its answer is compared.
 
-A target is a class, weights of classes, or what a teacher answers.
+A target is a class, class weights, or a teacher's answer.
 """
 
 from __future__ import annotations
@@ -87,10 +86,10 @@ CROSS_ENTROPY = Loss()
 @final
 @dataclass(frozen=True, eq=False)
 class Supervision:
-    """A loss with where its targets come from.
+    """A loss and the source of its targets.
 
-    ``mix`` makes images out of pairs; their labels are mixed alike, but a ``teacher`` says what it
-    sees in the mixed images. Without mix and teacher, the labels themselves are the targets.
+    ``mix`` makes images out of pairs; their labels are mixed alike, but a ``teacher`` answers for
+    the mixed images. Without mix and teacher the labels are the targets.
     """
 
     loss: Loss = CROSS_ENTROPY
@@ -101,7 +100,7 @@ class Supervision:
     def __call__(
         self, images: Float[Tensor, "n c h w"], labels: Labels, generator: torch.Generator
     ) -> tuple[Float[Tensor, "n c h w"], Target]:
-        """Images to train on and their targets."""
+        """Return the images to train on and their targets."""
         if self.mix is None and self.teacher is None and labels.ndim == 1:
             return images, labels
         weights = labels if labels.ndim == 2 else F.one_hot(labels, self.classes).float()
@@ -116,9 +115,9 @@ PLAIN = Supervision()
 
 
 def loss_for(loss: Loss, labels: Labels, taught: bool) -> Loss:
-    """``loss``, or plain cross-entropy where nobody teaches and labels are classes.
+    """Return ``loss``, or plain cross-entropy if there is no teacher and labels are classes.
 
-    Raises MismatchError if the loss needs what is not there.
+    Raises MismatchError if the set lacks what the loss needs.
     """
     if loss.name == "mse-gt" and labels.ndim == 2:
         raise MismatchError(

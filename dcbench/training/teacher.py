@@ -1,6 +1,4 @@
-"""Teachers: networks trained once on the whole training set, whose answers are other networks'
-labels.
-"""
+"""Teachers: networks trained once on the whole training set, whose answers serve as labels."""
 
 from __future__ import annotations
 
@@ -27,9 +25,9 @@ from dcbench.training.trainer import Schedule, Trainer
 
 @dataclass(frozen=True)
 class TeacherSettings:
-    """How a teacher is trained: by SGD with momentum, its rate along a cosine, augmented.
+    """How a teacher is trained: by SGD with momentum and a cosine schedule, with augmentation.
 
-    ``seed`` is the teacher's own, so that sets of all seeds have the same teacher.
+    ``seed`` belongs to the teacher: sets of all seeds have the same teacher.
     """
 
     network: str = "convnet"
@@ -44,7 +42,7 @@ class TeacherSettings:
         check_fields(self, "teacher")
 
     def macs(self, train: TrainSet) -> float:
-        """Multiply-accumulates of training the teacher."""
+        """Return the multiply-accumulates of training the teacher."""
         per_image = network_macs(self.network, train.spec, self.normalisation)
         return training_macs(per_image, len(train), self.epochs)
 
@@ -54,13 +52,13 @@ class TeacherSettings:
 
 @dataclass(frozen=True, eq=False)
 class Teacher:
-    """A trained network with the images that it was trained on."""
+    """A trained network and the specification of the images that it was trained on."""
 
     network: Network
     spec: ImageSpec
 
     def require(self, spec: ImageSpec) -> None:
-        """Raises MismatchError if the teacher was trained on other images or classes than those of
+        """Raise MismatchError if the teacher was trained on other images or classes than those of
         ``spec``.
         """
         ours = (self.spec.dataset, self.spec.shape, self.spec.class_names)
@@ -71,7 +69,9 @@ class Teacher:
             )
 
     def answers(self, run: Run) -> Callable[[Tensor], Float[Tensor, "n classes"]]:
-        """A function from images to the teacher's logits, on the run's machine, without a graph."""
+        """Return a function from images to the teacher's logits, on the run's machine, without a
+        graph.
+        """
         run.machine.place_network(self.network)
         self.network.eval()
         logits = run.machine.accelerate(self.network)
@@ -89,9 +89,9 @@ def _in_words(spec: ImageSpec) -> str:
 
 
 def trained_teacher(settings: TeacherSettings, train: TrainSet, run: Run) -> Teacher:
-    """Train the teacher, or load it if another run did (``run.once``).
+    """Train the teacher, or load it if it is stored (``run.once``).
 
-    Training is resumable, and the teacher is kept with the other shared work of the data set.
+    Training is resumable. The teacher is stored with the other shared work of the data set.
     """
     machine = run.machine.decide(settings.macs(train))
     shared = replace(run, machine=machine, seed=settings.seed)

@@ -1,4 +1,4 @@
-"""Training networks on images that live on the device, and measuring their accuracy."""
+"""Train networks on images that are on the device, and compute their predictions."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ ValuesOf = Callable[[Int64[Tensor, " k"]], Float[Tensor, "k channels size size"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a network is trained: by SGD with momentum or AdamW, in epochs over all images, the rate
-    decayed by ``decay``.
+    """How a network is trained: optimizer, learning rate and its decay, batch size, epochs.
 
-    The rate falls every ``decay_every`` epochs, or once after epoch ``decay_after``, or at each of
-    the shares ``decay_at`` of all epochs, or along a cosine to zero if none is given and ``decay``
-    is 0. ``fresh_momentum``: the optimizer is made anew at the single decay, as DC's code does.
-    ``cosine_over``: the cosine reaches zero after so many times the epochs (2 in RDED's code, which
-    thus stops half-way).
+    The rate is multiplied by ``decay`` every ``decay_every`` epochs, or once after epoch
+    ``decay_after``, or at each of the shares ``decay_at`` of all epochs; if none is given and
+    ``decay`` is 0, it follows a cosine to zero. ``fresh_momentum``: the single decay makes a new
+    optimizer, as DC's code does. ``cosine_over``: the cosine reaches zero after this many times the
+    epochs (2 in RDED's code, which thus stops half-way).
     """
 
-    # fields that came later, unsaid at their defaults in hashes and records
+    # fields added later: left out of hashes and records while they have their defaults
     later: ClassVar[frozenset[str]] = frozenset({"optimizer", "decay_at", "cosine_over"})
 
     epochs: Annotated[int, Ge(1)]
@@ -54,7 +53,7 @@ class Schedule:
         check_fields(self, "schedule")
 
     def rate(self, epoch: int) -> float:
-        """The learning rate of ``epoch``, counted from 0."""
+        """Return the learning rate of ``epoch``, counted from 0."""
         if self.decay_every is not None:
             return self.lr * self.decay ** (epoch // self.decay_every)
         if self.decay_after is not None:
@@ -73,7 +72,7 @@ class Schedule:
 class Trainer:
     """Trains one network object, any number of times, with one compiled loss.
 
-    ``epoch_images`` sets the length of an epoch in images (a whole pass if None); the next epoch
+    ``epoch_images`` sets the length of an epoch in images (None: all images); the next epoch
     continues the pass where the last one ended. ``supervision`` gives targets and loss. Tensors in
     ``kept`` are saved and restored with the network, for callers that count something over epochs.
     """
@@ -102,7 +101,7 @@ class Trainer:
         run: Run,
         augment: Augmentation | None = None,
     ) -> float:
-        """Train the network as it stands; returns the mean loss of the last epoch."""
+        """Train the network from its present weights. Returns the mean loss of the last epoch."""
         loss = torch.zeros(())
         for last in self.epochs(values, labels, schedule, run, augment):
             loss = last
@@ -116,10 +115,11 @@ class Trainer:
         run: Run,
         augment: Augmentation | None = None,
     ) -> Iterator[Float[Tensor, ""]]:
-        """Train the network as it stands; yields the mean loss of each epoch, on the device.
+        """Train the network from its present weights; yield the mean loss of each epoch, on the
+        device.
 
-        The order of the images and their augmentation come from ``run.generator``, the epoch named.
-        Resumes between epochs.
+        The order of the images and their augmentation come from ``run.generator``, a generator for
+        each epoch. Resumes between epochs.
         """
         self.network.train()
         labels = run.place(labels)
@@ -134,21 +134,21 @@ class Trainer:
             yield loss
 
     def logits(self, images: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n classes"]:
-        """The network's logits for each image, on the CPU."""
+        """Return the network's logits for each image, on the CPU."""
         return self.logits_of(images.__getitem__, len(images))
 
     @torch.no_grad()
     def logits_of(
         self, values: Callable[[slice], Tensor], count: int
     ) -> Float[Tensor, "count classes"]:
-        """The same for ``count`` images that ``values`` hands out in pieces."""
+        """Return the logits for ``count`` images that ``values`` returns in pieces."""
         if self._logits is None:
             self._logits = self.machine.accelerate(self.network)
         widest = widest_activation(self.network, values(slice(0, 1)).shape[1:])
         return in_chunks(self._logits, values, count, self.machine, widest)
 
     def predict(self, images: Float[Tensor, "n channels size size"]) -> Int64[Tensor, " n"]:
-        """The class with the largest logit for each image, on the CPU."""
+        """Return the class with the largest logit for each image, on the CPU."""
         return self.logits(images).argmax(1)
 
     def _epoch(
@@ -175,7 +175,7 @@ class Trainer:
     def _order(
         self, count: int, run: Run, epoch: int, generator: torch.Generator
     ) -> Int64[Tensor, " k"]:
-        """The images of one epoch, in order."""
+        """Return the indices of one epoch's images, in order."""
         if self.epoch_images is None:
             return torch.randperm(count, generator=generator)
         first, last = epoch * self.epoch_images, (epoch + 1) * self.epoch_images
@@ -200,7 +200,7 @@ def optimizer_for(
 
 
 def decayed(optimizer: torch.optim.Optimizer, schedule: Schedule, epoch: int) -> None:
-    """Give ``optimizer`` the rate of ``epoch``, and make it forget its momentum where the schedule
+    """Set the learning rate of ``epoch``; drop the optimizer's momentum where the schedule
     says so.
     """
     if (
@@ -220,7 +220,9 @@ def batches(
     augment: Augmentation | None,
     generator: torch.Generator,
 ) -> Iterator[tuple[Int64[Tensor, " k"], Float[Tensor, "k channels height width"]]]:
-    """``size`` images at a time, in ``order``: their indices and what is trained on."""
+    """Yield ``size`` images at a time, in ``order``: their indices, and images and targets to train
+    on.
+    """
     for indices in order.split(size):
         images = values(indices)
         yield indices, images if augment is None else augment(images, generator)
@@ -229,7 +231,7 @@ def batches(
 def train_network(
     network: Network, values: ValuesOf, labels: Labels, schedule: Schedule, run: Run
 ) -> float:
-    """Initialise ``network`` in place from ``run`` and train it; returns the last epoch's mean
+    """Initialise ``network`` in place from ``run`` and train it. Returns the last epoch's mean
     loss.
     """
     initialise(network, run.generator("network"))
