@@ -80,7 +80,7 @@ def test_a_method_sees_by_it_where_its_fields_say_what_is_true(tiny: TrainSet, r
     own = build("dm", "paper", {**fields, "normalisation": "own"}).distill(tiny, 1, run)
     start = build("random", "paper").distill(tiny, 1, run)
     assert not torch.equal(own.images, start.images)
-    with pytest.raises(MismatchError, match=r"got instance; say normalisation=own"):
+    with pytest.raises(MismatchError, match=r"got instance; set normalisation=own"):
         build("dm", "paper", fields).distill(tiny, 1, run)
 
 
