@@ -45,11 +45,11 @@ SOURCES: Mapping[str, str] = {
     "table3": f"{_SOURCE}, Table 3",
     "poster": "Sajedi et al., DataDAM, ICCV 2023, poster, Tables 1-3",
     "ncfm": "Wang et al., NCFM, CVPR 2025",
-    "autopalette": "Yuan et al., AutoPalette, NeurIPS 2024",
-    "pad": "Li et al., PAD, arXiv 2408.03360",
+    "autopalette": "Yuan et al., AutoPalette, NeurIPS 2024, Table 1",
+    "pad": "Li et al., PAD, arXiv 2408.03360, Table 1",
     "dc-bench": "Cui et al., DC-BENCH, NeurIPS 2022, leaderboard",
     "kip": "Nguyen et al., KIP, NeurIPS 2021",
-    "infoutil": "InfoUtil",
+    "infoutil": "Wang et al., InfoUtil, arXiv 2601.21296, Table 1",
     "idc": "Kim et al., IDC, ICML 2022, repository",
 }
 

@@ -35,6 +35,7 @@ from dcbench.report import (
 from dcbench.report.selection.method_variants import unnamed
 from dcbench.report.tables.escapes import latex, markdown
 from dcbench.studies.declarations import STUDIES
+from dcbench.studies.declared_methods import declared_methods
 from dcbench.studies.published import (
     PUBLISHED,
     SOURCES,
@@ -81,7 +82,7 @@ MARKDOWN = """\
 - Difference: measured less published, in points [95 % t interval over the measured sets; the printed value counts as exact].
 - Published by Sajedi et al., DataDAM, ICCV 2023, supplement, Table 3: Random (no augmentation, 100 networks); MMD (100 networks); \
 DataDAM (100 networks; the released code keeps the best checkpoint on test).
-- Published by Li et al., PAD, arXiv 2408.03360: DM (DSA, 1,000 epochs, last epoch).
+- Published by Li et al., PAD, arXiv 2408.03360, Table 1: DM (DSA, 1,000 epochs, last epoch).
 - Published values are of the original CIFAR-10; they are neither pooled with, tested against nor ranked with what was measured here.
 - Space of the images: normalised.
 """
@@ -1023,3 +1024,18 @@ def test_what_was_published_is_of_known_sources_and_stands_first_as_the_setting_
         mtt = published_result("mtt", "cifar10", "convnet", "dsa", preset)
         assert mtt is not None
         assert mtt.source == source
+
+
+def test_every_method_that_dcbench_has_is_printed_under_its_name() -> None:
+    """So that what a paper printed of it stands beside what was measured."""
+    known = {one.title.lower(): name for name, one in declared_methods().items()}
+    printed = {result.method for result in published_results()}
+    assert [name for name in printed if known.get(name.lower(), name) != name] == []
+    for method, augment, accuracy in (
+        ("rded", "flip+cutmix", 0.502),
+        ("idc", "colour-and-warp+cutmix", 0.675),
+        ("forgetting", "none", 0.233),
+    ):
+        found = published_result(method, "cifar10", "convnet", augment)
+        assert found is not None
+        assert found.values[10].mean == accuracy
