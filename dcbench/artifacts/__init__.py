@@ -1,5 +1,3 @@
-"""Synthetic sets as files: the project's format, pictures, importers of other people's formats, and
-exports.
-
-May import images, records and below.
+"""Synthetic sets as files: the project's format, pictures, importers for other formats, and
+exports. May import images, records and below.
 """

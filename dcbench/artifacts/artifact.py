@@ -1,8 +1,8 @@
 """The artifact: a synthetic set in a file that describes itself.
 
-A dict of tensors and plain values, read with ``weights_only=True``. Whoever has the file and torch
-alone gets pixels back: undo ``space`` (for ZCA, solve with ``zca_matrix`` and add ``zca_mean``;
-then times ``std`` plus ``mean``, per channel).
+The file is a dict of tensors and plain values, read with ``weights_only=True``. With torch alone
+one can get the pixels back: undo ``space`` (for ZCA, solve with ``zca_matrix`` and add
+``zca_mean``; then times ``std`` plus ``mean``, per channel).
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from dcbench.system.files import read_tensors, tensors_as_bytes, write_bytes
 FORMAT_VERSION = 1
 KEYS = frozenset({"format_version", "images", "labels", "space", "recipe", "provenance"})
 RECIPE_KEYS = frozenset({"network", "lr", "batch", "augment", "factor"})
-MOST_PARTS = 8  # per side of an image that is several
-MOST_BYTES = 8 << 30  # a file larger than this is not a distilled set
+MOST_PARTS = 8  # most parts per side of an image that holds several
+MOST_BYTES = 8 << 30  # a larger file is no distilled set
 
 
 @dataclass(frozen=True, repr=False)
 class Artifact:
-    """A synthetic set with its provenance and the hash of its file; a notebook shows its images."""
+    """A synthetic set with its provenance and its file's hash. Notebooks show its images."""
 
     synthetic: SyntheticSet
     provenance: Mapping[str, Any]
     sha256: str
-    path: Path | None = None  # of its file; None where it is in memory alone
-    cost: Distillation | None = None  # what making it took, where that is known
+    path: Path | None = None  # of its file; None if it is only in memory
+    cost: Distillation | None = None  # what making it took, if known
 
     @property
     def images(self) -> Tensor:
@@ -50,16 +50,16 @@ class Artifact:
 
     @property
     def labels(self) -> Tensor:
-        """Int64 N, or float32 N×classes where they are soft."""
+        """Int64 N, or float32 N×classes if they are soft."""
         return self.synthetic.labels
 
     @property
     def content_hash(self) -> str:
-        """A checksum of images and labels, whatever made them."""
+        """A checksum of images and labels, independent of the method."""
         return self.synthetic.content_hash
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the artifact to ``path``, whole or not at all; raises StorageError."""
+        """Write the artifact to ``path``, whole or not at all. Raises StorageError."""
         write_artifact(Path(path), self.synthetic, self.provenance)
         return Path(path)
 
@@ -71,11 +71,11 @@ class Artifact:
         return f"Artifact({', '.join([*words, dataset, f'images={shape}'])})"
 
     def _repr_png_(self) -> bytes:
-        """All images on one sheet, a class in each row; for notebooks."""
+        """Draw all images on one sheet, a row for each class; for notebooks."""
         return as_png(grid(self.synthetic))
 
     def _repr_html_(self) -> str:
-        """The sheet with a line of words above it; for notebooks."""
+        """Return the sheet under a line of text; for notebooks."""
         sheet = base64.b64encode(self._repr_png_()).decode()
         picture = f'<img alt="the images, a class in each row" src="data:image/png;base64,{sheet}">'
         return f"<p>{html.escape(repr(self))}</p>{picture}"
@@ -84,13 +84,13 @@ class Artifact:
 def artifact_of(
     synthetic: SyntheticSet, provenance: Mapping[str, Any], cost: Distillation | None = None
 ) -> Artifact:
-    """An artifact in memory, with the hash that its file would have."""
+    """Return an artifact in memory, with the hash that its file would have."""
     digest = hashlib.sha256(artifact_as_bytes(synthetic, provenance)).hexdigest()
     return Artifact(synthetic, provenance, digest, cost=cost)
 
 
 def write_artifact(path: Path, synthetic: SyntheticSet, provenance: Mapping[str, Any]) -> None:
-    """Write a set as an artifact; the same set and provenance give the same bytes.
+    """Write a set as an artifact. The same set and provenance give the same bytes.
 
     Raises StorageError.
     """
@@ -98,7 +98,7 @@ def write_artifact(path: Path, synthetic: SyntheticSet, provenance: Mapping[str,
 
 
 def artifact_as_bytes(synthetic: SyntheticSet, provenance: Mapping[str, Any]) -> bytes:
-    """The bytes that ``write_artifact`` writes."""
+    """Return the bytes that ``write_artifact`` writes."""
     content = {
         "format_version": FORMAT_VERSION,
         "images": _alone(synthetic.images.detach().cpu().float()),
@@ -114,13 +114,13 @@ def artifact_as_bytes(synthetic: SyntheticSet, provenance: Mapping[str, Any]) ->
 
 
 def _alone(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy with memory of its own: of a slice, torch would save all that it is a slice of."""
+    """Return a copy with memory of its own: of a slice, torch would save the whole tensor."""
     return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def read_artifact(path: str | os.PathLike[str]) -> Artifact:
-    """Read an artifact, executing nothing; raises FileFormatError naming the file and what is wrong
-    with it.
+    """Read an artifact without executing anything. Raises FileFormatError, which names the file and
+    what is wrong.
     """
     path = Path(path)
     check_size(path)
@@ -137,7 +137,7 @@ def read_artifact(path: str | os.PathLike[str]) -> Artifact:
 
 
 def check_size(path: Path) -> None:
-    """Raises FileFormatError if the file is too large to hold a synthetic set."""
+    """Raise FileFormatError if the file is too large for a synthetic set."""
     if path.is_file() and path.stat().st_size > MOST_BYTES:
         raise FileFormatError(
             f"{path} has {path.stat().st_size} bytes; a synthetic set of more than {MOST_BYTES} is "
@@ -176,7 +176,7 @@ def _synthetic_set(content: Mapping[str, Any]) -> SyntheticSet:
 
 
 def check_recipe(recipe: Any) -> None:
-    """Check what a set asks of its evaluation: known names, a positive rate, a whole batch size.
+    """Check a set's recipe: known names, a positive learning rate, a whole batch size.
 
     Raises FileFormatError.
     """
@@ -272,8 +272,8 @@ def _spec(provenance: Mapping[str, Any]) -> ImageSpec:
 
 
 def _plain_tensor(value: Any) -> bool:
-    """Whether ``value`` is a tensor whose every number stands in the file (not sparse, not expanded
-    from fewer).
+    """Return whether ``value`` is a tensor whose every number is in the file (not sparse, not
+    expanded from fewer).
     """
     return (
         isinstance(value, torch.Tensor)

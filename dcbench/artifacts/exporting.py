@@ -1,8 +1,8 @@
-"""Synthetic sets as files for other programs: pixels and labels, without dcbench's space.
+"""Export synthetic sets for other programs, as pixels and labels.
 
-The space is left: images are pixels with 0 for black and 1 for white. The formats of tensors
-(``safetensors``, ``npz``) keep them as float32, as they are; learned pixels may lie outside [0, 1].
-The formats of pictures (``folder``, ``parquet``) clip them to [0, 1] and round them to 8 bits.
+Pixels are 0 for black and 1 for white; dcbench's space is undone. Tensor formats (``safetensors``,
+``npz``) keep float32, and learned pixels may lie outside [0, 1]. Picture formats (``folder``,
+``parquet``) clip to [0, 1] and round to 8 bits.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from dcbench.images import SyntheticSet
 from dcbench.system.errors import MismatchError, UnknownNameError
 from dcbench.system.files import write_bytes, write_folder
 
-ABOUT = "dcbench"  # the key of what a file says of its set, as JSON
-_NO_FOLDER = frozenset('/\\:*?"<>|')  # signs that some system refuses in a name
+ABOUT = "dcbench"  # the key under which a file describes its set, as JSON
+_NO_FOLDER = frozenset('/\\:*?"<>|')  # characters that some systems refuse in a name
 
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """A kind of file that other programs read."""
+    """A file format that other programs read."""
 
     name: str
     title: str
@@ -43,23 +43,23 @@ class ExportFormat:
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written, with what got lost on the way."""
+    """A file that was written, with warnings of what was lost."""
 
     path: Path
     warnings: tuple[str, ...]
-    import_options: tuple[str, ...]  # of ``dcbench import``, with which it is read back
+    import_options: tuple[str, ...]  # options of ``dcbench import`` to read it back
 
 
 def export_set(artifact: Artifact, path: Path, format_name: str) -> Exported:
     """Write the set of ``artifact`` to ``path`` in the format called ``format_name``.
 
-    A file is written over; a folder must not be there yet.
+    An existing file is replaced; a folder must not exist yet.
 
     Raises:
         UnknownNameError: If there is no such format.
-        MismatchError: If the format cannot hold the set: soft labels, or class names that cannot
-            be names of folders.
-        StorageError: If ``path`` cannot be written, or is a folder that is there already.
+        MismatchError: If the format cannot hold the set: soft labels, or class names that cannot be
+            names of folders.
+        StorageError: If ``path`` cannot be written, or is an existing folder.
     """
     chosen = find_format(format_name)
     synthetic = artifact.synthetic
@@ -80,7 +80,7 @@ def export_set(artifact: Artifact, path: Path, format_name: str) -> Exported:
 
 
 def find_format(name: str) -> ExportFormat:
-    """The format called ``name``; raises UnknownNameError."""
+    """Return the format called ``name``. Raises UnknownNameError."""
     if name not in FORMATS:
         raise UnknownNameError("format", name, FORMATS)
     return FORMATS[name]
@@ -99,17 +99,17 @@ def _unsaid_recipe(synthetic: SyntheticSet) -> str:
 
 
 def _pixels(synthetic: SyntheticSet) -> Tensor:
-    """Float32 pixels, not clipped, so that they are the set's in all bits."""
+    """Return the set's pixels as float32, not clipped."""
     return synthetic.space.leave(synthetic.images.detach().cpu()).float().contiguous()
 
 
 def _bytes(synthetic: SyntheticSet) -> UInt8[np.ndarray, "n channels size size"]:
-    """Pixels as 8 bits, clipped and rounded."""
+    """Return the pixels as 8 bits, clipped and rounded."""
     return (synthetic.pixels.detach().cpu() * 255).round().to(torch.uint8).numpy()
 
 
 def _about(artifact: Artifact) -> str:
-    """What the set is, as JSON with sorted keys: the same set gives the same bytes."""
+    """Describe the set as JSON with sorted keys: the same set gives the same bytes."""
     synthetic, origin = artifact.synthetic, artifact.provenance
     known: Mapping[str, Any] = {
         **{key: origin.get(key) for key in ("method", "preset", "ipc", "seed", "fields")},
@@ -141,7 +141,7 @@ def _write_arrays(path: Path, artifact: Artifact) -> None:
 
 
 def _write_folder(path: Path, artifact: Artifact) -> None:
-    """``CLASS/00000.png``, numbered by the image's place in the set."""
+    """Write ``CLASS/00000.png``, numbered by the image's position in the set."""
     synthetic = artifact.synthetic
     names = synthetic.spec.class_names
     _require_folder_names(names)
@@ -154,7 +154,7 @@ def _write_folder(path: Path, artifact: Artifact) -> None:
 
 
 def _require_folder_names(names: tuple[str, ...]) -> None:
-    """Raises MismatchError unless each class can have a folder of its name, on any system."""
+    """Raise MismatchError unless each class name can be the name of a folder on any system."""
     for name in names:
         unable = not name or name != name.strip() or name.startswith(".") or name.endswith(".")
         if unable or _NO_FOLDER & set(name) or not name.isprintable():
@@ -166,7 +166,9 @@ def _require_folder_names(names: tuple[str, ...]) -> None:
 
 
 def _write_parquet(path: Path, artifact: Artifact) -> None:
-    """The hub's image layout: a column of encoded images, and one of classes with their names."""
+    """Write the hub's image layout: a column of encoded images, and one of classes with their
+    names.
+    """
     from pyarrow import lib as arrow  # the part of it that has no half-typed names
     from pyarrow import parquet
 

@@ -1,4 +1,4 @@
-"""Takes other people's records and sets into a folder of results: checked first, then whole."""
+"""Merge another folder of results into one's own: check it first, then copy it whole."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from dcbench.system.layout import (
 )
 
 _KEPT = frozenset({ARTIFACT, HISTORY, NETWORK_ROWS, PICTURE, RECORD})
-_LARGEST = 256 * 2**20  # bytes of one file
+_LARGEST = 256 * 2**20  # bytes of the largest file
 
 
 @dataclass(frozen=True)
 class Merged:
-    """One folder that was taken in."""
+    """A folder that was merged."""
 
     source: Path
-    place: Path  # where it lies now: its name says whose it is
+    place: Path  # the new folder; its name says whose results they are
     records: int
     sets: int
 
 
 def merge(source: Path, results: Path, name: str = "") -> Merged:
-    """Copy the records below ``source``, and the sets and pictures beside them, to a folder of
-    their own below ``results``. Nothing is copied unless all of it is sound.
+    """Copy the records below ``source``, with their sets and pictures, to a folder of their own
+    below ``results``. Nothing is copied unless all of it is sound.
 
     Args:
-        source: a folder with records, as ``dcbench run --out`` writes them.
-        results: where they go.
-        name: whose they are, the name of their folder; that of ``source`` if not given.
+        source: A folder with records, as ``dcbench run --out`` writes them.
+        results: The folder to copy to.
+        name: The new folder's name, which says whose results they are; that of ``source`` if None.
 
     Raises:
-        DataError: if there is no record, or something is damaged.
-        StorageError: if the folder is there already, or cannot be written.
+        DataError: If there is no record, or something is damaged.
+        StorageError: If the new folder exists already, or cannot be written.
     """
     whose = file_name(name or source.resolve().name)
     place = results / whose
@@ -56,7 +56,7 @@ def merge(source: Path, results: Path, name: str = "") -> Merged:
         )
     if place.exists():
         raise StorageError(
-            f"{place} is there already; name another: dcbench merge {source} --name WHOSE"
+            f"{place} already exists; name another: dcbench merge {source} --name WHOSE"
         )
     found = find_records(source)
     _refuse_damaged(source, found)
@@ -82,8 +82,8 @@ def _refuse_damaged(source: Path, found: RecordsFound) -> None:
 
 
 def _files(source: Path, found: RecordsFound) -> Iterator[tuple[Path, bytes]]:
-    """What is taken: of the record's folder and the set's above it, the files that dcbench writes;
-    no links, no others. A folder called ``measured`` is not theirs to claim.
+    """Return the files to copy: those that dcbench writes, in the record's folder and the set's
+    folder above it; no links. A folder called ``measured`` may not come from elsewhere.
     """
     folders = {path.parent for path in _stored(found)}
     folders |= {folder.parent.parent for folder in folders if folder.parent.name == "evaluations"}
@@ -100,7 +100,7 @@ def _files(source: Path, found: RecordsFound) -> Iterator[tuple[Path, bytes]]:
 
 
 def _check_sets(source: Path, files: Mapping[Path, bytes], found: RecordsFound) -> None:
-    """Raises DataError unless every set can be read and is the one that its records are of."""
+    """Raise DataError unless every set can be read and is the one that its records measured."""
     wanted = {
         stored.path.parent.parent.parent / ARTIFACT: stored.record.artifact_sha256
         for stored in found.records

@@ -1,4 +1,4 @@
-"""Pictures of synthetic sets: pixels, whitening undone, with a row for each class."""
+"""Pictures of synthetic sets: one sheet with a row for each class, whitening undone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dcbench.images import SyntheticSet
 
-MADE_BY = "dcbench"  # in each picture, by which one knows whose it is
+MADE_BY = "dcbench"  # metadata of each picture, which marks it as written by dcbench
 MOST_PER_CLASS = 50
 SMALLEST_TILE = 32  # pixels per side on the page: smaller images are enlarged by a whole factor
 
@@ -56,7 +56,7 @@ def as_png(sheet: UInt8[Tensor, "channels height width"]) -> bytes:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether dcbench wrote this picture, so that it may be written over."""
+    """Return whether dcbench wrote this picture, and may replace it."""
     from PIL import Image, UnidentifiedImageError
 
     try:

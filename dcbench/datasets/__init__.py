@@ -1,7 +1,7 @@
-"""Real data: where it is looked for, how it is decoded, cached and normalised.
+"""Real data: find it, decode it, cache it and normalise it.
 
-This package and its catalogue import neither torch nor any decoder; the loader is in
-``dcbench.datasets.loading``.
+This package and its catalogue import neither torch nor any decoder; ``dcbench.datasets.loading``
+does.
 """
 
 from dcbench.datasets.catalogue import DATASETS, KNOWN_REVISIONS, find, names, revision_note

@@ -1,9 +1,9 @@
-"""Decoded images are kept as plain arrays, so that no image is decoded twice.
+"""A cache of decoded images as plain arrays, so that no image is decoded twice.
 
-One folder per state of a source holds four ``.npy`` files and ``index.json``, which is written last
-and carries its own checksum and the revision: a hash of all images, labels and class names, which
-is computed anew whenever they are read. What is damaged, half written or changed does not fit it
-and is decoded again.
+Each state of a source has a folder with four ``.npy`` files and ``index.json``. The index is
+written last. It holds its own checksum and the revision: a hash of all images, labels and class
+names, computed again whenever they are read. Damaged, incomplete or changed files do not match the
+revision, and are decoded again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dcbench.system.progress import Progress
 FORMAT_VERSION = 1
 _INDEX = "index.json"
 _SPLITS = ("train", "test")
-_DAMAGED = (ValueError, EOFError, tokenize.TokenError)  # what NumPy raises for the head of an array
+_DAMAGED = (ValueError, EOFError, tokenize.TokenError)  # what NumPy raises for a damaged header
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +45,11 @@ class CachedImages:
 def cached_images(
     dataset: Dataset, source: Source, cache_root: Path, progress: Progress
 ) -> CachedImages:
-    """The images of ``source``, from the cache where they are there and whole, else decoded and
-    kept.
+    """Return the images of ``source``: from the cache if it is intact, else decoded and cached.
 
-    Raises DataError where the source is broken, StorageError where the cache cannot be written.
+    Raises:
+        DataError: If the source is damaged.
+        StorageError: If the cache cannot be written.
     """
     state = _state(dataset, source)
     folder = cache_root / "datasets" / f"{dataset.name}-{state}"
@@ -57,7 +58,7 @@ def cached_images(
     if kept is not None:
         return kept
     with locked(folder):
-        kept = _read(folder, class_names)  # another process may have been faster
+        kept = _read(folder, class_names)  # another process may have decoded them meanwhile
         if kept is not None:
             return kept
         decoded = checked(_decoded(source, folder, dataset, progress), dataset, source.description)
@@ -69,8 +70,8 @@ def cached_images(
 
 
 def _decoded(source: Source, folder: Path, dataset: Dataset, progress: Progress) -> Decoded:
-    """What a source holds: in memory, or, where it is one file for each image, mapped from the
-    cache's own files.
+    """Decode a source: into memory, or, if it has one file for each image, into mapped files of the
+    cache.
     """
     if not isinstance(source, ListedSource):
         return source.read(progress)
@@ -94,7 +95,7 @@ def _decoded(source: Source, folder: Path, dataset: Dataset, progress: Progress)
 
 
 def _state(dataset: Dataset, source: Source) -> str:
-    """A hash of what decoding would start from: format, kind of source, and name, size and time of
+    """Hash what decoding depends on: format, kind of source, and name, size and time of
     each file.
     """
     try:
@@ -126,13 +127,13 @@ def _write(folder: Path, kept: CachedImages, source: Source) -> None:
 
 
 def _read(folder: Path, class_names: tuple[str, ...]) -> CachedImages | None:
-    """What is kept in ``folder``, or None where it is missing, incomplete, damaged, or not what its
-    revision says.
+    """Return the images cached in ``folder``; None if they are missing, incomplete, damaged, or do
+    not match their revision.
     """
     try:
         index = read_json(folder / _INDEX)
         sound = index.pop("index_sha256", None) == _checksum(index)
-        # older versions called classes by their folders
+        # older versions named classes after their folders
         if not sound or tuple(index["class_names"]) != class_names:
             return None
         train, test = (
@@ -154,9 +155,9 @@ def _checksum(index: Mapping[str, Any]) -> str:
 
 
 def _array(path: Path, kind: np.dtype[Any]) -> Any:
-    """A private map of the file: processes share its memory, and what one writes stays with it.
+    """Map the file privately: processes share its memory, and a process's writes stay its own.
 
-    Raises ValueError where it is no array of this kind.
+    Raises ValueError if it is not an array of this kind.
     """
     array = np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
     if array.dtype != kind:

@@ -1,4 +1,4 @@
-"""The data sets that dcbench knows by name, as declarations."""
+"""The catalogue: declarations of the data sets that dcbench knows by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.own import names_a_folder, own_dataset
 from dcbench.system.errors import DataError, UnknownNameError
 
-ENTRY_POINTS = "dcbench.datasets"  # of installed packages that declare data sets
+ENTRY_POINTS = "dcbench.datasets"  # entry points of installed packages that declare data sets
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -20,7 +20,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _two_files(folder: str, train: str, test: str) -> dict[str, str]:
-    """One parquet file of each split, with its sha256."""
+    """Declare one parquet file for each split, with its sha256."""
     files = {"train": train, "test": test}
     return {f"{folder}/{split}-00000-of-00001.parquet": sha for split, sha in files.items()}
 
@@ -92,7 +92,7 @@ _DECLARED = (
         torchvision_folder="FashionMNIST/raw",
         per_class=(6000, 1000),
     ),
-    # Digits on houses: a mirrored one is none.
+    # House numbers: a mirrored digit is not a digit.
     Dataset(
         name="svhn",
         title="SVHN",
@@ -177,15 +177,17 @@ KNOWN_REVISIONS: Mapping[tuple[str, str], str] = MappingProxyType(
 
 
 def names() -> tuple[str, ...]:
-    """The names of all data sets, in the catalogue's order."""
+    """Return the names of all data sets, in the catalogue's order."""
     return tuple(DATASETS)
 
 
 def find(name: str) -> Dataset:
-    """The data set called ``name``, of an installed package, or in the folder ``name``.
+    """Return the declaration of the data set ``name``: a known one, an installed package's, or that
+    of a folder.
 
-    Raises UnknownNameError with a suggestion, DataError if the folder or the package's declaration
-    cannot be meant.
+    Raises:
+        UnknownNameError: With a suggestion.
+        DataError: If the folder or the package's declaration is not a data set.
     """
     if name in DATASETS:
         return DATASETS[name]
@@ -204,19 +206,19 @@ def find(name: str) -> Dataset:
 
 
 def alternatives(name: str) -> tuple[str, ...]:
-    """What may be meant by ``name``, which is no data set's: the folder of that name, if there is
-    one, or else one of the known names.
+    """Return what an unknown ``name`` may stand for: a folder of this name if there is one, else
+    known names.
     """
     return (f"./{name}",) if Path(name).is_dir() else (*DATASETS, *installed())
 
 
 def installed() -> tuple[str, ...]:
-    """The names of the data sets that installed packages declare."""
+    """Return the names of the data sets that installed packages declare."""
     return tuple(point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS))
 
 
 def revision_note(dataset: str, revision: str) -> str:
-    """What people should read beside results on this revision, such as 'JPEG-75'; empty where
-    nothing is known of it.
+    """Return a note to show beside results on this revision, such as 'JPEG-75'; empty if there is
+    none.
     """
     return KNOWN_REVISIONS.get((dataset, revision), "")

@@ -1,6 +1,6 @@
-"""Class folders and the image files in them, of data sets and of other people's synthetic sets.
+"""Class folders and their image files, in data sets and in synthetic sets of other projects.
 
-A folder's label is never guessed from its place: its name must be a name of the class.
+A folder's label is never guessed from its position: the folder must be named like the class.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dcbench.system.errors import DataError
 
-# what desktops, archives and network disks leave behind, besides names with a leading dot
+# files that desktops, archives and network disks leave, besides names with a leading dot
 _LITTER = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "icon\r"}
 )
@@ -23,12 +23,12 @@ _MOST_NAMED = 12
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder of this name is passed over, wherever it lies."""
+    """Return whether files and folders of this name are ignored everywhere."""
     return name.startswith(".") or name.casefold() in _LITTER
 
 
 def class_folders(folder: Path) -> list[str]:
-    """The names of the folders in ``folder``; embedded numbers are in the order of their values."""
+    """Return the names of the folders in ``folder``; numbers in names sort by value."""
     found = (entry.name for entry in folder.iterdir() if entry.is_dir())
     return sorted((name for name in found if not is_litter(name)), key=_by_value)
 
@@ -38,13 +38,15 @@ def _by_value(name: str) -> tuple[list[str], list[int], str]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The files of a class folder by name; one that is no image is an error later, not left out."""
+    """Return the files of a class folder by name. A file that is no image is an error later, not
+    skipped.
+    """
     return sorted(path for path in folder.iterdir() if not is_litter(path.name))
 
 
 def require_no_loose_images(folder: Path) -> None:
-    """Raises DataError if images lie beside the class folders in ``folder``: they have no label,
-    and a set without them would have the same name.
+    """Raise DataError if images are beside the class folders in ``folder``: they have no label, and
+    a set without them would have the same name.
     """
     beside = sorted(path.name for path in folder.iterdir() if path.is_file())
     loose = [name for name in beside if not is_litter(name) and _is_image(name)]
@@ -61,9 +63,9 @@ def _is_image(name: str) -> bool:
 
 
 def class_by_class(folders: Iterable[Path]) -> list[tuple[Path, int]]:
-    """The files of each class's folder, with the folder's place in the list as their label.
+    """Return the files of each class's folder; the folder's position in the list is their label.
 
-    Raises DataError where files are of kinds that are not read.
+    Raises DataError if a file is of a kind that is not read.
     """
     found = [(path, label) for label, folder in enumerate(folders) for path in images_in(folder)]
     others = [path for path, _ in found if not _READABLE.fullmatch(path.suffix)]
@@ -78,7 +80,7 @@ def class_by_class(folders: Iterable[Path]) -> list[tuple[Path, int]]:
 
 
 def alike(name: str) -> str:
-    """``name`` without case, spaces, hyphens and underscores, for comparisons."""
+    """Return ``name`` without case, spaces, hyphens and underscores, for comparisons."""
     return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold())
 
 
@@ -88,13 +90,13 @@ def labels_of(
     aliases: Mapping[str, int],
     numbered: bool = True,
 ) -> list[int] | None:
-    """The label of each folder by its name, or None unless every class has exactly one folder.
+    """Return the label of each folder by its name; None unless every class has exactly one folder.
 
     Args:
         folders: Names of folders.
         class_names: In the order of labels.
         aliases: Other names of classes, such as WordNet ids, with their labels.
-        numbered: Whether the numbers from 0 on, in names that are alike otherwise, are labels.
+        numbered: Whether names that differ only in a number from 0 on are labels.
     """
     known = {alike(name): label for name, label in aliases.items()}
     known |= {alike(name): label for label, name in enumerate(class_names)}
@@ -106,7 +108,7 @@ def labels_of(
 
 
 def _numbers(names: Sequence[str]) -> list[int]:
-    """The number in each name, if the names differ in it alone."""
+    """Return the number in each name, if the names differ in it alone."""
     parts = [re.fullmatch(r"(\D*)(\d+)(\D*)", name) for name in names]
     found = [part for part in parts if part]
     alone = len(found) == len(names) and len({(part[1], part[3]) for part in found}) == 1
@@ -114,7 +116,7 @@ def _numbers(names: Sequence[str]) -> list[int]:
 
 
 def side_by_side(folders: Sequence[str], class_names: Sequence[str]) -> str:
-    """Both lists of names for a message: first the names that only one of them has."""
+    """Format both lists of names for a message, beginning with names that only one has."""
     pairs = ((folders, class_names), (class_names, folders))
     first, second = (sorted(names, key=partial(_is_among, others)) for names, others in pairs)
     return f"folders {listed(first)}; classes {listed(second)}"
@@ -125,6 +127,6 @@ def _is_among(others: Sequence[str], name: str) -> bool:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first of many names for a message, and how many more there are."""
+    """Format the first of many names for a message, and how many more there are."""
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(names[:_MOST_NAMED]) + more

@@ -1,4 +1,4 @@
-"""The declaration of a data set: what can be said of it without opening a file."""
+"""The declaration of a data set: what is known of it without opening a file."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Literal
 class Dataset:
     """A data set as the catalogue declares it: its shape and classes, and the folders it may be in.
 
-    One without folders comes with an installed library.
+    A data set without folders comes with an installed library.
     """
 
     name: str
     channels: int
     size: int  # pixels per side
-    # empty: its class folders name themselves, and ``class_count`` says how many there are
+    # empty: classes are named after their folders; ``class_count`` is their number
     class_names: tuple[str, ...]
     flips: bool  # whether a mirrored image keeps its class
-    # per channel, of pixels in [0, 1]; empty: the training images' own
+    # per channel, of pixels in [0, 1]; empty: computed from the training images
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     # its repositories on the Hugging Face hub, as folders under the data root
@@ -31,8 +31,8 @@ class Dataset:
     hub_revision: str = ""
     hub_files: Mapping[str, str] = field(default_factory=dict, hash=False)
     label_column: str = "label"
-    torchvision_class: str = ""  # its class in torchvision.datasets
-    # the folder which that class keeps its files in, where they are not folders of images
+    torchvision_class: str = ""  # name of its class in torchvision.datasets
+    # the folder in which that class stores its files, unless they are folders of images
     torchvision_folder: str = ""
     class_count: int = 0
     # images to train on and to test: of every class, or of each in the order of labels; zeros: it
@@ -44,12 +44,12 @@ class Dataset:
     folders: tuple[str, ...] = ()  # their names under the data root
     # in the order of ``class_names``: other names that people give the class
     synonyms: tuple[tuple[str, ...], ...] = ()
-    # its images are of any size: the middle square of each, resized, is used
+    # images have any size: the middle square of each is resized
     photographs: bool = False
-    place: str = ""  # the folder of a data set of one's own
-    # its class folders are in the order of labels, whatever they are called: the user says so
+    place: str = ""  # the folder of a user's own data set
+    # class folders are in the order of labels, whatever their names, because the user says so
     by_position: bool = False
-    title: str = ""  # its usual spelling, for tables, where that is not the name
+    title: str = ""  # its usual spelling, for tables, if that differs from the name
 
     @property
     def classes(self) -> int:
@@ -70,13 +70,13 @@ class Dataset:
 
     @property
     def numbered(self) -> bool:
-        """Whether numbers in folder names mean labels.
+        """Whether numbers in folder names are labels.
 
-        They do not where others number the WordNet ids in an order of their own.
+        They are not if other projects number the WordNet ids in an order of their own.
         """
         return list(self.wordnet_ids) == sorted(self.wordnet_ids)
 
     @property
     def embedded(self) -> bool:
-        """Whether it comes with an installed library, so that no data root is needed."""
+        """Whether it comes with an installed library and needs no data root."""
         return not (self.hub_names or self.torchvision_class or self.folders or self.place)

@@ -1,4 +1,4 @@
-"""Decoding: image files as arrays of bytes with labels, and the checks that every image passes."""
+"""Decode image files to arrays of bytes with labels; check every image."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error
 
 
 class ImageSizeError(DataError):
-    """An image of another size than the data set's."""
+    """An image whose size differs from the data set's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class ImageArrays:
     labels: NDArray[np.int64]
 
     def chosen(self, members: NDArray[np.bool_]) -> ImageArrays:
-        """The images where ``members`` is true."""
+        """Return the images for which ``members`` is true."""
         return ImageArrays(self.images[members], self.labels[members])
 
 
@@ -71,11 +71,13 @@ class Decoded:
 
 
 def decode(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[np.uint8]:
-    """Decode one image file to uint8 (channels, size, size); raises DataError starting with
-    ``where``.
+    """Decode one image file to uint8 (channels, size, size).
 
     The header is checked before a pixel is unpacked, so that a small file cannot claim a large
     memory.
+
+    Raises:
+        DataError: Its message starts with ``where``.
     """
     with bombs_refused():
         return decode_within(image, dataset, where)
@@ -93,7 +95,7 @@ def bombs_refused() -> Iterator[None]:
 
 
 def decode_within(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[np.uint8]:
-    """``decode`` for callers that have entered ``bombs_refused`` already."""
+    """``decode`` for callers that have already entered ``bombs_refused``."""
     try:
         with Image.open(
             io.BytesIO(image) if isinstance(image, bytes) else image, formats=_FORMATS
@@ -122,7 +124,7 @@ def decode_within(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[
 
 
 def header_of(image: Path) -> tuple[str, tuple[int, int]]:
-    """Pillow's mode of an image file, and its width and height; raises DataError."""
+    """Return Pillow's mode of an image file, and its width and height. Raises DataError."""
     try:
         with bombs_refused(), Image.open(image, formats=_FORMATS) as opened:
             return opened.mode, opened.size
@@ -145,8 +147,8 @@ def _check_header(opened: Image.Image, dataset: Dataset, where: str) -> None:
 
 
 def _fitted(image: Image.Image, dataset: Dataset) -> Image.Image:
-    """A photograph's middle square at the data set's size; any other image is of that size
-    already.
+    """Resize the middle square of a photograph to the data set's size; other images already have
+    that size.
     """
     if not dataset.photographs:
         return image
@@ -159,10 +161,10 @@ def stack(
     dataset: Dataset,
     report: tuple[Progress, str],
 ) -> ImageArrays:
-    """Fill one split from ``total`` pairs of image and label, telling ``report`` (a Progress and
-    its text) now and then.
+    """Fill one split from ``total`` pairs of image and label. ``report`` (a progress function and
+    its text) is called from time to time.
 
-    Raises DataError where there are fewer.
+    Raises DataError if there are fewer pairs.
     """
     progress, text = report
     images = np.empty((total, *dataset.shape), dtype=np.uint8)
@@ -181,7 +183,8 @@ def stack(
 def checked(decoded: Decoded, dataset: Dataset, where: str) -> Decoded:
     """Return ``decoded`` if every split has the data set's shape and classes.
 
-    Raises DataError starting with ``where``.
+    Raises:
+        DataError: Its message starts with ``where``.
     """
     for split, part in (("train", decoded.train), ("test", decoded.test)):
         if not len(part.images):

@@ -20,7 +20,7 @@ _SPLIT_SEED = 0
 @dataclass(frozen=True)
 class DigitsSource:
     """1,797 digits of 8x8 pixels (UCI's optical recognition of handwritten digits, its test part),
-    split once for all.
+    with a fixed split.
     """
 
     dataset: Dataset
@@ -41,8 +41,8 @@ class DigitsSource:
         return ()
 
     def read(self, progress: Progress) -> Decoded:
-        """Values 0 to 16 become round(value / 16 * 255); a fixed stratified fifth is the test
-        split.
+        """Read the digits: values 0 to 16 become round(value / 16 * 255); a fixed stratified fifth
+        is the test split.
         """
         from sklearn.datasets import load_digits
 

@@ -19,7 +19,7 @@ BY_POSITION = f"{KIND} by position"
 
 
 def searched_folders(dataset: Dataset, root: Path) -> list[Path]:
-    """The folder where an image folder of the data set is looked for."""
+    """Return the folder in which an image folder of the data set is looked for."""
     return [_folder(dataset, root) / "train"]
 
 
@@ -28,8 +28,8 @@ def _folder(dataset: Dataset, root: Path) -> Path:
 
 
 def find_source(dataset: Dataset, root: Path) -> ListedSource | None:
-    """The image folder, if either split is there; raises DataError where a split or a class is
-    missing, or where a folder's name is no class's.
+    """Return the image folder, if either split exists. Raises DataError if a split or class is
+    missing, or if a folder is not named like a class.
     """
     folder = _folder(dataset, root)
     splits = {split: folder / split for split in SPLITS}
@@ -59,8 +59,8 @@ def find_source(dataset: Dataset, root: Path) -> ListedSource | None:
 
 
 def _in_order(folders: list[str], dataset: Dataset, where: Path) -> tuple[str, ...]:
-    """The folders in the order of labels. Where no class names are declared, they name
-    themselves.
+    """Return the folders in the order of labels. If no class names are declared, the folders name
+    the classes.
     """
     if dataset.by_position or not dataset.class_names:
         return tuple(folders)

@@ -1,6 +1,7 @@
-"""One file of a repository on the Hugging Face hub: of a pinned revision, checked against its hash.
+"""Fetch one file of a repository on the Hugging Face hub, of a pinned revision, checked against its
+hash.
 
-Nothing is executed: a fetched file is bytes until one of our readers opens it.
+Nothing is executed: a fetched file is only bytes until one of our readers opens it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from dcbench.system.files import UNFINISHED
 from dcbench.system.progress import Progress, silent
 
 SCHEME = "hf://"
-MOST_BYTES = 8 << 30  # of one file
-_KINDS = {"datasets": "dataset", "spaces": "space"}  # prefixes of an address; without one: model
+MOST_BYTES = 8 << 30  # largest file
+# prefixes of an address; without one it is a model
+_KINDS = {"datasets": "dataset", "spaces": "space"}
 _ADDRESS = re.compile(r"(?:(datasets|spaces)/)?([\w.-]+/[\w.-]+?)(?:@([^/]*))?/(.+)")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _BLOCK = 1 << 20
@@ -28,7 +30,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file as the hub knows it."""
+    """The address of a file on the hub."""
 
     kind: str  # of its repository: model, dataset or space
     repository: str  # owner/name
@@ -37,7 +39,7 @@ class HubFile:
 
     @property
     def address(self) -> str:
-        """What ``parse`` reads."""
+        """The address in the form that ``parse`` reads."""
         prefix = next((f"{key}/" for key, kind in _KINDS.items() if kind == self.kind), "")
         return f"{SCHEME}{prefix}{self.repository}@{self.revision}/{self.path}"
 
@@ -48,12 +50,12 @@ class HubFile:
 
 
 def is_address(text: str) -> bool:
-    """Whether ``text`` means a file on the hub and not one here."""
+    """Return whether ``text`` is an address on the hub, not a local path."""
     return text.startswith(SCHEME)
 
 
 def parse(address: str) -> HubFile:
-    """The file at ``hf://[datasets/]owner/name@COMMIT/path``; raises OutOfRangeError."""
+    """Parse ``hf://[datasets/]owner/name@COMMIT/path``. Raises OutOfRangeError."""
     found = _ADDRESS.fullmatch(address.removeprefix(SCHEME))
     if found is None:
         raise OutOfRangeError(
@@ -76,7 +78,7 @@ def parse(address: str) -> HubFile:
 
 
 def installed() -> bool:
-    """Whether the extra that speaks to the hub is installed."""
+    """Return whether the optional package for the hub is installed."""
     return find_spec("huggingface_hub") is not None
 
 
@@ -87,18 +89,18 @@ def fetch(
     progress: Progress = silent,
     endpoint: str | None = None,
 ) -> None:
-    """Fetch ``file`` to ``target``, whole and checked or not at all.
+    """Fetch ``file`` to ``target``: whole and checked, or not at all.
 
     Args:
         file: What to fetch.
-        target: Where to write it; what stands there is replaced.
-        sha256: The hash that is wanted; the one that the hub says if empty.
-        progress: Told of the beginning and the end.
+        target: Where to write it; an existing file is replaced.
+        sha256: The expected hash; if empty, the one that the hub states.
+        progress: Called at the beginning and the end.
         endpoint: The hub's address, if not the usual one.
 
     Raises:
-        DataError: Where the hub cannot be reached or has no such file, where the hash is another,
-            or the extra is missing.
+        DataError: If the hub cannot be reached or has no such file, if the hash differs, or if the
+            optional package is missing.
         StorageError: If ``target`` cannot be written.
     """
     if not installed():
@@ -123,9 +125,10 @@ def fetch(
 
 
 def kept(file: HubFile, cache_root: Path, progress: Progress = silent) -> Path:
-    """``file`` in the cache, fetched if it is not there: a commit's files never change.
+    """Return the path of ``file`` in the cache; fetch it if it is missing. A commit's files never
+    change.
 
-    Raises what ``fetch`` does.
+    Raises what ``fetch`` raises.
     """
     target = cache_root / "hub" / file.kind / file.repository / file.revision / file.path
     if not target.is_file():
@@ -134,7 +137,7 @@ def kept(file: HubFile, cache_root: Path, progress: Progress = silent) -> Path:
 
 
 def origin(file: HubFile, path: Path) -> dict[str, str]:
-    """What an artifact says of where it came from, if it was read from ``file`` at ``path``."""
+    """Return what an artifact's provenance says about the hub's file at ``path``."""
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return {"source_address": file.address, "source_sha256": digest}
@@ -162,7 +165,7 @@ def _downloaded(file: HubFile, folder: Path, endpoint: str | None) -> tuple[Path
         fetched = hub.hf_hub_download(filename=file.path, local_dir=folder, **where)
     except DataError:
         raise
-    except Exception as error:  # of the hub, or of whichever library speaks to it
+    except Exception as error:  # an error of the hub, or of the library that talks to it
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(f"{file.address} could not be fetched ({reason})") from error
     finally:
@@ -172,10 +175,10 @@ def _downloaded(file: HubFile, folder: Path, endpoint: str | None) -> tuple[Path
 
 
 def _check(file: HubFile, path: Path, sha256: str, promised: str) -> None:
-    """Raises DataError unless the file at ``path`` has the hash that the hub ``promised``, and
-    ``sha256`` if it is not empty.
+    """Compare the file at ``path`` with the hash that the hub ``promised``, and with ``sha256`` if
+    not empty.
 
-    The hub says the sha256 of a large file, and of a small one git's hash of its content.
+    The hub states the sha256 of a large file, and git's hash of a small one. Raises DataError.
     """
     size = path.stat().st_size
     digests = {

@@ -1,9 +1,9 @@
-"""Data sets made of ImageNet-1K, as declarations: the classes of the supplement's Table 1, in its
+"""Declarations of data sets made from ImageNet-1K: the classes of the supplement's Table 1, in its
 order.
 
-The resolutions are the supplement's. How images are brought to them it does not say: here the
-middle square of the photograph is resized (bilinear, antialiased), which is what resizing the
-shorter side and cropping the centre does. Tiny ImageNet's are 64x64 already.
+The resolutions are the supplement's. It does not say how images are resized: here the middle square
+of the photograph is resized (bilinear, antialiased), which equals resizing the shorter side and
+cropping the centre. Tiny ImageNet's images are 64x64 already.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ _IMAGEYELLOW = {
 def _subset(
     name: str, classes: dict[str, str], folders: tuple[str, ...], torchvision_class: str = ""
 ) -> Dataset:
-    """Ten classes of ImageNet-1K at 128x128, from folders of their own or from those of the
-    whole.
+    """Declare ten classes of ImageNet-1K at 128x128, in folders of their own or in those of the
+    whole data set.
     """
     return Dataset(
         name=name,

@@ -1,4 +1,4 @@
-"""Sources that hold one file for each image."""
+"""Sources with one file for each image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dcbench.datasets.declaration import Dataset
 from dcbench.system.errors import DataError
 
 SPLITS = ("train", "test")
-PUBLISHED = {"train": "train", "test": "val"}  # the folders of ImageNet and its relatives
+PUBLISHED = {"train": "train", "test": "val"}  # the split folders of ImageNet and its relatives
 
 
 @final
@@ -24,11 +24,11 @@ class ListedSource:
     folder: Path
     class_names: tuple[str, ...]  # in the order of labels
     listing: Callable[[str], list[tuple[Path, int]]]  # the files of a split with their labels
-    other_files: tuple[Path, ...] = ()  # that are read and are no images
+    other_files: tuple[Path, ...] = ()  # files that are read but are not images
 
     @property
     def description(self) -> str:
-        """What people call it."""
+        """The source in words, for messages."""
         return f"{self.kind} in {self.folder}"
 
     def files(self) -> tuple[Path, ...]:
@@ -46,10 +46,10 @@ def by_class(
 
 
 def published(dataset: Dataset, root: Path) -> Path | None:
-    """The first of the data set's folders that holds ``train`` and ``val``.
+    """Return the first of the data set's folders that holds ``train`` and ``val``.
 
-    Raises DataError where one holds one of them and is no image folder, which has the data set's
-    own name, and ``test`` beside ``train``.
+    Raises DataError if a folder holds only one of them. An image folder, which has the data set's
+    own name and ``test`` beside ``train``, is skipped.
     """
     for folder in (root / name for name in dataset.folders):
         missing = [name for name in PUBLISHED.values() if not (folder / name).is_dir()]

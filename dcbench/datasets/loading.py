@@ -1,4 +1,4 @@
-"""Loading: from the name of a data set to its training and test images in one space."""
+"""Load a data set by name: its training and test images in one space."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dcbench.system.progress import Progress, silent
 
 _HOLDOUT_SEED = 0
 _SPACE_VERSION = 1
-DECLARED = "the catalogue"  # the source of a data set of which only the numbers are known
+DECLARED = "the catalogue"  # the ``source`` of a data set whose images were not read, only counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +31,15 @@ class Loaded:
     spec: ImageSpec
     train: TrainSet
     test: TestSet
-    holdout: TestSet | None  # the part of the published training set that was kept from ``train``
-    source: str  # where the images came from, for people
-    reading: str = ""  # how they were read, if the user said so
+    # the part of the published training set that is held out from ``train``
+    holdout: TestSet | None
+    source: str  # where the images came from, for messages
+    reading: str = ""  # a note if the user said how to read them
 
     def test_set(self, on: str) -> TestSet:
-        """The images that judge sets: the test images, or the holdout.
+        """Return the images that sets are judged on: the test images, or the holdout.
 
-        Raises MismatchError if no holdout was kept.
+        Raises MismatchError if there is no holdout.
         """
         if on == "test":
             return self.test
@@ -51,7 +52,7 @@ class Loaded:
 
     @property
     def note(self) -> str:
-        """What sets this copy of the data apart, such as 'JPEG-75'; mostly empty."""
+        """A note on this copy of the data, such as 'JPEG-75'; usually empty."""
         known = revision_note(self.spec.dataset, self.spec.revision)
         return ", ".join(filter(None, (known, self.reading)))
 
@@ -65,18 +66,19 @@ def load(
     holdout: int = 0,
     progress: Progress | None = None,
 ) -> Loaded:
-    """Load a data set by name; decode it and fit its space only where the cache does not have them.
+    """Load a data set by name. Images are decoded and the space is fitted only if the cache lacks
+    them.
 
     Args:
-        of_pixels: Whiten pixels as they are, as MTT's code does, instead of normalised values.
-        holdout: How many training images to keep apart, from the fit of the space too. The part is
+        of_pixels: Whiten raw pixels, as MTT's code does, instead of normalised values.
+        holdout: How many training images to hold out, also from fitting the space. The part is
             stratified and the same in every run.
 
     Raises:
         UnknownNameError: If there is no data set of this name.
         OutOfRangeError: If the holdout is negative.
         MismatchError: If the images are too large for ZCA.
-        DataError: If the data is missing, broken, or too small for the holdout.
+        DataError: If the data is missing, damaged, or too small for the holdout.
         StorageError: If the cache cannot be written.
     """
     dataset = find(name)
@@ -119,7 +121,7 @@ def load(
 
 
 def require_complete(dataset: Dataset, decoded: Decoded, source: str) -> None:
-    """Raises DataError if a class has another number of images than the catalogue says."""
+    """Raise DataError if a class has another number of images than the catalogue says."""
     parts = (("training", decoded.train), ("test", decoded.test))
     for (part, images), count in zip(parts, dataset.per_class, strict=True):
         found = np.bincount(images.labels, minlength=dataset.classes)
@@ -135,10 +137,10 @@ def require_complete(dataset: Dataset, decoded: Decoded, source: str) -> None:
 
 
 def declared(name: str, *, holdout: int = 0) -> Loaded | None:
-    """A stand-in for the data set with as many images as the catalogue says, for counting work.
+    """Return a stand-in for the data set with as many images as the catalogue says, for counting
+    work.
 
-    All images are black and take no memory. None where the catalogue does not say how many there
-    are.
+    All images are black and take no memory. None if the catalogue does not say how many there are.
     """
     dataset = find(name)
     if not all(dataset.per_class):
@@ -160,7 +162,7 @@ def declared(name: str, *, holdout: int = 0) -> Loaded | None:
 
 
 def declared_spec(name: str) -> ImageSpec:
-    """The spec of a data set as far as it is known without its images: all but the revision.
+    """Return the spec of a data set without reading its images: all but the revision.
 
     Raises UnknownNameError.
     """
@@ -170,9 +172,9 @@ def declared_spec(name: str) -> ImageSpec:
 
 
 def why_absent(name: str, where: Places) -> str:
-    """Why the data set is not there, or nothing if it is; nothing is fetched or decoded.
+    """Return why the data set was not found; empty if it was. Nothing is fetched or decoded.
 
-    Raises DataError where the first source is incomplete.
+    Raises DataError if the first source is incomplete.
     """
     try:
         locate(find(name), replace(where, download=False), silent)
@@ -190,8 +192,8 @@ def _black(spec: ImageSpec, count: int) -> torch.Tensor:
 
 
 def _space(dataset: Dataset, used: ImageArrays, stem: Path, zca: bool, progress: Progress) -> Space:
-    """Published constants cost nothing; whatever is computed is kept under a name that starts with
-    ``stem``.
+    """Return the space. Published constants need no computing; computed values are cached under a
+    name that starts with ``stem``.
     """
     images, _ = _tensors(used)
 
@@ -206,7 +208,7 @@ def _space(dataset: Dataset, used: ImageArrays, stem: Path, zca: bool, progress:
 
 
 def _whitened_pixels(dataset: Dataset, used: ImageArrays, stem: Path, progress: Progress) -> Space:
-    """The same of pixels as they are."""
+    """Return the space that whitens raw pixels, without normalising them."""
     unchanged = Space("normalised", (0.0,) * dataset.channels, (1.0,) * dataset.channels)
     return _whitened(_tensors(used)[0], unchanged, stem, progress)
 

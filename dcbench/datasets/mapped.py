@@ -1,9 +1,9 @@
-"""Decoding large folders of images: in parallel, block by block, into arrays that are mapped into
+"""Decode large folders of images in parallel, block by block, into arrays that are mapped into
 memory.
 
-No more than one block of decoded images is held, whatever the number of images. Each block's
-checksum is noted when the block is on the disk, so that a process that was stopped has lost one
-block, and what is damaged is decoded again.
+Only one block of decoded images is in memory at a time. Each block's checksum is noted when the
+block is on the disk: a process that was stopped has lost at most one block, and damaged blocks are
+decoded again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dcbench.system.errors import StorageError
 from dcbench.system.files import append_line, open_no_link, read_lines, write_bytes
 from dcbench.system.progress import Progress
 
-BLOCK_BYTES = 16 << 20  # of decoded images that are handled together
+BLOCK_BYTES = 16 << 20  # bytes of decoded images in a block
 _MOST_THREADS = 32
 
 
@@ -36,10 +36,10 @@ def write_images(
 ) -> None:
     """Decode ``files`` into the ``.npy`` file ``path``, reporting progress after each block.
 
-    Continues where a stopped process was, also where it had finished this file.
+    Resumes an interrupted process, also if that had finished this file.
 
     Raises:
-        DataError: Naming the file that is broken.
+        DataError: Naming the damaged file.
         StorageError: If ``path`` cannot be written.
     """
     blocks = _Blocks(path, dataset, tuple(files))
@@ -61,7 +61,7 @@ def write_images(
 
 
 def forget_blocks(path: Path) -> None:
-    """Delete the notes on how ``path`` was written, once its checksum is kept elsewhere."""
+    """Delete the notes on how ``path`` was written, once its checksum is stored elsewhere."""
     _journal(path).unlink(missing_ok=True)
 
 
@@ -71,7 +71,7 @@ def _journal(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class _Blocks:
-    """One array of images as blocks in a file, and the journal of the blocks that are there."""
+    """One array of images as blocks in a file, and the journal of finished blocks."""
 
     path: Path
     dataset: Dataset
@@ -95,13 +95,13 @@ class _Blocks:
         return int(np.prod(self.dataset.shape))
 
     def images_in(self, blocks: int) -> int:
-        """How many images so many blocks hold."""
+        """Return how many images ``blocks`` blocks hold."""
         return min(blocks * self.size, len(self.files))
 
     def opened(self) -> BinaryIO:
-        """The file, with the header of an array of all images at its beginning."""
+        """Open the file, which begins with the header of an array of all images."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # finished, and not settled
+        # finished, but its checksum is not stored elsewhere yet
         if self.journal.exists() and self.path.exists() and not self.partial.exists():
             os.replace(self.path, self.partial)
         stream = os.fdopen(open_no_link(self.partial, os.O_RDWR | os.O_CREAT), "r+b")
@@ -116,7 +116,7 @@ class _Blocks:
         return stream
 
     def whole(self, stream: BinaryIO) -> int:
-        """How many blocks from the beginning are as the journal says; it forgets the others."""
+        """Return how many blocks from the beginning match the journal; drop the others."""
         begin, noted = stream.tell(), read_lines(self.journal)
         kept = []
         for number, line in enumerate(noted):
@@ -132,8 +132,8 @@ class _Blocks:
         return len(kept)
 
     def decoded(self, first: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """The images of each block from ``first`` on, decoded by several threads: decoders let go
-        of the interpreter's lock.
+        """Yield the images of each block from ``first`` on, decoded by several threads: decoders
+        release the interpreter's lock.
         """
         with bombs_refused(), ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
             for number in itertools.count(first):
@@ -151,7 +151,7 @@ class _Blocks:
         return images
 
     def write(self, stream: BinaryIO, number: int, images: NDArray[np.uint8]) -> None:
-        """Put the next block where the last one ended, and note it when it is on the disk."""
+        """Write the next block after the last one, and note it when it is on the disk."""
         stream.write(images.data)
         stream.flush()
         os.fsync(stream.fileno())

@@ -1,9 +1,8 @@
-"""Data sets of one's own: a folder of images with an optional ``dcbench.toml`` that says what they
-are.
+"""A user's own data set: a folder of images, with an optional ``dcbench.toml`` that describes it.
 
-``FOLDER/{train,test}/<class>/<image>``. The file may say ``name``, ``size``, ``mean``, ``std``,
-``flips`` (whether a mirrored image keeps its class) and ``classes`` (the order of labels). Nothing
-published is shown beside such a set, which has a name of its own.
+Images are ``FOLDER/{train,test}/<class>/<image>``. The file may set ``name``, ``size``, ``mean``,
+``std``, ``flips`` (whether a mirrored image keeps its class) and ``classes`` (the order of labels).
+The data set has a name of its own, so no published numbers are shown beside it.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from dcbench.system.errors import DataError, FileFormatError
 from dcbench.system.files import read_toml
 
 DECLARATION = "dcbench.toml"
-LEAST_IMAGES = 2  # of a class, to train on
+LEAST_IMAGES = 2  # least number of training images of a class
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,58}")
 _GREY = frozenset({"1", "L", "LA"})
 
 
 def names_a_folder(name: str) -> bool:
-    """Whether a data set is named by its folder: ``./mydata``, ``/data/mine``, ``..``."""
+    """Return whether the name of a data set is a path: ``./mydata``, ``/data/mine``, ``..``."""
     return "/" in name or "\\" in name or name in (".", "..")
 
 
 def own_dataset(folder: Path, taken: Collection[str]) -> Dataset:
-    """The data set in ``folder``, under none of the names ``taken``.
+    """Declare the data set in ``folder``. Its name must not be one of ``taken``.
 
     Raises:
-        DataError: if it is no image folder, or its ``dcbench.toml`` cannot be meant.
+        DataError: If it is no image folder, or if its ``dcbench.toml`` is wrong.
     """
     train = folder / "train"
     if not (train.is_dir() and (folder / "test").is_dir()):
@@ -119,7 +118,7 @@ _KEYS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _declaration(path: Path) -> dict[str, Any]:
-    """What ``dcbench.toml`` says; nothing if there is none."""
+    """Return the content of ``dcbench.toml``; nothing if there is none."""
     if not path.exists():
         return {}
     try:
@@ -138,7 +137,7 @@ def _declaration(path: Path) -> dict[str, Any]:
 
 
 def _shape_of(path: Path) -> tuple[int, int | None]:
-    """Channels and pixels per side of an image file; None where it is not square."""
+    """Return channels and pixels per side of an image file; None if it is not square."""
     from dcbench.datasets.decoding import header_of
 
     mode, (width, height) = header_of(path)

@@ -35,7 +35,7 @@ _LEAST_IMAGE_BYTES = 64
 
 
 def searched_folders(dataset: Dataset, root: Path) -> list[Path]:
-    """The folders in which the hub's files are looked for, in order."""
+    """Return the folders in which the hub's files are looked for, in order."""
     repositories = [root / name for name in dataset.hub_names]
     return [
         folder
@@ -45,8 +45,8 @@ def searched_folders(dataset: Dataset, root: Path) -> list[Path]:
 
 
 def find_source(dataset: Dataset, root: Path) -> ParquetSource | None:
-    """The first place with a parquet file of either split; raises DataError where a split or a
-    shard of it is missing.
+    """Return the first folder with a parquet file of either split. Raises DataError if a split or a
+    shard is missing.
     """
     for folder in searched_folders(dataset, root):
         shards = {split: _shards(folder, split) for split in _SPLITS}
@@ -58,10 +58,9 @@ def find_source(dataset: Dataset, root: Path) -> ParquetSource | None:
 
 
 def fetch(dataset: Dataset, root: Path, progress: Progress) -> ParquetSource:
-    """Fetch the hub's files of ``dataset`` to where they are looked for below ``root``.
+    """Fetch the hub's files of ``dataset`` into its folder below ``root``.
 
-    What is there already stays. Raises DataError where that fails, StorageError where ``root``
-    cannot be written.
+    Existing files stay. Raises DataError if that fails, StorageError if ``root`` cannot be written.
     """
     repository = dataset.hub_names[-1]
     base = root / repository
@@ -82,8 +81,8 @@ def _shards(folder: Path, split: str) -> tuple[Path, ...]:
 
 
 def _require_all(folder: Path, split: str, files: tuple[Path, ...]) -> None:
-    """Raises DataError unless the shards' numbers are complete: with one missing, a smaller data
-    set would have the same name.
+    """Raise DataError unless the shards' numbers are complete: without one, a smaller data set
+    would have the same name.
     """
     if not files:
         raise DataError(
@@ -104,7 +103,7 @@ def _require_all(folder: Path, split: str, files: tuple[Path, ...]) -> None:
 
 @dataclass(frozen=True)
 class ParquetSource:
-    """The hub's files of one data set."""
+    """The hub's parquet files of one data set."""
 
     dataset: Dataset
     folder: Path
@@ -121,7 +120,7 @@ class ParquetSource:
         return self.train + self.test
 
     def read(self, progress: Progress) -> Decoded:
-        """Decode both splits, rows in the files' order; raises DataError naming the file and the
+        """Decode both splits in the files' order. Raises DataError, which names the file and the
         row.
         """
         train, test = (self._read(split, progress) for split in _SPLITS)
@@ -137,7 +136,7 @@ class ParquetSource:
 
 
 def read_file(dataset: Dataset, path: Path) -> ImageArrays:
-    """All rows of one file, in its order; raises DataError naming the file and the row."""
+    """Read all rows of one file in order. Raises DataError, which names the file and the row."""
     shard = _Shard.open(dataset, path)
     return stack(shard.pairs(), shard.rows, dataset, (silent, str(path)))
 
@@ -224,7 +223,7 @@ class _Shard:
 
 
 def _declared_names(schema: Any, label: str) -> list[str]:
-    """What the hub's metadata call the classes of a label column, in the order of labels."""
+    """Return the class names of a label column from the hub's metadata, in the order of labels."""
     try:
         features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
         return list(map(str, features[label]["names"]))
@@ -233,8 +232,8 @@ def _declared_names(schema: Any, label: str) -> list[str]:
 
 
 def _require_plausible(path: Path, metadata: Any) -> None:
-    """Images are compressed already, and the smallest take some 64 bytes: rows that swell or are
-    too many would only fill the memory.
+    """Refuse files whose rows unpack to implausibly many bytes. Images are compressed already, and
+    the smallest take some 64 bytes.
     """
     size = path.stat().st_size
     unpacked = sum(

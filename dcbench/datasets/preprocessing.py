@@ -1,4 +1,6 @@
-"""The space that networks are trained in: normalisation per channel, and ZCA whitening after it."""
+"""The space that networks are trained in: normalisation per channel, optionally followed by ZCA
+whitening.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,10 @@ _CHUNK_BYTES = 8 << 20  # of images whose squares are summed at a time
 
 
 def normalisation(dataset: Dataset, images: UInt8[Tensor, "n channels size size"]) -> Space:
-    """The mean and std per channel: published constants, or those of ``images`` where there are
-    none.
+    """Return mean and std per channel: published constants, or else those of ``images``.
 
     The std is that of the population. Sums over bytes are exact, so the result is the same on every
-    machine. Raises DataError where a channel is constant.
+    machine. Raises DataError if a channel is constant.
     """
     if dataset.mean:
         return Space("normalised", dataset.mean, dataset.std)
@@ -49,7 +50,7 @@ def normalisation(dataset: Dataset, images: UInt8[Tensor, "n channels size size"
 
 
 def require_zca(dataset: Dataset) -> None:
-    """Raises MismatchError if the images are too large to be whitened."""
+    """Raise MismatchError if the images are too large to be whitened."""
     if dataset.size > ZCA_LARGEST_SIZE:
         values = dataset.channels * dataset.size**2
         raise MismatchError(
@@ -98,7 +99,7 @@ def _values(
 
 
 def cached(path: Path, fit: Callable[[], Space]) -> Space:
-    """Read the space in ``path``; if it is missing or damaged, fit it anew and keep it there.
+    """Read the space in ``path``; if it is missing or damaged, fit it and store it there.
 
     Raises StorageError.
     """
@@ -106,7 +107,7 @@ def cached(path: Path, fit: Callable[[], Space]) -> Space:
     if known is not None:
         return known
     with locked(path.parent):
-        known = _read(path)  # another process may have been faster
+        known = _read(path)  # another process may have fitted it meanwhile
         if known is None:
             known = fit()
             write_tensors(path, {"fingerprint": known.fingerprint, "space": known.to_plain()})

@@ -1,4 +1,4 @@
-"""The search for a data set's files: the first source that exists, in a fixed order."""
+"""Find a data set's files: the first source that exists, in a fixed order."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ from dcbench.datasets.places import Places
 from dcbench.system.errors import AbsentDataError, DataError
 from dcbench.system.progress import Progress
 
-# the last ones are read into memory at once, a listed one block by block
+# a ListedSource is read block by block, the others into memory at once
 Source = ListedSource | parquet.ParquetSource | torchvision_files.TorchvisionSource | DigitsSource
 
-_FINDERS = (parquet, tiny_imagenet, wordnet_folders, folders, torchvision_files)  # in their order
+# searched in this order
+_FINDERS = (parquet, tiny_imagenet, wordnet_folders, folders, torchvision_files)
 
 
 def locate(dataset: Dataset, where: Places, progress: Progress) -> Source:
-    """The source to use; raises AbsentDataError where none exists, DataError where the first is
-    incomplete.
+    """Return the source to use.
 
-    With ``download`` set, torchvision's files are fetched where no source exists, and completed
-    where they are the source. Where they cannot be had, the hub's parquet files are fetched.
+    With ``download`` set, torchvision's files are fetched if there is no source, and completed if
+    they are the source. If torchvision cannot fetch them, the hub's parquet files are fetched.
+
+    Raises:
+        AbsentDataError: If there is no source.
+        DataError: If the first source is incomplete.
     """
     source = _there(replace(dataset, by_position=where.by_position), where)
     if where.download and source is None and dataset.tree:
@@ -39,7 +43,7 @@ def locate(dataset: Dataset, where: Places, progress: Progress) -> Source:
 
 
 def _there(dataset: Dataset, where: Places) -> Source | None:
-    """The source that is there, if any; raises DataError where the first is incomplete."""
+    """Return the first source that exists, if any. Raises DataError if it is incomplete."""
     source = DigitsSource(dataset) if dataset.embedded else _first(dataset, where.root)
     if where.by_position:
         _require_folders(dataset, where, source)
@@ -47,7 +51,7 @@ def _there(dataset: Dataset, where: Places) -> Source | None:
 
 
 def _downloaded(dataset: Dataset, base: Path, progress: Progress) -> Source:
-    """torchvision's files, or else the hub's; raises DataError with the reasons of both."""
+    """Fetch torchvision's files, or else the hub's. Raises DataError with the reasons of both."""
     try:
         return torchvision_files.fetch(dataset, base, progress)
     except DataError as error:
@@ -71,7 +75,9 @@ def _first(dataset: Dataset, root: Path) -> Source | None:
 
 
 def _require_folders(dataset: Dataset, where: Places, source: Source | None) -> None:
-    """Raises DataError if classes should be taken by position where there are no class folders."""
+    """Raise DataError if classes should be taken by position but the source has no class
+    folders.
+    """
     if source is not None and source.kind != folders.BY_POSITION:
         raise DataError(
             f"{dataset.name} is read from {source.description}, which says its classes; "

@@ -9,12 +9,12 @@ from dcbench.system.errors import DataError, OutOfRangeError
 
 
 def stratified(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.bool_]:
-    """A mask (n,) of ``count`` members, each class by its share (largest remainders first, then
-    lower labels).
+    """Return a mask (n,) of ``count`` members, each class by its share (largest remainders first,
+    then lower labels).
 
-    NumPy's RandomState draws them, for its stream is frozen: the same labels give the same part
-    with every version. Raises OutOfRangeError for a negative count, DataError where a class would
-    keep nothing outside the part.
+    NumPy's RandomState draws them because its stream is frozen: the same labels give the same part
+    in every version. Raises OutOfRangeError for a negative count, DataError if a class would have
+    no image outside the part.
     """
     if count < 0:
         raise OutOfRangeError(f"a part of {count} images was asked, wanted 0 or more")

@@ -24,13 +24,13 @@ _MOST_BYTES = 16 << 20  # of the annotations, which have less than one
 
 
 def searched_folders(dataset: Dataset, root: Path) -> list[Path]:
-    """The folders that are looked for, in order."""
+    """Return the folders that are looked for, in order."""
     return [root / name / "val" for name in dataset.folders if dataset.tree == "tiny-imagenet"]
 
 
 def find_source(dataset: Dataset, root: Path) -> ListedSource | None:
-    """The first folder with ``train`` and ``val``; raises DataError where one of them or a class is
-    missing.
+    """Return the first folder with ``train`` and ``val``. Raises DataError if one of them or a
+    class is missing.
     """
     folder = published(dataset, root) if dataset.tree == "tiny-imagenet" else None
     if folder is None:
@@ -54,7 +54,9 @@ def find_source(dataset: Dataset, root: Path) -> ListedSource | None:
 
 
 def _annotated(annotations: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
-    """The images that ``annotations`` names; raises DataError naming the line that is wrong."""
+    """Return the images that ``annotations`` names. Raises DataError, which names the wrong
+    line.
+    """
     labels = {name: label for label, name in enumerate(classes)}
     present = {path.name: path for path in images_in(annotations.parent / "images")}
     found: dict[str, int] = {}

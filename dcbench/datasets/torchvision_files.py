@@ -27,7 +27,7 @@ _MNIST_FILES = {"train": "train", "test": "t10k"}
 
 
 def searched_folders(dataset: Dataset, root: Path) -> list[Path]:
-    """The folders in which torchvision's files are looked for, in order."""
+    """Return the folders in which torchvision's files are looked for, in order."""
     return [
         base / dataset.torchvision_folder
         for base in (root, root / dataset.name)
@@ -36,7 +36,7 @@ def searched_folders(dataset: Dataset, root: Path) -> list[Path]:
 
 
 def find_source(dataset: Dataset, root: Path) -> TorchvisionSource | None:
-    """The first of the folders that is there, whole or not."""
+    """Return the first of the folders that exists, complete or not."""
     for base in (root, root / dataset.name):
         if dataset.torchvision_folder and (base / dataset.torchvision_folder).is_dir():
             return TorchvisionSource(dataset, base)
@@ -44,7 +44,7 @@ def find_source(dataset: Dataset, root: Path) -> TorchvisionSource | None:
 
 
 def fetch(dataset: Dataset, base: Path, progress: Progress) -> TorchvisionSource:
-    """Let torchvision download what is missing into ``base``; raises what ``download`` does."""
+    """Let torchvision download what is missing into ``base``. Raises what ``download`` raises."""
     download(dataset, base, progress)
     return TorchvisionSource(dataset, base)
 
@@ -53,7 +53,7 @@ def download(dataset: Dataset, base: Path, progress: Progress, **words: str) -> 
     """Let torchvision download what is missing into ``base`` and compare it with the published
     checksums.
 
-    ``words``: what its class is told besides. Raises DataError where that fails, StorageError where
+    ``words`` are further arguments of its class. Raises DataError if that fails, StorageError if
     ``base`` cannot be written.
     """
     progress(f"downloading {dataset.name}", 0, 1)
@@ -82,7 +82,7 @@ def download(dataset: Dataset, base: Path, progress: Progress, **words: str) -> 
 
 @contextlib.contextmanager
 def writing(base: Path) -> Iterator[None]:
-    """Raises StorageError, with what to do, if the disk refuses a write inside."""
+    """Turn an error of writing into a StorageError that says what to do."""
     try:
         yield
     except StorageError:
@@ -97,12 +97,12 @@ _SPLITS = ("train", "test")
 
 
 def _in_one(dataset: Dataset) -> bool:
-    """Whether each split is one file in torchvision's root itself."""
+    """Return whether each split is one file in torchvision's root itself."""
     return dataset.torchvision_class == "SVHN"
 
 
 def _root(dataset: Dataset, base: Path) -> Path:
-    """What torchvision calls its root: our folder of the files that have none of their own."""
+    """Return torchvision's root: for files without a folder of their own, our folder."""
     return base / dataset.torchvision_folder if _in_one(dataset) else base
 
 
@@ -114,7 +114,7 @@ def _published(dataset: Dataset) -> Any:
 
 @dataclass(frozen=True)
 class TorchvisionSource:
-    """The files that torchvision keeps of one data set under ``base``."""
+    """The files of one data set that torchvision stores under ``base``."""
 
     dataset: Dataset
     base: Path
@@ -134,7 +134,7 @@ class TorchvisionSource:
 
     @property
     def fault(self) -> str:
-        """The file that is missing or not the published one; empty if all are well."""
+        """Return which file is missing or differs from the published one; empty if none."""
         from torchvision.datasets.utils import check_integrity
 
         for name, md5 in self._checksums():
@@ -144,8 +144,8 @@ class TorchvisionSource:
         return ""
 
     def _checksums(self) -> list[tuple[str, str | None]]:
-        """MNIST's checksums are of the compressed files, which need not be there; its files hold
-        numbers and no code.
+        """Return the file names with their published md5. MNIST's have None: the checksums are of
+        compressed files, which may be absent, and the files hold numbers, not code.
         """
         published = _published(self.dataset)
         if self._is_mnist:
@@ -160,8 +160,8 @@ class TorchvisionSource:
         return self.dataset.torchvision_class in ("MNIST", "FashionMNIST")
 
     def read(self, progress: Progress) -> Decoded:
-        """Read both splits; raises DataError naming the file that is missing or not the published
-        one.
+        """Read both splits. Raises DataError, which names a file that is missing or not the
+        published one.
         """
         if fault := self.fault:
             raise DataError(f"{fault}; delete {self.folder} and use --download")
@@ -184,7 +184,7 @@ class TorchvisionSource:
         )
 
     def _read_cifar(self, split: str) -> ImageArrays:
-        # NumPy 2.4 dislikes how the published pickles spell a dtype
+        # NumPy 2.4 warns of how the published pickles spell a dtype
         with warnings.catch_warnings():
             warnings.filterwarnings(
                 "ignore",

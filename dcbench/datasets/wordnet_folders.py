@@ -1,5 +1,5 @@
-"""ImageNet's own folders, ``{train,val}/<WordNet id>/<photograph>``: of all classes, or of the ones
-that a data set wants.
+"""ImageNet's own folders, ``{train,val}/<WordNet id>/<photograph>``: all classes, or those of a
+subset.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from dcbench.system.progress import Progress
 
 KIND = "ImageNet's class folders"
 _WORDNET_ID = re.compile(r"n\d{8}")
-# the smallest published archive whose photographs need no enlarging to 128x128 by much
+# the smallest published archive whose photographs need little enlarging for 128x128
 _DOWNLOADED_SIZE = "320px"
 
 
 def searched_folders(dataset: Dataset, root: Path) -> list[Path]:
-    """The folders that are looked for, in order."""
+    """Return the folders that are looked for, in order."""
     return [root / name / "train" for name in dataset.folders if dataset.tree == "wordnet"]
 
 
 def find_source(dataset: Dataset, root: Path) -> ListedSource | None:
-    """The first folder with ``train`` and ``val``; raises DataError where one of them or a class is
-    missing.
+    """Return the first folder with ``train`` and ``val``. Raises DataError if one of them or a
+    class is missing.
     """
     folder = published(dataset, root) if dataset.tree == "wordnet" else None
     if folder is None:
@@ -39,8 +39,8 @@ def find_source(dataset: Dataset, root: Path) -> ListedSource | None:
 
 
 def fetch(dataset: Dataset, root: Path, progress: Progress) -> ListedSource | None:
-    """Let torchvision download and unpack the published archive; raises DataError where it has
-    none.
+    """Let torchvision download and unpack the published archive. Raises DataError if there
+    is none.
     """
     if not dataset.torchvision_class:
         raise DataError(
@@ -52,12 +52,12 @@ def fetch(dataset: Dataset, root: Path, progress: Progress) -> ListedSource | No
 
 
 def _unpacked(dataset: Dataset, root: Path, progress: Progress) -> ListedSource | None:
-    """The archive's folders, whole or not at all: torchvision takes a folder that is there for a
-    whole one, so it gets one aside.
+    """Unpack the archive's folders whole or not at all: torchvision takes an existing folder for a
+    complete one, so it unpacks to a temporary one.
     """
     aside = root / f"{dataset.name}.unpacking"
     with torchvision_files.writing(aside):
-        # what was being unpacked when an earlier process was killed
+        # left by an earlier process that was killed while it unpacked
         for left_over in aside.glob("*/"):
             shutil.rmtree(left_over)
         aside.mkdir(exist_ok=True)
@@ -75,7 +75,9 @@ def _unpacked(dataset: Dataset, root: Path, progress: Progress) -> ListedSource 
 
 
 def _ids(dataset: Dataset, folder: Path) -> tuple[str, ...]:
-    """The WordNet ids in the order of labels: the declared ones, or all that there are, sorted."""
+    """Return the WordNet ids in the order of labels: the declared ones, or all that exist,
+    sorted.
+    """
     found = {}
     for path in (folder / name for name in PUBLISHED.values()):
         found[path] = {name for name in class_folders(path) if _WORDNET_ID.fullmatch(name)}

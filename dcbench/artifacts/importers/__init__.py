@@ -1,6 +1,6 @@
-"""Other people's synthetic sets: one file for each layout in which they are published.
+"""Importers of other projects' synthetic sets: one file for each layout.
 
-``catalogue`` is the table of the layouts, ``importing`` makes one of our sets of what they read.
-Neither the table nor a layout imports torch before it reads, so that commands and reports can name
-layouts at once. May import images, datasets and below.
+``catalogue`` is the table of layouts; ``importing`` turns what a layout reads into a set. A layout
+imports torch only when it reads, so that commands and reports can list layouts at once. May import
+images, datasets and below.
 """

@@ -25,7 +25,7 @@ LAYOUTS: Mapping[str, FileLayout] = {
 
 
 def find_layout(name: str) -> FileLayout:
-    """The layout called ``name``; raises UnknownNameError."""
+    """Return the layout called ``name``. Raises UnknownNameError."""
     if name not in LAYOUTS:
         raise UnknownNameError("layout", name, LAYOUTS)
     return LAYOUTS[name]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def read(path: Path, spec: ImageSpec, options: ImportOptions) -> ForeignSet:
-    """The set in a dict or in two files; raises FileFormatError."""
+    """Read the set in a dict or in two files. Raises FileFormatError."""
     if path.name.endswith("images.pt") and options.experiment is None:
         return ForeignSet(read_tensor(path), read_tensor(labels_beside(path)))
     return experiments.read(path, spec, options)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def read(path: Path, _spec: ImageSpec, options: ImportOptions) -> ForeignSet:
-    """The set of one experiment; raises FileFormatError."""
+    """Read the set of one experiment. Raises FileFormatError."""
     import torch
 
     value = read_tensors(path)

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 
 def read(path: Path, spec: ImageSpec, options: ImportOptions) -> ForeignSet:
-    """The images of all folders, which are called as the classes are; raises FileFormatError."""
+    """Read the images of all class folders, which are named like the classes. Raises
+    FileFormatError.
+    """
     import torch
 
     if not path.is_dir():
@@ -68,7 +70,7 @@ def read(path: Path, spec: ImageSpec, options: ImportOptions) -> ForeignSet:
 
 
 def holds_class_folders(path: Path) -> bool:
-    """Whether the folder looks like this layout: folders with files that may be images."""
+    """Return whether the folder looks like this layout: folders with files that may be images."""
     folders = class_folders(path)
     return bool(folders) and all(images_in(path / name) for name in folders)
 
@@ -92,7 +94,7 @@ def _labels(
 
 
 def _images(files: Sequence[Path], spec: ImageSpec, resize: bool) -> tuple[Tensor, str]:
-    """The decoded files as fractions of white, and what was resized."""
+    """Decode the files to fractions of white, and say what was resized."""
     import numpy as np
     import torch
 

@@ -9,7 +9,7 @@ from dcbench.artifacts.importers.reading import pair, read_tensors
 
 
 def read(path: Path) -> ForeignSet:
-    """The images as they are stored."""
+    """Read the images as they are stored."""
     return pair(read_tensors(path / "data.pt" if path.is_dir() else path), path)
 
 

@@ -1,9 +1,9 @@
-"""Importing: turns what a layout read from a foreign file into a set, and writes it as an artifact.
+"""Turn what a layout read from a foreign file into a set, and write it as an artifact.
 
-No foreign file says which space its values live in. The layout's usual one is assumed unless the
-user names another; it is recorded in the artifact, and a warning says where the values do not look
-like it. Pixels enter the data set's own space, as their authors' code takes them there after
-loading: DSA's amounts are meant for it.
+A foreign file does not say which space its values are in. The layout's usual space is assumed
+unless the user names another; the artifact records it, and a warning appears if the values do not
+look like it. Pixels are transformed into the data set's own space, as their authors' code does
+after loading: DSA's augmentation is made for that space.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _OF_SOME_LAYOUTS = {
 
 @dataclass(frozen=True)
 class ImportedSet:
-    """A foreign set as one of ours, with what looks wrong about it."""
+    """A foreign set as a set of ours, with warnings about what looks wrong."""
 
     synthetic: SyntheticSet
     layout: str
@@ -48,8 +48,8 @@ class ImportedSet:
 def open_space(
     dataset: str, kind: ValueSpace, where: Places, progress: Progress = silent
 ) -> tuple[ImageSpec, Space]:
-    """What a set's images are images of, and the space that values of this ``kind`` live in or, as
-    pixels, enter. Raises what ``load`` does.
+    """Return the spec of a set's images, and the space that its values are in or, if they are
+    pixels, enter. Raises what ``load`` raises.
     """
     loaded = load(
         dataset,
@@ -72,8 +72,11 @@ def import_set(
 ) -> ImportedSet:
     """Read the set at ``path`` as images of ``spec``.
 
-    Its values live in ``space``, or they are ``pixels`` that enter it. Raises FileFormatError
-    naming the file and what is wrong with it, MismatchError if the layout does not know an option.
+    Its values are in ``space``, or they are ``pixels`` that enter it.
+
+    Raises:
+        FileFormatError: Naming the file and what is wrong with it.
+        MismatchError: If the layout does not know an option.
     """
     options = options or ImportOptions()
     for name, missing in _OF_SOME_LAYOUTS.items():
@@ -90,7 +93,7 @@ def import_set(
 def interpret_set(
     foreign: ForeignSet, layout: FileLayout, spec: ImageSpec, space: Space, *, pixels: bool = False
 ) -> ImportedSet:
-    """``import_set`` of what is read already; raises FileFormatError saying what is wrong with it."""
+    """Do the rest of ``import_set`` with what is already read. Raises FileFormatError."""
     images = interpret(foreign.images, "pixels" if pixels or space.kind == "raw" else "values")
     values = _channels_first(images.values, spec).contiguous()
     labels = _labels(foreign.labels, len(values), spec, layout)
@@ -109,7 +112,7 @@ def interpret_set(
 
 
 def _channels_first(images: Tensor, spec: ImageSpec) -> Tensor:
-    """N×C×H×W, whichever the order is; raises FileFormatError for another shape."""
+    """Return N×C×H×W, whichever order the file has. Raises FileFormatError for another shape."""
     if tuple(images.shape[1:]) == (spec.size, spec.size, spec.channels) != spec.shape:
         images = images.permute(0, 3, 1, 2)
     if images.ndim != 4 or tuple(images.shape[1:]) != spec.shape:
@@ -121,7 +124,7 @@ def _channels_first(images: Tensor, spec: ImageSpec) -> Tensor:
 
 
 def _labels(labels: Tensor, count: int, spec: ImageSpec, layout: FileLayout) -> Interpretation:
-    """Hard labels as int64, soft ones as float32 rows."""
+    """Return hard labels as int64, soft ones as float32 rows."""
     if labels.shape == (count, 1) and spec.classes > 1:
         labels = labels.flatten()
     if labels.shape == (count, spec.classes):
@@ -144,9 +147,9 @@ def _labels(labels: Tensor, count: int, spec: ImageSpec, layout: FileLayout) -> 
 def write_imported(
     path: Path, imported: ImportedSet, name: str, holdout: str = "", over: bool = True
 ) -> None:
-    """Write a foreign set as an artifact of the method ``name``; what is not known is left out.
+    """Write a foreign set as an artifact of the method ``name``. Unknown provenance is left out.
 
-    Raises MismatchError if ``path`` holds something else and may not be written ``over``.
+    Raises MismatchError if ``path`` holds something else, unless ``over`` allows to replace it.
     """
     content = _as_bytes(imported, name, holdout)
     if not over and path.exists() and not (path.is_file() and path.read_bytes() == content):
@@ -159,7 +162,7 @@ def write_imported(
 def keep_imported(folder: Path, stem: str, imported: ImportedSet, name: str) -> Path:
     """Write a foreign set into ``folder``, under a name that ends with the file's checksum.
 
-    Other people's files often have the same name.
+    Files of other projects often share one name.
     """
     content = _as_bytes(imported, name)
     path = folder / f"{stem}-{hashlib.sha256(content).hexdigest()[:12]}.pt"
@@ -172,7 +175,7 @@ def _as_bytes(imported: ImportedSet, name: str, holdout: str = "") -> bytes:
 
 
 def provenance_of(imported: ImportedSet, name: str, holdout: str = "") -> dict[str, Any]:
-    """What an artifact says of a foreign set: what is known of it, and nothing else."""
+    """Return the provenance of a foreign set: only what is known of it."""
     synthetic = imported.synthetic
     counts = torch.bincount(synthetic.hard_labels, minlength=synthetic.spec.classes)
     return {
@@ -180,7 +183,7 @@ def provenance_of(imported: ImportedSet, name: str, holdout: str = "") -> dict[s
         "layout": imported.layout,
         "dataset": synthetic.spec.dataset,
         "revision": synthetic.spec.revision,
-        # as stored, which is what the literature compares
+        # images as stored: the count that the literature compares
         "ipc": -(-int(counts.max()) // imported.parts),
         "holdout": holdout,
         "warnings": list(imported.warnings),
@@ -195,8 +198,8 @@ def _unequal(synthetic: SyntheticSet) -> str:
 
 
 def _strange_values(values: Tensor, space: Space) -> str:
-    """Half the range of pixels outside it is reason enough to ask; of what is said to be pixels, a
-    fifth.
+    """Return a warning if the values look wrong: learned pixels may exceed [0, 1] by half the
+    range, declared pixels by a fifth.
     """
     pixels = space.kind == "raw"
     doubt = space.doubt(values, beyond=0.2 if pixels else 0.5)

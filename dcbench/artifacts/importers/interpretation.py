@@ -1,7 +1,7 @@
-"""What the numbers of a foreign set mean: which pixels are white, what a row of labels says.
+"""Interpret the numbers of a foreign set: which value is white, what a row of labels means.
 
-``interpret`` alone decides it: by the values, not by the type that they are stored in. It says what
-it decided, and says aloud where the same numbers could mean something else.
+``interpret`` alone decides, by the values and not by their stored type. It says what it decided,
+and warns if the same numbers could mean something else.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from dcbench.images import class_weights
 from dcbench.system.errors import FileFormatError
 
 Numbers = Literal["pixels", "values", "labels", "label rows", "centred label rows"]
-# whole numbers for white, where there are fewer levels than a byte has (16: scikit-learn's digits)
+# values of white in images with fewer levels than a byte (16: scikit-learn's digits)
 _FEW_LEVELS = (3, 7, 15, 16)
-_LEAST_OF_BYTES = 128  # a set with no pixel of half the brightness is doubted
+_LEAST_OF_BYTES = 128  # warn if no pixel of a set has half the brightness
 _SUMS = {1: "probabilities", 100: "percent", 255: "bytes"}  # of a row of labels
-_NEARLY = 0.02  # of such a sum, by which rounded weights miss it
+_NEARLY = 0.02  # by which rounded weights may miss such a sum
 
 
 @dataclass(frozen=True)
 class Interpretation:
-    """Interpreted numbers, what they were taken for, and why that may be wrong."""
+    """Interpreted numbers, what they were read as, and why that may be wrong."""
 
     values: Tensor
     meaning: str  # for the artifact's provenance
@@ -33,13 +33,13 @@ class Interpretation:
 
 
 def interpret(numbers: Tensor, expected: Numbers) -> Interpretation:
-    """Decide what ``numbers`` mean, which are ``expected`` to be of one kind.
+    """Interpret ``numbers``, which are ``expected`` to be of one kind.
 
     Args:
         numbers: Of any type and shape; rows of labels are N×K.
-        expected: ``pixels`` in whatever scale, ``values`` in a space that has no scale to choose,
-            one class for each image (``labels``), or weights of all classes (``label rows``; KIP's
-            are ``centred``, less 1/K).
+        expected: ``pixels`` on any scale; ``values`` in a space, which have one scale only; one
+            class for each image (``labels``); or weights of all classes (``label rows``; KIP's are
+            ``centred``, less 1/K).
 
     Raises:
         FileFormatError: If no plausible meaning is left; the message says what was got and wanted.
@@ -116,10 +116,9 @@ def _centred_rows(numbers: Tensor) -> Interpretation:
 
 
 def _rows(numbers: Tensor) -> Interpretation:
-    """Weights whose sum is that of a known scale, else logits.
+    """Interpret rows as weights if their sums fit a known scale, else as logits.
 
-    Where all lie in [0, 1] they are weights whatever their sums: as logits they would hardly
-    differ.
+    Rows within [0, 1] are weights whatever their sums: as logits they would hardly differ.
     """
     rows = numbers.float()
     low, high, sums = float(rows.min()), float(rows.max()), rows.sum(1)

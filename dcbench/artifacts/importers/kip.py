@@ -19,7 +19,7 @@ _FREPO = (
 
 
 def frepo_space(_path: Path, channels: int) -> ValueSpace:
-    """FRePo does not whiten grey images."""
+    """Return FRePo's space: it does not whiten grey images."""
     return "normalised" if channels == 1 else "zca"
 
 

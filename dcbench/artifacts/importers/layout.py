@@ -1,4 +1,4 @@
-"""The declaration of a layout, and what it reads from a file."""
+"""The declaration of a layout, and the content that it reads from a file."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
     from dcbench.images import ImageSpec
 
-# Where the values of a foreign set live. pixels: in [0, 1], to be normalised; raw: in [0, 1], to be
+# The space of a foreign set's values. pixels: in [0, 1], to be normalised; raw: in [0, 1], to be
 # trained on as they are; zca: whitened after normalisation, as DataDAM's code does; zca-pixels:
-# without, as MTT's does.
+# whitened without normalisation, as MTT's does.
 ValueSpace = Literal["pixels", "raw", "normalised", "zca", "zca-pixels"]
 VALUE_SPACES: tuple[ValueSpace, ...] = ("pixels", "raw", "normalised", "zca", "zca-pixels")
-SPACE_WORDS = ("auto", *VALUE_SPACES)  # auto: what the layout's sets usually are
+SPACE_WORDS = ("auto", *VALUE_SPACES)  # auto: the layout's usual space
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class ForeignSet:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the user says about a foreign set, besides its space."""
+    """The user's options about a foreign set, besides its space."""
 
-    experiment: int | None = None  # which of the sets of a file with several; its last if None
-    by_position: bool = False  # class folders are in the order of labels, whatever they are called
-    resize: bool = False  # image files of other sizes are resized
+    experiment: int | None = None  # which set of a file with several; None: the last
+    by_position: bool = False  # class folders are in the order of labels, whatever their names
+    resize: bool = False  # resize image files of other sizes
 
 
 Reader = Callable[[Path, "ImageSpec", ImportOptions], ForeignSet]
@@ -45,24 +45,24 @@ Reader = Callable[[Path, "ImageSpec", ImportOptions], ForeignSet]
 
 @dataclass(frozen=True)
 class FileLayout:
-    """A layout: the form in which a project publishes its sets."""
+    """A layout: the file format in which a project publishes its sets."""
 
     name: str
     title: str
-    space: ValueSpace  # where its values usually live
+    space: ValueSpace  # the space that its values usually are in
     read: Reader  # what is read is of the images that are wanted; raises FileFormatError
-    options: frozenset[str] = frozenset()  # the fields of ImportOptions that it obeys
-    # by the file's name and the number of channels, where the usual space is not always the same
+    options: frozenset[str] = frozenset()  # the fields of ImportOptions that it supports
+    # the usual space by file name and number of channels, if that varies
     space_of: Callable[[Path, int], ValueSpace] | None = None
     factor: int = 1  # each image is a square of factor×factor smaller ones
-    centred: bool = False  # its labels are rows less 1/classes
-    doubt: str = ""  # of every set in this layout
+    centred: bool = False  # its labels are rows minus 1/classes
+    doubt: str = ""  # warnings about every set in this layout
 
     def usual_space(self, path: Path, channels: int) -> ValueSpace:
-        """The space that sets of this layout usually live in, for the file ``path``."""
+        """Return the space that sets of this layout usually are in, for the file ``path``."""
         return self.space if self.space_of is None else self.space_of(path, channels)
 
 
 def reader(read: Callable[[Path], ForeignSet]) -> Reader:
-    """A reader of files that hold one set, whatever is wanted."""
+    """Make a reader for files that hold exactly one set."""
     return lambda path, _spec, _options: read(path)

@@ -20,8 +20,8 @@ _NO_RATE = (
 
 
 def read(path: Path) -> ForeignSet:
-    """The set in a folder, or in a file of images with its labels beside it, and the learning rate
-    if there is one; raises FileFormatError.
+    """Read the set in a folder, or in a file of images with its labels beside it, and its learning
+    rate if there is one. Raises FileFormatError.
     """
     import torch
 
@@ -38,7 +38,7 @@ def read(path: Path) -> ForeignSet:
 
 
 def usual_space(path: Path, _channels: int) -> ValueSpace:
-    """Whitened pixels, unless the file says that its whitening is undone."""
+    """Return whitened pixels, unless the file's name says that whitening is undone."""
     return "pixels" if path.name.startswith("images_zca") else "zca-pixels"
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def read(path: Path, spec: ImageSpec, options: ImportOptions) -> ForeignSet:
-    """The images and classes of all rows, in the file's order; raises FileFormatError."""
+    """Read the images and classes of all rows, in the file's order. Raises FileFormatError."""
     import torch
 
     from dcbench.datasets.parquet import read_file

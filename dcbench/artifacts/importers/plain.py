@@ -1,5 +1,5 @@
-"""Anybody's: ``images`` and ``labels`` in an ``.npz``, a ``.safetensors`` or a dict, or a pair of
-tensors.
+"""The plain layout of any project: ``images`` and ``labels`` in an ``.npz``, a ``.safetensors`` or
+a dict, or a pair of tensors.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dcbench.system.errors import FileFormatError
 
 
 def read(path: Path) -> ForeignSet:
-    """The set in whichever form it has."""
+    """Read the set in whichever of these forms it has."""
     if path.suffix == ".npz":
         return read_arrays(path)
     value = read_safetensors(path) if path.suffix == ".safetensors" else read_tensors(path)

@@ -1,5 +1,5 @@
-"""Readers of tensors and arrays from strangers' files, shared by the layouts; they execute
-nothing.
+"""Readers of tensors and arrays in files of unknown origin, shared by the layouts; they execute
+nothing from a file.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from dcbench.system.files import read_foreign_tensors, twice
 if TYPE_CHECKING:
     from torch import Tensor
 
-MOST_UNPACKED_BYTES = 256 << 20  # of an .npz whatever its size, and beyond that
-MOST_TIMES_PACKED = 50  # so many times its size
+MOST_UNPACKED_BYTES = 256 << 20  # an .npz may always unpack to this much, and beyond that
+MOST_TIMES_PACKED = 50  # to so many times its size
 
 
 def read_tensors(path: Path) -> Any:
     """Read what torch wrote into a file.
 
-    Raises FileFormatError, also for an artifact of dcbench, and for tensors whose numbers do not
-    all stand in the file.
+    Raises FileFormatError, also for an artifact of dcbench, and for tensors whose numbers are not
+    all in the file.
     """
     from dcbench.artifacts.artifact import KEYS, check_size
 
@@ -45,7 +45,7 @@ def read_tensors(path: Path) -> Any:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.safetensors`` by name; raises FileFormatError."""
+    """Read the tensors of a ``.safetensors`` by name. Raises FileFormatError."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -76,7 +76,7 @@ def _stands_there(tensor: Tensor) -> bool:
 
 
 def read_tensor(path: Path) -> Tensor:
-    """The one tensor of a file; raises FileFormatError."""
+    """Read the only tensor of a file. Raises FileFormatError."""
     import torch
 
     value = read_tensors(path)
@@ -86,7 +86,7 @@ def read_tensor(path: Path) -> Tensor:
 
 
 def pair(value: Any, path: Path) -> ForeignSet:
-    """The images and labels of a pair of tensors; raises FileFormatError."""
+    """Return the images and labels of a pair of tensors. Raises FileFormatError."""
     import torch
 
     if not (
@@ -101,14 +101,15 @@ def pair(value: Any, path: Path) -> ForeignSet:
 
 
 def keys_of(value: Any) -> str:
-    """The keys of a dict in words, for messages."""
+    """List the keys of a dict, for messages."""
     return ", ".join(map(str, value))[:80]
 
 
 def labels_beside(path: Path) -> Path:
-    """The file of labels that belongs to a file of images; raises FileFormatError if there is none.
+    """Return the file of labels that belongs to a file of images. Raises FileFormatError if there
+    is none.
 
-    MTT writes one file of labels for its whitened images and for those that are whitened no more.
+    MTT writes one file of labels for its whitened and its unwhitened images.
     """
     name = path.name.replace("images", "labels")
     beside = [path.with_name(other) for other in (name, name.replace("_zca", ""))]
@@ -120,8 +121,8 @@ def labels_beside(path: Path) -> Path:
 
 
 def read_arrays(path: Path) -> ForeignSet:
-    """The arrays ``images`` and ``labels`` of an ``.npz``, or ``image`` and ``label``, as they are;
-    raises FileFormatError.
+    """Read the arrays ``images`` and ``labels`` of an ``.npz``, or ``image`` and ``label``. Raises
+    FileFormatError.
     """
     import numpy as np
 
@@ -155,7 +156,9 @@ def read_arrays(path: Path) -> ForeignSet:
 
 
 def _array(stored: Mapping[str, Any], name: str, other: str) -> Tensor:
-    """The array of one of two names, in this machine's order of bytes, which alone torch knows."""
+    """Return the array with one of two names, in this machine's byte order, the only one that torch
+    knows.
+    """
     import torch
 
     if name in stored and other in stored:

@@ -1,4 +1,4 @@
-"""A guess at the layout of a file or folder, for messages alone."""
+"""Guess the layout of a file or folder, for messages only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dcbench.system.files import read_foreign_tensors
 
 
 def likely_layout(path: Path) -> str:
-    """The name of the layout that ``path`` looks like; empty if none."""
+    """Return the name of the layout that ``path`` looks like; empty if none."""
     try:
         if path.is_dir():
             return _of_folder(path)
@@ -41,12 +41,12 @@ def _of_arrays(path: Path) -> str:
 
 
 def _of_tensors(path: Path) -> str:
-    """By the file's name first: MTT's and DataDAM's bare tensors say nothing else."""
+    """Guess by the file's name first: bare tensors of MTT and DataDAM differ in nothing else."""
     if path.name.startswith(("images_best", "images_zca")):
         return "mtt"
     if path.name.endswith("images.pt"):
         return "datadam"
     value = read_foreign_tensors(path)
-    if isinstance(value, dict) and "format_version" not in value:  # ours, of another version
+    if isinstance(value, dict) and "format_version" not in value:  # an artifact of another version
         return "dm" if "data" in value else "plain" if {"images", "labels"} <= set(value) else ""
     return "plain" if isinstance(value, list | tuple) and len(value) == 2 else ""
