@@ -1,1 +1,3 @@
-"""Architecture search: does a synthetic set rank architectures as the whole data does?"""
+"""Architecture search: does training on a small set rank architectures as training on the whole
+data does?
+"""

@@ -11,7 +11,7 @@ SPACES: dict[str, SearchSpace] = {space.name: space for space in (ConvNet720(), 
 
 
 def find_space(name: str) -> SearchSpace:
-    """The space called ``name``; raises UnknownNameError."""
+    """Return the space called ``name``. Raises UnknownNameError."""
     if name not in SPACES:
         raise UnknownNameError("search space", name, SPACES)
     return SPACES[name]

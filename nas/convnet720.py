@@ -41,8 +41,8 @@ class ConvNetDesign:
         return f"d{self.depth}-w{self.width}-{self.activation}-{self.normalisation}-{self.pooling}"
 
     def build(self, spec: ImageSpec) -> ConvNet:
-        """The network for images of ``spec``; raises OutOfRangeError where they are too small for
-        so many poolings.
+        """Build the network for images of ``spec``. Raises OutOfRangeError if they are too small
+        for its poolings.
         """
         return ConvNet(
             spec.shape,
@@ -56,13 +56,13 @@ class ConvNetDesign:
 
 
 def grid() -> tuple[ConvNetDesign, ...]:
-    """All 720, the depth changing slowest."""
+    """Return all 720 designs, the depth changing slowest."""
     axes = (DEPTHS, WIDTHS, get_args(Activation), get_args(Normalisation), get_args(Pooling))
     return tuple(ConvNetDesign(*point) for point in product(*axes))
 
 
 def parse(text: str) -> ConvNetDesign:
-    """The inverse of ``str``; raises OutOfRangeError naming ``text``."""
+    """Return the design that ``str`` wrote as ``text``. Raises OutOfRangeError."""
     found = _PATTERN.fullmatch(text)
     if found is None:
         raise OutOfRangeError(
@@ -82,7 +82,7 @@ def parse(text: str) -> ConvNetDesign:
 @final
 @dataclass(frozen=True)
 class ConvNet720(SearchSpace):
-    """The grid; the truth is trained here, once."""
+    """The space of all 720 designs; the truth is trained here, once."""
 
     name = "convnet720"
     protocol = SearchProtocol(
@@ -119,7 +119,7 @@ class ConvNet720(SearchSpace):
         )
 
     def least_macs_to_compile(self, identifier: str) -> float:
-        """Instance normalisation, slow in eager code, repays it early."""
+        """Compiling pays earlier with instance normalisation, which is slow in eager code."""
         return (
             LEAST_MACS_TO_COMPILE
             if parse(identifier).normalisation == "instance"

@@ -29,11 +29,11 @@ from dcbench.system.files import write_bytes
 from dcbench.training.trainer import Schedule
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-# the node and where its edge comes from, as the string has them
+# each edge's node and source, in the order of the string
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
 NODES = 4
-BENCHMARK_CELLS = 5  # per stage, in the networks that the published accuracies belong to
-# of our data sets
+BENCHMARK_CELLS = 5  # cells per stage in the networks of the published accuracies
+# the benchmark's names of our data sets
 TRUTH_COLUMNS = {"cifar10": "cifar10_test_200ep", "cifar100": "cifar100_test_200ep"}
 _CONVERTED = {column: dataset for dataset, column in TRUTH_COLUMNS.items()} | {
     "imagenet16_120_test_200ep": "ImageNet16-120"
@@ -58,17 +58,19 @@ class CellDesign:
 
     @staticmethod
     def edges_into(node: int) -> list[tuple[int, int]]:
-        """Number and source of each edge that ends in ``node``."""
+        """Return number and source of each edge that ends in ``node``."""
         return [(edge, source) for edge, (end, source) in enumerate(EDGES) if end == node]
 
 
 def cells() -> tuple[CellDesign, ...]:
-    """All 15,625."""
+    """Return all 15,625 cells."""
     return tuple(map(CellDesign, product(OPERATIONS, repeat=len(EDGES))))
 
 
 def parse(text: str) -> CellDesign:
-    """The inverse of ``str``; raises OutOfRangeError naming ``text`` and what is wrong with it."""
+    """Return the cell that ``str`` wrote as ``text``. Raises OutOfRangeError, which says what is
+    wrong.
+    """
     found = _PATTERN.fullmatch(text)
     if found is None:
         raise OutOfRangeError(
@@ -138,11 +140,11 @@ class _ReductionBlock(nn.Module):
 
 @final
 class CellNetwork(Network):
-    """The skeleton: a stem, three stages of ``per_stage`` cells at c, 2c and 4c channels, a
-    reduction between them, a linear layer.
+    """The network around the cells: a stem, three stages of ``per_stage`` cells at c, 2c and 4c
+    channels, a reduction between stages, a linear layer.
 
-    Taps are what the ReLU after each stage gives; those of the last stage are after its BatchNorm
-    and before the pooling.
+    Taps are the outputs of the ReLU after each stage; those of the last stage are after its
+    BatchNorm and before the pooling.
     """
 
     def __init__(
@@ -188,15 +190,16 @@ class CellNetwork(Network):
 @final
 @dataclass(frozen=True)
 class NASBench201(SearchSpace):
-    """All cells in a network of ``per_stage`` cells a stage: one, as DC-BENCH's proxy runs have it.
-    The truth is the benchmark's table.
+    """The space of all cells, with ``per_stage`` cells a stage: one, as in DC-BENCH's runs on
+    proxies. The truth is the benchmark's table.
     """
 
     per_stage: int = 1
     channels: int = 16
 
     name = "nasbench201"
-    # DC-BENCH's numbers, but for its gradient clipping and the last rate, 0.001 there and 0 here.
+    # DC-BENCH's numbers, except its gradient clipping and the last learning rate (0.001 there, 0
+    # here).
     protocol = SearchProtocol(
         "search-nasbench201",
         1,
@@ -242,7 +245,9 @@ class NASBench201(SearchSpace):
         )
 
     def refuses(self, identifier: str, spec: ImageSpec) -> str:
-        """All architectures take the same images, so one stands for all."""
+        """Return why images are impossible. All architectures take the same images, so one is tried
+        for all.
+        """
         return super().refuses(str(CellDesign(("none",) * len(EDGES))), spec)
 
     def truth_column(self, dataset: str) -> str:
@@ -257,7 +262,9 @@ class NASBench201(SearchSpace):
 
 @runtime_checkable
 class Benchmark(Protocol):
-    """What ``convert`` needs of the object that ``nats_bench.create(path, 'tss')`` returns."""
+    """The interface that ``convert`` needs of the object that ``nats_bench.create(path, 'tss')``
+    returns.
+    """
 
     meta_archs: Sequence[str]
 
@@ -267,12 +274,12 @@ class Benchmark(Protocol):
 
 
 def convert(api: Benchmark, path: str | Path) -> None:
-    """Write the benchmark's table of truths from the nats-bench package's object, in percent, mean
+    """Write the benchmark's table of truths from the nats-bench package's object: percent, mean
     over the benchmark's seeds.
 
-    An explicit step of its own: the package reads pickles, which run what is written in them, so
-    read only files that you trust. Raises DataError where an architecture has no figure,
-    StorageError where the disk refuses.
+    The user calls this explicitly, because the package reads pickles, which can execute any code:
+    read only files that you trust. Raises DataError if an architecture has no accuracy,
+    StorageError if the disk refuses.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""The results of a search: records of what was trained, and a table of the truth for others."""
+"""The results of a search: a record for each proxy, and a table of the truth for other searches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dcbench.run import fingerprint
 from dcbench.system.errors import MismatchError, OutOfRangeError, UnknownNameError
 from dcbench.system.layout import TRUTH, search_record
 
-USUAL_TOP = 0.2  # of which a record's path says nothing
+USUAL_TOP = 0.2  # the default, which a record's path leaves out
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class TrainedOnProxy:
     workspace: Workspace
 
     def by_architecture(self) -> Mapping[str, list[Row]]:
-        """The rows of each architecture drawn, by seed."""
+        """Return the rows of each architecture drawn, by seed."""
         architectures = self.study.drawn.architectures
         return {
             name: [self.rows[name, seed] for seed in range(self.study.seeds)]
@@ -40,10 +40,10 @@ class TrainedOnProxy:
 
 
 def trained_truth(outcome: TrainedOnProxy) -> Truth:
-    """The mean test accuracy of networks trained on the whole data.
+    """Return the mean test accuracy of networks trained on the whole data.
 
-    What was ever trained there, by this search or others, is written as a table beside its rows
-    (``truth.csv``).
+    All architectures ever trained there, by this search or others, are written to a table beside
+    the rows (``truth.csv``).
     """
     study = outcome.study
     spec, protocol = study.loaded.spec, study.asked(outcome.proxy, outcome.workspace.machine)
@@ -69,7 +69,7 @@ def trained_truth(outcome: TrainedOnProxy) -> Truth:
 
 
 def _means(rows: Iterable[Row]) -> dict[str, tuple[float, float, int]]:
-    """Test accuracy and validation accuracy of each architecture, over how many networks."""
+    """Return test and validation accuracy of each architecture, and over how many networks."""
     tested: dict[str, list[Row]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: (row["architecture"], row["seed"])):
         if row["test_accuracy"] is not None:
@@ -86,10 +86,11 @@ def _mean(figure: str, rows: Sequence[Row]) -> float:
 
 @dataclass(frozen=True)
 class TopShare:
-    """The best architectures, which get a correlation of their own."""
+    """The share of the best architectures, which gets a correlation of its own."""
 
     share: float = USUAL_TOP
-    by: str | None = None  # validation or test accuracy of the truth; None: validation where known
+    # rank by the truth's validation or test accuracy; None: validation if known
+    by: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
@@ -98,7 +99,9 @@ class TopShare:
             raise UnknownNameError("value of --top-by", self.by, CHOSEN_BY)
 
     def chosen_by(self, truth: Truth, architectures: Iterable[str]) -> str:
-        """By which accuracy; raises MismatchError where validation is asked for and not known."""
+        """Return which accuracy ranks the architectures. Raises MismatchError if validation is
+        asked for and not known.
+        """
         known = all(name in truth.validation for name in architectures if name in truth.accuracies)
         if self.by == "validation" and not known:
             raise MismatchError(
@@ -110,7 +113,7 @@ class TopShare:
 
 
 def store(outcome: TrainedOnProxy, truth: Truth, top: TopShare) -> tuple[SearchRecord, Path]:
-    """Write the record of one proxy; the path depends on which architectures were drawn and what
+    """Write the record of one proxy. Its path depends on which architectures were drawn and what
     they are compared with.
     """
     record = _record(outcome, truth, top)

@@ -1,6 +1,6 @@
-"""Proxies: the small sets that architectures are trained on in place of the whole data.
+"""Proxies: the small sets that architectures are trained on instead of the whole data.
 
-A proxy is a synthetic set from a file, or one of the built-in ones made of real training images.
+A proxy is a synthetic set from a file, or a built-in one of real training images.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Request:
 
     kind: Kind
     text: str
-    ipc: int | None = None  # of random
+    ipc: int | None = None  # of the proxy random
 
     @property
     def path(self) -> Path:
@@ -47,12 +47,12 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Proxy:
-    """Images to train architectures on, and what a record says of them."""
+    """Images to train architectures on, and their description for the record."""
 
     name: str  # the method that made it, or the built-in's name
     labels: Tensor
     images: Tensor | TrainSet  # a set's own, or real ones, which are kept as bytes
-    space: Space  # that their values live in, and that validation images are taken to
+    space: Space  # the space of the images' values; validation images are transformed into it
     content: str  # a hash of what decides the accuracies of networks trained on it
     storage_images: int
     # of images and labels alone: one byte per value of real images, four of synthetic ones
@@ -63,14 +63,14 @@ class Proxy:
     fields: Mapping[str, Any] = field(default_factory=dict)
     holdout: str = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    epoch_images: int | None = None  # where an epoch is not a pass over all images
+    epoch_images: int | None = None  # if an epoch is not a pass over all images
     # trained for the protocol's epochs on the whole data, and tested too: the truth, if it is
     # trained here
     whole: bool = False
     warnings: tuple[str, ...] = ()
 
     def placed(self, machine: Machine) -> ValuesOf:
-        """The values on the device, as they are trained on."""
+        """Return the images' values on the device."""
         if isinstance(self.images, TrainSet):
             return self.images.held_on(machine).values
         return _Rows(machine.place(self.images))
@@ -81,13 +81,14 @@ class Proxy:
 
     @property
     def label(self) -> str:
-        """The proxy in a few words, for people."""
+        """A short description of the proxy, for messages."""
         return set_label(self.name, self.ipc, self.seed)
 
 
 def parse_requests(words: Sequence[str]) -> list[Request]:
-    """The proxies that ``words`` name, each once; raises OutOfRangeError, UnknownNameError where
-    one is wrong by its words alone.
+    """Return the proxies that ``words`` name, each once.
+
+    Raises OutOfRangeError or UnknownNameError if a word is wrong in itself.
     """
     requests = list(dict.fromkeys(_parse(word) for word in words))
     for request in requests:
@@ -118,8 +119,8 @@ def _parse(word: str) -> Request:
 
 
 def _file(word: str) -> Request:
-    """An artifact: a word that could be no more than a name is one only where there is a file of
-    this name.
+    """Return the artifact's path. A word that could also be a name is a path only if that file
+    exists.
     """
     path = Path(word)
     if len(path.parts) == 1 and not path.suffix and not path.exists():
@@ -130,8 +131,8 @@ def _file(word: str) -> Request:
 
 
 def _sized(requests: Sequence[Request]) -> Request | None:
-    """The proxy that the others take their size from: the first artifact, else the first random one
-    with a number.
+    """Return the proxy from which the others take their size: the first artifact, else the first
+    random with a number.
     """
     artifacts = [request for request in requests if request.kind == "artifact"]
     numbered = [request for request in requests if request.ipc is not None]
@@ -141,11 +142,11 @@ def _sized(requests: Sequence[Request]) -> Request | None:
 def open_artifacts(
     requests: Sequence[Request], dataset: str | None
 ) -> tuple[str, dict[Request, Artifact]]:
-    """The artifacts among ``requests``, and the data set that all are of (``dataset``, where it is
-    given).
+    """Read the artifacts among ``requests`` and return them with their common data set (``dataset``
+    if given).
 
     Raises FileFormatError, MismatchError naming the artifact of another data set, OutOfRangeError
-    where nothing says which it is.
+    if nothing names the data set.
     """
     if dataset is not None:
         find_dataset(dataset)
@@ -178,7 +179,7 @@ def make_proxies(
     """Make the proxies; built-in ones are in the space of the first artifact.
 
     So proxies differ in their images alone. ``run`` decides which images ``random`` draws. Raises
-    MismatchError where an artifact's images are not like the data set's.
+    MismatchError if an artifact's images do not fit the data set.
     """
     sized = _sized(requests)
     first = artifacts.get(sized) if sized else None
@@ -200,8 +201,8 @@ def make_proxies(
 
 
 def whole(loaded: Loaded) -> Proxy:
-    """All training images but the validation part, in the data set's own space, as the truth has
-    them.
+    """Return all training images except the validation part, in the data set's own space: the truth
+    is trained on them.
     """
     return replace(_real("whole", loaded.train), whole=True)
 
@@ -264,7 +265,7 @@ def _real(name: str, train: TrainSet, epoch_images: int | None = None) -> Proxy:
         "holdout": train.holdout,
         "space": train.space.fingerprint,
     }
-    # a set's whitening may be of other images than these; its last digits are the machine's
+    # a set's whitening may come from other images; its last digits depend on the machine
     if train.space.zca_matrix is not None:
         decides["whitening"] = f"{float(train.space.zca_matrix.double().trace()):.5g}"
     return Proxy(
@@ -310,8 +311,8 @@ def _number(value: object) -> int | None:
 
 
 def _plain(value: object) -> dict[str, Any]:
-    """A stranger's fields as far as a record can hold them: a search is long, and its record must
-    not fail at the end.
+    """Return another project's fields as far as a record can hold them: a search is long, and its
+    record must not fail at the end.
     """
     try:
         plain = json.loads(json.dumps(value, allow_nan=False))

@@ -1,5 +1,5 @@
-"""One search from beginning to end: what is asked, checked by its words; the proxies, the
-architectures, the truth; a record each.
+"""A whole search: its request, checked before any data is read; proxies, architectures, truth; a
+record for each proxy.
 """
 
 from __future__ import annotations
@@ -33,28 +33,29 @@ from dcbench.records import SearchRecord
 from dcbench.run import Run
 from dcbench.system.errors import OutOfRangeError
 
-USUAL_VALIDATION = 10_000  # images; a fifth of the training images where that is less
+USUAL_VALIDATION = 10_000  # images; a fifth of the training images if that is less
 Done = list[tuple[SearchRecord, Path]]
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is asked of all proxies alike. Raises OutOfRangeError where that is wrong by its words
-    alone.
+    """The request of a search, the same for all proxies. Raises OutOfRangeError if a value is wrong
+    in itself.
     """
 
     proxies: Sequence[Request]
     space: SearchSpace
     protocol: SearchProtocol
-    dataset: str | None = None  # the first artifact's own, if none is named
-    # patterns of the names that architectures are drawn among; all if there are none
+    dataset: str | None = None  # None: the data set of the first artifact
+    # draw among architectures whose names match a pattern; among all if empty
     match: Sequence[str] = ()
     sample: int | None = None
     seeds: int = 1
     seed: int = 0
     validation: int | None = None
     top: float = USUAL_TOP
-    top_by: str | None = None  # validation or test accuracy of the truth; None: validation if known
+    # rank by the truth's validation or test accuracy; None: validation if known
+    top_by: str | None = None
     truth: Path | None = None
     truth_column: str | None = None
 
@@ -89,8 +90,12 @@ class Search:
 
 
 def search_architectures(search: Search, places: Places, workspace: Workspace) -> Done:
-    """Train what is missing and write a record for each proxy, in their order. Checks all input
-    before it trains anything.
+    """Train what is missing and write a record for each proxy.
+
+    Everything is checked before anything is trained.
+
+    Returns:
+        The records with their paths, in the order of the proxies.
     """
     dataset, artifacts = open_artifacts(search.proxies, search.dataset)
     loaded = _load(dataset, search, places, workspace)
@@ -111,7 +116,7 @@ def search_architectures(search: Search, places: Places, workspace: Workspace) -
             workspace.say(f"{proxy.label}: {warning}")
     top = TopShare(search.top, search.top_by)
     if truth is not None:
-        top.chosen_by(truth, drawn.architectures)  # or it is refused, before anything is trained
+        top.chosen_by(truth, drawn.architectures)  # raises before anything is trained
     trained = _train(study, [*proxies, *([reference] if truth is None else [])], workspace)
     truth = truth or trained_truth(TrainedOnProxy(study, reference, trained[reference], workspace))
     return [
@@ -129,8 +134,8 @@ def _load(dataset: str, search: Search, places: Places, workspace: Workspace) ->
 
 
 def table_of_truths(search: Search, drawn: DrawnArchitectures, spec: ImageSpec) -> Truth | None:
-    """The table that the search names, if it does; raises DataError, FileFormatError, MismatchError
-    where it does not serve.
+    """Read the table that the search names, if it names one. Raises DataError, FileFormatError, or
+    MismatchError if it does not fit.
     """
     if search.truth is None:
         return None
@@ -142,7 +147,9 @@ def table_of_truths(search: Search, drawn: DrawnArchitectures, spec: ImageSpec) 
 def _train(
     study: ArchitectureStudy, proxies: Sequence[Proxy], workspace: Workspace
 ) -> dict[Proxy, Rows]:
-    """What is trained on each; raises the first error, when all that can be trained is."""
+    """Train the architectures on each proxy. The first error is raised when all others are
+    trained.
+    """
     progress = CommandProgress("proxy", workspace)
     for proxy in proxies:
         progress.add(proxy, 0.0, estimate_seconds(study, proxy, workspace))

@@ -20,57 +20,61 @@ from dcbench.system.errors import OutOfRangeError, UnknownNameError
 
 PRESETS = ("paper", "released", "quick")
 
-# Most architectures gain little by being compiled, cells of many small parts nothing, and each is
-# compiled anew (docs/results/speed.md).
+# Compiling gains little for most architectures and nothing for cells of many small parts, and each
+# architecture is compiled separately (docs/results/speed.md).
 LEAST_MACS_TO_COMPILE_SELDOM = 5e13
 
 
 class SearchSpace(ABC):
-    """A frozen dataclass whose fields change every network of the space; an architecture is known
-    by its identifier.
+    """A search space: a frozen dataclass whose fields change every network. An architecture is
+    known by its identifier, a text.
     """
 
     name: ClassVar[str]
     protocol: ClassVar[SearchProtocol]
     quick_protocol: ClassVar[SearchProtocol]
-    # whether the truth can be had by training here; else it comes from a table alone
+    # whether the truth can be trained here; else it must come from a table
     truth_trained: ClassVar[bool]
     # the largest accuracy in a table of truths: 1 where it holds fractions, 100 where percent
     truth_most: ClassVar[float]
-    truth_help: ClassVar[str]  # where a table of truths comes from
+    truth_help: ClassVar[str]  # where users find a table of truths
 
     @abstractmethod
     def identifiers(self) -> tuple[str, ...]:
-        """All architectures, always in the same order."""
+        """Return all architectures, always in the same order."""
 
     @abstractmethod
     def canonical(self, text: str) -> str:
-        """The identifier that ``text`` writes; raises OutOfRangeError on anything else."""
+        """Return the standard spelling of an identifier. Raises OutOfRangeError if ``text`` is
+        none.
+        """
 
     @abstractmethod
     def build(self, identifier: str, spec: ImageSpec) -> Network:
-        """The network for images of ``spec``; raises OutOfRangeError where the architecture cannot
-        take them.
+        """Build the network for images of ``spec``. Raises OutOfRangeError if the architecture
+        cannot take them.
         """
 
     @abstractmethod
     def twin(self, identifier: str) -> str:
-        """An architecture of equal size that stands for many: it takes the same images and
-        operations.
+        """Return one architecture that stands for several of equal cost: it takes the same images
+        and operations.
         """
 
     @abstractmethod
     def truth_column(self, dataset: str) -> str:
-        """The column of a table of truths that holds the test accuracy on ``dataset``; raises
+        """Return the column of a table of truths with the test accuracy on ``dataset``. Raises
         MismatchError if the space knows none.
         """
 
     def least_macs_to_compile(self, identifier: str) -> float:
-        """Multiply-accumulates of training from which compiling the architecture pays."""
+        """Return the multiply-accumulates of training from which compiling the architecture
+        pays.
+        """
         return LEAST_MACS_TO_COMPILE_SELDOM
 
     def protocol_named(self, name: str | None, preset: str) -> SearchProtocol:
-        """The protocol called ``name``, or else the preset's; raises UnknownNameError."""
+        """Return the protocol called ``name``, else the preset's. Raises UnknownNameError."""
         if preset not in PRESETS:
             raise UnknownNameError("preset", preset, PRESETS)
         known = {protocol.name: protocol for protocol in (self.protocol, self.quick_protocol)}
@@ -86,18 +90,18 @@ class SearchSpace(ABC):
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """What changes every network of the space."""
+        """Return what changes every network of the space."""
         return asdict(self)  # type: ignore[call-overload,no-any-return]
 
     def refuses(self, identifier: str, spec: ImageSpec) -> str:
-        """Say why the architecture is impossible for images of ``spec``; empty if it is
+        """Return why the architecture is impossible for images of ``spec``; empty if it is
         possible.
         """
         return _cost(self, self.twin(identifier), spec)[1]
 
     def macs(self, identifier: str, spec: ImageSpec) -> float:
-        """Multiply-accumulates of one forward pass of one image, counted without computing; 0 if it
-        is impossible.
+        """Return the multiply-accumulates of one forward pass of one image, counted without
+        computing; 0 if impossible.
         """
         return _cost(self, self.twin(identifier), spec)[0]
 

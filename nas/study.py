@@ -1,9 +1,8 @@
-"""The study: train every architecture drawn on a proxy, measure it on real validation images, and
-set it beside the truth.
+"""Train every architecture drawn on a proxy and measure it on real validation images.
 
-One line per architecture and seed is written as it ends, so that a study that was killed goes on
-where it was. Trained are networks that differ in nothing but what the search space says and their
-seed; the validation images are kept from every built-in proxy.
+One line for each architecture and seed is written as it ends, so that an interrupted study resumes.
+The networks differ only in architecture and seed. The validation images are held out from every
+built-in proxy.
 """
 
 from __future__ import annotations
@@ -34,26 +33,27 @@ from dcbench.system.layout import ARCHITECTURE_ROWS, search_folder
 from dcbench.system.machine import Machine
 from dcbench.system.wording import counted, in_words
 
-VERSION = 1  # of the study itself: raised by hand when the same spec gives other accuracies
+VERSION = 1  # the study's version: raised by hand when the same spec gives other accuracies
 Row = Mapping[str, Any]
 Rows = dict[tuple[str, int], Row]
 
 
 @dataclass(frozen=True)
 class DrawnArchitectures:
-    """The architectures of a study in the order that they were drawn, and those that are impossible
-    at this resolution.
+    """The architectures of a study in the order they were drawn, and those that are impossible at
+    this resolution.
     """
 
     architectures: tuple[str, ...]
     excluded: tuple[str, ...]
     macs: Mapping[str, float]  # of one image
-    match: tuple[str, ...] = ()  # the patterns that they were drawn among, if not among all
+    # the patterns of names among which they were drawn; empty: among all
+    match: tuple[str, ...] = ()
 
 
 def matching(space: SearchSpace, patterns: Sequence[str]) -> tuple[str, ...]:
-    """The identifiers that one of the shell ``patterns`` fits, all if there are none; raises
-    OutOfRangeError where a pattern fits none.
+    """Return the identifiers that match one of the shell ``patterns``; all if there are none.
+    Raises OutOfRangeError if a pattern matches none.
     """
     identifiers = space.identifiers()
     fitting = [{name for name in identifiers if fnmatchcase(name, pattern)} for pattern in patterns]
@@ -72,11 +72,14 @@ def matching(space: SearchSpace, patterns: Sequence[str]) -> tuple[str, ...]:
 def draw(
     space: SearchSpace, spec: ImageSpec, sample: int | None, seed: int, match: Sequence[str] = ()
 ) -> DrawnArchitectures:
-    """``sample`` of those that ``match``, all if it is None: the first of one seeded order, so that
-    a larger sample holds a smaller one.
+    """Draw ``sample`` of the architectures that ``match``; None draws all.
 
-    Trained in this order, the time left is told from a fair part of them. Raises DataError where so
-    many are not possible at this resolution, OutOfRangeError where a pattern fits none.
+    They are the first of one seeded order, so that a larger sample contains a smaller one. Because
+    they are trained in this order, the time left is estimated from a fair sample.
+
+    Raises:
+        DataError: If fewer are possible at this resolution.
+        OutOfRangeError: If a pattern matches none.
     """
     identifiers = matching(space, match)
     excluded = tuple(name for name in identifiers if space.refuses(name, spec))
@@ -98,7 +101,7 @@ def draw(
 
 @dataclass(frozen=True, eq=False)
 class ArchitectureStudy:
-    """What is asked of every proxy alike. ``loaded`` has the validation part as its holdout."""
+    """What is the same for every proxy. The holdout of ``loaded`` is the validation part."""
 
     space: SearchSpace
     loaded: Loaded
@@ -114,7 +117,7 @@ class ArchitectureStudy:
 
     @property
     def validation(self) -> TestSet:
-        """The real training images that architectures are ranked on."""
+        """The real training images on which architectures are ranked."""
         if self.loaded.holdout is None:
             raise OutOfRangeError(
                 "a search ranks by validation images, so their number must be at least 1"
@@ -131,17 +134,17 @@ class ArchitectureStudy:
         ]
 
     def asked(self, proxy: Proxy, machine: Machine) -> dict[str, Any]:
-        """The protocol as it is for ``proxy``, without what the proxy's own recipe asks for."""
+        """Return the protocol for ``proxy``, without what the proxy's recipe asks for."""
         protocol = self.protocol.on_the_whole() if proxy.whole else self.protocol
         return protocol.to_json(machine.precision)
 
     def judged(self, proxy: Proxy) -> SearchProtocol:
-        """The protocol with what the proxy's own recipe asks for."""
+        """Return the protocol with what the proxy's recipe asks for."""
         protocol = self.protocol.on_the_whole() if proxy.whole else self.protocol
         return protocol.with_recipe(proxy.recipe)
 
     def identity(self, proxy: Proxy, machine: Machine) -> dict[str, Any]:
-        """What changes the accuracy of an architecture; which others were drawn is not in it."""
+        """Return what changes the accuracy of an architecture: not which others were drawn."""
         return {
             "version": VERSION,
             "space": self.space.name,
@@ -154,13 +157,13 @@ class ArchitectureStudy:
         }
 
     def folder(self, proxy: Proxy, workspace: Workspace) -> Path:
-        """Where what is trained on ``proxy`` is kept."""
+        """Return the folder of what is trained on ``proxy``."""
         named = (self.space.name, proxy.name, fingerprint(self.identity(proxy, workspace.machine)))
         return search_folder(workspace.out, self.loaded.spec.dataset, *named)
 
     def on(self, machine: Machine, architecture: str, proxy: Proxy, done: Rows) -> Machine:
-        """``machine`` with the engine of the architecture's networks that are ``done``, else what
-        suits all seeds of it together.
+        """Return ``machine`` with the engine of the architecture's finished networks, else the one
+        that suits all its seeds.
         """
         before = [
             done[architecture, seed]["engine"]
@@ -175,8 +178,8 @@ class ArchitectureStudy:
         )
 
     def macs(self, architecture: str, proxy: Proxy) -> float:
-        """Multiply-accumulates of one network: training (forward and backward), validation, and the
-        test where there is one.
+        """Return the multiply-accumulates of one network: training (forward and backward),
+        validation, and the test if there is one.
         """
         tested = len(self.validation) + (len(self.loaded.test) if proxy.whole else 0)
         epochs = self.judged(proxy).schedule.epochs
@@ -185,8 +188,8 @@ class ArchitectureStudy:
 
 
 def finished(study: ArchitectureStudy, proxy: Proxy, workspace: Workspace) -> Rows:
-    """What of the study was trained before. A network that could not be trained to the end is not:
-    it is tried again.
+    """Return what of the study was trained before. A network whose training failed is left out, and
+    tried again.
     """
     wanted = set(study.pairs)
     return {
@@ -197,8 +200,8 @@ def finished(study: ArchitectureStudy, proxy: Proxy, workspace: Workspace) -> Ro
 
 
 def kept_rows(folder: Path) -> Rows:
-    """The sound rows of all networks that were trained to the end in the ``folder`` of a proxy,
-    whichever search asked for them.
+    """Return the intact rows of all networks trained to the end in a proxy's ``folder``, by this or
+    other searches.
     """
     lines = map(intact_row, read_lines(folder / ARCHITECTURE_ROWS))
     return {
@@ -209,7 +212,7 @@ def kept_rows(folder: Path) -> Rows:
 
 
 def estimate_seconds(study: ArchitectureStudy, proxy: Proxy, workspace: Workspace) -> float:
-    """About how long what is missing takes here, from the operations counted: good to a factor of
+    """Estimate how long the missing networks take here, from counted operations, to a factor of
     three or so.
     """
     done = finished(study, proxy, workspace)
@@ -222,7 +225,7 @@ def estimate_seconds(study: ArchitectureStudy, proxy: Proxy, workspace: Workspac
 
 
 def announce(study: ArchitectureStudy, proxies: Sequence[Proxy], workspace: Workspace) -> float:
-    """Say what the study will take on each proxy, before it starts; returns the seconds."""
+    """Say what the study will take on each proxy, before it starts. Returns the seconds."""
     seconds = [estimate_seconds(study, proxy, workspace) for proxy in proxies]
     parts = ", ".join(
         f"{proxy.label} {in_words(each)}" for proxy, each in zip(proxies, seconds, strict=True)
@@ -243,7 +246,7 @@ def announce(study: ArchitectureStudy, proxies: Sequence[Proxy], workspace: Work
 
 
 def train_on(study: ArchitectureStudy, proxy: Proxy, workspace: Workspace) -> Rows:
-    """Train what is missing of the study on ``proxy``; raises DataError where every architecture
+    """Train what is missing of the study on ``proxy``. Raises DataError if every architecture
     failed.
     """
     folder = study.folder(proxy, workspace)
@@ -278,8 +281,8 @@ def train_on(study: ArchitectureStudy, proxy: Proxy, workspace: Workspace) -> Ro
 def _tasks(
     study: ArchitectureStudy, proxy: Proxy, workspace: Workspace, done: Rows
 ) -> Iterator[ArchitectureTask]:
-    """What is not in ``done``; the seeds of one architecture together where one compiled network
-    serves them all.
+    """Yield tasks for what is not in ``done``. The seeds of one architecture are one task if one
+    compiled network serves them all.
     """
     tested = study.loaded.test if proxy.whole else None
     bench = Shared.of(

@@ -1,4 +1,4 @@
-"""An architecture as a task: networks of one architecture, trained on a proxy and judged on real
+"""The task of a search: train networks of one architecture on a proxy, and test them on real
 images.
 """
 
@@ -37,22 +37,22 @@ Scores = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class ProxyData:
-    """One proxy's images and the images that its networks are judged on."""
+    """One proxy's images, and the images that its networks are tested on."""
 
     space: SearchSpace
     spec: ImageSpec
     proxy: Proxy
-    protocol: SearchProtocol  # with what the proxy's own recipe asks for
+    protocol: SearchProtocol  # with what the proxy's recipe asks for
     validation: TestSet
-    test: TestSet | None  # of the truth alone
+    test: TestSet | None  # test images; only for the truth
 
     def trainer(self, architecture: str, machine: Machine) -> Trainer:
         if machine.engine == "compiled":
-            torch._dynamo.reset()  # the code of earlier architectures is of no more use
+            torch._dynamo.reset()  # drop the compiled code of earlier architectures
         return Trainer(self.space.build(architecture, self.spec), machine, self.proxy.epoch_images)
 
     def train_and_test(self, trainer: Trainer, run: Run) -> Scores:
-        """The accuracies of a network trained anew."""
+        """Train a network from scratch and return its accuracies."""
         material = Material(
             self.proxy.placed(trainer.machine),
             self.proxy.labels,
@@ -79,8 +79,8 @@ class ProxyData:
 @final
 @dataclass(frozen=True)
 class ArchitectureTask(Task):
-    """Trains the networks of some seeds; a row of architectures.jsonl as each ends. One that fails
-    is a row that says why.
+    """The task that trains an architecture with some seeds; puts a row of architectures.jsonl for
+    each. The row of a failed network says why.
     """
 
     label: str

@@ -1,6 +1,6 @@
-"""Truth: the test accuracy of each architecture after training on the whole data.
+"""The truth: the test accuracy of each architecture after training on the whole data.
 
-It is read from a plain table, or trained here.
+It is read from a table, or trained here.
 """
 
 from __future__ import annotations
@@ -18,26 +18,28 @@ from dcbench.nas.space import SearchSpace
 from dcbench.system.errors import DataError, FileFormatError, MismatchError, OutOfRangeError
 from dcbench.system.files import twice, write_bytes
 
-VALIDATION_COLUMN = "validation_accuracy"  # of the tables that are written here
+VALIDATION_COLUMN = "validation_accuracy"  # in tables written here
 ARCHITECTURE_COLUMNS = ("architecture", "arch")
-# of a table, unpacked; that of all 15,625 cells of NAS-Bench-201 has two million
+# of an unpacked table; that of all 15,625 cells of NAS-Bench-201 has two million bytes
 MOST_BYTES = 64 << 20
 MOST_ROWS = 1_000_000
-# where a table has them, they must be those of the search
+# if a table has these columns, they must match the search
 DATASET_COLUMN, REVISION_COLUMN = "dataset", "dataset_revision"
 
 
 @dataclass(frozen=True)
 class Truth:
-    """True accuracies (fractions) by architecture, and where they are from."""
+    """True accuracies (fractions) by architecture, and their source."""
 
-    accuracies: Mapping[str, float]  # of the test images
+    accuracies: Mapping[str, float]  # on the test images
     origin: Mapping[str, Any]
-    # of the validation images, of the same networks; empty where nobody says them
+    # on the validation images, of the same networks; empty if unknown
     validation: Mapping[str, float] = field(default_factory=dict)
 
     def require(self, architectures: Sequence[str], where: Path) -> None:
-        """Raises DataError naming the first of ``architectures`` that the table ``where`` lacks."""
+        """Raise DataError if the table ``where`` lacks one of ``architectures``; the message names
+        the first.
+        """
         lacking = [
             architecture for architecture in architectures if architecture not in self.accuracies
         ]
@@ -55,12 +57,14 @@ def read_truth(
     column: str | None = None,
     revision: str | None = None,
 ) -> Truth:
-    """The table in ``path`` (parquet by its ending, else CSV), every row checked; the space's own
-    column if none is named.
+    """Read and check the table in ``path``: parquet by its ending, else CSV. ``column`` is the
+    space's own if None.
 
-    Raises DataError where there is no such file, FileFormatError naming the row that is wrong,
-    MismatchError for another data set or, where the table says a revision of it and one is asked
-    for, another one.
+    Raises:
+        DataError: If there is no such file.
+        FileFormatError: Naming the row that is wrong.
+        MismatchError: If the table is of another data set, or of another revision than
+            ``revision``.
     """
     if not path.is_file():
         raise DataError(f"no such file: {path}; wanted {space.truth_help}")
@@ -108,7 +112,7 @@ class _Table:
     column: str
 
     def entry(self, number: int, row: Mapping[str, Any]) -> tuple[str, float]:
-        """Identifier and accuracy of one row."""
+        """Return identifier and accuracy of one row."""
         where = f"{self.path}, row {number}"
         named = next((name for name in ARCHITECTURE_COLUMNS if name in row), None)
         if named is None or self.column not in row:
@@ -137,7 +141,7 @@ class _Table:
         return identifier, self.accuracy(number, row, self.column)
 
     def accuracy(self, number: int, row: Mapping[str, Any], column: str) -> float:
-        """The accuracy in a column of one row, as a fraction."""
+        """Return the accuracy in a column of one row, as a fraction."""
         value, most = row[column], self.space.truth_most
         where = f"{self.path}, row {number}: {column}"
         try:
@@ -206,8 +210,8 @@ def _require_small(path: Path, size: int) -> None:
 def write_truth(
     path: Path, dataset: tuple[str, str], rows: Iterable[tuple[str, float, float, int]]
 ) -> None:
-    """A table that ``read_truth`` reads: identifier, test accuracy, validation accuracy (fractions)
-    and number of seeds.
+    """Write a table that ``read_truth`` reads: identifier, test accuracy, validation accuracy
+    (fractions) and number of seeds.
 
     ``dataset`` is its name and revision. Raises StorageError.
     """
