@@ -42,7 +42,7 @@ from dcbench.networks.residual import (
 from dcbench.run import Run
 from dcbench.training.augment import OPERATIONS
 
-STANDING_BATCHES = 16  # for the statistics of batch normalisation that are drawn with
+STANDING_BATCHES = 16  # batches for the statistics of batch normalisation used in drawing
 
 
 @register("biggan", title="BigGAN", paper="brock2019biggan")
@@ -59,8 +59,8 @@ class BigGAN(Generative):
 
     iterations: Annotated[int, Ge(1)] = 250_000
     batch: Annotated[int, Ge(2)] = 50
-    turns: Annotated[int, Ge(1)] = 4  # of the discriminator for one of the generator
-    lr: Annotated[float, Gt(0)] = 2e-4  # of both players
+    turns: Annotated[int, Ge(1)] = 4  # turns of the discriminator per turn of the generator
+    lr: Annotated[float, Gt(0)] = 2e-4  # learning rate of both players
     width: Annotated[int, Ge(1)] = 256  # channels of every map
     # dimensions of z that each level of the generator gets
     latent_chunk: Annotated[int, Ge(1)] = 20
@@ -68,10 +68,10 @@ class BigGAN(Generative):
     embedding: Annotated[int, Ge(1)] = 128
     # in both players, where the map has half the image's side; for CIFAR both papers' code has none
     attention: bool = False
-    # DSA's operations; Zhao et al.'s choice for CIFAR
+    # names of DSA's operations; Zhao et al.'s choice for CIFAR
     policy: Literal["crop-cutout", "colour-crop-cutout", "none"] = "crop-cutout"
     average: Annotated[float, Ge(0), Lt(1)] = 0.9999  # decay of the generator's moving average
-    average_start: Annotated[int, Ge(0)] = 1000  # steps before which there is none
+    average_start: Annotated[int, Ge(0)] = 1000  # steps before the moving average begins
     # drawn latents stay within ± this; none: they are not truncated
     truncation: Annotated[float | None, Gt(0)] = None
 

@@ -35,7 +35,7 @@ from dcbench.families.generative import (
 from dcbench.images import ImageSpec, TrainSet
 from dcbench.run import Run
 
-# of the discriminator; maxout of 5 pieces for y and of 4 for both
+# sizes of the discriminator; maxout of 5 pieces for y and of 4 for both
 X_UNITS, Y_UNITS, JOINT_UNITS = 240, 50, 240
 
 
@@ -54,12 +54,12 @@ class CGAN(Generative):
     lr: Annotated[float, Gt(0)] = 2e-4  # DCGAN's, with its β₁
     beta1: Annotated[float, Ge(0), Lt(1)] = 0.5
     latent: Annotated[int, Ge(1)] = 100  # dimensions of z, uniform in the unit hypercube
-    latent_units: Annotated[int, Ge(1)] = 200  # that z is mapped to
-    # that y is mapped to; together they are mapped to as many as both have
+    latent_units: Annotated[int, Ge(1)] = 200  # units that z is mapped to
+    # units that y is mapped to; z and y together are mapped to the sum of both
     label_units: Annotated[int, Ge(1)] = 1000
     # channels of the largest map; each halving of the map doubles them
     width: Annotated[int, Ge(1)] = 64
-    # of the discriminator's channels and units; the paper's is 0.5, DCGAN has none
+    # dropout of the discriminator's channels and units; the paper's is 0.5, DCGAN has none
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
 
     later = frozenset({"dropout"})

@@ -46,7 +46,8 @@ from dcbench.images import ImageSpec, TrainSet
 from dcbench.networks.residual import Projection, SkippingBlocks, Summed, raw_weight, residual_trunk
 from dcbench.run import Run
 
-Features = tuple[Float[Tensor, "n k"], ...]  # of unit length; one per layer that is compared
+# features of unit length, one tensor per compared layer
+Features = tuple[Float[Tensor, "n k"], ...]
 
 
 def instance_loss(
@@ -78,13 +79,14 @@ class DCVAE(Generative):
     """
 
     iterations: Annotated[int, Ge(1)] = 125_000  # 800 epochs of CIFAR-10
-    batch: Annotated[int, Ge(2)] = 64  # of the discriminator; the other player's is twice that
-    turns: Annotated[int, Ge(1)] = 5  # of the discriminator for one of encoder and decoder
+    batch: Annotated[int, Ge(2)] = 64  # the discriminator's batch; the other player's is twice that
+    turns: Annotated[int, Ge(1)] = 5  # turns of the discriminator per turn of encoder and decoder
     lr: Annotated[float, Gt(0)] = 2e-4
     latent: Annotated[int, Ge(1)] = 128
     # channels of the decoder; encoder and discriminator have half as many
     width: Annotated[int, Ge(2)] = 256
-    features: Annotated[int, Ge(1)] = 16  # dimensions in which instances are compared
+    # dimensions of the features in which instances are compared
+    features: Annotated[int, Ge(1)] = 16
     # other images that an instance is told from: those of the latest batches
     negatives: Annotated[int, Ge(1)] = 8192
     temperature: Annotated[float, Gt(0)] = 0.07  # τ

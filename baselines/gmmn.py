@@ -37,7 +37,7 @@ from dcbench.system.errors import OutOfRangeError
 from dcbench.system.wording import counted
 
 Points = Float[Tensor, "classes n d"]
-ENCODER_DROPOUT = (0.2, 0.5)  # of the encoder's input and of its hidden layer
+ENCODER_DROPOUT = (0.2, 0.5)  # dropout of the encoder's input and hidden layer
 
 
 def mixture_kernel(
@@ -80,14 +80,14 @@ class GMMN(Generative):
     batch: Annotated[int, Ge(1)] = 100
     lr: Annotated[float, Gt(0)] = 1e-3
     latent: Annotated[int, Ge(1)] = 10  # dimensions of the noise, uniform in [-1, 1]
-    # of the last hidden layer; those before have a 16th, a quarter and a quarter of it
+    # units of the last hidden layer; the layers before have a 16th, a quarter and a quarter of it
     width: Annotated[int, Ge(16)] = 1024
     # σ of the kernels that are summed, for MNIST: others' grow with the root of the image's size
     bandwidths: str = "2,5,10,20,40,80"
     autoencoder: bool = False  # GMMN+AE: match codes, and decode what was generated
-    code_bandwidths: str = "1"  # the same for codes, of whatever size
+    code_bandwidths: str = "1"  # σ of the kernels for codes, of any size
     code: Annotated[int, Ge(1)] = 32  # units of the autoencoder's code
-    code_width: Annotated[int, Ge(1)] = 1024  # of its hidden layers
+    code_width: Annotated[int, Ge(1)] = 1024  # units of the autoencoder's hidden layers
     # of its training, in batches of 100 at the same rate
     code_iterations: Annotated[int, Ge(1)] = 20_000
 
@@ -151,8 +151,8 @@ class GMMN(Generative):
 
     @torch.no_grad()
     def _targets(self, sampler: Sampler, train: TrainSet, run: Run) -> Float[Tensor, "n d"]:
-        """What is matched: the training images' pixels, or their codes; then the sampler has got
-        its decoder.
+        """Return what is matched: the training images' pixels, or their codes; in that case the
+        sampler gets its decoder.
         """
         real = RealImages(train, run)
         if sampler.autoencoder is None:

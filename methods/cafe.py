@@ -69,14 +69,14 @@ class CAFE(Distiller):
     """
 
     iterations: Annotated[int, Ge(1)] = 2000  # networks drawn one after another
-    lr: Annotated[float, Gt(0)] = 0.1  # of the images, at first
+    lr: Annotated[float, Gt(0)] = 0.1  # initial learning rate of the images
     momentum: Annotated[float, Ge(0), Le(1)] = 0.5
     network_lr: Annotated[float, Gt(0)] = 0.01
-    real_batch: Annotated[int, Ge(1)] = 256  # per class and step
+    real_batch: Annotated[int, Ge(1)] = 256  # real images per class and step
     discrimination: Annotated[float, Ge(0)] = 0.01  # β
     early_weight: Annotated[float, Ge(0)] = 0.1  # w_l of the layers before the last block
     query: Annotated[int, Ge(1)] = 128  # real images per class that an accuracy is measured on
-    window: Annotated[int, Ge(2)] = 10  # accuracies that are looked at together
+    window: Annotated[int, Ge(2)] = 10  # length of the window of accuracies
     # λ_1: the outer loop ends when accuracies differ by less
     settled: Annotated[float, Gt(0)] = 0.04
     moved: Annotated[float, Ge(0)] = 0.03  # λ_2: the inner loop ends when accuracies differ by more
@@ -116,15 +116,15 @@ class CAFE(Distiller):
         return SyntheticSet(train.spec, images.detach().cpu().contiguous(), labels, train.space)
 
     def image_lr(self, step: int) -> float:
-        """The step size on the images at ``step``: of 2,000 steps, halved at 1,200, 1,600 and
-        1,800.
+        """Return the learning rate of the images at ``step``: of 2,000 steps, halved at 1,200,
+        1,600 and 1,800.
         """
         halvings = sum(step >= share * self.iterations for share in (0.6, 0.8, 0.9))
         return self.lr * 0.5**halvings
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
-        """Of loops that end about where they were seen to: after twice the window the outer one, an
-        epoch late the inner one.
+        """Estimate multiply-accumulates for loops that end as observed: the outer one after twice
+        the window, the inner one an epoch late.
         """
         classes, turns = train.spec.classes, min(2 * self.window, self.most_outer)
         epochs = min(self.window + 1, self.most_inner)
@@ -139,7 +139,7 @@ class CAFE(Distiller):
 
 
 class AlignedNetwork:
-    """One distillation's network, whose features are aligned."""
+    """The network of one distillation, whose features are aligned."""
 
     def __init__(self, method: CAFE, train: TrainSet, labels: Tensor, run: Run) -> None:
         self.method, self.labels, self.run = method, labels, run
@@ -163,8 +163,8 @@ class AlignedNetwork:
         self._sums = run.machine.accelerate(sums)
 
     def update(self, images: Tensor, optimizer: torch.optim.SGD, step: int) -> tuple[float, int]:
-        """The outer loop on one network: a step of the images, then training it, until its accuracy
-        settles (section 3.4).
+        """The outer loop on one network: take a step on the images, then train the network, until
+        its accuracy settles (section 3.4).
         """
         accuracies: list[float] = []
         while True:
@@ -180,8 +180,8 @@ class AlignedNetwork:
             self._train_network(images.detach(), step, turn)
 
     def _train_network(self, images: Tensor, step: int, turn: int) -> None:
-        """The inner loop: epochs on the synthetic images until the accuracy on real ones has
-        moved.
+        """The inner loop: train for epochs on the synthetic images until the accuracy on real ones
+        has changed.
         """
         schedule = Schedule(epochs=1, lr=self.method.network_lr, momentum=0.0, weight_decay=0.0)
         accuracies: list[float] = []
@@ -213,8 +213,8 @@ class AlignedNetwork:
         return float((predicted == self.train.labels[query]).double().mean())
 
     def loss_and_gradient(self, images: Tensor, step: int, turn: int) -> tuple[float, Tensor]:
-        """L and its gradient in ``images`` (classes in order). Synthetic means first, then one
-        class at a time, to bound memory.
+        """Return L and its gradient in ``images`` (classes in order). Synthetic means come first,
+        then one class at a time, to bound memory.
         """
         ipc = len(images) // self.train.spec.classes
         with torch.no_grad():
@@ -236,8 +236,8 @@ class AlignedNetwork:
     def _augmented(
         self, images: Tensor, ipc: int, step: int, turn: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Each class's images, augmented if the method says so, and the leaf that they are a
-        function of.
+        """Return each class's images, augmented if the method augments, and the leaf tensor that
+        they depend on.
         """
         for label, part in enumerate(images.split(ipc)):
             leaf = part.clone().requires_grad_()
@@ -251,7 +251,7 @@ class AlignedNetwork:
         )
 
     def _real(self, step: int, turn: int) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Class means per layer, last features and labels of a batch of real images."""
+        """Return class means per layer, last features and labels of a batch of real images."""
         batch = []
         for label in range(self.train.spec.classes):
             indices = self.train.draw(
@@ -267,8 +267,8 @@ class AlignedNetwork:
         return means, features, labels.to(features.device)
 
     def _class_means(self, batch: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Per layer one row per class, and the last features of all images; in chunks, each class
-        by itself.
+        """Return for each layer one row per class, and the last features of all images; computed in
+        chunks, class by class.
         """
         rows: list[list[Tensor]] = []
         features: list[Tensor] = []

@@ -32,7 +32,7 @@ HIGH_RESOLUTION = 128  # pixels per side
 
 
 def normalised(maps: Tensor, norm: MapNorm) -> Tensor:
-    """Each image's flattened map with a norm of one, or as it is."""
+    """Return each image's flattened map, normalised or as it is."""
     return maps if norm == "none" else F.normalize(maps, p={"l2": 2.0, "l1": 1.0}[norm], dim=1)
 
 
@@ -83,7 +83,8 @@ class DataDAM(FeatureMatching):
         },
         "quick": {"iterations": 250},
     }
-    protocols = {"own": "released"}  # of their code: the paper leaves epochs and batch unsaid
+    # the protocol of their code: the paper does not say epochs and batch
+    protocols = {"own": "released"}
     letters = {"power": "p", "balance": "λ"}
     later = frozenset({"loss", "map_norm", "components", "layer"})
 

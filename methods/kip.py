@@ -37,7 +37,7 @@ from dcbench.networks.costs import network_macs, widest_activation
 from dcbench.run import Run
 from dcbench.system.errors import DivergedError
 
-MOST_IMAGES = 10_000  # whose kernel, in float64, takes 800 MB
+MOST_IMAGES = 10_000  # their kernel, in float64, takes 800 MB
 
 
 def conjugate_kernel(
@@ -87,14 +87,15 @@ class KIP(Distiller):
     """
 
     iterations: Annotated[int, Ge(1)] = 10000
-    lr: Annotated[float, Gt(0)] = 0.04  # of Adam, on images and learned labels
+    lr: Annotated[float, Gt(0)] = 0.04  # Adam's learning rate for images and learned labels
     learn_labels: bool = False
     ridge: Annotated[float, Ge(0)] = 1e-6  # λ as a share of the kernel's mean diagonal
-    real_batch: Annotated[int, Ge(1)] = 5000  # of all classes together
-    networks: Annotated[int, Ge(1)] = 4  # that the kernel is averaged over, drawn anew at each step
+    real_batch: Annotated[int, Ge(1)] = 5000  # real images per step, of all classes together
+    # networks to average the kernel over, drawn anew at each step
+    networks: Annotated[int, Ge(1)] = 4
     init: Initialisation = "random"
     network: str = "convnet"
-    normalisation: PerImageNormalisation = "none"  # as the papers' ConvNets
+    normalisation: PerImageNormalisation = "none"  # as in the papers' ConvNets
 
     # The networks that judge the set are normalised, and so are those of its kernel.
     presets = {
@@ -140,7 +141,7 @@ class KIP(Distiller):
 
 
 class Regression:
-    """One distillation's network, whose features make the kernel."""
+    """The state of one distillation: the network whose features make the kernel."""
 
     def __init__(self, method: KIP, train: TrainSet, run: Run) -> None:
         self.method, self.train, self.run = method, train.held_on(run.machine), run

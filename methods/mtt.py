@@ -35,23 +35,24 @@ from dcbench.networks.costs import FIRST_ORDER, SECOND_ORDER, network_macs, wide
 from dcbench.run import Run
 from dcbench.training.augment import Draw, DSAAugmentation
 
-LEAST_RATE = 1e-6  # of the student: at zero or below, no network would learn from the set
+# least learning rate of the student: at zero, no network would learn from the set
+LEAST_RATE = 1e-6
 
 
 class Setting(NamedTuple):
-    """What is chosen by budget."""
+    """The published settings that depend on the budget."""
 
     student_steps: int  # N
     max_start_epoch: int  # T+
-    lr: float  # of the images
-    rate_lr: float  # of the student's learning rate
-    student_lr: float  # where the student's learning rate starts
+    lr: float  # learning rate of the images
+    rate_lr: float  # learning rate of the student's learning rate
+    student_lr: float  # the student's initial learning rate
 
 
 class StudentBatch(NamedTuple):
-    """What one step of a student sees."""
+    """The images of one step of a student."""
 
-    indices: Int64[Tensor, " batch"]  # of synthetic images
+    indices: Int64[Tensor, " batch"]  # which synthetic images
     draw: Draw  # how they are augmented
 
 
@@ -176,15 +177,15 @@ class MTT(Distiller):
         )
 
     def setting(self, ipc: int) -> Setting:
-        """The published setting for ``ipc``, with whatever this object's fields say instead."""
+        """Return the published setting for ``ipc``, changed by this object's fields."""
         fields = {name: getattr(self, name) for name in Setting._fields}
         return by_budget(SETTINGS, ipc)._replace(
             **{name: value for name, value in fields.items() if value is not None}
         )
 
     def snapshots(self, ipc: int) -> int:
-        """How many times an expert's weights are kept: at the start and after each epoch that a
-        student may ask for.
+        """Return how many times an expert's weights are stored: at the start and after each epoch
+        that a student may use.
         """
         return 1 + self.setting(ipc).max_start_epoch + self.expert_epochs
 
@@ -207,7 +208,7 @@ class MTT(Distiller):
         }
 
     def expert_macs(self, train: TrainSet, ipc: int) -> float:
-        """Multiply-accumulates of training one expert."""
+        """Return the multiply-accumulates of training one expert."""
         seen = (self.snapshots(ipc) - 1) * min(self.expert_images or len(train), len(train))
         return FIRST_ORDER * seen * self._image_macs(train)
 
@@ -232,14 +233,14 @@ class Student:
     def loss_and_gradients(
         self, X: Tensor, rate: Tensor, ends: tuple[Tensor, Tensor], step: int
     ) -> tuple[float, Tensor, Tensor]:
-        """L between the ends θ*_t and θ*_{t+M} of an expert's path, and its gradients in X and in
-        the rate α.
+        """Return L between the points θ*_t and θ*_{t+M} of an expert's trajectory, and its
+        gradients in X and in the learning rate α.
         """
         walk = self._unrolled if self.unroll else self._there_and_back
         return walk(X, rate, ends, list(self._batches(step)))
 
     def _batches(self, step: int) -> Iterator[StudentBatch]:
-        """What each of the N steps sees: which images, and how they are augmented."""
+        """Yield for each of the N steps which images it uses, and how they are augmented."""
         queue: list[Tensor] = []
         for turn in range(self.steps):
             if not queue:

@@ -1,4 +1,4 @@
-"""The command line: one file per command. The only code that knows click and rich, and it computes
+"""The command line: one file for each command. The only code that knows click and rich; it computes
 nothing.
 """
 
@@ -23,11 +23,11 @@ COMMANDS = {
     "run": "distil synthetic sets, evaluate them, store the results and print a table",
     "evaluate": "train networks on synthetic sets that exist, yours or other people's",
     "nas": "rank the architectures of a search space on synthetic sets, and compare with the truth",
-    "reproduce": "carry out a study: a table or figure of the DataDAM paper, or your own file",
-    "check": "try whether a method keeps the contract, and say why not",
+    "reproduce": "reproduce a study: a table or figure of the DataDAM paper, or your own file",
+    "check": "check whether a method keeps the contract, and say why not",
     "report": "make tables, figures or a page of all records, measured beside published",
-    "compare": "set two methods, presets or folders side by side, with tests",
-    "merge": "take other people's records and sets into a results folder",
+    "compare": "compare two methods, presets or folders, with statistical tests",
+    "merge": "copy other people's records and sets into a results folder",
     "list": "show methods, data sets, networks, protocols, presets, layouts, studies",
     "import": "convert another project's synthetic set into an artifact",
     "export": "convert an artifact into safetensors, .npz, a folder of pictures or parquet",
@@ -64,9 +64,10 @@ class _Lazy(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as stopped:  # which click would answer with an empty line
+        except KeyboardInterrupt as stopped:  # click would answer with an empty line
             raise click.Abort from stopped
-        except BrokenPipeError:  # its reader has enough, as head and pagers do: no failed work
+        # the reader has closed the pipe, as head and pagers do: not a failure
+        except BrokenPipeError:
             _discard_output()
             return None
 
@@ -82,7 +83,9 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; exits 0 when done, 2 if wrong by its words alone, 1 otherwise."""
+    """Run the command line. Exit code 0: done; 2: the command itself is wrong; 1: any other
+    error.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     _replace_what_cannot_be_encoded()
     _require_own_package()
@@ -101,13 +104,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(_stopped(words), STOPPED, words)
     except DcbenchError as error:
         _fail(str(error), 1, words)
-    except Exception as error:  # of a plugin, a library or ours: one line all the same, and where it came from on demand
+    # an error of a plugin, a library or ours: show one line; --debug shows the traceback
+    except Exception as error:
         _fail(_not_foreseen(error), 1, words)
 
 
 def _require_own_package() -> None:
-    """Another project's package is called dcbench too; of two in one environment, the files that
-    were installed last, or are left by the other's removal, are imported.
+    """Check that the package is not mixed with another project's, which is called dcbench too: in
+    one environment, files of the one installed last win.
     """
     if getattr(dcbench, "__distribution__", None) != DISTRIBUTION:
         _fail(
@@ -121,14 +125,16 @@ def _require_own_package() -> None:
 
 
 def _replace_what_cannot_be_encoded() -> None:
-    """Finished work must not fail by its last print, whatever the terminal's encoding."""
+    """Let the terminal's encoding replace characters that it lacks: finished work must not fail
+    while printing.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def _discard_output() -> None:
-    """What is left in buffers goes nowhere, instead of to a reader that is gone."""
+    """Discard buffered output whose reader is gone."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
 
@@ -141,8 +147,8 @@ def _stopped(words: Sequence[str]) -> str:
 
 
 def _not_foreseen(error: Exception) -> str:
-    """Errors of memory are told by their words, for torch has no class of them on a processor, and
-    not every command imports it.
+    """Describe an unexpected error. Errors of memory are recognised by their text: torch has no
+    class for them on a CPU, and not every command imports it.
     """
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)
@@ -158,9 +164,7 @@ def _not_foreseen(error: Exception) -> str:
 
 
 def _place(error: Exception) -> str:
-    """The last line of code that is neither a library's nor Python's own: of a method, as a
-    rule.
-    """
+    """Return the last line of the traceback that is not a library's: usually a method's."""
     libraries = ("site-packages", "dist-packages", str(Path(shlex.__file__).parent))
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not any(place in frame.filename for place in libraries)]

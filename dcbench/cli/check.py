@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 def command(
     hardware: Hardware, as_json: bool, names: tuple[str, ...], settings: tuple[str, ...]
 ) -> None:
-    """Try the methods NAMES (or ./file.py:Class) on tiny sets of real digits and show what of the
-    contract they keep.
+    """Check whether the methods NAMES (or ./file.py:Class) keep the contract, on tiny sets of real
+    digits.
     """
     check_methods(names)
 
@@ -68,7 +68,9 @@ def command(
 
 
 def _methods(names: tuple[str, ...], settings: tuple[str, ...]) -> dict[str, Distiller]:
-    """Each method with little to do; raises UnknownNameError, OutOfRangeError, DataError."""
+    """Return each method, reduced to little work. Raises UnknownNameError, OutOfRangeError,
+    DataError.
+    """
     from dcbench.conformance.trial_runs import small
     from dcbench.distiller import find, hyper_parameters
     from dcbench.experiments.grid import parse_settings
@@ -91,7 +93,7 @@ def _methods(names: tuple[str, ...], settings: tuple[str, ...]) -> dict[str, Dis
 def _check(
     methods: Mapping[str, Distiller], machine: Machine, console: Console
 ) -> dict[str, list[Verdict]]:
-    """Each method's verdicts. With --debug, also where what it raises came from."""
+    """Run each method's checks; with --debug also show where its exceptions came from."""
     from dcbench.conformance.checks import CHECKS, verdict
     from dcbench.conformance.trial_runs import Candidate, samples
     from dcbench.datasets.loading import load
@@ -114,7 +116,7 @@ def _check(
 
 
 def _amounts(distiller: Distiller) -> str:
-    """The fields that were made small, so that one sees which were not."""
+    """List the fields that were made small, which also shows those that were not."""
     from dcbench.distiller import hyper_parameters
 
     values = {

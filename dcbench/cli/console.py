@@ -1,4 +1,4 @@
-"""What people see while they wait and when it is done, and how they interrupt it."""
+"""What users see: progress, messages, tables, JSON; and how they interrupt a command."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ from rich.text import Text
 
 from dcbench.system.wording import printable
 
-QUIET_SECONDS = 30.0  # between two lines of progress where there is no terminal to draw a bar on
+QUIET_SECONDS = 30.0  # seconds between two lines of progress if there is no terminal for a bar
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-FIRST_SHARE = 20  # a first step that is at least one in so many foretells how long the others take
-UNLIMITED = 10_000  # columns, where no terminal limits them
-PAGE = 100  # columns of running text
+FIRST_SHARE = 20  # the first step predicts the time left if it is at least one in so many steps
+UNLIMITED = 10_000  # width of tables, if no terminal limits it
+PAGE = 100  # width of running text
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table for people. Columns in ``optional`` are left out, the last first, where the terminal
-    is too narrow for all.
+    """A table to print. If the terminal is too narrow, the columns in ``optional`` are left out,
+    the last first.
     """
 
     title: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     optional: Sequence[str] = ()
-    words: int = 1  # so many columns at the left hold words; the others hold figures
+    words: int = 1  # number of columns at the left with words; the others hold numbers
     folded: bool = False  # the last column holds sentences: lines longer than a page are folded
 
 
 @dataclass
 class _Pace:
-    """Since when and from how many steps on time is taken, and when it was last said. The first
-    step may compile: it tells little.
+    """The time and step from which the pace of a work is measured, and when it was last shown. The
+    first step may compile, so it predicts little.
     """
 
     begun: float
@@ -62,8 +62,8 @@ class _Pace:
     steady: bool = False
 
     def time_left(self, now: float, done: int, total: int) -> str:
-        """As words to put behind others; none at the end, nor where only a first step is known that
-        is little of the whole.
+        """Return the time left as words to append; empty at the end, or if only the first step is
+        known.
         """
         if done >= total or (not self.steady and (done - self.first) * FIRST_SHARE < total):
             return ""
@@ -72,8 +72,8 @@ class _Pace:
 
 
 class Console:
-    """Progress and messages on standard error; tables on standard output, unless that is for
-    JSON.
+    """Progress and messages on standard error; tables on standard output, unless that is
+    for JSON.
     """
 
     def __init__(self, as_json: bool = False) -> None:
@@ -91,7 +91,7 @@ class Console:
         self._tasks: dict[str, TaskID] = {}
         self._paces: dict[str, _Pace] = {}
         self._whole: TaskID | None = None
-        self._whole_told: float | None = None  # when it was last said, or first heard of
+        self._whole_told: float | None = None  # when progress was last shown, or first reported
         self._stop = threading.Event()
         self._before: dict[signal.Signals, Any] = {}
 
@@ -122,12 +122,12 @@ class Console:
         )
 
     def stopping(self) -> bool:
-        """Whether the user has asked to stop."""
+        """Return whether the user has asked to stop."""
         return self._stop.is_set()
 
     def progress(self, text: str, done: int, total: int, even: bool = True) -> None:
-        """How far a piece of work is; ``even``: its parts take about as long as each other, so that
-        the time left can be told.
+        """Show how far a piece of work is. ``even``: its parts take about equally long, so that the
+        time left can be estimated.
         """
         if self._errors.is_terminal:
             self._draw(text, done, total, even)
@@ -135,9 +135,7 @@ class Console:
             self._tell(text, done, total, even)
 
     def overall(self, text: str, done: int, total: int) -> None:
-        """How far the whole command is: ``text`` says it, ``done`` of ``total`` pieces have
-        ended.
-        """
+        """Show how far the whole command is: ``done`` of ``total`` pieces have ended."""
         if self._errors.is_terminal:
             if self._whole is None:
                 self._whole = self._bars.add_task("", total=total, even=False)
@@ -150,8 +148,8 @@ class Console:
             self.say(text)
 
     def stoppable_progress(self, text: str, done: int, total: int) -> None:
-        """``progress`` of work that does not ask by itself: raises KeyboardInterrupt where the user
-        has asked to stop.
+        """Show the progress of work that does not check for a stop itself. Raises KeyboardInterrupt
+        if the user has asked to stop.
         """
         self.progress(text, done, total)
         if self.stopping():
@@ -177,14 +175,14 @@ class Console:
             if not pace.steady:
                 self._paces[text] = _Pace(now, done, pace.said, steady=True)
         if done >= total:
-            del self._paces[text]  # the next work of this name has a time of its own
+            del self._paces[text]  # the next work of this name is timed anew
 
     def say(self, message: str) -> None:
-        """A line for people."""
+        """Show a message."""
         self._errors.print(printable(message), markup=False)
 
     def table(self, table: TextTable) -> None:
-        """A table for people; on standard error where standard output is for JSON."""
+        """Print a table; to standard error if standard output is for JSON."""
         left_out: list[str] = []
         drawn = _drawn(table, left_out)
         optional = list(table.optional)
@@ -195,12 +193,12 @@ class Console:
         width = min(self._output.width, PAGE) if table.folded else None
         with self._output.capture() as captured:
             self._output.print(drawn, markup=False, soft_wrap=False, width=width)
-        lines = captured.get().splitlines()  # rich fills the last column up with spaces
+        lines = captured.get().splitlines()  # rich pads the last column with spaces
         self._output.file.write("".join(f"{line.rstrip()}\n" for line in lines))
         self._output.file.flush()
 
     def pairs(self, title: str, rows: Iterable[tuple[str, str]]) -> None:
-        """Names with what is to be said of each, long lines folded beside the name."""
+        """Print names with their descriptions; long lines are folded beside the name."""
         grid = RichTable(box=None, show_header=False, padding=(0, 2, 0, 0))
         grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
@@ -219,20 +217,20 @@ class Console:
         ).maximum
 
     def result(self, value: Mapping[str, Any]) -> None:
-        """The one JSON object, if that was asked for."""
+        """Print the one JSON object, if it was asked for."""
         if self.as_json:
             click.echo(json.dumps(value, allow_nan=False, default=str))
 
 
 class _TimeLeft(TimeRemainingColumn):
-    """The time left of work whose parts take about as long as each other; nothing of other work."""
+    """The column with the time left, for work whose parts take about equally long."""
 
     def render(self, task: Task) -> Text:
         return super().render(task) if task.fields["even"] else Text()
 
 
 class _PipedConsole(RichConsole):
-    """A reader that is gone is an error like any other, which the command line answers."""
+    """A console that reports a closed pipe as an error, which the command line handles."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -246,8 +244,8 @@ def _console(stderr: bool) -> RichConsole:
 
 
 def _drawn(table: TextTable, left_out: Sequence[str]) -> RichTable:
-    """``table`` without the columns ``left_out``; words at the left, figures at the right of their
-    columns.
+    """Draw ``table`` without the columns ``left_out``; words to the left, numbers to the right of
+    their columns.
     """
     kept = [index for index, name in enumerate(table.head) if name not in left_out]
     drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)

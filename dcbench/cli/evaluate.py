@@ -1,4 +1,4 @@
-"""``dcbench evaluate``: train networks on sets that are there already."""
+"""``dcbench evaluate``: train networks on finished sets."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @protocol()
 @common("The protocol of this name, like --protocol.")
 def command(shared: Common, **options: Any) -> None:
-    """Train networks on the synthetic sets PATHS and show what they score."""
+    """Train networks on the synthetic sets PATHS and show their test accuracy."""
     from dcbench.cli.console import Console
     from dcbench.cli.results import evaluation_json, evaluation_table, show_warnings
 
@@ -65,7 +65,7 @@ def command(shared: Common, **options: Any) -> None:
 
 
 def _check(options: dict[str, Any]) -> None:
-    """Raises UnknownNameError or OutOfRangeError if the words are wrong by themselves."""
+    """Raise UnknownNameError or OutOfRangeError if an option is wrong in itself."""
     from dcbench.system.errors import OutOfRangeError
 
     if options["layout"] is not None:
@@ -83,7 +83,7 @@ def _check(options: dict[str, Any]) -> None:
 
 
 def _asked(options: dict[str, Any]) -> list[Judging]:
-    """What is asked of the evaluation: the networks named, each with every augmentation."""
+    """Return the evaluations that are asked for: each network with each augmentation."""
     from dcbench.experiments.run_grid import Judging
 
     return [
@@ -119,7 +119,7 @@ def _evaluate(
     return judge_stored(
         sets,
         protocols,
-        # one's own data is named by its folder, and the set only by its name
+        # own data is named by its folder, but the set stores only its name
         lambda name: load(
             options["dataset"] or name, places, progress=workspace.stoppable_progress
         ),
@@ -130,14 +130,16 @@ def _evaluate(
 
 
 def _again(options: dict[str, Any]) -> Callable[[str], str]:
-    """The same command for a set in another project's layout."""
+    """Return this command with the option for another project's layout."""
     words = [] if options["dataset"] else ["--dataset", "NAME"]
     given = click.get_current_context().obj
     return lambda layout: shlex.join(["dcbench", *given, "--as", layout, *words])
 
 
 def _own(path: Path, shared: Common, options: dict[str, Any], workspace: Workspace) -> Path:
-    """The path of our artifact: as given, or that of the artifact which a foreign set becomes."""
+    """Return the path of an artifact: the given one, or the one that a foreign set is
+    imported to.
+    """
     from dcbench.artifacts.importers.importing import keep_imported
     from dcbench.system.layout import file_name, imported_folder
 

@@ -41,18 +41,18 @@ FOREIGN_DEFAULTS = {"space": "auto", "experiment": None, "classes": CLASSES[0], 
 
 @runtime_checkable
 class Listener(Protocol):
-    """Who hears of the work, and may stop it."""
+    """The interface to the console: it shows messages and progress, and may stop the work."""
 
     def say(self, message: str, /) -> None:
-        """A line for people."""
+        """Show a message."""
 
     def stoppable_progress(self, text: str, done: int, total: int) -> None:
-        """Raises KeyboardInterrupt where the user has asked to stop."""
+        """Raise KeyboardInterrupt if the user has asked to stop."""
 
 
 @dataclass(frozen=True)
 class ForeignOptions:
-    """What the user says of a set in another project's layout."""
+    """The user's options about a set in another project's layout."""
 
     layout: str
     dataset: str | None
@@ -64,11 +64,11 @@ class ForeignOptions:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> ForeignOptions:
-        """What the command's ``options`` say of it."""
+        """Take these options out of the command's ``options``."""
         return cls(*(options[field.name] for field in fields(cls)))
 
     def check(self) -> None:
-        """Raises UnknownNameError or OutOfRangeError if the words are wrong by themselves."""
+        """Raise UnknownNameError or OutOfRangeError if an option is wrong in itself."""
         from dcbench.artifacts.importers.catalogue import find_layout
         from dcbench.datasets.catalogue import find
         from dcbench.system.errors import OutOfRangeError
@@ -82,7 +82,7 @@ class ForeignOptions:
         find(self.dataset)
 
     def read(self, path: Path, where: Places, listener: Listener) -> ImportedSet:
-        """The set ``path`` as one of ours; says what looks wrong with it."""
+        """Read the set ``path`` as a set of ours, and show warnings about it."""
         from dcbench.artifacts.importers.catalogue import find_layout
         from dcbench.artifacts.importers.importing import import_set, open_space
         from dcbench.artifacts.importers.layout import ImportOptions
@@ -102,8 +102,8 @@ class ForeignOptions:
 
 @contextmanager
 def foreign_sets_explained(path: Path, again: Callable[[str], str]) -> Iterator[None]:
-    """If ``path`` is no artifact but looks like another project's set, the error says the command
-    ``again`` with the layout.
+    """If ``path`` is no artifact but looks like another project's set, let the error suggest the
+    command ``again`` with that layout.
     """
     from dcbench.artifacts.importers.recognising import likely_layout
     from dcbench.system.errors import FileFormatError
@@ -121,7 +121,9 @@ def foreign_sets_explained(path: Path, again: Callable[[str], str]) -> Iterator[
 
 
 def imported_first(path: Path, words: Sequence[str]) -> Callable[[str], str]:
-    """For a command that takes artifacts alone: how to import a set, and ``words`` with it."""
+    """Return a command that imports a set and then runs ``words`` with it, for commands that only
+    take artifacts.
+    """
     target = f"{path.name.split('.')[0] or 'set'}.pt"
     made = target if target != path.name else f"imported-{target}"
 
@@ -134,7 +136,7 @@ def imported_first(path: Path, words: Sequence[str]) -> Callable[[str], str]:
 
 
 def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say what a foreign set is."""
+    """Add the options that describe a foreign set."""
     for option in reversed(
         (
             click.option(
@@ -208,8 +210,8 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
 def command(
     path: str, target: Path | None, hardware: Hardware, as_json: bool, **options: Any
 ) -> None:
-    """Read the foreign set PATH and write it as a self-describing artifact, doubting aloud what
-    looks wrong.
+    """Read the foreign set PATH, write it as a self-describing artifact, and warn about what looks
+    wrong.
 
     PATH is a file, a folder, or a file on the hub: hf://owner/name@COMMIT/path.
     """

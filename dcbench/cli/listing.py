@@ -1,4 +1,4 @@
-"""``dcbench list``: what there is to choose from."""
+"""``dcbench list``: methods, data sets, networks, protocols, layouts and studies to choose from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``dcbench merge``: takes other people's records and sets into a results folder."""
+"""``dcbench merge``: copy records and sets of others into a results folder."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from dcbench.cli.options import results_folder, speaking
 @click.option("--name", default="", help="Whose they are, of one FOLDER; its name if not given.")
 @speaking
 def command(folders: tuple[Path, ...], results: Path, name: str, as_json: bool) -> None:
-    """Take the records and sets below each FOLDER into the results, if all of them are sound.
+    """Copy the records and sets below each FOLDER into the results, if all of them are sound.
 
-    A damaged record or set, or one that its records are not of, is named and nothing is taken.
+    If a record or set is damaged, or a set is not the one that its records measured, the message
+    names it and nothing is copied.
     """
     from dcbench.artifacts.merging import merge
     from dcbench.cli.console import Console

@@ -151,7 +151,7 @@ def _search(shared: Common, options: dict[str, Any]) -> Search:
 
 
 def search_table(records: Sequence[SearchRecord]) -> TextTable:
-    """What each proxy is worth, one row each."""
+    """Return a table with a row for each proxy: how well it ranks architectures."""
     from dcbench.cli.console import TextTable
     from dcbench.report.tables.searches import rank_figures
 

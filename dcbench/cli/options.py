@@ -1,4 +1,4 @@
-"""Options that several commands share, in groups, and what they mean to the harness."""
+"""Options that several commands share, in groups, and the objects made from them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from dcbench.system.machine import Machine
 
 MOST_WORKERS = 1024
-RESULTS = "results"  # the folder, if none is named
-OF_ONE = {  # options that mean something to one executor alone
+RESULTS = "results"  # the default folder
+OF_ONE = {  # options of one executor only
     "workers": "processes",
     "address": "ray",
     "cpus_per_unit": "ray",
@@ -39,7 +39,7 @@ _Decorator = Callable[[_Command], _Command]
 
 @dataclass(frozen=True)
 class Hardware:
-    """What computes."""
+    """The options of the machine."""
 
     device: str
     threads: int | None
@@ -47,7 +47,7 @@ class Hardware:
     engine: str
 
     def machine(self, here: bool = True) -> Machine:
-        """Raises DeviceError, UnknownNameError, OutOfRangeError."""
+        """Return the machine. Raises DeviceError, UnknownNameError, OutOfRangeError."""
         from dcbench.system.machine import resolve
 
         return resolve(self.device, self.threads, self.precision, self.engine, here=here)
@@ -55,7 +55,7 @@ class Hardware:
 
 @dataclass(frozen=True)
 class ExecutorOptions:
-    """Who carries the work out."""
+    """The options of the executor."""
 
     executor: str
     workers: int | None
@@ -64,7 +64,7 @@ class ExecutorOptions:
     gpus_per_unit: float | None
 
     def check(self, hardware: Hardware) -> None:
-        """Raises UnknownNameError or OutOfRangeError if the words do not go together."""
+        """Raise UnknownNameError or OutOfRangeError if options do not fit together."""
         if self.executor not in EXECUTORS:
             raise UnknownNameError("executor", self.executor, EXECUTORS)
         for name, owner in OF_ONE.items():
@@ -82,8 +82,8 @@ class ExecutorOptions:
 
     @contextmanager
     def start(self, machine: Machine, console: Console) -> Iterator[Workers | None]:
-        """The workers while they are needed; raises ClusterError where there is no Ray, or not the
-        cluster that was asked for.
+        """Start the workers for the time of the context. Raises ClusterError if Ray or the cluster
+        is missing.
         """
         from dcbench.execution.workers import Workers
 
@@ -132,15 +132,15 @@ class Common:
     as_json: bool
 
     def places(self, download: bool = False) -> Places:
-        """Where data and its cache are."""
+        """Return the folders of data and its cache."""
         return places(self.data_root, download, self.data_classes)
 
     @contextmanager
     def workspace(
         self, console: Console, *, resume: bool = True, other_machine: bool = False
     ) -> Iterator[Workspace]:
-        """The machine, workers and folder that the options ask for; raises what ``Hardware`` and
-        ``ExecutorOptions`` do.
+        """Open the workspace with the machine, workers and folder that the options name. Raises
+        what ``Hardware`` and ``ExecutorOptions`` raise.
         """
         from dcbench.experiments.context import Workspace
         from dcbench.run import Resumption
@@ -148,7 +148,7 @@ class Common:
 
         self.executor_options.check(self.hardware)
         machine = self.hardware.machine(here=self.executor_options.address is None)
-        # what this command shares among its own sets is made once all the same
+        # work that the sets of this command share is still done only once
         since = 0.0 if resume else disk_time(self.out)
         heard = (console.progress, console.say, console.stopping)
         resumption = Resumption(resume, since, other_machine)
@@ -166,7 +166,7 @@ class Common:
 def places(
     data_root: Path | None, download: bool = False, data_classes: str = CLASSES[0]
 ) -> Places:
-    """Where data and its cache are."""
+    """Return the folders of data and its cache."""
     from dcbench.api import usual_places
 
     by_position = data_classes == "by-position"
@@ -174,7 +174,9 @@ def places(
 
 
 def protocol(of_search: bool = False) -> _Decorator:
-    """``--protocol`` of a command that judges sets, or of one that searches architectures."""
+    """Add ``--protocol`` to a command that evaluates sets, or to one that searches
+    architectures.
+    """
     names = ("search-SPACE", "search-SPACE-quick") if of_search else NAMES["protocol"]
     return click.option(
         "--protocol",
@@ -184,8 +186,8 @@ def protocol(of_search: bool = False) -> _Decorator:
 
 
 def judging(several: bool = False) -> _Decorator:
-    """Add what networks judge a set and what they learn; with ``several``, a command takes lists
-    of ``--network`` and ``--augment``.
+    """Add the options that say which networks evaluate a set and what they learn. With ``several``,
+    ``--network`` and ``--augment`` take lists.
     """
     kind, one = (CommaList(), ", one or several") if several else (str, "")
     options = (
@@ -221,7 +223,7 @@ def judging(several: bool = False) -> _Decorator:
 
 
 def results_folder(what: str) -> _Decorator:
-    """``--results`` of a command that reads records or takes them in: the folder is ``what``."""
+    """Add ``--results`` to a command that reads records or adds some: the folder is ``what``."""
     return click.option(
         "--results",
         type=click.Path(path_type=Path),
@@ -267,7 +269,7 @@ _RESUMING = (
         help="Continue from a checkpoint of another machine; the record says so.",
     ),
 )
-DEBUG = "dcbench.debug"  # where a command finds whether it was asked for
+DEBUG = "dcbench.debug"  # the context key of --debug
 _HARDWARE = (
     click.option(
         "--device",
@@ -347,25 +349,25 @@ _SPEAKING = (
 
 
 def resuming(command: _Command) -> _Command:
-    """Add what a command that distils does with an earlier run's work; it gets ``no_resume`` and
+    """Add the options about an earlier run's work; the command gets ``no_resume`` and
     ``resume_elsewhere``.
     """
     return _with(_RESUMING, command)
 
 
 def hardware(command: _Command) -> _Command:
-    """Add the options of the machine to a command, which gets them as one ``Hardware``."""
+    """Add the options of the machine; the command gets them as one ``Hardware``."""
     return _with(_HARDWARE, _gathered("hardware", Hardware, command))
 
 
 def speaking(command: _Command) -> _Command:
-    """Add to a command how it answers; it gets ``as_json``."""
+    """Add the option of the output's form; the command gets ``as_json``."""
     return _with(_SPEAKING, command)
 
 
 def common(presets: str) -> _Decorator:
-    """Add the options of commands that distil or train, which get them as one ``Common``;
-    ``presets`` says what --preset may be.
+    """Add the options of commands that distil or train; the command gets them as one ``Common``.
+    ``presets`` lists the values of --preset.
     """
     preset = click.option("--preset", default="paper", show_default=True, help=presets)
 
@@ -380,10 +382,10 @@ def common(presets: str) -> _Decorator:
 
 
 def unneeded(*names: str) -> _Decorator:
-    """Add options that every command takes, so that the same words fit all, where this one has no
-    use for them.
+    """Add options that this command ignores, because other commands have them: the same words then
+    fit all.
 
-    Their words are checked, and its help is silent about them.
+    Their values are checked, and help does not show them.
     """
     return lambda command: _with([_unneeded(name) for name in names], command)
 
@@ -418,7 +420,9 @@ def _with(options: Sequence[_Decorator], command: _Command) -> _Command:
 
 
 def _gathered(name: str, kind: type, command: _Command) -> _Command:
-    """``command`` with the options that are fields of ``kind`` as one argument called ``name``."""
+    """Pass the options that are fields of ``kind`` to ``command`` as one argument called
+    ``name``.
+    """
 
     @functools.wraps(command)
     def gathering(**options: Any) -> Any:
@@ -429,7 +433,7 @@ def _gathered(name: str, kind: type, command: _Command) -> _Command:
 
 
 class CommaList(click.ParamType):  # type: ignore[type-arg]
-    """Words or numbers separated by commas, none empty, none twice."""
+    """A type of option: words or numbers separated by commas, none empty, none twice."""
 
     name = "list"
 

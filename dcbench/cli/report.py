@@ -106,7 +106,9 @@ def command(
 
 
 def _found(results: Path, filters: dict[str, list[Any] | None], console: Any) -> RecordsFound:
-    """The records below ``results`` that the filters let through; what was passed over is said."""
+    """Return the records below ``results`` that pass the filters; show messages about files that
+    were skipped.
+    """
     from dcbench.records import find_records
     from dcbench.report.selection.filters import Filters
     from dcbench.system.errors import DataError
@@ -144,7 +146,7 @@ def _tables(found: RecordsFound, style: str, published: str, console: Any) -> li
 def _write(
     found: RecordsFound, tables: list[Table], fmt: str, results: Path, out: Path
 ) -> list[Path]:
-    """The files of a format."""
+    """Write the files of a format."""
     from dcbench.report import tidy_frame, write_tables
     from dcbench.report.figures import write_figures
     from dcbench.report.selection.dataframes import as_csv
@@ -162,7 +164,7 @@ def _write(
 
 
 def _shown(found: RecordsFound, tables: list[Table], fmt: str, results: Path) -> str:
-    """What goes to standard output where there is no folder for files."""
+    """Return what goes to standard output if no folder for files is given."""
     from dcbench.report import FORMATS
 
     if fmt == "html":

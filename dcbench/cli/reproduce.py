@@ -1,4 +1,4 @@
-"""``dcbench reproduce``: a table or figure of the paper, from its sets to its figures."""
+"""``dcbench reproduce``: a table or figure of the paper, from making the sets to the figures."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     "tens of minutes on two cores."
 )
 def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> None:
-    """Carry out STUDY and show what came out: one of the paper's tables and figures (dcbench list
+    """Reproduce STUDY and show its results: one of the paper's tables and figures (dcbench list
     shows them), or ./file.toml, a grid of your own.
     """
     from dcbench.studies.files import study_named
@@ -88,7 +88,9 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
 
 
 def _with_preset_of(study: Study, shared: Common) -> Common:
-    """``shared`` with the study's preset, if it has one alone and none was asked for."""
+    """Return ``shared`` with the study's preset, if the study has only one and the user
+    named none.
+    """
     source = click.get_current_context().get_parameter_source("preset")
     if source is click.core.ParameterSource.DEFAULT and len(study.plans) == 1:
         return replace(shared, preset=next(iter(study.plans)))
@@ -133,7 +135,7 @@ def _show(console: Console, reproduction: Reproduction, outcome: StudyResults) -
 
 
 def _with_fields(records: Sequence[EvaluationRecord]) -> TextTable:
-    """The table of evaluations, with a column for each field of a method that the study varies."""
+    """Return the table of evaluations, with a column for each field that the study varies."""
     from dcbench.cli.results import evaluation_table
     from dcbench.distiller import find, hyper_parameters
 

@@ -1,4 +1,4 @@
-"""How measured sets are shown: as JSON and as a table for people."""
+"""Show evaluated sets as JSON and as tables."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ Figure = TypeVar("Figure", int, float)
 
 
 def evaluation_json(scored: EvaluatedSet) -> dict[str, Any]:
-    """One entry of ``evaluate --json``."""
+    """Return one entry of ``evaluate --json``."""
     plain = scored.record.to_json()
     return _measured(scored) | {key: plain[key] for key in ("network", "augment")}
 
 
 def run_json(scored: EvaluatedSet) -> dict[str, Any]:
-    """One entry of ``run --json``: the same with what the distillation took."""
+    """Return one entry of ``run --json``: that of ``evaluate`` and what the distillation took."""
     record = scored.record
     made = record.to_json()["distillation"] or {}
     compiling = _known(made.get("compile_seconds"), record.compile_seconds)
@@ -52,7 +52,7 @@ def run_json(scored: EvaluatedSet) -> dict[str, Any]:
 
 
 def trace_json(trace: TraceRecord, path: Path) -> dict[str, Any]:
-    """Where the record of a trace is, and every accuracy at each step."""
+    """Return the path of a trace's record, and every accuracy at each step."""
     return {
         "record": str(path),
         "points": [
@@ -83,9 +83,7 @@ def _measured(scored: EvaluatedSet) -> dict[str, Any]:
 
 
 def evaluation_table(records: Sequence[EvaluationRecord]) -> TextTable:
-    """What each set scores, in percent. What all of them share stands above the table and not in
-    each row.
-    """
+    """Return a table of the sets' accuracies in percent. What all rows share is in the title."""
     shared, own = _sorted_out(
         {
             "dataset": [f"{record.dataset} {record.dataset_note}".strip() for record in records],
@@ -122,7 +120,7 @@ def evaluation_table(records: Sequence[EvaluationRecord]) -> TextTable:
 
 
 def trace_table(trace: TraceRecord) -> TextTable:
-    """What a set scores at each step, in percent."""
+    """Return a table of a set's accuracy at each step, in percent."""
     from dcbench.report.statistics.accuracies import summarise
 
     rows = []
@@ -147,7 +145,7 @@ def trace_table(trace: TraceRecord) -> TextTable:
 
 
 def summary_table(summary: Sequence[dict[str, Any]]) -> TextTable:
-    """The same over sets, in percent."""
+    """Return the table of accuracies over sets, in percent."""
     shared, own = _sorted_out({"dataset": [row["dataset"] for row in summary]})
     columns = {
         "method": [row["method"] for row in summary],
@@ -170,8 +168,8 @@ def summary_table(summary: Sequence[dict[str, Any]]) -> TextTable:
 
 
 def show_places(console: Console, done: Iterable[EvaluatedSet], out: Path) -> None:
-    """Where things were kept: the folder once, below it the folders of the sets, one line for all
-    seeds.
+    """Print where results are stored: the output folder, and below it the folders of the sets, one
+    line for all seeds.
     """
     folders: dict[Path, list[str]] = defaultdict(list)
     done = list(done)
@@ -198,14 +196,14 @@ def show_places(console: Console, done: Iterable[EvaluatedSet], out: Path) -> No
 
 
 def show_warnings(console: Console, records: Iterable[EvaluationRecord]) -> None:
-    """What people should know before they believe the figures."""
+    """Print warnings that users should know before they trust the figures."""
     for record in records:
         for warning in record.warnings:
             console.say(f"{record.label}: {warning}")
 
 
 def _sorted_out(columns: dict[str, list[str]]) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """What all rows share, and the columns in which they differ."""
+    """Split off what all rows share; return it and the columns in which rows differ."""
     shared = {name: values[0] for name, values in columns.items() if len(set(values)) == 1}
     return shared, {name: values for name, values in columns.items() if name not in shared}
 

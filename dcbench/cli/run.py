@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 @click.option(
     "--trace",
     type=CommaList(int, 0),
-    help="Steps of the distillation at which the set is also kept, drawn and judged.",
+    help="Steps of the distillation after which the set is also stored, pictured and evaluated.",
 )
 @click.option(
     "--zca",
@@ -94,7 +94,7 @@ if TYPE_CHECKING:
     "(dcbench list says which method has which), or a protocol's name."
 )
 def command(shared: Common, **options: Any) -> None:
-    """Distil synthetic sets, train networks on them, store and show what they score."""
+    """Distil synthetic sets, train networks on them, and store and show their test accuracy."""
     pairs = [text.partition("=") for text in options["settings"]]
     named = [field.strip() for field, equals, _ in pairs if field.strip() and equals]
     check_methods(options["methods"], shared.preset, named)

@@ -1,4 +1,4 @@
-"""``dcbench show``: what an artifact holds, and its images as a picture."""
+"""``dcbench show``: describe an artifact and draw its images."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Words of the command line that name something, checked before torch is imported.
+"""The names that options accept, checked before torch is imported.
 
-Methods of the project are known by their files. What an installed package or a user's file adds is
-known only when it is imported: the registry is asked later. Names that are declared where torch or
-pandas is imported are spelt out here, and a test compares them.
+Methods of the project are known from their files. Methods of installed packages or users' files are
+known only after importing them: then the registry is asked later. Names that are declared in
+modules that import torch or pandas are repeated here, and a test compares them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dcbench.system.errors import UnknownNameError
 EXECUTORS = ("serial", "processes", "ray")
 CLASSES = ("by-name", "by-position")  # how class folders get labels
 REPORT_FORMATS = ("latex", "markdown", "csv", "html")
-_ENTRY_POINTS = "dcbench.distillers"  # of installed packages with methods
+_ENTRY_POINTS = "dcbench.distillers"  # entry points of installed packages with methods
 _METHODS = "dcbench.distiller"  # the module that knows all methods
 _AUGMENTATIONS = (
     *("dsa", "flip", "resized-crop", "colour-and-warp"),
@@ -60,7 +60,7 @@ NAMES: Mapping[str, Collection[str]] = {
 
 
 def _presets() -> Collection[str] | None:
-    """The presets that there are; None if only the imported methods can tell."""
+    """Return all presets; None if only importing the methods can tell."""
     if _METHODS in sys.modules:
         from dcbench.experiments.presets import known_presets
 
@@ -74,8 +74,8 @@ def _presets() -> Collection[str] | None:
 
 
 def known(kind: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """An option's callback: raises UnknownNameError unless its word, or each of its words, is a
-    name of this ``kind``.
+    """Return an option's callback: it raises UnknownNameError unless the value, or each item of a
+    list, is a name of this ``kind``.
     """
 
     def check(_context: click.Context, _option: click.Parameter, value: Any) -> Any:
@@ -87,8 +87,8 @@ def known(kind: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
 
 
 def check_word(kind: str, word: str | None, called: str = "") -> None:
-    """Raises UnknownNameError if ``word`` is given and cannot be a name of this ``kind``, which the
-    user knows as ``called``.
+    """Raise UnknownNameError if ``word`` is given and is no name of this ``kind``. The message
+    calls the kind ``called``.
     """
     if word is not None and _named_elsewhere(kind, word):
         return
@@ -99,8 +99,10 @@ def check_word(kind: str, word: str | None, called: str = "") -> None:
 
 
 def _named_elsewhere(kind: str, word: str) -> bool:
-    """Whether the word names a folder of one's own, timm's network, or what a package adds."""
-    if kind == "device":  # its number, and what else torch knows, are for the machine to refuse
+    """Return whether the word names a folder of own data, a network of timm, or something that an
+    installed package adds.
+    """
+    if kind == "device":  # the machine checks the device's number and torch's other devices later
         return word.partition(":")[0] in (*NAMES[kind], "mps", "xpu", "meta")
     if kind not in ("dataset", "network"):
         return False
@@ -112,9 +114,13 @@ def _named_elsewhere(kind: str, word: str) -> bool:
 def check_methods(
     names: Sequence[str], preset: str | None = None, settings: Collection[str] = ()
 ) -> None:
-    """Raises UnknownNameError if one of ``names`` cannot be a method, ``preset`` one of theirs, or
-    one of ``settings`` (``field`` or ``method.field``) a field of theirs, as far as that can be
-    told before they are imported.
+    """Check names of methods, ``preset`` and ``settings`` as far as possible before methods are
+    imported.
+
+    ``settings`` are fields, as ``field`` or ``method.field``.
+
+    Raises:
+        UnknownNameError: If one is unknown.
     """
     if _METHODS in sys.modules or _others_may_add():
         return

@@ -1,4 +1,4 @@
-"""Training of a generator against a discriminator, as the adversarial baselines share it: the loop,
+"""Training of a generator against a discriminator, shared by the adversarial baselines: the loop,
 losses, a moving average of weights, and a check for collapse.
 """
 
@@ -20,7 +20,7 @@ from dcbench.families.generative import GRIDS, LOGS, Network, due
 from dcbench.run import Run, Stateful
 from dcbench.system.errors import DivergedError
 
-# from a turn's randomness to the loss and its parts
+# from the randomness of a turn to the loss and its parts
 Loss = Callable[[torch.Generator], tuple[Tensor, Mapping[str, Tensor]]]
 
 COLLAPSED_LOSS, COLLAPSED_TURNS = 1e-3, 500
@@ -42,8 +42,8 @@ class Player:
 
 @dataclass(frozen=True)
 class Game:
-    """A generator and a discriminator that train in turns: ``turns`` of the latter, then one of the
-    former; and what else changes as they train.
+    """A generator and a discriminator that train in turns: ``turns`` turns of the discriminator,
+    then one of the generator; and the other state that changes in training.
     """
 
     generator: Player
@@ -67,12 +67,12 @@ class Game:
 
 
 def play(game: Game, iterations: int, run: Run, show: Callable[[int], None]) -> None:
-    """Play ``iterations`` rounds, resuming where an earlier run was; ``show`` is called now and
-    then.
+    """Train for ``iterations`` rounds, resuming an interrupted run; ``show`` is called from time to
+    time.
 
-    Raises DivergedError if a loss is not finite, or if the discriminator has collapsed: its
-    adversarial loss under 0.001 for 500 turns on end, so that the generator has nothing to learn
-    from.
+    Raises:
+        DivergedError: If a loss is not finite, or if the discriminator has collapsed: its
+            adversarial loss stays under 0.001 for 500 turns, so that the generator learns nothing.
     """
     ledger = Ledger()
     for step in run.steps(iterations, {**game.state(), "ledger": ledger}, "adversarial"):
@@ -113,8 +113,8 @@ def frozen(network: nn.Module) -> Iterator[None]:
 
 @final
 class Ledger:
-    """Mean losses since they were last read, and how long the discriminator has had nothing to
-    learn.
+    """Mean losses since they were last read, and how many turns the discriminator has learned
+    nothing.
     """
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class Ledger:
         self.idle = 0
 
     def add(self, player: str, parts: Mapping[str, float]) -> None:
-        """Count a player's turn."""
+        """Count a turn of one player."""
         for part, value in parts.items():
             name = f"{player}_{part}"
             self.sums[name] = self.sums.get(name, 0.0) + value
@@ -133,17 +133,17 @@ class Ledger:
 
     @property
     def broken(self) -> bool:
-        """Whether a loss is not finite."""
+        """Return whether a loss is not finite."""
         return not all(map(math.isfinite, self.sums.values()))
 
     def means(self) -> dict[str, float]:
-        """Return the means so far and start anew."""
+        """Return the means so far and start again."""
         means = {name: total / self.counts[name] for name, total in self.sums.items()}
         self.sums, self.counts = {}, {}
         return means
 
     def check(self, step: int) -> None:
-        """Raises DivergedError if the discriminator has collapsed."""
+        """Raise DivergedError if the discriminator has collapsed."""
         if self.idle >= COLLAPSED_TURNS:
             raise DivergedError(
                 f"the discriminator collapsed: its loss was under {COLLAPSED_LOSS} for {self.idle} "
@@ -166,7 +166,7 @@ class Ledger:
 class Average(Generic[Network]):
     """A moving average of a network's weights.
 
-    Up to ``start`` steps it is the network itself, because first weights are worth little.
+    For the first ``start`` steps it equals the network, because early weights are of little use.
     """
 
     def __init__(self, network: Network, decay: float, start: int = 0) -> None:

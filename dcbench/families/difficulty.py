@@ -44,9 +44,10 @@ class DifficultySelection(Selection):
 
 @dataclass(frozen=True)
 class YoungNetworks(DifficultySelection):
-    """Base of EL2N and GraNd: mean scores of networks trained on the training set for few epochs.
+    """Base of EL2N and GraNd: mean scores of networks that are trained on the training set for a
+    few epochs.
 
-    Each network is trained once per data set and seed (``run.once``), for both scores.
+    Each network is trained once for a data set and seed (``run.once``), for both scores.
     """
 
     feature_networks: Annotated[int, Ge(1)] = 5
@@ -129,8 +130,8 @@ def gradient_norms(
 def by_difficulty(
     scores: Scores, train: TrainSet, ipc: int, end: End, run: Run
 ) -> Int64[Tensor, " chosen"]:
-    """The ``ipc`` hardest (highest scores) or easiest images of each class, classes in order; equal
-    scores in random order.
+    """Return the ``ipc`` hardest (highest scores) or easiest images of each class, classes in
+    order; equal scores in random order.
     """
     chosen = []
     for label, members in enumerate(train.by_class):

@@ -1,9 +1,9 @@
-"""Feature matching: move synthetic images until random networks see the same in them as in real
-ones.
+"""Feature matching: optimise synthetic images until random networks compute the same features for
+them as for real ones.
 
-Each step draws a fresh network, a batch of real images per class and one siamese augmentation per
-class, and takes one step of SGD on the images. A method says which features to take (``describe``)
-and how far apart two class means are (``discrepancy``).
+Each step draws a fresh network, a batch of real images for each class and one siamese augmentation
+for each class, and takes one step of SGD on the images. A method defines the features
+(``describe``) and the distance between two class means (``discrepancy``).
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from dcbench.training.trainer import filled_up
 Descriptions = tuple[Float[Tensor, "n _"], ...]  # one row per image and description
 Means = Sequence[Float[Tensor, "classes _"]]  # one row per class and description
 
-GROUP_IMAGES = 4096  # real images of all classes that are handled together, at the most
-GROUP_VALUES = GROUP_IMAGES * 3 * 32 * 32  # and their values, which larger images reach sooner
+GROUP_IMAGES = 4096  # most real images, of all classes, in one pass
+# most values of these images, which larger images reach sooner
+GROUP_VALUES = GROUP_IMAGES * 3 * 32 * 32
 
 
 LOGGED = ("loss", "relative_step")  # of each step; read from the device at once
@@ -61,27 +62,29 @@ class FeatureMatching(Distiller):
     """
 
     iterations: Annotated[int, Ge(1)] = 8000
-    # of the images; none: 1 up to IPC 50 and 10 above (Table 2)
+    # learning rate of the images; none: 1 up to IPC 50 and 10 above (Table 2)
     lr: Annotated[float | None, Gt(0), Le(10)] = None
     momentum: Annotated[float, Ge(0), Le(1)] = 0.5
-    real_batch: Annotated[int, Ge(1)] = 256  # per class and step
+    real_batch: Annotated[int, Ge(1)] = 256  # real images per class and step
     init: Initialisation = "random"
     network: str = "convnet"
     normalisation: Normalisation = "instance"
-    scale: Annotated[float, Gt(0)] = 1.0  # of the loss
+    scale: Annotated[float, Gt(0)] = 1.0  # factor before the loss
 
-    # False: describes the images themselves, and no network is drawn
+    # False: ``describe`` uses the images themselves, and no network is drawn
     observes: ClassVar[bool] = True
 
     @abstractmethod
     def describe(
         self, images: Float[Tensor, "n channels size size"], network: Network
     ) -> Descriptions:
-        """Describe images, a row each: what is compared between real and synthetic ones."""
+        """Compute the features of images, a row for each: these are compared between real and
+        synthetic images.
+        """
 
     @abstractmethod
     def discrepancy(self, real: Means, synthetic: Means) -> Float[Tensor, ""]:
-        """The distance between class means, summed over the classes given.
+        """Return the distance between class means, summed over the given classes.
 
         It may be called with a few classes at a time.
         """
@@ -103,7 +106,7 @@ class FeatureMatching(Distiller):
         return SyntheticSet(train.spec, images.detach().cpu().contiguous(), labels, train.space)
 
     def image_lr(self, ipc: int) -> float:
-        """The step size on the images: Table 2's rule unless ``lr`` is given."""
+        """Return the learning rate of the images: Table 2's rule unless ``lr`` is given."""
         return self.lr if self.lr is not None else (1.0 if ipc <= 50 else 10.0)
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
@@ -120,13 +123,11 @@ class FeatureMatching(Distiller):
 
 
 class MatchingStep:
-    """What one distillation needs for its steps: the network, the compiled description, the
-    batches.
-    """
+    """The state of one distillation's steps: network, compiled description, batches."""
 
     def __init__(self, method: FeatureMatching, train: TrainSet, ipc: int, run: Run) -> None:
         self.method, self.ipc, self.run = method, ipc, run
-        self.halvings = 0  # of what is handled at a time, because memory ran out
+        self.halvings = 0  # how often pieces were halved because memory ran out
         self.train = train.held_on(run.machine)
         self.dsa = DSAAugmentation(flips=train.spec.flips)
         self.network = build_network(method.network, train.spec, method.normalisation)
@@ -140,7 +141,7 @@ class MatchingStep:
 
     @property
     def chunk(self) -> int:
-        """How many images are described at a time."""
+        """Return how many images are described at a time."""
         return max(1, self._roomy_chunk >> self.halvings)
 
     @cached_property
@@ -149,9 +150,9 @@ class MatchingStep:
 
     @property
     def groups(self) -> list[range]:
-        """The classes, in groups whose synthetic images fit a chunk.
+        """Split the classes into groups whose synthetic images fit a chunk.
 
-        With BatchNorm there is one group: the batch is what the method says it is.
+        With BatchNorm there is one group: a batch is exactly what the method defines.
         """
         classes = self.train.spec.classes
         if self.network.mixes_images:
@@ -165,8 +166,8 @@ class MatchingStep:
     def accumulate_gradient(self, images: Tensor, step: int) -> Float[Tensor, ""]:
         """Add the loss's gradient to ``images.grad``; return the loss without a graph.
 
-        If memory runs out, the step is repeated with the same draws and smaller pieces, which stay
-        small from then on; the run notes it. Raises DeviceError if the pieces cannot be made
+        If memory runs out, the step is repeated with the same random draws and smaller pieces. The
+        pieces stay small, and the run warns. Raises DeviceError if the pieces cannot be made
         smaller.
         """
         before = None if images.grad is None else images.grad.clone()
@@ -180,7 +181,8 @@ class MatchingStep:
                     raise
                 self._handle_less(step, " ".join(str(error).split())[:120])
             images.grad = before if before is None else before.clone()
-            self.run.machine.free()  # when the failed attempt's tensors are gone with its traceback
+            # after the failed attempt's traceback, which holds its tensors, is gone
+            self.run.machine.free()
         if self.halvings > cut:
             at_a_time = (
                 f"{self.chunk} images and {len(self.groups[0])} of {self.train.spec.classes} "
@@ -193,7 +195,7 @@ class MatchingStep:
         return loss
 
     def _handle_less(self, step: int, reason: str) -> None:
-        """Halve what is handled at a time; raises DeviceError where nothing can be cut any more."""
+        """Halve the pieces; raise DeviceError if they cannot be made smaller."""
         if self.network.mixes_images:
             raise DeviceError(
                 f"out of memory in step {step + 1} ({reason}): with BatchNorm a batch is what the "
@@ -209,7 +211,7 @@ class MatchingStep:
         self.halvings += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """The sizes of the pieces, so that a resumed run cuts the work alike."""
+        """Return the sizes of the pieces, so that a resumed run uses the same."""
         return {"halvings": self.halvings}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -223,10 +225,9 @@ class MatchingStep:
         return reduce(torch.add, losses)
 
     def _accumulate_group(self, images: Tensor, group: range, step: int) -> Tensor:
-        """Add some classes' gradient to ``images.grad``; returns their loss, without a graph.
+        """Add the gradient of some classes to ``images.grad``; return their loss, without a graph.
 
-        Their real images and what was seen in them are gone then, so that the next classes find the
-        room.
+        Their real images and features are freed before the next classes.
         """
         draws = [self.dsa.draw(self.run.generator("dsa", step, label)) for label in group]
         sizes, batch = self._real_batch(group, step, draws)
@@ -251,7 +252,7 @@ class MatchingStep:
         return [len(part) for part in parts], torch.cat(parts)
 
     def _describe_in_chunks(self, images: Tensor) -> Descriptions:
-        """Descriptions without a graph. The last chunk is filled up by repetition, so that one
+        """Describe images without a graph. The last chunk is padded by repetition, so that one
         shape is compiled.
         """
         if self.network.mixes_images or not self.method.observes:

@@ -28,7 +28,7 @@ Values = Float[Tensor, "n channels size size"]  # in [-1, 1]
 Labels = Int64[Tensor, " n"]
 Network = TypeVar("Network", bound=nn.Module)
 
-LOGS, GRIDS = 500, 10  # rows of a training's history, and sheets of images, at the most
+LOGS, GRIDS = 500, 10  # most rows of a training's history, and most sheets of images
 PER_CLASS = 10  # images on a sheet
 
 
@@ -40,7 +40,7 @@ class Generative(Distiller):
     """
 
     protocols = {"two-cores": "quick"}
-    # fields that only the drawing depends on: the training is shared across them
+    # fields that only change the drawing: sets that differ in them share the training
     sampling: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
@@ -51,18 +51,18 @@ class Generative(Distiller):
     def latents(
         self, spec: ImageSpec, count: int, generator: torch.Generator
     ) -> Float[Tensor, "count _"]:
-        """``count`` draws of what the sampler starts from."""
+        """Draw ``count`` inputs for the sampler."""
 
     @abstractmethod
     def fit(self, train: TrainSet, run: Run) -> nn.Module:
-        """The trained sampler, on the run's device."""
+        """Train and return the sampler, on the run's device."""
 
     def image_steps(self, ipc: int) -> int:
         return 0  # its steps are the network's
 
     @property
     def trained_by(self) -> dict[str, Any]:
-        """The fields that the training depends on."""
+        """Return the fields that the training depends on."""
         return {key: value for key, value in asdict(self).items() if key not in self.sampling}
 
     def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
@@ -91,8 +91,8 @@ class Generative(Distiller):
     def draw(
         self, network: nn.Module, spec: ImageSpec, ipc: int, run: Run
     ) -> tuple[Values, Labels]:
-        """Draw ``ipc`` images of each class, with labels; each image's latents have their own
-        generator.
+        """Draw ``ipc`` images of each class, with labels. Each image's latents have a generator of
+        their own.
         """
         training, parts = network.training, []
         network.eval()
@@ -108,7 +108,7 @@ class Generative(Distiller):
         return torch.cat(parts), torch.arange(spec.classes).repeat_interleave(ipc)
 
     def show(self, network: nn.Module, train: TrainSet, run: Run, step: int) -> None:
-        """Save a picture of what ``network`` draws now, from the same latents every time."""
+        """Save a picture of what ``network`` draws now, always from the same latents."""
         images, labels = self.draw(network, train.spec, PER_CLASS, run)
         keep_sheet(run, f"samples-{step + 1:07d}", train.spec, images, labels)
 
@@ -126,8 +126,8 @@ def as_pixels(images: Values) -> Values:
 
 
 def due(step: int, total: int, times: int) -> bool:
-    """Whether to do something after ``step`` that is done at most ``times`` times in ``total``
-    steps.
+    """Return whether to do something after ``step`` that is done at most ``times`` times in
+    ``total`` steps.
 
     Always true after the last step.
     """
@@ -135,8 +135,8 @@ def due(step: int, total: int, times: int) -> bool:
 
 
 class RealImages:
-    """The training images as values in [-1, 1], drawn with replacement, so that no order need be
-    kept.
+    """The training images as values in [-1, 1], drawn with replacement, so that no order must be
+    stored.
     """
 
     def __init__(self, train: TrainSet, run: Run, flips: bool = False) -> None:
@@ -144,7 +144,7 @@ class RealImages:
         self.run, self.flips = run, flips
 
     def at(self, indices: Int64[Tensor, " k"]) -> Values:
-        """The images of these indices, on the run's device."""
+        """Return the images with these indices, on the run's device."""
         return self.run.place(self.train.images[indices].float() / 127.5 - 1)
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Values, Labels]:
@@ -160,7 +160,7 @@ class RealImages:
         return images, self.run.place(self.train.labels[indices])
 
     def draw_labels(self, count: int, generator: torch.Generator) -> Labels:
-        """Labels as frequent as in the training set."""
+        """Draw labels as frequent as in the training set."""
         return self.run.place(
             self.train.labels[torch.randint(len(self.train), (count,), generator=generator)]
         )
@@ -169,15 +169,14 @@ class RealImages:
 def kept_units(
     rows: int, units: int, dropout: float, generator: torch.Generator
 ) -> Float[Tensor, "rows units"]:
-    """Factors for dropout: 0 with probability ``dropout``, else 1 / (1 - dropout)."""
+    """Draw factors for dropout: 0 with probability ``dropout``, else 1 / (1 - dropout)."""
     return (torch.rand(rows, units, generator=generator) >= dropout).float() / (1 - dropout)
 
 
 def begin(name: str, build: Callable[[], Network], run: Run) -> Network:
-    """Build a network on the run's device, its initial values drawn from the run's generator
-    ``name``.
+    """Build a network on the run's device, initialised by the run's generator ``name``.
 
-    Torch's layers draw from the global generator: it gets the run's state inside, and its own back.
+    torch's layers draw from the global generator: its state is replaced meanwhile and restored.
     """
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(run.generator("network", name).get_state())
@@ -203,7 +202,9 @@ def stages(spec: ImageSpec) -> tuple[int, int]:
 
 
 def forward_macs(build: Callable[[], nn.Module], *example: Tensor) -> float:
-    """Multiply-accumulates of what ``build`` makes for one of the rows of ``example``."""
+    """Return the multiply-accumulates of the network that ``build`` makes, for one row of
+    ``example``.
+    """
     with torch.random.fork_rng(devices=[]):
         network = build()
     counter = FlopCounterMode(display=False)

@@ -42,7 +42,7 @@ LOOPS: Mapping[int, tuple[int, int]] = {
     40: (40, 15),
     50: (50, 10),
 }
-# of the cosine's denominator, as in the DC code: a node without gradient is no division by zero
+# added to the cosine's denominator, as in the DC code: avoids division by zero
 _EPSILON = 1e-6
 
 
@@ -72,14 +72,14 @@ class GradientMatching(Distiller):
     """
 
     iterations: Annotated[int, Ge(1)] = 1000  # networks drawn one after another
-    # steps of the images per network; none: by IPC, as published
+    # steps on the images per network; none: by IPC, as published
     outer: Annotated[int | None, Ge(1)] = None
-    # epochs of the network between two of them; none: by IPC, as published
+    # epochs of the network between two such steps; none: by IPC, as published
     inner: Annotated[int | None, Ge(1)] = None
-    lr: Annotated[float, Gt(0)] = 0.1  # of the images
+    lr: Annotated[float, Gt(0)] = 0.1  # learning rate of the images
     momentum: Annotated[float, Ge(0), Le(1)] = 0.5
     network_lr: Annotated[float, Gt(0)] = 0.01
-    real_batch: Annotated[int, Ge(1)] = 256  # per class and step
+    real_batch: Annotated[int, Ge(1)] = 256  # real images per class and step
     init: Initialisation = "random"
     network: str = "convnet"
     normalisation: PerImageNormalisation = "instance"
@@ -108,7 +108,7 @@ class GradientMatching(Distiller):
         return SyntheticSet(train.spec, images.detach().cpu().contiguous(), labels, train.space)
 
     def loops(self, ipc: int) -> tuple[int, int]:
-        """The numbers of outer steps per network, and of inner epochs between two of them."""
+        """Return the numbers of outer steps per network and of inner epochs between two of them."""
         outer, inner = by_budget(LOOPS, ipc)
         return self.outer or outer, self.inner or inner
 
@@ -132,7 +132,7 @@ class GradientMatching(Distiller):
 
 
 class MatchedNetwork:
-    """The network of one distillation, in whose weights gradients are compared."""
+    """The network of one distillation, whose gradients are compared."""
 
     def __init__(self, method: GradientMatching, train: TrainSet, run: Run) -> None:
         self.method, self.run = method, run
@@ -150,7 +150,9 @@ class MatchedNetwork:
         )
 
     def loss_and_gradient(self, images: Tensor, step: int) -> tuple[float, Tensor]:
-        """The matching loss over all classes, and its gradient in ``images`` (ordered by class)."""
+        """Return the matching loss over all classes, and its gradient in ``images`` (ordered by
+        class).
+        """
         total = 0.0
         gradients: list[Tensor] = []
         for label, part in enumerate(images.split(len(images) // self.train.spec.classes)):
@@ -164,7 +166,7 @@ class MatchedNetwork:
         return total, torch.cat(gradients)
 
     def _real(self, label: int, draw: Draw | None, step: int) -> Gradient:
-        """The gradient of the mean loss of a batch of real images, summed over chunks."""
+        """Return the gradient of the mean loss of a batch of real images, summed over chunks."""
         indices = self.train.draw(
             label, self.method.real_batch, self.run.generator("real", step, label)
         )
@@ -178,7 +180,7 @@ class MatchedNetwork:
         return [torch.stack(layer).sum(0) for layer in zip(*chunks, strict=True)]
 
     def _synthetic(self, images: Tensor, label: int, draw: Draw | None) -> Gradient:
-        """The gradient of the mean loss of synthetic images, differentiable in them."""
+        """Return the gradient of the mean loss of synthetic images, differentiable in them."""
         augmented = self._augmented(images, draw)
         loss = F.cross_entropy(self.network(self.run.place(augmented)), _constant(label, images))
         return torch.autograd.grad(loss, self.weights, create_graph=True)
@@ -187,8 +189,8 @@ class MatchedNetwork:
         return images if self.dsa is None or draw is None else self.dsa.apply(images, draw)
 
     def train_network(self, images: Tensor, labels: Tensor, epochs: int, step: int) -> None:
-        """Train the network as it stands on the synthetic images, by plain SGD, augmented if the
-        method augments.
+        """Train the network from its present weights on the synthetic images by plain SGD,
+        augmented if the method augments.
         """
         schedule = Schedule(
             epochs=epochs, lr=self.method.network_lr, momentum=0.0, weight_decay=0.0

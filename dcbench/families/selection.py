@@ -29,8 +29,8 @@ STARTS = ("random", "k-center", "noise", "herding", "k-means")
 
 
 def names_a_file(init: str) -> bool:
-    """Whether a learned set starts from a file: ``./images.pt``, ``datadam:./images.pt`` (another
-    project's layout), or ``file:`` with the hash of what was read.
+    """Return whether ``init`` names a file: ``./images.pt``, ``datadam:./images.pt`` (another
+    project's layout), or ``file:`` with the hash of the content.
     """
     return init not in STARTS and any(sign in init for sign in "./:")
 
@@ -61,18 +61,18 @@ class FeatureNetwork:
         check_fields(self, "feature network")
 
     def cost_macs(self, train: TrainSet) -> float:
-        """Multiply-accumulates of training it and of one look at every image."""
+        """Return the multiply-accumulates of training it and of one pass over every image."""
         images = len(train)
         return training_macs(network_macs("convnet", train.spec), images, self.epochs, images)
 
     def shared_macs(self, train: TrainSet) -> dict[str, float]:
-        """``cost_macs`` by what identifies this network."""
+        """Return ``cost_macs`` by a name that identifies this network."""
         return {str(self): self.cost_macs(train)}
 
     def features(self, train: TrainSet, run: Run) -> Float[Tensor, "n d"]:
-        """The last features of every training image, on the CPU.
+        """Return the last features of every training image, on the CPU.
 
-        The network is trained once per dataset and seed (``run.once``).
+        The network is trained once for a data set and seed (``run.once``).
         """
         network = build_network("convnet", train.spec)
         machine = run.machine.decide(self.cost_macs(train))
@@ -105,7 +105,7 @@ class Selection(Distiller):
 
     @abstractmethod
     def choose(self, train: TrainSet, ipc: int, run: Run) -> Int64[Tensor, " chosen"]:
-        """The indices of ``ipc`` training images of each class, classes in order."""
+        """Return the indices of ``ipc`` training images of each class, classes in order."""
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)
@@ -127,7 +127,7 @@ class FeatureSelection(Selection):
     @staticmethod
     @abstractmethod
     def rule(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " count"]:
-        """Choose ``count`` of one class's images by their features."""
+        """Choose ``count`` images of one class by their features."""
 
     def choose(self, train: TrainSet, ipc: int, run: Run) -> Int64[Tensor, " chosen"]:
         return class_by_class(self.rule, self._network.features(train, run), train, ipc)
@@ -159,8 +159,8 @@ def farthest_first(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, 
 
 
 def herd(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " count"]:
-    """Greedily the image that brings the mean of the chosen features nearest the class's mean, none
-    twice.
+    """Choose greedily the image that brings the mean of the chosen features nearest the class's
+    mean, none twice.
     """
     points = features.double()
     mean, total = points.mean(0), torch.zeros_like(points[0])
@@ -176,10 +176,10 @@ def herd(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " count"]:
 def nearest_to_centres(
     features: Float[Tensor, "n d"], count: int, seed: int = 0
 ) -> Int64[Tensor, " count"]:
-    """The points nearest to the ``count`` centres of k-means, none twice.
+    """Return the points nearest to the ``count`` centres of k-means, none twice.
 
-    Centres are the best of ten runs of scikit-learn's KMeans (Lloyd's algorithm from k-means++).
-    The centres take their points in turn, those with a near point first.
+    The centres are the best of ten runs of scikit-learn's KMeans (Lloyd's algorithm from
+    k-means++). Each centre takes its nearest free point; centres with a near point come first.
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
@@ -198,8 +198,8 @@ def nearest_to_centres(
 
 
 def most_representative(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " count"]:
-    """Facility location's greedy rule: at each turn the point that adds most to Σ_i max_j s(i, j)
-    over the chosen j, where s is the largest distance minus the distance.
+    """Facility location's greedy rule: repeatedly choose the point that adds most to Σ_i max_j s(i,
+    j) over the chosen j, where s is the largest distance minus the distance.
 
     Ties go to the lower index. Memory: a few n × n matrices.
     """
@@ -208,7 +208,7 @@ def most_representative(features: Float[Tensor, "n d"], count: int) -> Int64[Ten
     best, chosen = torch.zeros(len(features), dtype=torch.float64), list[int]()
     for _ in range(count):
         gains = (similarity - best[:, None]).clamp_(min=0).sum(0)
-        gains[chosen] = -1.0  # never again, not even where nothing more is gained
+        gains[chosen] = -1.0  # never chosen again, even if no other point gains anything
         chosen.append(int(gains.argmax()))
         best = torch.maximum(best, similarity[:, chosen[-1]])
     return torch.tensor(chosen)
@@ -217,12 +217,12 @@ def most_representative(features: Float[Tensor, "n d"], count: int) -> Int64[Ten
 def class_by_class(
     rule: Rule, features: Float[Tensor, "n d"], train: TrainSet, ipc: int
 ) -> Int64[Tensor, " chosen"]:
-    """``ipc`` images of each class chosen by ``rule`` from their features, classes in order."""
+    """Choose ``ipc`` images of each class by ``rule`` from their features, classes in order."""
     return torch.cat([members[rule(features[members], ipc)] for members in train.by_class])
 
 
 def random_members(train: TrainSet, ipc: int, run: Run) -> Int64[Tensor, " n"]:
-    """``ipc`` random images of each class, classes in order."""
+    """Choose ``ipc`` random images of each class, classes in order."""
     return torch.cat(
         [
             train.draw(label, ipc, run.generator("random", label))
@@ -234,10 +234,10 @@ def random_members(train: TrainSet, ipc: int, run: Run) -> Int64[Tensor, " n"]:
 def first_images(
     init: Initialisation, train: TrainSet, ipc: int, run: Run
 ) -> Float[Tensor, "n channels size size"]:
-    """What a learned set starts from: Gaussian noise, real images chosen by a rule, or the images
-    that the harness read from a file (``run.start``).
+    """Return the images that a learned set starts from: Gaussian noise, real images chosen by a
+    rule, or the images that the harness read from a file (``run.start``).
 
-    Raises DataError where ``init`` names a file and nothing was read.
+    Raises DataError if ``init`` names a file and nothing was read.
     """
     if names_a_file(init):
         if run.start is None:
@@ -264,18 +264,18 @@ def first_images(
 
 
 def seed_of(run: Run) -> int:
-    """The seed of k-means, as scikit-learn takes it."""
+    """Return the seed of k-means, as scikit-learn takes it."""
     return run.generator("k-means").initial_seed() % 2**32
 
 
 def start_macs(init: Initialisation, train: TrainSet) -> dict[str, float]:
-    """Multiply-accumulates of the network that first images are chosen by, if there is one."""
+    """Return the multiply-accumulates of the network that chooses first images, if there is one."""
     chosen = init in STARTS and init not in ("random", "noise")
     return FeatureNetwork().shared_macs(train) if chosen else {}
 
 
 def chosen_set(train: TrainSet, members: Int64[Tensor, " n"]) -> SyntheticSet:
-    """Make a set of the real images at these indices."""
+    """Make a set of the real images with these indices."""
     return SyntheticSet(
         train.spec, train.values(members).clone(), train.labels[members].clone(), train.space
     )
