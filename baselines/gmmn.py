@@ -88,7 +88,7 @@ class GMMN(Generative):
     code_bandwidths: str = "1"  # σ of the kernels for codes, of any size
     code: Annotated[int, Ge(1)] = 32  # units of the autoencoder's code
     code_width: Annotated[int, Ge(1)] = 1024  # units of the autoencoder's hidden layers
-    # of its training, in batches of 100 at the same rate
+    # steps of the autoencoder's training, in batches of 100 at the same rate
     code_iterations: Annotated[int, Ge(1)] = 20_000
 
     presets = {
