@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dcbench.api import (
-        ArchitectureRanking,
-        ArchitectureRankings,
-        Evaluation,
         check,
         distill,
         evaluate,
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
     from dcbench.artifacts.artifact import Artifact
     from dcbench.distiller import Distiller, register
     from dcbench.images import ImageSpec, Space, SyntheticSet, TrainSet
+    from dcbench.interface.results import ArchitectureRanking, ArchitectureRankings, Evaluation
     from dcbench.run import Run
     from dcbench.system.errors import DcbenchError
 
@@ -35,13 +33,13 @@ __distribution__ = "dcbench-distillation"  # another project's package is called
 
 _HOMES = {  # of the names that are looked up
     "dcbench.api": (
-        *("ArchitectureRanking", "ArchitectureRankings", "Evaluation"),
         *("check", "distill", "evaluate", "load_dataset"),
         *("read_results", "read_set", "search", "show", "write_report", "write_set"),
     ),
     "dcbench.artifacts.artifact": ("Artifact",),
     "dcbench.distiller": ("Distiller", "register"),
     "dcbench.images": ("ImageSpec", "Space", "SyntheticSet", "TrainSet"),
+    "dcbench.interface.results": ("ArchitectureRanking", "ArchitectureRankings", "Evaluation"),
     "dcbench.run": ("Run",),
     "dcbench.system.errors": ("DcbenchError",),
 }

@@ -187,6 +187,23 @@ def hyper_parameters(distiller: type[Distiller]) -> dict[str, TypedField]:
     return typed_fields(distiller)
 
 
+def parsed_fields(distiller: type[Distiller], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return hyper-parameters as values: text is parsed, other values are kept.
+
+    Raises:
+        UnknownNameError: For a field that does not exist.
+        OutOfRangeError: For text that stands for no value.
+    """
+    fields = hyper_parameters(distiller)
+    for key in settings:
+        if key not in fields:
+            raise UnknownNameError(f"field of {distiller.name}", key, fields)
+    return {
+        key: fields[key].parse(distiller.name, value) if isinstance(value, str) else value
+        for key, value in settings.items()
+    }
+
+
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_.+-]{0,58}[a-z0-9+])?")
 _registry: dict[str, type[Distiller]] = {}
 _texts: dict[str, str] = {}  # of the files that methods were named by, by their hash

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dcbench.datasets.loading import Loaded, load
 from dcbench.datasets.places import Places
@@ -15,8 +16,9 @@ from dcbench.execution.workers import each, result
 from dcbench.experiments.context import Workspace
 from dcbench.experiments.whole_command import CommandProgress
 from dcbench.images import ImageSpec
+from dcbench.nas.catalogue import find_space
 from dcbench.nas.outcome import USUAL_TOP, TopShare, TrainedOnProxy, store, trained_truth
-from dcbench.nas.proxies import Proxy, Request, make_proxies, open_artifacts, whole
+from dcbench.nas.proxies import Proxy, Request, make_proxies, open_artifacts, parse_requests, whole
 from dcbench.nas.space import SearchSpace
 from dcbench.nas.study import (
     ArchitectureStudy,
@@ -58,6 +60,25 @@ class Search:
     top_by: str | None = None
     truth: Path | None = None
     truth_column: str | None = None
+
+    @classmethod
+    def of(
+        cls, words: Sequence[str], space: str, protocol: str | None, preset: str, **options: Any
+    ) -> Search:
+        """Make a search from names and numbers.
+
+        Args:
+            words: The proxies.
+            space: Name of the search space.
+            protocol: Name of a protocol; None: the preset's.
+            preset: Name of a preset.
+            options: ``epochs``, ``truth_epochs`` and fields; None is the default.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        chosen = find_space(space)
+        epochs = (given.pop("epochs", None), given.pop("truth_epochs", None))
+        trained = chosen.protocol_named(protocol, preset).with_epochs(*epochs)
+        return cls(parse_requests(words), chosen, trained, **given)
 
     def __post_init__(self) -> None:
         if not self.proxies:

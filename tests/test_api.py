@@ -4,6 +4,7 @@ wrong in one line.
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing.util
 import os
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,13 @@ import dcbench
 from dcbench.artifacts.artifact import read_artifact
 from dcbench.datasets.loading import Loaded
 from dcbench.distiller import find
+from dcbench.interface.keywords import (
+    Conditions,
+    ForeignKeywords,
+    SearchKeywords,
+    TrainingKeywords,
+    WorkKeywords,
+)
 from dcbench.system.errors import (
     ClusterError,
     DataError,
@@ -199,6 +207,36 @@ def test_progress_is_told_or_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     assert err.endswith("\r")  # and removed
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("load_dataset", "data_root"),
+        ("distill", "threads"),
+        ("evaluate", "label_source"),
+        ("search", "truth_column"),
+        ("read_set", "experiment"),
+    ],
+)
+def test_help_shows_shared_keywords_as_a_function_s_own(name: str, shown: str) -> None:
+    function = getattr(dcbench, name)
+    keywords = inspect.signature(function).parameters
+    assert shown in keywords
+    assert "keywords" not in keywords
+    for keyword in set(keywords) & keyword_names():
+        assert f"\n        {keyword}: " in function.__doc__, keyword
+    with pytest.raises(TypeError, match=f"did you mean '{shown}'"):
+        function("dm", **{f"{shown}s": None})
+
+
+def keyword_names() -> set[str]:
+    kinds = (WorkKeywords, TrainingKeywords, SearchKeywords, ForeignKeywords)
+    return {name for kind in kinds for name in kind.__annotations__}
+
+
+def test_conditions_are_the_keywords_of_work() -> None:
+    assert {field.name for field in fields(Conditions)} == set(WorkKeywords.__annotations__)
+
+
 def test_threads_are_as_before() -> None:
     torch.set_num_threads(2)
     try:
@@ -230,8 +268,10 @@ def test_an_executor_that_dies_is_one_error_and_leaves_nothing(tmp_path: Path) -
 
 @pytest.mark.usefixtures("unchecked")  # beartype draws from the randomness that is checked
 def test_check_is_a_table_of_verdicts() -> None:
-    verdicts = dcbench.check("random")
+    verdicts = dcbench.check("random", threads=1)
     assert set(verdicts["outcome"]) == {"passed", "skipped"}, verdicts.to_string()
+    by_command = done("check", "random", "--threads", "1", "--json").json["checks"]
+    assert by_command == [{"method": "random", **row} for row in verdicts.to_dict("records")]
 
 
 def test_what_a_notebook_shows() -> None:
@@ -268,8 +308,15 @@ def test_results_and_report(tmp_path: Path) -> None:
     assert set(dcbench.read_results(out)["method"]) == {"random", "k-center"}
     (page,) = dcbench.write_report(out, tmp_path / "page")
     assert "k-center" in page.read_text(encoding="utf-8").lower()
-    files = dcbench.write_report(out, tmp_path / "tables", "markdown")
-    assert any(path.suffix == ".md" for path in files)
+    for form in ("markdown", "csv"):
+        own, theirs = tmp_path / f"own-{form}", tmp_path / f"their-{form}"
+        files = dcbench.write_report(out, own, form)
+        answer = done("report", "--results", out, "--format", form, "--out", theirs, "--json")
+        written = [Path(path).relative_to(theirs) for path in answer.json["files"]]
+        assert [path.relative_to(own) for path in files] == written
+        for path in written:
+            if path.suffix in (".md", ".csv"):
+                assert (own / path).read_bytes() == (theirs / path).read_bytes()
 
 
 def test_sets_are_written_and_read(tmp_path: Path) -> None:
@@ -282,6 +329,20 @@ def test_sets_are_written_and_read(tmp_path: Path) -> None:
     words = ("import", tmp_path / "set.npz", "--as", "plain", "--dataset", "digits")
     done(*words, "--to", tmp_path / "command.pt")
     assert read_artifact(tmp_path / "command.pt").sha256 == back.sha256
+
+
+def test_what_is_known_of_a_foreign_set_is_said_as_to_the_command(
+    tmp_path: Path, first_images: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    images, labels = first_images[0].float() / 255, first_images[1]
+    torch.save({"data": [[images, labels], [1 - images, labels]]}, tmp_path / "dm.pt")
+    known: dict[str, Any] = {"dataset": "digits", "space": "pixels", "name": "theirs"}
+    back = dcbench.read_set(tmp_path / "dm.pt", "dm", experiment=0, **known)
+    words = [word for key, value in known.items() for word in (f"--{key}", value)]
+    command = ("import", tmp_path / "dm.pt", "--as", "dm", "--experiment", "0", *words)
+    done(*command, "--to", tmp_path / "command.pt")
+    assert read_artifact(tmp_path / "command.pt").sha256 == back.sha256
+    assert torch.allclose(back.synthetic.pixels, images, atol=1e-6)
 
 
 WRONG: dict[str, tuple[Callable[[Any, Any], object], type[DcbenchError], str]] = {

@@ -72,44 +72,32 @@ def _methods(names: tuple[str, ...], settings: tuple[str, ...]) -> dict[str, Dis
     DataError.
     """
     from dcbench.conformance.trial_runs import small
-    from dcbench.distiller import find, hyper_parameters
+    from dcbench.distiller import find
     from dcbench.experiments.grid import parse_settings
-    from dcbench.system.errors import UnknownNameError
 
     words = parse_settings(settings)
-    found = {}
-    for distiller in map(find, names):
-        fields = hyper_parameters(distiller)
-        for key in words:
-            if key not in fields:
-                raise UnknownNameError(f"field of {distiller.name}", key, fields)
-        found[distiller.name] = small(
-            distiller,
-            {key: fields[key].parse(distiller.name, value) for key, value in words.items()},
-        )
-    return found
+    return {method.name: small(method, words) for method in map(find, names)}
 
 
 def _check(
     methods: Mapping[str, Distiller], machine: Machine, console: Console
 ) -> dict[str, list[Verdict]]:
     """Run each method's checks; with --debug also show where its exceptions came from."""
-    from dcbench.conformance.checks import CHECKS, verdict
+    from dcbench.conformance.checks import verdicts
     from dcbench.conformance.trial_runs import Candidate, samples
     from dcbench.datasets.loading import load
+
+    def told(text: str, done: int, total: int) -> None:
+        console.progress(text, done, total, even=False)
+        if console.stopping():
+            raise KeyboardInterrupt
 
     sets = samples(load("digits", places(None)).train)
     found: dict[str, list[Verdict]] = {}
     for name, distiller in methods.items():
         console.say(f"{name}: tried with {_amounts(distiller)}")
         candidate = Candidate(distiller, sets, machine.decide(0.0))
-        found[name] = []
-        for done, check in enumerate(CHECKS):
-            console.progress(f"{name}: checks", done, len(CHECKS), even=False)
-            if console.stopping():
-                raise KeyboardInterrupt
-            found[name].append(verdict(check, candidate))
-        console.progress(f"{name}: checks", len(CHECKS), len(CHECKS), even=False)
+        found[name] = verdicts(candidate, told)
         if candidate.failure is not None and click.get_current_context().meta.get(DEBUG):
             console.say("".join(traceback.format_exception(candidate.failure)))
     return found

@@ -13,18 +13,17 @@ import click
 from dcbench.artifacts.importers.catalogue import LAYOUTS
 from dcbench.cli.importing import (
     FOREIGN_DEFAULTS,
-    ForeignOptions,
+    description,
     foreign_options,
     foreign_sets_explained,
 )
 from dcbench.cli.options import Common, common, download, judging, protocol
 from dcbench.cli.words import check_word, known
-from dcbench.system.fields import within
 
 if TYPE_CHECKING:
-    from dcbench.evaluation.protocol import Protocol
-    from dcbench.experiments.context import StoredSet, Workspace
-    from dcbench.experiments.run_grid import EvaluatedSet, Judging
+    from dcbench.experiments.context import Workspace
+    from dcbench.experiments.run_grid import EvaluatedSet
+    from dcbench.experiments.stored_sets import StoredJudging
 
 
 @click.command("evaluate")
@@ -52,10 +51,10 @@ def command(shared: Common, **options: Any) -> None:
     from dcbench.cli.results import evaluation_json, evaluation_table, show_warnings
 
     check_word("protocol", shared.preset, called="preset")
-    _check(options)
-    within("--seed", options["seed"], 0)
+    _check_foreign(options)
+    asked = _asked(options["protocol"] or shared.preset, options)
     with Console(shared.as_json) as console, shared.workspace(console) as workspace:
-        done = _evaluate(options["protocol"] or shared.preset, shared, options, workspace)
+        done = _evaluate(asked, shared, options, workspace)
     console.table(evaluation_table([scored.record for scored in done]))
     show_warnings(console, [scored.record for scored in done])
     console.say("Kept in:")
@@ -64,12 +63,12 @@ def command(shared: Common, **options: Any) -> None:
     console.result({"evaluations": [evaluation_json(scored) for scored in done]})
 
 
-def _check(options: dict[str, Any]) -> None:
-    """Raise UnknownNameError or OutOfRangeError if an option is wrong in itself."""
+def _check_foreign(options: dict[str, Any]) -> None:
+    """Raise UnknownNameError or OutOfRangeError if an option of a foreign set is wrong in itself."""
     from dcbench.system.errors import OutOfRangeError
 
     if options["layout"] is not None:
-        ForeignOptions.of(options).check()
+        description(options)
     elif options["name"] is not None or any(
         options[name] != default for name, default in FOREIGN_DEFAULTS.items()
     ):
@@ -78,54 +77,42 @@ def _check(options: dict[str, Any]) -> None:
             f"{named} and --name are of another project's set; say its layout with --as, or leave "
             "them out"
         )
-    for asked in _asked(options):
-        asked.check()
 
 
-def _asked(options: dict[str, Any]) -> list[Judging]:
-    """Return the evaluations that are asked for: each network with each augmentation."""
+def _asked(protocol: str, options: dict[str, Any]) -> StoredJudging:
+    """Return the evaluations that are asked for: each network with each augmentation. Raises what
+    ``StoredJudging.check`` raises.
+    """
     from dcbench.experiments.run_grid import Judging
+    from dcbench.experiments.stored_sets import StoredJudging
 
-    return [
+    judgings = [
         Judging(None, network, options["networks"], options["epochs"], augment, options["labels"])
         for network in options["network"] or [None]
         for augment in options["augment"] or [None]
     ]
+    asked = StoredJudging(protocol, judgings, options["dataset"], options["seed"])
+    asked.check()
+    return asked
 
 
 def _evaluate(
-    named: str, shared: Common, options: dict[str, Any], workspace: Workspace
+    asked: StoredJudging, shared: Common, options: dict[str, Any], workspace: Workspace
 ) -> list[EvaluatedSet]:
     from dcbench.datasets.loading import load
     from dcbench.experiments.distil import reopen
-    from dcbench.experiments.stored_sets import (
-        judge_stored,
-        protocol_of_set,
-        require_known_data,
-    )
+    from dcbench.experiments.stored_sets import judge_stored
 
     sets, own = [], options["layout"] is None
     for path in dict.fromkeys(options["paths"]):
         with foreign_sets_explained(path, _again(options)) if own else nullcontext():
             sets.append(reopen(_own(path, shared, options, workspace), workspace))
-    for distilled in sets:
-        require_known_data(distilled, options["dataset"])
-
-    def protocols(distilled: StoredSet) -> list[Protocol]:
-        base = protocol_of_set(distilled, named)
-        return [asked.applied_to(base) for asked in _asked(options)]
-
     places = shared.places(options["download"])
     return judge_stored(
         sets,
-        protocols,
-        # own data is named by its folder, but the set stores only its name
-        lambda name: load(
-            options["dataset"] or name, places, progress=workspace.stoppable_progress
-        ),
+        asked,
+        lambda name: load(name, places, progress=workspace.stoppable_progress),
         workspace,
-        networks=options["networks"],
-        seed=options["seed"],
     )
 
 
@@ -140,13 +127,14 @@ def _own(path: Path, shared: Common, options: dict[str, Any], workspace: Workspa
     """Return the path of an artifact: the given one, or the one that a foreign set is
     imported to.
     """
-    from dcbench.artifacts.importers.importing import keep_imported
+    from dcbench.artifacts.importers.importing import keep_imported, read_foreign
     from dcbench.system.layout import file_name, imported_folder
 
     if options["layout"] is None:
         return path
-    foreign = ForeignOptions.of(options)
-    imported = foreign.read(path, shared.places(options["download"]), workspace)
+    said, places = description(options), shared.places(options["download"])
+    imported = read_foreign(path, said, places, workspace.stoppable_progress)
+    for warning in imported.warnings:
+        workspace.say(f"{path}: {warning}")
     folder = imported_folder(workspace.out, options["dataset"])
-    stem = f"{foreign.layout}-{file_name(path.stem)}"
-    return keep_imported(folder, stem, imported, foreign.name or foreign.layout)
+    return keep_imported(folder, f"{said.layout}-{file_name(path.stem)}", imported, said.method)

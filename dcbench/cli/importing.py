@@ -5,13 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any
 
 import click
 
 from dcbench.artifacts.importers.catalogue import LAYOUTS
+from dcbench.artifacts.importers.description import Description
+from dcbench.artifacts.importers.layout import CLASS_ORDERS
 from dcbench.cli.options import (
     EXECUTOR_OPTIONS,
     Hardware,
@@ -24,11 +26,7 @@ from dcbench.cli.options import (
     speaking,
     unneeded,
 )
-from dcbench.cli.words import CLASSES, known
-
-if TYPE_CHECKING:
-    from dcbench.artifacts.importers.importing import ImportedSet
-    from dcbench.datasets.places import Places
+from dcbench.cli.words import known
 
 SPACE_HELP = (
     "Where a foreign set's values live: auto (the layout's usual), pixels (in [0, 1], then "
@@ -36,68 +34,19 @@ SPACE_HELP = (
     "they are), normalised, zca (whitened after normalising, as here), zca-pixels (whitened "
     "without, as by MTT)."
 )
-FOREIGN_DEFAULTS = {"space": "auto", "experiment": None, "classes": CLASSES[0], "resize": False}
+FOREIGN_DEFAULTS = {
+    "space": "auto",
+    "experiment": None,
+    "classes": CLASS_ORDERS[0],
+    "resize": False,
+}
 
 
-@runtime_checkable
-class Listener(Protocol):
-    """The interface to the console: it shows messages and progress, and may stop the work."""
-
-    def say(self, message: str, /) -> None:
-        """Show a message."""
-
-    def stoppable_progress(self, text: str, done: int, total: int) -> None:
-        """Raise KeyboardInterrupt if the user has asked to stop."""
-
-
-@dataclass(frozen=True)
-class ForeignOptions:
-    """The user's options about a set in another project's layout."""
-
-    layout: str
-    dataset: str | None
-    space: str
-    name: str | None
-    experiment: int | None
-    classes: str
-    resize: bool
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> ForeignOptions:
-        """Take these options out of the command's ``options``."""
-        return cls(*(options[field.name] for field in fields(cls)))
-
-    def check(self) -> None:
-        """Raise UnknownNameError or OutOfRangeError if an option is wrong in itself."""
-        from dcbench.artifacts.importers.catalogue import find_layout
-        from dcbench.datasets.catalogue import find
-        from dcbench.system.errors import OutOfRangeError
-
-        find_layout(self.layout)
-        if self.dataset is None:
-            raise OutOfRangeError(
-                f"a set in the layout {self.layout} does not say what its images are of: name it "
-                "with --dataset"
-            )
-        find(self.dataset)
-
-    def read(self, path: Path, where: Places, listener: Listener) -> ImportedSet:
-        """Read the set ``path`` as a set of ours, and show warnings about it."""
-        from dcbench.artifacts.importers.catalogue import find_layout
-        from dcbench.artifacts.importers.importing import import_set, open_space
-        from dcbench.artifacts.importers.layout import ImportOptions
-        from dcbench.datasets.catalogue import find
-
-        assert self.dataset is not None  # noqa: S101 - checked
-        layout = find_layout(self.layout)
-        usual = layout.usual_space(path, find(self.dataset).channels)
-        kind: Any = usual if self.space == "auto" else self.space
-        spec, space = open_space(self.dataset, kind, where, listener.stoppable_progress)
-        options = ImportOptions(self.experiment, self.classes == "by-position", self.resize)
-        imported = import_set(path, layout, spec, space, pixels=kind == "pixels", options=options)
-        for warning in imported.warnings:
-            listener.say(f"{path}: {warning}")
-        return imported
+def description(options: Mapping[str, Any]) -> Description:
+    """Take the description of a foreign set out of the command's ``options`` and check it."""
+    said = Description(**{field.name: options[field.name] for field in fields(Description)})
+    said.check()
+    return said
 
 
 @contextmanager
@@ -156,7 +105,7 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
             ),
             click.option(
                 "--classes",
-                default=CLASSES[0],
+                default=CLASS_ORDERS[0],
                 callback=known("way to know classes"),
                 show_default=True,
                 help=(
@@ -215,25 +164,19 @@ def command(
 
     PATH is a file, a folder, or a file on the hub: hf://owner/name@COMMIT/path.
     """
-    from dataclasses import replace
+    said = description(options)
 
-    from dcbench.artifacts.importers.importing import write_imported
+    from dcbench.artifacts.importers.importing import read_foreign, write_imported
     from dcbench.cli.console import Console
-    from dcbench.datasets import hub
     from dcbench.system.layout import latest_artifact
 
-    foreign = ForeignOptions.of(options)
-    foreign.check()
-    on_hub = hub.parse(path) if hub.is_address(path) else None
     with Console(as_json) as console:
         hardware.machine()  # the threads that fit a whitening
-        name = foreign.name or foreign.layout
-        written = target or latest_artifact(options["out"], name)
+        written = target or latest_artifact(options["out"], said.method)
         where = places(options["data_root"], options["download"], options["data_classes"])
-        file = hub.kept(on_hub, where.cache_root, console.progress) if on_hub else Path(path)
-        imported = foreign.read(file, where, console)
-        if on_hub:
-            imported = replace(imported, notes={**imported.notes, **hub.origin(on_hub, file)})
-        write_imported(written, imported, name, over=target is not None)
+        imported = read_foreign(path, said, where, console.stoppable_progress)
+        for warning in imported.warnings:
+            console.say(f"{path}: {warning}")
+        write_imported(written, imported, said.method, over=target is not None)
     console.say(f"written: {written}")
     console.result({"artifact": str(written), "warnings": list(imported.warnings)})

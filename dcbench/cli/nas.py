@@ -119,35 +119,14 @@ def command(shared: Common, **options: Any) -> None:
 
 
 def _search(shared: Common, options: dict[str, Any]) -> Search:
-    from dcbench.nas.catalogue import find_space
-    from dcbench.nas.proxies import parse_requests
     from dcbench.nas.search import Search
 
     for name, least in _COUNTS.items():
         within(f"--{name.replace('_', '-')}", options[name], least)
-    space = find_space(options["space"])
-    chosen = space.protocol_named(options["protocol"], shared.preset).with_epochs(
-        options["epochs"], options["truth_epochs"]
-    )
-    proxies = parse_requests([word for words in options["proxies"] for word in words])
-    names = (
-        "dataset",
-        "sample",
-        "seeds",
-        "seed",
-        "validation",
-        "top",
-        "top_by",
-        "truth",
-        "truth_column",
-    )
-    return Search(
-        proxies,
-        space,
-        chosen,
-        match=options["match"] or (),
-        **{name: options[name] for name in names},
-    )
+    words = [word for each in options["proxies"] for word in each]
+    apart = ("proxies", "space", "protocol", "download")
+    rest = {name: value for name, value in options.items() if name not in apart}
+    return Search.of(words, options["space"], options["protocol"], shared.preset, **rest)
 
 
 def search_table(records: Sequence[SearchRecord]) -> TextTable:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.words import CLASSES, EXECUTORS, NAMES, check_word, known
+from dcbench.artifacts.importers.layout import CLASS_ORDERS
+from dcbench.cli.words import EXECUTORS, NAMES, check_word, known
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
 from dcbench.system.fields import within
 from dcbench.system.wording import counted
@@ -164,10 +165,10 @@ class Common:
 
 
 def places(
-    data_root: Path | None, download: bool = False, data_classes: str = CLASSES[0]
+    data_root: Path | None, download: bool = False, data_classes: str = CLASS_ORDERS[0]
 ) -> Places:
     """Return the folders of data and its cache."""
-    from dcbench.api import usual_places
+    from dcbench.interface.places import usual_places
 
     by_position = data_classes == "by-position"
     return replace(usual_places(data_root, download), by_position=by_position)
@@ -247,7 +248,7 @@ data_root = click.option(
 )
 data_classes = click.option(
     "--data-classes",
-    default=CLASSES[0],
+    default=CLASS_ORDERS[0],
     show_default=True,
     callback=known("way to know classes"),
     help="The labels of the data's own class folders: by-name, or by-position among the sorted folders.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +20,8 @@ from dcbench.cli.words import REPORT_FORMATS, known
 
 if TYPE_CHECKING:
     from dcbench.records import RecordsFound
-    from dcbench.report import Table
+    from dcbench.report.tables.accuracies import Style
+    from dcbench.report.tables.layout import Shown
 
 _FILTERS = ("method", "dataset", "ipc", "protocol", "preset", "network")
 
@@ -67,8 +68,8 @@ def _filters(command: Any) -> Any:
 def command(
     results: Path,
     fmt: str,
-    style: str | None,
-    published: str,
+    style: Style | None,
+    published: Shown,
     out: Path | None,
     as_json: bool,
     **filters: list[Any] | None,
@@ -78,16 +79,16 @@ def command(
     """
     from dcbench.cli.console import Console
     from dcbench.report import summary_rows
+    from dcbench.report.files import all_tables, as_text, usual_style, write_files
 
-    style = style or ("full" if fmt in ("csv", "html") else "compact")
     console = Console(as_json)
     found = _found(results, filters, console)
-    tables = _tables(found, style, published, console)
-    written = [] if out is None else _write(found, tables, fmt, results, out)
+    tables = all_tables(found, style or usual_style(fmt), published, console.say)
+    written = [] if out is None else write_files(found, tables, fmt, results, out)
     for path in written:
         console.say(f"written: {path}")
     if out is None and not as_json:
-        click.echo(_shown(found, tables, fmt, results))
+        click.echo(as_text(found, tables, fmt, results))
         if sys.stdout.isatty() and any(table.compact and table.notes for table in tables):
             console.say(
                 "these are compact tables: --style full shows all settings, intervals and notes"
@@ -122,53 +123,3 @@ def _found(results: Path, filters: dict[str, list[Any] | None], console: Any) ->
             "with --results"
         )
     return Filters(**{name: tuple(values or ()) for name, values in filters.items()})(found)
-
-
-def _tables(found: RecordsFound, style: str, published: str, console: Any) -> list[Table]:
-    from dcbench.report import build_tables
-    from dcbench.report.tables.accuracies import Style
-    from dcbench.report.tables.layout import Shown
-    from dcbench.report.tables.scores import score_tables
-    from dcbench.report.tables.searches import search_tables
-    from dcbench.studies.declarations import STUDIES
-
-    accuracies = build_tables(
-        found.records, STUDIES["table3"], cast("Style", style), cast("Shown", published)
-    )
-    if len(accuracies) > 1:
-        console.say(
-            f"{len(accuracies)} tables: other data, protocols, networks or precisions are never "
-            "ranked together"
-        )
-    return [*accuracies, *score_tables(found.records), *search_tables(found.searches)]
-
-
-def _write(
-    found: RecordsFound, tables: list[Table], fmt: str, results: Path, out: Path
-) -> list[Path]:
-    """Write the files of a format."""
-    from dcbench.report import tidy_frame, write_tables
-    from dcbench.report.figures import write_figures
-    from dcbench.report.selection.dataframes import as_csv
-    from dcbench.system.files import write_bytes
-
-    if fmt == "html":
-        from dcbench.report.page import write_page
-
-        return [write_page(found, results, out)]
-    written = [*write_tables(tables, fmt, out), *write_figures(found, results, out / "figures")]
-    if fmt == "csv":
-        written.append(out / "records.csv")
-        write_bytes(written[-1], as_csv(tidy_frame(found.records)).encode())
-    return written
-
-
-def _shown(found: RecordsFound, tables: list[Table], fmt: str, results: Path) -> str:
-    """Return what goes to standard output if no folder for files is given."""
-    from dcbench.report import FORMATS
-
-    if fmt == "html":
-        from dcbench.report.page import to_html
-
-        return to_html(found, results)
-    return "\n\n".join(FORMATS[fmt][1](table) for table in tables)

@@ -15,13 +15,12 @@ from typing import Any
 import click
 
 from dcbench.artifacts.importers.catalogue import LAYOUTS
-from dcbench.artifacts.importers.layout import SPACE_WORDS
+from dcbench.artifacts.importers.layout import CLASS_ORDERS, SPACE_WORDS
 from dcbench.datasets.catalogue import DATASETS, alternatives
 from dcbench.datasets.own import names_a_folder
 from dcbench.system.errors import UnknownNameError
 
 EXECUTORS = ("serial", "processes", "ray")
-CLASSES = ("by-name", "by-position")  # how class folders get labels
 REPORT_FORMATS = ("latex", "markdown", "csv", "html")
 _ENTRY_POINTS = "dcbench.distillers"  # entry points of installed packages with methods
 _METHODS = "dcbench.distiller"  # the module that knows all methods
@@ -53,7 +52,7 @@ NAMES: Mapping[str, Collection[str]] = {
     "layout": LAYOUTS,
     "executor": EXECUTORS,
     "device": ("auto", "cpu", "cuda"),
-    "way to know classes": CLASSES,
+    "way to know classes": CLASS_ORDERS,
     "style": ("compact", "full"),
     "value of --published": ("none", "own", "all"),
 }

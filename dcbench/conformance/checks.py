@@ -41,6 +41,7 @@ from dcbench.conformance.trial_runs import (
 )
 from dcbench.distiller import Distiller, fields_of, hyper_parameters
 from dcbench.system.errors import DcbenchError, UnknownNameError
+from dcbench.system.progress import Progress, silent
 
 ODD_SEED = 0x5EED_0DD  # a seed that no method sets by itself
 # try so many seeds for one that gives another set: two seeds may select the same images
@@ -77,6 +78,19 @@ def verdict(name: str, candidate: Candidate) -> Verdict:
     except Exception as error:
         found = [_told(error, candidate)]
     return Verdict(name, "failed" if found else "passed", "; ".join(found)[:500])
+
+
+def verdicts(candidate: Candidate, progress: Progress = silent) -> list[Verdict]:
+    """Run every check. ``progress`` is called before each and at the end, and may raise to stop.
+
+    Raises TooMuchWorkError if the method would take long even on a tiny set.
+    """
+    text, found = f"{candidate.distiller.name}: checks", []
+    for done, name in enumerate(CHECKS):
+        progress(text, done, len(CHECKS))
+        found.append(verdict(name, candidate))
+    progress(text, len(CHECKS), len(CHECKS))
+    return found
 
 
 def _require_sets(name: str, candidate: Candidate) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dcbench.conformance.requirements import wrong_type
 from dcbench.datasets.preprocessing import whitening
-from dcbench.distiller import Distiller, hyper_parameters
+from dcbench.distiller import Distiller, hyper_parameters, parsed_fields
 from dcbench.images import ImageSpec, Space, SyntheticSet, TrainSet
 from dcbench.run import Resumption, Run
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
@@ -199,9 +199,9 @@ def _settings_kept() -> Iterator[list[str]]:
 def small(distiller: type[Distiller], settings: Mapping[str, Any] | None = None) -> Distiller:
     """Reduce ``distiller`` to little work, using ``tried_with`` and fields with usual names.
 
-    ``settings`` override both.
+    ``settings`` override both; raises UnknownNameError, OutOfRangeError where they are wrong.
     """
-    return distiller(**(reduced(distiller) | dict(settings or {})))
+    return distiller(**(reduced(distiller) | parsed_fields(distiller, settings or {})))
 
 
 def reduced(distiller: type[Distiller]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dcbench.distiller import (
     defaults_of,
     fields_of,
     find,
-    hyper_parameters,
+    parsed_fields,
     registered,
 )
 from dcbench.evaluation.protocol import OWN, PROTOCOLS, Protocol, find_protocol
@@ -80,12 +80,8 @@ def build(
         OutOfRangeError: If a value is out of its range.
     """
     method = find(name)
-    fields, values = hyper_parameters(method), preset_fields(method, preset, spec, ipc)
-    for key, value in (settings or {}).items():
-        if key not in fields:
-            raise UnknownNameError(f"field of {name}", key, fields)
-        values[key] = fields[key].parse(name, value) if isinstance(value, str) else value
-    return method(**values)
+    own = parsed_fields(method, settings or {})
+    return method(**{**preset_fields(method, preset, spec, ipc), **own})
 
 
 def changed_fields(distiller: Distiller, preset: str, spec: ImageSpec, ipc: int) -> dict[str, Any]:

@@ -3,54 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from dcbench.datasets.catalogue import DATASETS, find, installed
 from dcbench.datasets.loading import Loaded
 from dcbench.distiller import registered
 from dcbench.evaluation.evaluate import check_fit
-from dcbench.evaluation.protocol import OWN, PROTOCOLS, Protocol, find_protocol
+from dcbench.evaluation.protocol import OWN, PROTOCOL_NAMES, PROTOCOLS, Protocol, find_protocol
 from dcbench.experiments.context import StoredSet, Workspace
 from dcbench.experiments.evaluate import SetEvaluation, check
 from dcbench.experiments.presets import own_protocol
-from dcbench.experiments.run_grid import EvaluatedSet, evaluate_all
-from dcbench.system.errors import MismatchError
+from dcbench.experiments.run_grid import EvaluatedSet, Judging, evaluate_all
+from dcbench.system.errors import MismatchError, UnknownNameError
+from dcbench.system.fields import within
 from dcbench.system.layout import revision_folder
+
+
+@dataclass(frozen=True)
+class StoredJudging:
+    """How stored sets are evaluated."""
+
+    protocol: str  # its name; ``own``: the protocol of the paper of the set's method
+    judgings: Sequence[Judging]  # changes of the protocol; each set is evaluated with each
+    dataset: str | None = None  # the data set of all sets; None: each set's own
+    seed: int | None = None  # of the networks; None: the seed of the set's distillation
+
+    def check(self, prefix: str = "--") -> None:
+        """Raise UnknownNameError or OutOfRangeError if an option is wrong in itself. Messages name
+        options with ``prefix``.
+        """
+        if self.protocol not in PROTOCOL_NAMES:
+            raise UnknownNameError("protocol", self.protocol, PROTOCOL_NAMES)
+        within(f"{prefix}seed", self.seed, 0)
+        for judging in self.judgings:
+            judging.check(prefix)
 
 
 def judge_stored(
     sets: Sequence[StoredSet],
-    protocols: Callable[[StoredSet], Sequence[Protocol]],
+    asked: StoredJudging,
     data: Callable[[str], Loaded],
     workspace: Workspace,
-    *,
-    networks: int | None = None,
-    seed: int | None = None,
 ) -> list[EvaluatedSet]:
-    """Evaluate each of ``sets`` by each of its ``protocols``. Everything is checked before a
-    network is trained.
+    """Evaluate each of ``sets``. Everything is checked before a network is trained.
 
     Args:
         sets: The sets; their data sets must be known here.
-        protocols: The protocols for a set.
+        asked: How they are evaluated.
         data: Loads a data set by its name; called once for each.
         workspace: Where and how.
-        networks: How many for each set; None: the protocol's number.
-        seed: Of the networks; None: the seed of the set's distillation.
 
     Raises:
         MismatchError: If a set does not fit its data.
         DcbenchError: The first error of an evaluation, when all others are done.
     """
-    judged_by = {id(distilled): protocols(distilled) for distilled in sets}
-    loaded = {name: data(name) for name in sorted({one.synthetic.spec.dataset for one in sets})}
-    set_evaluations = []
     for distilled in sets:
+        require_known_data(distilled, asked.dataset)
+    protocols = [protocol_of_set(distilled, asked.protocol) for distilled in sets]
+    # own data is named by its folder, but the set stores only its name
+    named = sorted({one.synthetic.spec.dataset for one in sets})
+    loaded = {name: data(asked.dataset or name) for name in named}
+    set_evaluations = []
+    for distilled, protocol in zip(sets, protocols, strict=True):
         own = loaded[distilled.synthetic.spec.dataset]
-        placed, seed_used = _placed(distilled, own, workspace), _seed(distilled, seed)
-        for protocol in judged_by[id(distilled)]:
-            asked = (placed, own.test, protocol, seed_used, networks or protocol.networks)
-            set_evaluations.append(SetEvaluation(*asked, workspace, own.train))
+        placed, seed = _placed(distilled, own, workspace), _seed(distilled, asked.seed)
+        for judging in asked.judgings:
+            applied = judging.applied_to(protocol)
+            networks = judging.networks or applied.networks
+            set_evaluations.append(
+                SetEvaluation(placed, own.test, applied, seed, networks, workspace, own.train)
+            )
     for set_evaluation in set_evaluations:
         check(set_evaluation)
     return evaluate_all(set_evaluations, workspace)

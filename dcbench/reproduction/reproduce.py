@@ -22,7 +22,6 @@ from dcbench.experiments.grid import Grid, check_network
 from dcbench.experiments.trace import Trace, require_steps
 from dcbench.experiments.whole_command import CommandProgress, seconds_of
 from dcbench.nas.catalogue import find_space
-from dcbench.nas.proxies import parse_requests
 from dcbench.nas.search import Search, search_architectures, table_of_truths
 from dcbench.nas.study import draw
 from dcbench.networks.costs import training_macs
@@ -300,16 +299,16 @@ class Reproduction:
         wanted = self.plan.search
         if wanted is None:
             raise OutOfRangeError(f"{self.study.name} searches over no architectures")
-        space = find_space(wanted.space)
         sized = f"random:{self.plan.parts[0].ipcs[0]}"
         words = [
             *map(str, sets),
             *(sized if proxy == "random" else proxy for proxy in wanted.proxies),
         ]
-        return Search(
-            parse_requests(words),
-            space,
-            space.protocol_named(None, self.preset),
+        return Search.of(
+            words,
+            wanted.space,
+            None,
+            self.preset,
             dataset=self.plan.dataset,
             sample=wanted.sample,
             seeds=wanted.seeds,

@@ -9,17 +9,22 @@ after loading: DSA's augmentation is made for that space.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from dcbench.artifacts.artifact import artifact_as_bytes
+from dcbench.artifacts.importers.catalogue import find_layout
+from dcbench.artifacts.importers.description import Description
 from dcbench.artifacts.importers.interpretation import Interpretation, interpret
 from dcbench.artifacts.importers.layout import FileLayout, ForeignSet, ImportOptions, ValueSpace
+from dcbench.datasets import hub
+from dcbench.datasets.catalogue import find
 from dcbench.datasets.loading import load
 from dcbench.datasets.places import Places
 from dcbench.images import ImageSpec, Space, SyntheticSet, in_parts
@@ -59,6 +64,30 @@ def open_space(
         progress=progress,
     )
     return loaded.spec, Space() if kind == "raw" else loaded.train.space
+
+
+def read_foreign(
+    address: str | os.PathLike[str], said: Description, where: Places, progress: Progress = silent
+) -> ImportedSet:
+    """Read the set at ``address``, a path or a file on the hub, as ``said`` describes it; that is
+    already checked.
+
+    Raises:
+        OutOfRangeError: If the address on the hub pins no commit.
+        DataError: If the hub has no such file, or the data set is not found.
+        FileFormatError: If the file is damaged, hostile or of another layout.
+        MismatchError: If the layout does not know an option.
+    """
+    on_hub = hub.parse(os.fspath(address)) if hub.is_address(os.fspath(address)) else None
+    file = hub.kept(on_hub, where.cache_root, progress) if on_hub else Path(address)
+    dataset, layout = find(str(said.dataset)), find_layout(said.layout)
+    usual = layout.usual_space(file, dataset.channels)
+    kind = cast("ValueSpace", usual if said.space == "auto" else said.space)
+    spec, space = open_space(str(said.dataset), kind, where, progress)
+    pixels = kind == "pixels"
+    imported = import_set(file, layout, spec, space, pixels=pixels, options=said.options)
+    origin = hub.origin(on_hub, file) if on_hub else {}
+    return replace(imported, notes={**imported.notes, **origin})
 
 
 def import_set(

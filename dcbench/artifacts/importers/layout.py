@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ValueSpace = Literal["pixels", "raw", "normalised", "zca", "zca-pixels"]
 VALUE_SPACES: tuple[ValueSpace, ...] = ("pixels", "raw", "normalised", "zca", "zca-pixels")
 SPACE_WORDS = ("auto", *VALUE_SPACES)  # auto: the layout's usual space
+CLASS_ORDERS = ("by-name", "by-position")  # how class folders get labels
 
 
 @dataclass(frozen=True)
