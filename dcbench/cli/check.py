@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcbench.cli.completion import completing
 from dcbench.cli.options import (
     DEBUG,
     EXECUTOR_OPTIONS,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command("check")
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=completing("method"))
 @click.option(
     "--set",
     "settings",

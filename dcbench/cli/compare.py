@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcbench.cli.completion import completing
 from dcbench.cli.options import results_folder, speaking
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @click.command("compare")
-@click.argument("first")
-@click.argument("second")
+@click.argument("first", shell_complete=completing("method"))
+@click.argument("second", shell_complete=completing("method"))
 @results_folder("Where the records of methods and presets are.")
 @click.option(
     "--out",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcbench.artifacts.importers.catalogue import LAYOUTS
+from dcbench.cli.completion import word
 from dcbench.cli.importing import (
     FOREIGN_DEFAULTS,
     description,
@@ -18,7 +19,7 @@ from dcbench.cli.importing import (
     foreign_sets_explained,
 )
 from dcbench.cli.options import Common, common, download, judging, protocol
-from dcbench.cli.words import check_word, known
+from dcbench.cli.words import check_word
 
 if TYPE_CHECKING:
     from dcbench.experiments.context import Workspace
@@ -31,20 +32,20 @@ if TYPE_CHECKING:
 @click.option(
     "--as",
     "layout",
-    callback=known("layout"),
+    **word("layout"),
     help=f"Layout of other people's files: {', '.join(LAYOUTS)}.",
 )
 @foreign_options
 @click.option(
     "--dataset",
-    callback=known("dataset"),
+    **word("dataset"),
     help="Data set whose test images judge; the artifact's own if not given.",
 )
 @click.option("--seed", type=int, help="Seed of the networks; that of the set if not given.")
 @judging(several=True)
 @download
 @protocol()
-@common("The protocol of this name, like --protocol.")
+@common("The protocol of this name, like --protocol.", "protocol")
 def command(shared: Common, **options: Any) -> None:
     """Train networks on the synthetic sets PATHS and show their test accuracy."""
     from dcbench.cli.console import Console

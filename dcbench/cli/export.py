@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from dcbench.cli.completion import completing
 from dcbench.cli.importing import foreign_sets_explained, imported_first
 from dcbench.cli.options import speaking
 
@@ -15,7 +16,13 @@ FORMATS_HELP = "safetensors, npz (float32 pixels), folder, parquet (8-bit pictur
 
 @click.command("export")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--as", "format_name", required=True, help=FORMATS_HELP)
+@click.option(
+    "--as",
+    "format_name",
+    required=True,
+    shell_complete=completing("export format"),
+    help=FORMATS_HELP,
+)
 @click.option(
     "--to",
     "target",

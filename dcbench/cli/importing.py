@@ -14,6 +14,7 @@ import click
 from dcbench.artifacts.importers.catalogue import LAYOUTS
 from dcbench.artifacts.importers.description import Description
 from dcbench.artifacts.importers.layout import CLASS_ORDERS
+from dcbench.cli.completion import word
 from dcbench.cli.options import (
     EXECUTOR_OPTIONS,
     Hardware,
@@ -26,7 +27,6 @@ from dcbench.cli.options import (
     speaking,
     unneeded,
 )
-from dcbench.cli.words import known
 
 SPACE_HELP = (
     "Where a foreign set's values live: auto (the layout's usual), pixels (in [0, 1], then "
@@ -92,7 +92,7 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
                 "--space",
                 default="auto",
                 show_default=True,
-                callback=known("space"),
+                **word("space"),
                 help=SPACE_HELP,
             ),
             click.option(
@@ -106,7 +106,7 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--classes",
                 default=CLASS_ORDERS[0],
-                callback=known("way to know classes"),
+                **word("way to know classes"),
                 show_default=True,
                 help=(
                     "How class folders get their labels: by-name, or by-position among the sorted "
@@ -133,13 +133,13 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
     "--as",
     "layout",
     required=True,
-    callback=known("layout"),
+    **word("layout"),
     help=f"Layout of the file: {', '.join(LAYOUTS)}.",
 )
 @click.option(
     "--dataset",
     required=True,
-    callback=known("dataset"),
+    **word("dataset"),
     help="Data set that the images were made from.",
 )
 @foreign_options

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcbench.cli.completion import completing, word
 from dcbench.cli.options import CommaList, Common, common, download, protocol
-from dcbench.cli.words import known
 from dcbench.system.fields import within
 
 if TYPE_CHECKING:
@@ -29,13 +29,14 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
     type=CommaList(),
     multiple=True,
     required=True,
+    shell_complete=completing("proxy"),
     help="What to train on, one or several: an artifact, random[:IPC], early-stopping, whole.",
 )
 @click.option(
     "--space",
     default="convnet720",
     show_default=True,
-    callback=known("search space"),
+    **word("search space"),
     help="Search space: convnet720, nasbench201.",
 )
 @click.option(
@@ -80,9 +81,7 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
     type=int,
     help="Number of training images to rank by; 10,000 or a fifth of a smaller set if not given.",
 )
-@click.option(
-    "--dataset", callback=known("dataset"), help="Data set; the artifacts' own if not given."
-)
+@click.option("--dataset", **word("dataset"), help="Data set; the artifacts' own if not given.")
 @click.option(
     "--seed",
     type=int,
@@ -92,7 +91,7 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
 )
 @download
 @protocol(of_search=True)
-@common("Protocol of the networks: paper, released (the same here), quick.")
+@common("Protocol of the networks: paper, released (the same here), quick.", "preset of a search")
 def command(shared: Common, **options: Any) -> None:
     """Train every architecture of a search space on each proxy and compare their ranking with that
     of the whole data.

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcbench.artifacts.importers.layout import CLASS_ORDERS
-from dcbench.cli.words import EXECUTORS, NAMES, check_word, known
+from dcbench.cli.completion import completing, word
+from dcbench.cli.words import EXECUTORS, NAMES, check_word
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
 from dcbench.system.fields import within
 from dcbench.system.wording import counted
@@ -179,9 +180,12 @@ def protocol(of_search: bool = False) -> _Decorator:
     architectures.
     """
     names = ("search-SPACE", "search-SPACE-quick") if of_search else NAMES["protocol"]
+    kind: dict[str, Any] = word("protocol")
+    if of_search:  # each space checks its own
+        kind = {"shell_complete": completing("protocol of a search")}
     return click.option(
         "--protocol",
-        callback=None if of_search else known("protocol"),
+        **kind,
         help=f"Evaluation protocol, if not the preset's: {', '.join(names)}.",
     )
 
@@ -195,7 +199,7 @@ def judging(several: bool = False) -> _Decorator:
         click.option(
             "--network",
             type=kind,
-            callback=known("network"),
+            **word("network"),
             help=f"Architecture that judges the sets{one}; the protocol's if not given.",
         ),
         click.option(
@@ -209,13 +213,13 @@ def judging(several: bool = False) -> _Decorator:
         click.option(
             "--augment",
             type=kind,
-            callback=known("augmentation"),
+            **word("augmentation"),
             help=f"Augmentation of the networks' training{one}: dsa, autoaugment, randaugment, "
             "flip, resized-crop, none; also cutmix or mixup, alone or as dsa+cutmix.",
         ),
         click.option(
             "--labels",
-            callback=known("value of --labels"),
+            **word("value of --labels"),
             help="What networks learn: hard (classes), stored (the set's own labels), teacher (a "
             "trained network's answers); the protocol's if not given.",
         ),
@@ -250,7 +254,7 @@ data_classes = click.option(
     "--data-classes",
     default=CLASS_ORDERS[0],
     show_default=True,
-    callback=known("way to know classes"),
+    **word("way to know classes"),
     help="The labels of the data's own class folders: by-name, or by-position among the sorted folders.",
 )
 out = click.option(
@@ -276,7 +280,7 @@ _HARDWARE = (
         "--device",
         default="auto",
         show_default=True,
-        callback=known("device"),
+        **word("device"),
         help="Device: auto, cpu, cuda, cuda:1.",
     ),
     click.option("--threads", type=int, help="Number of processor threads; results depend on it."),
@@ -284,14 +288,14 @@ _HARDWARE = (
         "--precision",
         default="auto",
         show_default=True,
-        callback=known("precision"),
+        **word("precision"),
         help="Precision: auto (bf16 where the hardware has it), fp32, bf16.",
     ),
     click.option(
         "--engine",
         default="auto",
         show_default=True,
-        callback=known("engine"),
+        **word("engine"),
         help="Engine: auto, eager, compiled.",
     ),
 )
@@ -300,7 +304,7 @@ _EXECUTOR_OPTIONS = (
         "--executor",
         default="serial",
         show_default=True,
-        callback=known("executor"),
+        **word("executor"),
         help="What carries out the work: serial, processes (of this machine), ray.",
     ),
     click.option(
@@ -366,11 +370,17 @@ def speaking(command: _Command) -> _Command:
     return _with(_SPEAKING, command)
 
 
-def common(presets: str) -> _Decorator:
+def common(presets: str, kind: str = "preset") -> _Decorator:
     """Add the options of commands that distil or train; the command gets them as one ``Common``.
-    ``presets`` lists the values of --preset.
+    ``presets`` lists the values of --preset, which are completed as names of this ``kind``.
     """
-    preset = click.option("--preset", default="paper", show_default=True, help=presets)
+    preset = click.option(
+        "--preset",
+        default="paper",
+        show_default=True,
+        shell_complete=completing(kind),
+        help=presets,
+    )
 
     def add(command: _Command) -> _Command:
         shared = speaking(_gathered("shared", Common, command))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcbench.cli.completion import completing, word
 from dcbench.cli.options import (
     EXECUTOR_OPTIONS,
     MACHINE,
@@ -16,7 +17,7 @@ from dcbench.cli.options import (
     speaking,
     unneeded,
 )
-from dcbench.cli.words import REPORT_FORMATS, known
+from dcbench.cli.words import REPORT_FORMATS
 
 if TYPE_CHECKING:
     from dcbench.records import RecordsFound
@@ -30,7 +31,8 @@ def _filters(command: Any) -> Any:
     for name in reversed(_FILTERS):
         kind = CommaList(int, 1) if name == "ipc" else CommaList()
         shown = f"Only this {name}; several with commas between."
-        command = click.option(f"--{name}", type=kind, help=shown)(command)
+        complete = None if name == "ipc" else completing(name)
+        command = click.option(f"--{name}", type=kind, shell_complete=complete, help=shown)(command)
     return command
 
 
@@ -41,18 +43,18 @@ def _filters(command: Any) -> Any:
     "fmt",
     default="latex",
     show_default=True,
-    callback=known("format"),
+    **word("format"),
     help=f"Format: {', '.join(REPORT_FORMATS)}.",
 )
 @click.option(
     "--style",
-    callback=known("style"),
+    **word("style"),
     help="compact: each method's main row, for a paper (default of latex and markdown);"
     " full: every row, intervals, notes.",
 )
 @click.option(
     "--published",
-    callback=known("value of --published"),
+    **word("value of --published"),
     default="own",
     show_default=True,
     help="Values of papers: none; own: what the setting follows; all: also a table of all.",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcbench.cli.completion import completing
 from dcbench.cli.options import CommaList, Common, common, download, resuming
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("reproduce")
-@click.argument("name", metavar="STUDY")
+@click.argument("name", metavar="STUDY", shell_complete=completing("study"))
 @click.option(
     "--estimate",
     "only_estimate",
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 )
 @common(
     "Named settings of the study: paper, the published ones; quick, a part of it in minutes to "
-    "tens of minutes on two cores."
+    "tens of minutes on two cores.",
+    "preset of a study",
 )
 def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> None:
     """Reproduce STUDY and show its results: one of the paper's tables and figures (dcbench list

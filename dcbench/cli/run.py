@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcbench.cli.completion import completing, word
 from dcbench.cli.options import CommaList, Common, common, download, judging, protocol, resuming
-from dcbench.cli.words import check_methods, known
+from dcbench.cli.words import check_methods
 from dcbench.system.errors import OutOfRangeError
 from dcbench.system.fields import within
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     "methods",
     type=CommaList(),
     required=True,
+    shell_complete=completing("method"),
     help="Method, one or several of `dcbench list`, or ./file.py:Class.",
 )
 @click.option(
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     type=CommaList(),
     default="digits",
     show_default=True,
-    callback=known("dataset"),
+    **word("dataset"),
     help="Data set, one or several of `dcbench list`.",
 )
 @click.option(
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
     "--zca",
     default="auto",
     show_default=True,
-    callback=known("value of --zca"),
+    **word("value of --zca"),
     help=(
         "Whitening: auto (on for CIFAR with preset paper), on (of normalised values), pixels (as "
         "MTT does), off."
@@ -83,7 +85,7 @@ if TYPE_CHECKING:
     "--judge-on",
     default="test",
     show_default=True,
-    callback=known("value of --judge-on"),
+    **word("value of --judge-on"),
     help="Images that judge: test, or holdout (those of --holdout), to choose settings by.",
 )
 @download

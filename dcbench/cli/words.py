@@ -46,6 +46,14 @@ NAMES: Mapping[str, Collection[str]] = {
     "value of --judge-on": ("test", "holdout"),
     "value of --labels": ("hard", "stored", "teacher"),
     "search space": ("convnet720", "nasbench201"),
+    "protocol of a search": tuple(
+        f"search-{space}{quick}"
+        for space in ("convnet720", "nasbench201")
+        for quick in ("", "-quick")
+    ),
+    "preset of a search": ("paper", "released", "quick"),
+    "proxy": ("random", "early-stopping", "whole"),
+    "export format": ("safetensors", "npz", "folder", "parquet"),
     "format": REPORT_FORMATS,
     "space": SPACE_WORDS,
     "dataset": DATASETS,
@@ -64,8 +72,11 @@ def _presets() -> Collection[str] | None:
         from dcbench.experiments.presets import known_presets
 
         return known_presets()
-    if _others_may_add():
-        return None
+    return None if _others_may_add() else declared_presets()
+
+
+def declared_presets() -> Collection[str]:
+    """Return the presets of the project's own methods, and those that name a protocol."""
     from dcbench.studies.declared_methods import declared_methods
 
     own = (method.presets for method in declared_methods().values())
