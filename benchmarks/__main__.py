@@ -1,7 +1,7 @@
 """``make bench``: times, ratios, peaks and growth, a line for each case; with ``--out`` also in a JSON file that names the machine.
 
-``python -m benchmarks [WHAT ...] [--out FILE] [--repeats N]``: of step, epoch, test, baseline, limit, growth, memory, architectures,
-normalisation and generative, all if none is named.
+``python -m benchmarks [WHAT ...] [--out FILE] [--repeats N]``: of step, epoch, test, baseline, limit, growth, memory, students,
+architectures, normalisation and generative, all if none is named.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmarks import plain
 from benchmarks.architectures import bench_architectures, one_architecture
 from benchmarks.generative import bench_generative
-from benchmarks.memory import bench_memory, one_peak
+from benchmarks.memory import bench_memory, bench_students, one_peak
 from benchmarks.normalisation import bench_normalisation
 from benchmarks.timing import alternating, apart, elsewhere, serve
 from dcbench.evaluation.protocol import PROTOCOLS
@@ -274,6 +274,7 @@ BENCHES: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
     "limit": bench_limit,
     "growth": bench_growth,
     "memory": bench_memory,
+    "students": bench_students,
     "architectures": bench_architectures,
     "normalisation": lambda repeats: bench_normalisation(
         repeats, [replace(each, engine="eager") for each in machines().values()]

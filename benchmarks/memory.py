@@ -1,5 +1,5 @@
 """Peak memory of each learned method at IPC 10: a few steps at the paper's batch sizes, each in a
-process of its own.
+process of its own; and of MTT at IPC 1 by the number of the student's steps.
 
 A step of a method needs the same memory whether it is the first or the last, so fewer of them (and
 of what encloses them: experts, networks, inner epochs) are taken than the paper's; the fields that
@@ -27,20 +27,37 @@ SHORTENED: Mapping[str, Mapping[str, str]] = {
     "kip": {"iterations": "1", "networks": "1"},
     "mtt": {"iterations": "2", "experts": "1", "expert_images": "1024", "max_start_epoch": "1"},
 }
+STUDENT_STEPS = (5, 20)
 
 
 def bench_memory(repeats: int) -> Iterator[dict[str, Any]]:
-    """One figure for each method."""
-    for method in SHORTENED:
-        yield apart("one-peak", method, repeats)
+    """One figure for each method, and for each student of MTT."""
+    for case in SHORTENED:
+        yield apart("one-peak", case, repeats)
+    yield from bench_students(repeats)
 
 
-def one_peak(method: str, train: TrainSet) -> dict[str, Any]:
-    """The most memory that this process held, before and after a few steps of ``method``."""
+def bench_students(repeats: int) -> Iterator[dict[str, Any]]:
+    """MTT at IPC 1: its graph of all steps at once, and the passes that hold one step's."""
+    for unroll in ("true", "false"):
+        for steps in STUDENT_STEPS:
+            yield apart(
+                "one-peak", f"mtt,expert_images=64,unroll={unroll},student_steps={steps}", repeats
+            )
+
+
+def one_peak(case: str, train: TrainSet) -> dict[str, Any]:
+    """The most memory that this process held, before and after a few steps of a method.
+
+    ``case`` is its name; with fields behind it, at IPC 1.
+    """
     machine = resolve(precision="fp32", engine="eager")
     before = machine.peak_memory_bytes() or 0
-    distiller = build(method, "paper", dict(SHORTENED[method]))
-    distiller.distill(train, IPC, Run(0, machine))
+    method, *changed = case.split(",")
+    ipc = 1 if changed else IPC
+    fields = {**SHORTENED[method], **dict(pair.split("=") for pair in changed)}
+    build(method, "paper", fields).distill(train, ipc, Run(0, machine))
     peak = machine.peak_memory_bytes() or 0
-    what = f"{method}, IPC {IPC}, preset paper with {', '.join(f'{key}={value}' for key, value in SHORTENED[method].items())}"
+    cut = ", ".join(f"{key}={value}" for key, value in fields.items())
+    what = f"{method}, IPC {ipc}, preset paper with {cut}"
     return {"what": what, "peak_memory_bytes": peak, "beyond_the_images_bytes": peak - before}

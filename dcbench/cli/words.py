@@ -25,7 +25,7 @@ REPORT_FORMATS = ("latex", "markdown", "csv", "html")
 _ENTRY_POINTS = "dcbench.distillers"  # entry points of installed packages with methods
 _METHODS = "dcbench.distiller"  # the module that knows all methods
 _AUGMENTATIONS = (
-    *("dsa", "flip", "resized-crop", "colour-and-warp"),
+    *("dsa", "flip", "resized-crop", "shuffled-patches", "colour-and-warp"),
     *("autoaugment", "randaugment", "none"),
 )
 _MIXES = ("cutmix", "mixup")

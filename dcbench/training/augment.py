@@ -203,14 +203,34 @@ class ResizedCrop:
     """
 
     flips: bool = True
+    least: float = 0.08  # of the area
 
     def __call__(self, images: Images, generator: torch.Generator) -> Images:
         from torchvision.transforms import v2
 
-        crop = v2.RandomResizedCrop(images.shape[-1], antialias=True)
+        crop = v2.RandomResizedCrop(images.shape[-1], scale=(self.least, 1.0), antialias=True)
         with lent(generator):
             cropped = torch.stack([crop(image) for image in images])
         return Flip(self.flips)(cropped, generator)
+
+
+@final
+@dataclass(frozen=True)
+class ShuffledPatches:
+    """Swap each image's halves half of the time, left and right, then top and bottom; then cut 50 to
+    100 % of its area, resize it to the whole and mirror half of the images.
+
+    What RDED's code does with images of four patches (its factor 2).
+    """
+
+    flips: bool = True
+
+    def __call__(self, images: Images, generator: torch.Generator) -> Images:
+        half = images.shape[-1] // 2
+        for axis in (3, 2):
+            swapped = _column(torch.rand(len(images), 1, generator=generator), 0, images) < 0.5
+            images = torch.where(swapped, images.roll(half, axis), images)
+        return ResizedCrop(self.flips, least=0.5)(images, generator)
 
 
 @final
@@ -236,6 +256,7 @@ ALONE: dict[str, Callable[[bool], Augmentation]] = {
     "dsa": DSAAugmentation,
     "flip": Flip,
     "resized-crop": ResizedCrop,
+    "shuffled-patches": ShuffledPatches,
     "colour-and-warp": ColourAndWarp,
 }
 POLICIES = ("autoaugment", "randaugment")

@@ -26,7 +26,7 @@ from dcbench.run import Run, fingerprint
 from dcbench.system.errors import MismatchError, OutOfRangeError, UnknownNameError
 from dcbench.system.machine import Machine
 from dcbench.training.supervision import Loss
-from dcbench.training.teacher import TeacherSettings, trained_teacher
+from dcbench.training.teacher import Teacher, TeacherSettings, trained_teacher
 from dcbench.training.trainer import Schedule
 
 BRIEF = Protocol("brief", 1, Schedule(epochs=3), networks=2)
@@ -263,6 +263,52 @@ def test_labels_come_from_where_the_protocol_says(
     assert told == pytest.approx(float((predicted == tiny_test.labels).double().mean()))
     with pytest.raises(MismatchError, match="there is no teacher"):
         next(evaluate(shifted, tiny_test, replace(protocol, labels="teacher"), [0], run))
+
+
+@pytest.mark.parametrize("name", ["datm", "idc", "rded", "sre2l", "dd-ranking"])
+def test_protocols_of_other_papers_train_networks(
+    name: str, tiny: TrainSet, tiny_test: TestSet, run: Run
+) -> None:
+    """With their own networks, teachers, labels and augmentations, for one epoch; ResNet-18 needs
+    larger images.
+    """
+    spec = replace(tiny.spec, size=32)
+    members = torch.cat([own[:2] for own in tiny.by_class])
+    large = [
+        images.repeat_interleave(4, 2).repeat_interleave(4, 3)
+        for images in (tiny.images[members], tiny_test.images[::5])
+    ]
+    train = TrainSet(spec, large[0], tiny.labels[members], tiny.space)
+    test = TestSet(spec, large[1], tiny_test.labels[::5], tiny_test.space)
+    protocol = PROTOCOLS[name].with_options(epochs=1)
+    protocol = replace(protocol, teacher=replace(protocol.teacher, epochs=1))
+    taught = protocol.labels == "teacher"
+    teacher = trained_teacher(protocol.teacher, train, run) if taught else None
+    chosen = build("random", "paper").distill(train, 1, run)
+    if not taught:
+        chosen = replace(chosen, labels=F.one_hot(chosen.labels, 10).float() * 0.9 + 0.01)
+    (found,) = evaluate(chosen, test, protocol, [0], run, teacher)
+    assert found.loss is not None
+    assert (found.teacher_accuracy is not None) == taught
+    (other,) = evaluate(chosen, test, replace(protocol, augment="none"), [0], run, teacher)
+    assert other.loss != found.loss
+
+
+def test_a_teacher_of_other_data_teaches_no_set(
+    synthetic: SyntheticSet, tiny: TrainSet, tiny_test: TestSet, run: Run
+) -> None:
+    other = replace(tiny, spec=replace(tiny.spec, dataset="letters"))
+    settings = TeacherSettings(epochs=1, augment="none")
+    protocol = replace(BRIEF, labels="teacher", teacher=settings)
+    teacher = trained_teacher(settings, other, run)
+    with pytest.raises(MismatchError, match=r"teacher was trained on letters .*set is of digits"):
+        next(evaluate(synthetic, tiny_test, protocol, [0], run, teacher))
+    soft = replace(synthetic, labels=F.one_hot(synthetic.labels, 10).float())
+    wants_classes = replace(protocol, loss=Loss("mse-gt"))
+    with pytest.raises(MismatchError, match=r"mse-gt needs the class of each image"):
+        next(
+            evaluate(soft, tiny_test, wants_classes, [0], run, Teacher(teacher.network, tiny.spec))
+        )
 
 
 def test_published_protocols() -> None:

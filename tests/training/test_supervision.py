@@ -17,7 +17,14 @@ from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import ConvNet
 from dcbench.run import Resumption, Run
 from dcbench.system.errors import MismatchError, OutOfRangeError, UnknownNameError
-from dcbench.training.augment import ColourAndWarp, Flip, ResizedCrop, colour, flip
+from dcbench.training.augment import (
+    ColourAndWarp,
+    Flip,
+    ResizedCrop,
+    ShuffledPatches,
+    colour,
+    flip,
+)
 from dcbench.training.ensemble import Ensemble
 from dcbench.training.mixing import Mix, augmentation_and_mix
 from dcbench.training.supervision import Loss, LossName, Supervision, loss_for
@@ -182,6 +189,35 @@ def test_resized_crops_equal_their_formula(monkeypatch: pytest.MonkeyPatch) -> N
     for image, result, box in zip(images, cropped, boxes, strict=True):
         expected = torch.tensor(slow.enlarged(image.tolist(), box, 8))
         assert torch.allclose(result, expected, atol=1e-5)
+
+
+def test_the_four_patches_of_an_image_are_shuffled_and_cropped() -> None:
+    """Without the crop, each image is one of the four that halves can make; the crop is a large
+    one.
+    """
+    images = torch.arange(16.0).view(1, 1, 4, 4).repeat(200, 1, 1, 1)
+    shuffled: list[Tensor] = []
+
+    def watched(crop: ResizedCrop, given: Tensor, generator: torch.Generator) -> Tensor:
+        assert (crop.flips, crop.least) == (False, 0.5)
+        shuffled.append(given)
+        return given
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ResizedCrop, "__call__", watched)
+        ShuffledPatches(flips=False)(images, seeded(14))
+    left, right = images[0, 0, :, :2], images[0, 0, :, 2:]
+    columns = (torch.cat([left, right], 1), torch.cat([right, left], 1))
+    expected = [
+        torch.cat(part, 0) for one in columns for part in ((one[:2], one[2:]), (one[2:], one[:2]))
+    ]
+    kinds = [sum(torch.equal(one[0], kind) for one in shuffled[0]) for kind in expected]
+    assert sum(kinds) == 200
+    assert min(kinds) > 30
+    pictures = torch.rand(4, 3, 8, 8, generator=seeded(15))
+    changed = ShuffledPatches()(pictures, seeded(16))
+    assert changed.shape == pictures.shape
+    assert torch.equal(changed, ShuffledPatches()(pictures, seeded(16)))
 
 
 def test_flips_are_drawn_per_image_where_they_keep_the_class() -> None:
