@@ -27,7 +27,8 @@ from dcbench.system.progress import Progress, silent
 from dcbench.system.source import source_hash
 
 CHECKPOINT_VERSION = 1
-UNKNOWN = "unknown"  # code of older checkpoints and shared work, which do not say it
+UNKNOWN = "unknown"  # instead of a hash of the code, which older checkpoints do not store
+CHECKPOINT_SECONDS = 30.0  # between two checkpoints, if nothing else is said
 # the largest share of a run's time that saving checkpoints may take, however large the images are
 CHECKPOINT_SHARE = 0.015
 
@@ -78,15 +79,13 @@ class Cost:
         return None if steady is None else max(0.0, sum(step - steady for step in self.steps[:3]))
 
 
-CHECKPOINT_SECONDS = 30.0  # between two checkpoints, if nothing else is said
-
-
 @dataclass(frozen=True)
 class Resumption:
     """How interrupted work continues, and how often it is saved on the way."""
 
     resume: bool = True  # False: start again
-    # shared work that is older, by the clock of the disk, is done again
+    # when the command began, by the clock of the disk, where ``resume`` is False: older shared work
+    # and checkpoints are not used
     since: float = 0.0
     other_machine: bool = False  # whether to continue from a checkpoint of another machine
     # between two checkpoints, or more where writing one takes long; 0: after each step
@@ -94,7 +93,7 @@ class Resumption:
 
     def takes(self, checkpoint: Path) -> bool:
         """Whether to continue from a checkpoint that exists: always if ``resume``; else only if it
-        was written after ``since``, by a worker of this command that died.
+        is younger than ``since``: then a worker of this very command wrote it and died.
         """
         return self.resume or 0 < self.since <= checkpoint.stat().st_mtime
 
@@ -120,8 +119,8 @@ class Run:
     # asked at every step; true: save and raise KeyboardInterrupt
     stop: Callable[[], bool] = lambda: False
     resumption: Resumption = field(default_factory=Resumption)
-    # shown the state before the first step and after each, always before a checkpoint says that it
-    # is done
+    # called with the state before the first step and after each step; a step's call comes before
+    # any checkpoint that counts the step
     watch: Watch = unwatched
     cost: Cost = field(default_factory=Cost)
     history: list[dict[str, float]] = field(default_factory=list)
@@ -187,7 +186,7 @@ class Run:
             )
         self.loops.append(name)
         done = self._restore(name, total, state)
-        saved = clock = time.monotonic()
+        saved_at = clock = time.monotonic()
         pause = usual = self.resumption.checkpoint_seconds
         self.progress(name, done, total)
         self.watch(name, done, state)
@@ -198,10 +197,11 @@ class Run:
             clock = self._count_step(clock)
             self.progress(name, step + 1, total)
             stopping = self.stop()
-            if stopping or clock - saved >= pause:
+            if stopping or clock - saved_at >= pause:
                 self._save(name, step + 1, total, state)
-                saved = time.monotonic()
-                pause = usual and max(usual, (saved - clock) / CHECKPOINT_SHARE)
+                saved_at = time.monotonic()
+                if usual:
+                    pause = max(usual, (saved_at - clock) / CHECKPOINT_SHARE)
             if stopping:
                 raise KeyboardInterrupt
 
@@ -214,8 +214,8 @@ class Run:
         return now
 
     def finish(self) -> None:
-        """Write the history and delete the checkpoint of shared work (``once``), whose result is
-        stored. A set's are deleted by who stores the set.
+        """End shared work (``once``) whose result is stored: write its history, delete its
+        checkpoint. The checkpoint of a set is deleted when the set is stored.
         """
         if self.folder is not None:
             write_history(self.folder, self.history)
@@ -302,6 +302,9 @@ class Run:
     def _save(
         self, name: str, done: int, total: int, state: Mapping[str, Tensor | Stateful]
     ) -> None:
+        """Write ``checkpoint.pt``: the state as CPU tensors, the steps done, cost and history, and
+        the machine. No random state: generators follow from seed, names and step.
+        """
         if self.folder is None:
             return
         plain = {
@@ -368,9 +371,9 @@ class Run:
         ]
         if changed and not self.resumption.other_machine:
             raise MismatchError(
-                f"{self._checkpoint} was made elsewhere ({'; '.join(changed)}), so going on would "
-                "not give the same bits; "
-                "go on all the same with --resume-elsewhere, or start again with --no-resume"
+                f"{self._checkpoint} was made under other conditions ({'; '.join(changed)}), so "
+                "going on would not give the same bits; delete that file to start again, or go on "
+                "all the same: dcbench run --resume-elsewhere (or reproduce)"
             )
         self.cost.resumed_elsewhere |= bool(changed)
         return saved

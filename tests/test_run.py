@@ -243,7 +243,7 @@ def test_a_checkpoint_of_another_machine_is_refused_unless_allowed(
     other = again(kept, machine=replace(kept.machine, **change))
     ((name, value),) = change.items()
     with pytest.raises(
-        MismatchError, match=rf"{name} .* is now {value!r}.*--resume-elsewhere.*--no-resume"
+        MismatchError, match=rf"{name} .* is now {value!r}.*delete that file.*--resume-elsewhere"
     ):
         Work(other)()
     allowed = Work(again(other, resumption=Resumption(other_machine=True)))

@@ -266,12 +266,17 @@ out = click.option(
 )
 _RESUMING = (
     click.option(
-        "--no-resume", is_flag=True, help="Start again and ignore what an earlier run left."
+        "--no-resume",
+        is_flag=True,
+        help="Delete the sets and evaluations that this command makes, and make them again.",
     ),
     click.option(
         "--resume-elsewhere",
         is_flag=True,
-        help="Continue from a checkpoint of another machine; the record says so.",
+        help=(
+            "Continue from a checkpoint made with another device, number of threads, precision, "
+            "engine or version of torch; the record says so."
+        ),
     ),
 )
 DEBUG = "dcbench.debug"  # the context key of --debug

@@ -32,7 +32,7 @@ from dcbench.system.source import source_hash
 class Workspace:
     """Where and how a command works: output folder, machine, progress, workers.
 
-    Of these only the machine's precision and engine can change a result.
+    Of these only the machine can change a result: its device, threads, precision and engine.
     """
 
     out: Path

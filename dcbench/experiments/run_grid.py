@@ -133,7 +133,7 @@ def run_cell(
     networks, trace = judging.networks or protocol.networks, None
     if judging.trace:
         trace = Trace(cell, judging.trace, protocol, workspace).make_record(networks)
-        # with --no-resume the trace has removed old results; the set that it made is used here
+        # the trace has just made this set: with --no-resume it would be deleted and made again
         workspace = replace(workspace, resumption=replace(workspace.resumption, resume=True))
     distilled = distil(cell, workspace)
     asked = (distilled, cell.loaded.test_set(protocol.judged_on), protocol, cell.seed, networks)
