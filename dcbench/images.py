@@ -273,6 +273,7 @@ class TestSet(_RealSet):
     images: UInt8[Tensor, "n channels size size"]
     labels: Int64[Tensor, " n"]
     space: Space
+    note: str = ""  # what sets this copy of the data apart, such as JPEG-75: records store it
 
 
 @dataclass(frozen=True, eq=False)

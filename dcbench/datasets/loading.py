@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dcbench.datasets import cache, preprocessing
+from dcbench.datasets import cache, folders, preprocessing
 from dcbench.datasets.catalogue import find, revision_note
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Decoded, ImageArrays
+from dcbench.datasets.listed import ListedSource
 from dcbench.datasets.places import Places
-from dcbench.datasets.sources import locate
+from dcbench.datasets.sources import Source, locate
 from dcbench.datasets.splits import stratified
 from dcbench.images import ImageSpec, Space, TestSet, TrainSet
 from dcbench.system.errors import AbsentDataError, DataError, MismatchError, OutOfRangeError
@@ -21,6 +22,7 @@ from dcbench.system.progress import Progress, silent
 
 _HOLDOUT_SEED = 0
 _SPACE_VERSION = 1
+UNVERIFIED = "unverified copy"  # in the note of data that may be other than its name says
 DECLARED = "the catalogue"  # the ``source`` of a data set whose images were not read, only counted
 
 
@@ -34,7 +36,6 @@ class Loaded:
     # the part of the published training set that is held out from ``train``
     holdout: TestSet | None
     source: str  # where the images came from, for messages
-    reading: str = ""  # a note if the user said how to read them
 
     def test_set(self, on: str) -> TestSet:
         """Return the images that sets are judged on: the test images, or the holdout.
@@ -53,8 +54,7 @@ class Loaded:
     @property
     def note(self) -> str:
         """A note on this copy of the data, such as 'JPEG-75'; usually empty."""
-        known = revision_note(self.spec.dataset, self.spec.revision)
-        return ", ".join(filter(None, (known, self.reading)))
+        return self.test.note
 
 
 def load(
@@ -101,6 +101,16 @@ def load(
         decoded.class_names,
         dataset.flips,
     )
+    note = ", ".join(
+        filter(
+            None,
+            (
+                revision_note(dataset.name, kept.revision),
+                "classes by position" if where.by_position else "",
+                UNVERIFIED if _unverified(dataset, source) else "",
+            ),
+        )
+    )
     stem = where.cache_root / "spaces" / f"{dataset.name}-{spec.revision}-holdout{holdout}"
     space = (
         _whitened_pixels(dataset, used, stem, report)
@@ -113,11 +123,20 @@ def load(
     return Loaded(
         spec=spec,
         train=TrainSet(spec, *_tensors(used), space, described),
-        test=TestSet(spec, *_tensors(decoded.test), space),
-        holdout=TestSet(spec, *_tensors(decoded.train.chosen(apart)), space) if holdout else None,
+        test=TestSet(spec, *_tensors(decoded.test), space, note),
+        holdout=TestSet(spec, *_tensors(decoded.train.chosen(apart)), space, note)
+        if holdout
+        else None,
         source=source.description,
-        reading="classes by position" if where.by_position else "",
     )
+
+
+def _unverified(dataset: Dataset, source: Source) -> bool:
+    """Return whether a known name may stand for other images: nothing published says how many
+    images the data set has, and they lie in a plain image folder of that name.
+    """
+    listed = isinstance(source, ListedSource) and source.kind in (folders.KIND, folders.BY_POSITION)
+    return listed and not dataset.place and not any(map(np.any, dataset.per_class))
 
 
 def require_complete(dataset: Dataset, decoded: Decoded, source: str) -> None:

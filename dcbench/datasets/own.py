@@ -45,8 +45,8 @@ def own_dataset(folder: Path, taken: Collection[str]) -> Dataset:
     if not _NAME.fullmatch(name) or name in taken:
         reason = "is the name of a published data set" if name in taken else "is no name"
         raise DataError(
-            f'{name!r} {reason}; give {folder} another with name = "mydata" in {DECLARATION} '
-            "(small letters, digits, - and _)"
+            f'{name!r} {reason}; give your data another: write name = "mydata" into '
+            f"{folder / DECLARATION} (small letters, digits, - and _)"
         )
     found = class_folders(train)
     classes = said.get("classes", found)

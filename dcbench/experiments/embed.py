@@ -154,7 +154,7 @@ class SetEmbedding:
         places, divergence = self._places(torch.cat(rows))
         labels = torch.cat([train.labels[real], synthetic.hard_labels]).tolist()
         return EmbeddingRecord(
-            **about(self.distilled, self.cell.loaded.spec),
+            **about(self.distilled, self.cell.loaded.test),
             class_names=self.cell.loaded.spec.class_names,
             network=self.plan.network,
             network_seed=0,

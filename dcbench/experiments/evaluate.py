@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from dcbench.artifacts.pictures import as_png, grid
-from dcbench.datasets.catalogue import revision_note
 from dcbench.evaluation.evaluate import (
     evaluation_macs,
     labels_for,
@@ -26,7 +25,7 @@ from dcbench.execution.workers import pieces
 from dcbench.experiments.context import StoredSet, Workspace, shared_context
 from dcbench.experiments.rows import Row, append_row, intact_row
 from dcbench.experiments.tasks import Teaching, TrainNetworks
-from dcbench.images import ImageSpec, TestSet, TrainSet
+from dcbench.images import TestSet, TrainSet
 from dcbench.networks.catalogue import NETWORKS, find_network
 from dcbench.records import EvaluationRecord, NetworkScore, write_record
 from dcbench.records.kinds import STOPPED
@@ -311,7 +310,7 @@ def _prepare(
     ]
 
 
-def about(distilled: StoredSet, spec: ImageSpec) -> dict[str, Any]:
+def about(distilled: StoredSet, test: TestSet) -> dict[str, Any]:
     """Return a record's fields about a set and the data it was judged on."""
     origin, synthetic = distilled.provenance, distilled.synthetic
     made_as, step = origin.get("artifact_hash", distilled.sha256[:12]), distilled.step
@@ -319,9 +318,9 @@ def about(distilled: StoredSet, spec: ImageSpec) -> dict[str, Any]:
     return {
         **known,
         "changed": known["changed"] if step is None else {**known["changed"], STOPPED: step},
-        "dataset": spec.dataset,
-        "dataset_revision": spec.revision,
-        "dataset_note": revision_note(spec.dataset, spec.revision),
+        "dataset": test.spec.dataset,
+        "dataset_revision": test.spec.revision,
+        "dataset_note": test.note,
         "budget_images": len(synthetic),
         "space": synthetic.space.name,
         # a snapshot is not the finished set: the record says its step
@@ -353,7 +352,7 @@ def detailed_scores(rows: Sequence[Row]) -> tuple[NetworkScore, ...]:
 def _record(set_evaluation: SetEvaluation, rows: Sequence[Row]) -> EvaluationRecord:
     distilled, test, protocol = set_evaluation.distilled, set_evaluation.test, set_evaluation.asked
     return EvaluationRecord(
-        **about(distilled, test.spec),
+        **about(distilled, test),
         network=set_evaluation.judged.network,
         augment=set_evaluation.judged.augment,
         protocol=protocol,

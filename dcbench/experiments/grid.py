@@ -10,7 +10,7 @@ from functools import cache, partial
 from typing import Any
 
 from dcbench.datasets.catalogue import find as find_dataset
-from dcbench.datasets.loading import Loaded, declared_spec, load
+from dcbench.datasets.loading import UNVERIFIED, Loaded, declared_spec, load
 from dcbench.datasets.places import Places
 from dcbench.distiller import Distiller, find, hyper_parameters
 from dcbench.evaluation.protocol import Protocol
@@ -116,7 +116,14 @@ class Grid:
         """
         zca = zca or self.usual_zca(dataset)
         progress = workspace.stoppable_progress
-        return load(dataset, places, **whitening(zca), holdout=self.holdout, progress=progress)
+        loaded = load(dataset, places, **whitening(zca), holdout=self.holdout, progress=progress)
+        if UNVERIFIED in loaded.note:
+            workspace.say(
+                f"{dataset}: records call the {loaded.source} an unverified copy, because no published "
+                "number of images tells whether it is this data set; name images of your own by "
+                "their folder, as --dataset ./mydata"
+            )
+        return loaded
 
     def usual_zca(self, dataset: str) -> str:
         """Return how the first cell's images are whitened."""

@@ -343,7 +343,7 @@ class Trace:
             else []
         )
         known, origin = (
-            about(sets[self.steps[-1]], self.cell.loaded.spec),
+            about(sets[self.steps[-1]], self.cell.loaded.test),
             self.cell.provenance(self.workspace.machine),
         )
         return TraceRecord(

@@ -323,10 +323,9 @@ def test_an_image_folder_is_not_taken_for_imagenet_s(tmp_path: Path, cache: Path
     """It has the data set's own name, and ``test`` where ImageNet has ``val``."""
     wordnet_tree(tmp_path / "imagewoof", find("imagewoof").wordnet_ids, test=1)
     (tmp_path / "imagewoof" / "val").rename(tmp_path / "imagewoof" / "test")
-    assert (
-        load("imagewoof", Places(tmp_path, cache)).source
-        == f"class folders in {tmp_path / 'imagewoof'}"
-    )
+    loaded = load("imagewoof", Places(tmp_path, cache))
+    assert loaded.source == f"class folders in {tmp_path / 'imagewoof'}"
+    assert loaded.note == "unverified copy"
 
 
 def test_validation_images_without_class_folders_are_refused_with_what_to_do(

@@ -331,6 +331,10 @@ def test_a_record_says_which_fields_are_not_the_preset_s(
     assert plain.content != other.content
     usual = evaluate_set(distil(cell, workspace), digits.test, protocol, 0, 1, workspace)
     assert (usual.changed, usual.content) == ({}, distil(cell, workspace).synthetic.content_hash)
+    assert usual.dataset_note == ""
+    noted = replace(digits.test, note="classes by position")
+    again = evaluate_set(distil(cell, workspace), noted, protocol, 0, 1, workspace)
+    assert again.dataset_note == "classes by position"
 
 
 def test_a_snapshot_does_not_pass_for_the_finished_set(
