@@ -33,15 +33,15 @@ class JudgedBy:
     """A protocol, and what a method's own paper changes in it."""
 
     protocol: str
-    augment: str | None = None  # instead of the protocol's; none: no augmentation
+    augment: str | None = None  # replaces the protocol's augmentation; none: no augmentation
     epochs: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class OwnSetting:
-    """What a method's own paper chooses for some data and budget: the preset ``own``."""
+    """The settings of a method's own paper for some data and budget: the preset ``own``."""
 
-    # beside the defaults
+    # fields that differ from the defaults
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     # as --zca: pixels is MTT's whitening; auto is what DataDAM's supplement does, CIFAR alone
     zca: str = "auto"
@@ -72,23 +72,23 @@ class Distiller(ABC):
     letters: ClassVar[Mapping[str, str]] = {}
     # fields that older sets of this method were made without: silent at their defaults
     later: ClassVar[frozenset[str]] = frozenset()
-    # fields that make a trial short, where the usual names do not
+    # fields that make a trial short, if they have unusual names
     tried_with: ClassVar[Mapping[str, Any]] = {}
     # False: a reference that uses all the data, whatever the budget
     budgeted: ClassVar[bool] = True
 
     @classmethod
     def suited_to(cls, spec: ImageSpec) -> Mapping[str, Any]:
-        """Defaults that depend on the images: fields by name, for data like ``spec``.
+        """Return defaults that depend on the images: fields by name, for data like ``spec``.
 
-        They apply where neither the preset nor the user says otherwise.
+        They apply where neither the preset nor the user sets the field.
         """
         return {}
 
     @classmethod
     def own_setting(cls, spec: ImageSpec, ipc: int) -> OwnSetting:
-        """What the method's own paper chooses for images of ``spec`` and a budget: the defaults and
-        ``own_zca`` unless the method says otherwise.
+        """Return the settings of the method's own paper for images of ``spec`` and a budget: the
+        defaults and ``own_zca`` unless the method overrides this.
         """
         return OwnSetting(zca=cls.own_zca)
 
@@ -107,17 +107,17 @@ class Distiller(ABC):
         """
 
     def image_steps(self, ipc: int) -> int:
-        """How many steps ``distill`` takes on the images, after any of which a trace may look at
-        them.
+        """Return how many steps ``distill`` takes on the images; a trace may look at them after any
+        step.
 
-        The field ``iterations`` unless the method says otherwise; 0 if there are no such steps.
+        The field ``iterations`` unless the method overrides this; 0 if there are no such steps.
         """
         return int(getattr(self, "iterations", 0))
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
-        """About how many multiply-accumulates ``distill`` takes; 0 for next to nothing.
+        """Estimate the multiply-accumulates of ``distill``; 0 for next to nothing.
 
-        The estimate of the time and the choice of the engine follow from it.
+        The estimated time and the choice of the engine depend on it.
         """
         return 0.0
 
@@ -130,15 +130,15 @@ class Distiller(ABC):
         return {}
 
     def refuses(self, train: TrainSet, ipc: int) -> str:
-        """Say why the method cannot run on this data and budget; empty if it can."""
+        """Return why the method cannot run on this data and budget; empty if it can."""
         return ""
 
     def __post_init__(self) -> None:
         check_fields(self, self.name)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Pickled with its file's text, if it was named by a file: another process cannot import
-        that by name.
+        """Pickle a method given by its file together with the file's text: another process cannot
+        import it by name.
         """
         if self.source not in _texts:
             return super().__reduce_ex__(protocol)
@@ -152,7 +152,7 @@ class Distiller(ABC):
 
 
 def by_budget(table: Mapping[int, _Row], ipc: int) -> _Row:
-    """The entry of ``table`` for the largest budget that is not above ``ipc``.
+    """Return the entry of ``table`` for the largest budget that is not above ``ipc``.
 
     For papers that give settings by IPC, from 1 on.
     """
@@ -160,19 +160,19 @@ def by_budget(table: Mapping[int, _Row], ipc: int) -> _Row:
 
 
 def fields_of(distiller: Distiller) -> dict[str, Any]:
-    """The hyper-parameters of a distiller by name."""
+    """Return the hyper-parameters of a distiller by name."""
     return dataclasses.asdict(distiller)  # type: ignore[call-overload,no-any-return]
 
 
 def defaults_of(distiller: type[Distiller]) -> dict[str, Any]:
-    """The defaults of a distiller's hyper-parameters by name."""
+    """Return the defaults of a distiller's hyper-parameters by name."""
     return {name: field.default for name, field in hyper_parameters(distiller).items()}
 
 
 def recorded_fields(distiller: Distiller) -> dict[str, Any]:
-    """The fields as hashes and records have them.
+    """Return the fields as hashes and records store them.
 
-    A field that came ``later`` is left out at its default, so that older sets are found.
+    A field in ``later`` is left out while it has its default, so that older sets are found.
     """
     defaults = defaults_of(type(distiller))
     return {
@@ -183,7 +183,7 @@ def recorded_fields(distiller: Distiller) -> dict[str, Any]:
 
 
 def hyper_parameters(distiller: type[Distiller]) -> dict[str, TypedField]:
-    """The fields of a distiller with their types and ranges."""
+    """Return the fields of a distiller with their types and ranges."""
     return typed_fields(distiller)
 
 
@@ -206,8 +206,8 @@ def parsed_fields(distiller: type[Distiller], settings: Mapping[str, Any]) -> di
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_.+-]{0,58}[a-z0-9+])?")
 _registry: dict[str, type[Distiller]] = {}
-_texts: dict[str, str] = {}  # of the files that methods were named by, by their hash
-_failures: dict[str, str] = {}  # plugins that could not be imported, and why
+_texts: dict[str, str] = {}  # text of the files that methods were given by, by its hash
+_failures: dict[str, str] = {}  # plugins that could not be imported, with the reason
 _Plugin = TypeVar("_Plugin", bound=type[Distiller])
 
 
@@ -257,24 +257,26 @@ def register(
 
 
 def _hash_of_functions(distiller: type[Distiller]) -> str:
-    """A hash of the text of a class's own functions; empty where Python cannot tell it."""
+    """Hash the source of a class's own functions; empty if Python cannot find it."""
     texts = []
     for function in filter(inspect.isfunction, vars(distiller).values()):
-        with suppress(OSError, TypeError):  # those that dataclass writes have no text
+        with suppress(OSError, TypeError):  # functions that dataclass generates have no source
             texts.append(inspect.getsource(function))
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12] if texts else ""
 
 
 def _place(distiller: type[Distiller]) -> tuple[str, str]:
-    """The file of a class, which may have been edited since, or else its module; and its name."""
+    """Return a class's file (or its module, if that has no file) and its name. The file may have
+    been edited since the import.
+    """
     module = distiller.__module__
     return str(getattr(sys.modules.get(module), "__file__", None) or module), distiller.__qualname__
 
 
 def registered() -> dict[str, type[Distiller]]:
-    """All methods by name: the project's own and those of installed packages.
+    """Return all methods by name: the project's own and those of installed packages.
 
-    A package that fails to import hides no other; ``import_failures`` tells why it failed.
+    A package that fails to import does not hide others; ``import_failures`` tells why it failed.
     """
     for package_name in PACKAGES:
         package = importlib.import_module(package_name)
@@ -287,12 +289,12 @@ def registered() -> dict[str, type[Distiller]]:
 
 @cache
 def installed_plugins() -> tuple[importlib.metadata.EntryPoint, ...]:
-    """The methods of installed packages; looking through all packages takes some time."""
+    """Return the methods of installed packages. Looking through all packages takes some time."""
     return tuple(importlib.metadata.entry_points(group=ENTRY_POINTS))
 
 
 def import_failures() -> dict[str, str]:
-    """Plugins that could not be imported, by name, with the reason."""
+    """Return plugins that could not be imported, by name, with the reason."""
     return dict(_failures)
 
 
@@ -300,7 +302,7 @@ def _import_plugin(name: str, load: Callable[[], Any]) -> None:
     try:
         load()
         _failures.pop(name, None)
-    except (Exception, SystemExit) as error:  # a stranger's module may raise anything
+    except (Exception, SystemExit) as error:  # another project's module can raise anything
         _failures[name] = f"{type(error).__name__}: {error}"
 
 
@@ -311,7 +313,7 @@ def find(name: str) -> type[Distiller]:
         UnknownNameError: If there is no such method; suggests a similar name.
         DataError: If the file is missing, does not import, or has no such method.
     """
-    known = registered()  # before any file: what it calls itself must not be another's name
+    known = registered()  # load all methods before the file: its methods must not take their names
     if ".py:" in name:
         return _from_file(name)
     if name.endswith(".py") and Path(name).is_file():
@@ -350,14 +352,15 @@ def _rebuilt(path: Path, attribute: str, text: str, fields: Mapping[str, Any]) -
 
 @cache
 def _class_in(path: Path, attribute: str, text: str) -> type[Distiller]:
-    """The class in a file of this content; the content is executed once."""
+    """Return the class in a file of this content; the content is executed once."""
     content = hashlib.sha256(f"{path}\n{text}".encode()).hexdigest()[:12]
-    module = types.ModuleType(f"dcbench_plugin_{path.stem}_{content}")  # no other file's names
+    # a module name that no other file has
+    module = types.ModuleType(f"dcbench_plugin_{path.stem}_{content}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
     try:
         exec(compile(text, path, "exec"), vars(module))  # noqa: S102 - the method that its user named
-    except Exception as error:  # a stranger's module may raise anything
+    except Exception as error:  # another project's module can raise anything
         raise DataError(f"{path} failed to import: {type(error).__name__}: {error}") from error
     found = getattr(module, attribute, None)
     if not (isinstance(found, type) and issubclass(found, Distiller) and hasattr(found, "name")):

@@ -1,4 +1,4 @@
-"""Sets of images and the space their values live in."""
+"""Sets of images, and the space that their values are in."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dcbench.system.errors import DataError, FileFormatError, brief
 from dcbench.system.machine import Machine
 
 SpaceKind = Literal["raw", "normalised", "zca"]
-MOST_STRANGE = 0.2  # of a set's pixels, so many may lie far outside their range
-# of a training set's whitened values that are kept: CIFAR's are 0.6 GB
+MOST_STRANGE = 0.2  # share of a set's pixels that may lie far outside [0, 1]
+# most bytes of whitened training values kept in memory: CIFAR's are 0.6 GB
 MOST_WHITENED_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """What the images of a set show and how large they are: dataset, revision, shape, classes."""
+    """What the images of a set are: data set, revision, shape, classes."""
 
     dataset: str
     # hash of the decoded content: the same name with other pixels is another revision
@@ -90,8 +90,8 @@ class Space:
         return unwhitened * self._row(self.std, values) + self._row(self.mean, values)
 
     def _beside(self, name: str, values: Tensor) -> Tensor:
-        """The tensor called ``name`` where ``values`` are, and of their kind; taken to another
-        device once.
+        """Return the tensor called ``name`` on the device and in the type of ``values``; copied to
+        another device once.
         """
         tensor: Tensor = getattr(self, name)
         if tensor.device == values.device:
@@ -106,7 +106,7 @@ class Space:
         return {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """The fields alone: what was computed from them may be on a device that others have not."""
+        """Pickle the fields only: cached tensors may be on a device that other processes lack."""
         return {own.name: getattr(self, own.name) for own in fields(self)}
 
     @cached_property
@@ -121,7 +121,7 @@ class Space:
     def doubt(
         self, values: Float[Tensor, "n channels size size"], beyond: float, spread: float = 0.0
     ) -> str:
-        """Say why ``values`` are probably not in this space; empty if nothing speaks against it.
+        """Return why ``values`` are probably not in this space; empty if they may be.
 
         Either they look like pixels (all in [0, 1], spread over at least ``spread`` of it), or many
         of them become pixels that are more than ``beyond`` outside [0, 1].
@@ -187,7 +187,7 @@ class Space:
 
 
 class _RealSet:
-    """Real images kept as bytes, handed out as values in a space."""
+    """Real images stored as bytes, returned as values in a space."""
 
     spec: ImageSpec
     images: UInt8[Tensor, "n channels size size"]
@@ -197,31 +197,31 @@ class _RealSet:
         return len(self.images)
 
     def values(self, indices: Int64[Tensor, " k"] | slice) -> Float[Tensor, "k channels size size"]:
-        """The chosen images as float32 values in the set's space."""
+        """Return the chosen images as float32 values in the set's space."""
         return self.space.enter(self.images[indices].float() / 255)
 
 
 @dataclass(frozen=True, eq=False)
 class TrainSet(_RealSet):
-    """The training images that a method gets. The test images cannot be reached from here."""
+    """The training images that a method gets. It gives no access to the test images."""
 
     spec: ImageSpec
     images: UInt8[Tensor, "n channels size size"]
     labels: Int64[Tensor, " n"]
     space: Space
-    holdout: str = ""  # which part of the published training set was kept apart, if any
+    holdout: str = ""  # which part of the published training set is held out, if any
 
     @cached_property
     def by_class(self) -> tuple[Int64[Tensor, " members"], ...]:
-        """For each class the indices of its images, ascending."""
-        # once over all labels, not once for each of a thousand classes
+        """For each class, the indices of its images, ascending."""
+        # one pass over all labels, not one for each of a thousand classes
         order = torch.argsort(self.labels, stable=True)
         return tuple(order.split(torch.bincount(self.labels, minlength=self.spec.classes).tolist()))
 
     @cached_property
     def _whitened(self) -> Tensor | None:
-        """Whitening is a product of large matrices, so it is done once and not per batch, where the
-        values are not too many to keep.
+        """All values whitened once, unless they are too many to keep: whitening each batch anew is
+        slow.
         """
         if self.space.kind != "zca" or self.images.numel() * 4 > MOST_WHITENED_BYTES:
             return None
@@ -236,8 +236,8 @@ class TrainSet(_RealSet):
         return _RealSet.values(self, indices) if self._whitened is None else self._whitened[indices]
 
     def held_on(self, machine: Machine) -> TrainSet:
-        """This set with its images on the machine's device; the set itself where they are there
-        already or do not fit.
+        """Return this set with its images on the machine's device; the set itself if they are there
+        or do not fit.
         """
         images = (
             self.images.to(machine.device) if machine.has_room(self.images.nbytes) else self.images
@@ -245,14 +245,14 @@ class TrainSet(_RealSet):
         return self if images is self.images else replace(self, images=images)
 
     def draw(self, label: int, count: int, generator: torch.Generator) -> Int64[Tensor, " k"]:
-        """Draw indices of ``count`` different images of class ``label``; of all if there are
-        fewer.
+        """Draw indices of ``count`` different images of class ``label``; of all if there
+        are fewer.
         """
         members = self.by_class[label]
         return members[torch.randperm(len(members), generator=generator)[:count].to(members.device)]
 
     def require(self, ipc: int) -> None:
-        """Raises DataError if a class has fewer than ``ipc`` images."""
+        """Raise DataError if a class has fewer than ``ipc`` images."""
         sizes = [len(members) for members in self.by_class]
         smallest = min(range(len(sizes)), key=sizes.__getitem__)
         if sizes[smallest] < ipc:
@@ -265,9 +265,9 @@ class TrainSet(_RealSet):
 
 @dataclass(frozen=True, eq=False)
 class TestSet(_RealSet):
-    """The real images that judge synthetic sets. Only the evaluation gets them."""
+    """The real images on which synthetic sets are judged. Only the evaluation gets them."""
 
-    __test__ = False  # not a test case, whatever pytest thinks of the name
+    __test__ = False  # tell pytest that this is no test case
 
     spec: ImageSpec
     images: UInt8[Tensor, "n channels size size"]
@@ -307,8 +307,8 @@ class SyntheticSet:
 
     @property
     def in_training(self) -> SyntheticSet:
-        """The set as networks are trained on it: of IDC's sets, whose recipe has a ``factor``, the
-        factor×factor parts of each image, enlarged.
+        """Return the set as networks are trained on it. For IDC's sets, whose recipe has a
+        ``factor``, these are the factor×factor parts of each image, enlarged.
         """
         factor = int(self.recipe.get("factor", 1))
         if factor == 1:
@@ -326,7 +326,7 @@ class SyntheticSet:
 
     @property
     def strange_values(self) -> str:
-        """Say why the images are probably not in their space; empty if nothing speaks against it.
+        """Return why the images are probably not in their space; empty if they may be.
 
         Learned pixels may lie far outside [0, 1], but not as far as bytes would.
         """
