@@ -1,4 +1,4 @@
-"""Scores and traces, carried out in this process."""
+"""Evaluate and trace sets in this process."""
 
 from __future__ import annotations
 

@@ -310,7 +310,7 @@ _EXECUTOR_OPTIONS = (
         default="serial",
         show_default=True,
         **word("executor"),
-        help="What carries out the work: serial, processes (of this machine), ray.",
+        help="What executes the tasks: serial (this process), processes (of this machine), ray.",
     ),
     click.option(
         "--workers",
