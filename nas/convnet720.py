@@ -12,7 +12,7 @@ from typing import cast, final, get_args
 from dcbench.evaluation.protocol import SearchProtocol
 from dcbench.images import ImageSpec
 from dcbench.nas.space import SearchSpace
-from dcbench.networks.convnet import Activation, ConvNet, Normalisation, Pooling
+from dcbench.networks.convnet import NORMALISATIONS, Activation, ConvNet, Normalisation, Pooling
 from dcbench.system.errors import OutOfRangeError
 from dcbench.system.machine import LEAST_MACS_TO_COMPILE
 from dcbench.training.trainer import Schedule
@@ -22,7 +22,7 @@ WIDTHS = (32, 64, 128, 256)
 
 _PATTERN = re.compile(
     rf"d({'|'.join(map(str, DEPTHS))})-w({'|'.join(map(str, WIDTHS))})"
-    rf"-({'|'.join(get_args(Activation))})-({'|'.join(get_args(Normalisation))})-({'|'.join(get_args(Pooling))})"
+    rf"-({'|'.join(get_args(Activation))})-({'|'.join(NORMALISATIONS)})-({'|'.join(get_args(Pooling))})"
 )
 
 
@@ -57,7 +57,7 @@ class ConvNetDesign:
 
 def grid() -> tuple[ConvNetDesign, ...]:
     """Return all 720 designs, the depth changing slowest."""
-    axes = (DEPTHS, WIDTHS, get_args(Activation), get_args(Normalisation), get_args(Pooling))
+    axes = (DEPTHS, WIDTHS, get_args(Activation), NORMALISATIONS, get_args(Pooling))
     return tuple(ConvNetDesign(*point) for point in product(*axes))
 
 
