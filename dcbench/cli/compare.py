@@ -61,7 +61,7 @@ def _words(row: SideBySide) -> list[tuple[str, str]]:
         return [*lines, ("test", "none: it takes two sets of both")]
     lines.append(("p", f"{test.p_value:.3g}, after Holm {row.p_holm:.3g}"))
     if detectable is not None:
-        lines.append(("80 % power", f"from a difference of {percent(detectable)} points on"))
+        lines.append(("80 % power", f"finds differences from {percent(detectable)} points on"))
     pairs = [gain for networks in row.networks.values() for gain in networks.values()]
     if pairs:
         above = sum(gain > 0 for gain in pairs)
