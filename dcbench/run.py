@@ -28,40 +28,41 @@ from dcbench.system.source import source_hash
 
 CHECKPOINT_VERSION = 1
 UNKNOWN = "unknown"  # instead of a hash of the code, which older checkpoints do not store
-CHECKPOINT_SECONDS = 30.0  # between two checkpoints, if nothing else is said
-# the largest share of a run's time that saving checkpoints may take, however large the images are
+CHECKPOINT_SECONDS = 30.0  # seconds between two checkpoints by default
+# the largest share of a run's time that saving checkpoints may take
 CHECKPOINT_SHARE = 0.015
 
 
 @runtime_checkable
 class Stateful(Protocol):
-    """Whatever can be put into a checkpoint besides tensors: optimizers, modules."""
+    """An object that a checkpoint can hold besides tensors: an optimizer, a module."""
 
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
 
 
-# what is being done, how many steps are done, its state then
+# the work in words, how many steps are done, the state after them
 Watch = Callable[[str, int, Mapping[str, Tensor | Stateful]], None]
 
 
 def unwatched(name: str, done: int, state: Mapping[str, Tensor | Stateful]) -> None:
-    """A watch that sees nothing."""
+    """A watch function that does nothing."""
 
 
 @dataclass
 class Cost:
-    """The time that a piece of work took, with warnings; it is saved in checkpoints and keeps
+    """The time that a piece of work took, and its warnings; checkpoints store it and it keeps
     growing.
     """
 
     seconds: float = 0.0
     steps: list[float] = field(default_factory=list)  # seconds of each step, the latest 1,000
-    # went on, as its user allowed, or took shared work, from another device, engine or version
+    # resumed from, or used shared work of, another device, engine or version (the user allowed it)
     resumed_elsewhere: bool = False
-    warnings: list[str] = field(default_factory=list)  # what happened that the record should say
-    counted: list[str] = field(default_factory=list)  # the shared work that is among the seconds
-    # hashes of the code that did any of it
+    warnings: list[str] = field(default_factory=list)  # for the records' field ``warnings``
+    # the shared work that is counted in ``seconds``
+    counted: list[str] = field(default_factory=list)
+    # hashes of the code versions that did the work
     codes: set[str] = field(default_factory=lambda: {source_hash()})
 
     @property
@@ -81,19 +82,21 @@ class Cost:
 
 @dataclass(frozen=True)
 class Resumption:
-    """How interrupted work continues, and how often it is saved on the way."""
+    """Whether interrupted work continues, and how often checkpoints are saved."""
 
     resume: bool = True  # False: start again
     # when the command began, by the clock of the disk, where ``resume`` is False: older shared work
     # and checkpoints are not used
     since: float = 0.0
     other_machine: bool = False  # whether to continue from a checkpoint of another machine
-    # between two checkpoints, or more where writing one takes long; 0: after each step
+    # seconds between checkpoints, more if writing one takes long; 0: after each step
     checkpoint_seconds: float = field(default_factory=lambda: CHECKPOINT_SECONDS)
 
     def takes(self, checkpoint: Path) -> bool:
-        """Whether to continue from a checkpoint that exists: always if ``resume``; else only if it
-        is younger than ``since``: then a worker of this very command wrote it and died.
+        """Return whether to continue from an existing checkpoint.
+
+        Always if ``resume``; else only if it is younger than ``since``: a worker of this command,
+        which died, wrote it.
         """
         return self.resume or 0 < self.since <= checkpoint.stat().st_mtime
 
@@ -116,7 +119,7 @@ class Run:
     # file
     start: Tensor | None = None
     progress: Progress = silent
-    # asked at every step; true: save and raise KeyboardInterrupt
+    # called at every step; if true, save and raise KeyboardInterrupt
     stop: Callable[[], bool] = lambda: False
     resumption: Resumption = field(default_factory=Resumption)
     # called with the state before the first step and after each step; a step's call comes before
@@ -124,7 +127,7 @@ class Run:
     watch: Watch = unwatched
     cost: Cost = field(default_factory=Cost)
     history: list[dict[str, float]] = field(default_factory=list)
-    # of this very object, that ``steps`` has begun
+    # the loops that ``steps`` has begun for this object
     loops: list[str] = field(default_factory=list, init=False)
 
     def generator(self, *names: str | int) -> torch.Generator:
@@ -155,7 +158,7 @@ class Run:
         self.history.append({"step": float(step + 1), **values})
 
     def warn(self, message: str) -> None:
-        """Note a warning, once, for the artifact and its records."""
+        """Record a warning, once, for the artifact and its records."""
         if message not in self.cost.warnings:
             self.cost.warnings.append(message)
 
@@ -210,7 +213,7 @@ class Run:
         self.cost.seconds += now - since
         self.cost.steps.append(now - since)
         if len(self.cost.steps) > 1000:
-            del self.cost.steps[3]  # the first three say what compiling cost
+            del self.cost.steps[3]  # the first three tell what compiling took
         return now
 
     def finish(self) -> None:
@@ -258,7 +261,7 @@ class Run:
                 try:
                     return self._count(what, read_tensors(result))
                 except FileFormatError:
-                    result.unlink()  # damaged: what it held can be made again
+                    result.unlink()  # damaged: its content can be made again
             part = replace(self.part(name), folder=folder)
             built = build(part)
             how = {
@@ -271,8 +274,8 @@ class Run:
         return self._count(what, read_tensors(result))
 
     def _count(self, what: str, made: dict[str, Any]) -> dict[str, Any]:
-        """``made`` without the seconds it took, and the machine and the code that it was made
-        by.
+        """Return ``made`` without the time, machine and code version of the work; count them in
+        this run's cost.
         """
         # older ones say none of these
         seconds, here = made.pop("seconds", 0.0), self.machine.fingerprint()
@@ -284,8 +287,8 @@ class Run:
         return made
 
     def part(self, name: str) -> Run:
-        """Make a run for a part of this work: with randomness, cost and history of its own, no
-        folder.
+        """Make a run for a part of this work, with its own randomness, cost and history, but
+        without a folder.
         """
         seed = self.generator("part", name).initial_seed()
         return replace(self, seed=seed, folder=None, watch=unwatched, cost=Cost(), history=[])
@@ -337,7 +340,7 @@ class Run:
                 value.load_state_dict(saved["state"][key])
         self.cost.seconds, self.cost.steps[:] = saved["cost"]["seconds"], saved["cost"]["steps"]
         self.cost.resumed_elsewhere |= saved["cost"]["resumed_elsewhere"]
-        self.cost.warnings[:] = saved["cost"].get("warnings", [])  # older checkpoints have none
+        self.cost.warnings[:] = saved["cost"].get("warnings", [])  # older checkpoints lack it
         self.cost.counted[:] = saved["cost"].get("counted", self.cost.counted)
         self.cost.codes.update(saved["cost"].get("codes", [UNKNOWN]))
         self.history[:] = saved["history"]
@@ -351,7 +354,7 @@ class Run:
         try:
             saved = read_tensors(self._checkpoint)
         except FileFormatError:
-            return None  # damaged: the work starts again, which costs time and no truth
+            return None  # damaged: the work starts again, which only costs time
         wanted = {
             "format_version": CHECKPOINT_VERSION,
             "name": name,
@@ -362,7 +365,7 @@ class Run:
             any(saved.get(key) != value for key, value in wanted.items())
             or set(saved["state"]) != parts
         ):
-            return None  # of other work, or of a version that kept other things
+            return None  # from other work, or from a version that stored other things
         before, now = saved["machine"], self.machine.fingerprint()
         changed = [
             f"{key} {before.get(key)!r} is now {now[key]!r}"
