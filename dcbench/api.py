@@ -376,13 +376,9 @@ def write_report(
         UnknownNameError: If there is no such format.
         DataError: If there are no records. Records that cannot be read are warnings.
     """
-    from dcbench.report.files import REPORT_FORMATS, all_tables, usual_style, write_files
+    from dcbench.report.files import Report
 
-    if format_name not in REPORT_FORMATS:
-        raise UnknownNameError("format", format_name, REPORT_FORMATS)
-    found = _found(folder)
-    tables = all_tables(found, usual_style(format_name))
-    return write_files(found, tables, format_name, Path(folder), Path(out))
+    return Report(_found(folder), Path(folder), format_name).write(Path(out))
 
 
 def show(synthetic: SetLike) -> Figure:

@@ -153,6 +153,7 @@ def _record(outcome: TrainedOnProxy, truth: Truth, top: TopShare) -> SearchRecor
         proxy_seed=proxy.seed,
         proxy_preset=proxy.preset,
         proxy_fields=dict(proxy.fields),
+        proxy_title=proxy.title,
         proxy_hash=proxy.content,
         proxy_holdout=proxy.holdout,
         image_space=proxy.space.name,

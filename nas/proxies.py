@@ -61,6 +61,7 @@ class Proxy:
     seed: int | None = None
     preset: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    title: str = ""  # of the method, where its own user registered one
     holdout: str = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     epoch_images: int | None = None  # if an epoch is not a pass over all images
@@ -237,6 +238,7 @@ def _from_artifact(request: Request, artifact: Artifact, loaded: Loaded) -> Prox
         seed=_number(origin.get("seed")),
         preset=_text(origin.get("preset")),
         fields=_plain(origin.get("fields")) | ({"stopped_after": step} if step is not None else {}),
+        title=(_text(origin.get("title")) or "")[:200],
         holdout=_text(origin.get("holdout")) or "",
         recipe=dict(synthetic.recipe),
         warnings=() if revision == loaded.spec.revision else (other,),

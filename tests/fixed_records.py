@@ -15,9 +15,10 @@ import pytest
 from dcbench.records import EvaluationRecord, Origin, StoredRecord
 
 README = Path(__file__).parents[1] / "results" / "README.md"
-EXAMPLE: dict[str, Any] = json.loads(
-    README.read_text(encoding="utf-8").split("```json\n")[1].split("```")[0]
-)
+EXAMPLE: dict[str, Any] = {
+    **json.loads(README.read_text(encoding="utf-8").split("```json\n")[1].split("```")[0]),
+    "title": "",
+}
 FOREIGN: dict[str, Any] = {
     "method_version": None,
     "seed": None,

@@ -21,8 +21,6 @@ from dcbench.cli.words import REPORT_FORMATS
 
 if TYPE_CHECKING:
     from dcbench.records import RecordsFound
-    from dcbench.report.tables.accuracies import Style
-    from dcbench.report.tables.layout import Shown
 
 _FILTERS = ("method", "dataset", "ipc", "protocol", "preset", "network")
 
@@ -65,32 +63,34 @@ def _filters(command: Any) -> Any:
     type=click.Path(path_type=Path),
     help="Folder for files; without it the tables go to standard output.",
 )
+@click.option(
+    "--data-root", default="", help="Folder of the data sets, for the commands that notes give."
+)
 @speaking
-@unneeded("data-root", "seed", *MACHINE, *EXECUTOR_OPTIONS)
-def command(
-    results: Path,
-    fmt: str,
-    style: Style | None,
-    published: Shown,
-    out: Path | None,
-    as_json: bool,
-    **filters: list[Any] | None,
-) -> None:
+@unneeded("seed", *MACHINE, *EXECUTOR_OPTIONS)
+def command(results: Path, fmt: str, out: Path | None, as_json: bool, **options: Any) -> None:
     """Show every record below RESULTS, measured beside published: a table per data set and
     protocol, or one page of all (html).
     """
     from dcbench.cli.console import Console
     from dcbench.report import summary_rows
-    from dcbench.report.files import all_tables, as_text, usual_style, write_files
+    from dcbench.report.files import Report
 
     console = Console(as_json)
-    found = _found(results, filters, console)
-    tables = all_tables(found, style or usual_style(fmt), published, console.say)
-    written = [] if out is None else write_files(found, tables, fmt, results, out)
+    found = _found(results, {name: options.pop(name) for name in _FILTERS}, console)
+    report = Report(found, results, fmt, **options)
+    tables = report.tables
+    boards = sum(table.kind == "accuracies" for table in tables)
+    if boards > 1:
+        console.say(
+            f"{boards} tables: other data, protocols, networks or precisions are never "
+            "ranked together"
+        )
+    written = [] if out is None else report.write(out)
     for path in written:
         console.say(f"written: {path}")
     if out is None and not as_json:
-        click.echo(as_text(found, tables, fmt, results))
+        click.echo(report.text())
         if sys.stdout.isatty() and any(table.compact and table.notes for table in tables):
             console.say(
                 "these are compact tables: --style full shows all settings, intervals and notes"

@@ -13,6 +13,7 @@ from dcbench.datasets.catalogue import find, revision_note
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Decoded, ImageArrays
 from dcbench.datasets.listed import ListedSource
+from dcbench.datasets.own import names_a_folder
 from dcbench.datasets.places import Places
 from dcbench.datasets.sources import Source, locate
 from dcbench.datasets.splits import stratified
@@ -36,6 +37,7 @@ class Loaded:
     # the part of the published training set that is held out from ``train``
     holdout: TestSet | None
     source: str  # where the images came from, for messages
+    folder: str = ""  # of data of one's own, as the command named it
 
     def test_set(self, on: str) -> TestSet:
         """Return the images that sets are judged on: the test images, or the holdout.
@@ -128,6 +130,7 @@ def load(
         if holdout
         else None,
         source=source.description,
+        folder=name if names_a_folder(name) else "",
     )
 
 

@@ -20,6 +20,7 @@ from dcbench.experiments.presets import changed_fields
 from dcbench.images import SyntheticSet, TrainSet
 from dcbench.records import Distillation
 from dcbench.run import Resumption, fingerprint
+from dcbench.studies.declared_methods import declared_methods
 from dcbench.system.errors import OutOfRangeError
 from dcbench.system.files import locked, remove_unfinished
 from dcbench.system.layout import set_folder
@@ -143,10 +144,13 @@ class Cell:
         It holds no time and no place, so that the same work gives the same bytes.
         """
         changed = changed_fields(self.distiller, self.preset, self.loaded.spec, self.ipc)
+        # those of the project's own methods stand in their files
+        title = "" if self.distiller.name in declared_methods() else self.distiller.title
         return {
             **self.identity(machine),
             **({"changed": changed} if changed else {}),
             "paper": self.distiller.paper,
+            **({"title": title[:200]} if title not in ("", self.distiller.name) else {}),
             "preset": self.preset,
             "dataset": self.loaded.spec.dataset,
             "ipc": self.ipc if self.distiller.budgeted else None,

@@ -72,6 +72,7 @@ _UNSAID = {"code", "torch", *_LATER}  # in older lines
 _ORIGIN: Mapping[str, Any] = {
     "method": "foreign",
     "paper": None,
+    "title": "",
     "method_version": None,
     "fields": {},
     "changed": {},
@@ -93,6 +94,7 @@ class SetEvaluation:
     networks: int  # how many networks are wanted, counted from network 0
     workspace: Workspace
     train: TrainSet | None = None  # the training images of the protocol's teacher, if it has one
+    data_folder: str = ""  # of data of one's own, as the command named it
 
     def __post_init__(self) -> None:
         if self.networks < 1:
@@ -372,6 +374,7 @@ def _record(set_evaluation: SetEvaluation, rows: Sequence[Row]) -> EvaluationRec
             default=None,
         ),
         labels=_learned(set_evaluation),
+        data_folder=set_evaluation.data_folder,
         teacher_accuracy=rows[0].get("teacher_accuracy"),
         **circumstances(rows, protocol["precision"]),
         warnings=tuple(_warnings(set_evaluation, rows)),

@@ -137,7 +137,8 @@ def run_cell(
         workspace = replace(workspace, resumption=replace(workspace.resumption, resume=True))
     distilled = distil(cell, workspace)
     asked = (distilled, cell.loaded.test_set(protocol.judged_on), protocol, cell.seed, networks)
-    record = evaluate_set(SetEvaluation(*asked, workspace, cell.loaded.train))
+    judged_with = cell.loaded.train, cell.loaded.folder
+    record = evaluate_set(SetEvaluation(*asked, workspace, *judged_with))
     return EvaluatedSet(record, record_path(distilled, record), distilled.path, trace)
 
 

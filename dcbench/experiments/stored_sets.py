@@ -69,10 +69,8 @@ def judge_stored(
         placed, seed = _placed(distilled, own, workspace), _seed(distilled, asked.seed)
         for judging in asked.judgings:
             applied = judging.applied_to(protocol)
-            networks = judging.networks or applied.networks
-            set_evaluations.append(
-                SetEvaluation(placed, own.test, applied, seed, networks, workspace, own.train)
-            )
+            judged = (placed, own.test, applied, seed, judging.networks or applied.networks)
+            set_evaluations.append(SetEvaluation(*judged, workspace, own.train, own.folder))
     for set_evaluation in set_evaluations:
         check(set_evaluation)
     return evaluate_all(set_evaluations, workspace)

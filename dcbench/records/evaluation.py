@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, final
 from annotated_types import MaxLen, MinLen
 
 from dcbench.records.kinds import OfASet, RanOn
-from dcbench.records.values import SILENT, Fraction, Name, Seconds, Whole
+from dcbench.records.values import SILENT, Fraction, Name, Seconds, Text, Whole
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,8 @@ class EvaluationRecord(Judged):
     peak_memory_bytes: Whole | None
     # what the networks learned: classes, weights (of classes) or teacher; older records lack it
     labels: Annotated[str, MaxLen(20)] = field(default="", metadata=SILENT)
+    # folder of data of one's own, as the command named it
+    data_folder: Text = field(default="", metadata=SILENT)
     # accuracy of the teacher, whose answers were the labels, on the same test images
     teacher_accuracy: Fraction | None = field(default=None, metadata=SILENT)
 

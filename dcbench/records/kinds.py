@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, cast
 from annotated_types import MaxLen
 
 from dcbench.records.values import (
+    SILENT,
     Name,
     Positive,
     RefusedError,
@@ -133,6 +134,8 @@ class OfASet(RecordKind):
     changed: Mapping[str, Any] = field(default_factory=dict)
     # checksum of images and labels alone; older records lack it
     content: Annotated[str, MaxLen(200)] = ""
+    # the method's usual spelling, where its own user registered one
+    title: Annotated[str, MaxLen(200)] = field(default="", metadata=SILENT)
 
     @property
     def foreign(self) -> bool:

@@ -79,6 +79,8 @@ class SearchRecord(RecordKind):
     proxy_seed: Whole | None
     proxy_preset: Name | None
     proxy_fields: Mapping[str, Any]
+    # the usual spelling of the method that made it, where its own user registered one
+    proxy_title: Annotated[str, MaxLen(200)] = field(default="", metadata=SILENT)
     proxy_hash: Name
     proxy_holdout: Text
     image_space: Name

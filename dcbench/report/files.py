@@ -1,14 +1,13 @@
-"""The report of a folder of records: which tables it has, and the files of each format.
-
-Figures and the page load matplotlib, so they are imported where they are drawn.
-"""
+"""A report: the tables, figures or page of all records, as text or as files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from dcbench.records import RecordsFound
+from dcbench.report.figures import write_figures
 from dcbench.report.selection.dataframes import as_csv, tidy_frame
 from dcbench.report.tables.accuracies import Style, build_tables
 from dcbench.report.tables.layout import Shown
@@ -17,62 +16,62 @@ from dcbench.report.tables.scores import score_tables
 from dcbench.report.tables.searches import search_tables
 from dcbench.report.tables.table import Table
 from dcbench.studies.declarations import STUDIES
+from dcbench.system.errors import UnknownNameError
 from dcbench.system.files import write_bytes
-from dcbench.system.progress import unheard
 
-PAGE = "html"  # the format that is one page of everything
-REPORT_FORMATS = (*FORMATS, PAGE)
+REPORT_FORMATS = (*FORMATS, "html")
 
 
-def all_tables(
-    found: RecordsFound,
-    style: Style,
-    published: Shown = "own",
-    say: Callable[[str], None] = unheard,
-) -> list[Table]:
-    """Return the tables of accuracies, of scores and of searches. ``say`` shows why there are
-    several.
-    """
-    accuracies = build_tables(found.records, STUDIES["table3"], style, published)
-    if len(accuracies) > 1:
-        say(
-            f"{len(accuracies)} tables: other data, protocols, networks or precisions are never "
-            "ranked together"
-        )
-    return [*accuracies, *score_tables(found.records), *search_tables(found.searches)]
+@dataclass(frozen=True)
+class Report:
+    """What is shown of the records found below ``root``, in one of ``REPORT_FORMATS``."""
 
+    found: RecordsFound
+    root: Path
+    format_name: str
+    style: Style | None = None  # of CSV and the page full, else compact, where none is given
+    published: Shown = "own"
+    data_root: str = ""  # where the commands that notes give find data
 
-def usual_style(format_name: str) -> Style:
-    """Return the style of a format's tables: compact for papers, full for programs."""
-    return "full" if format_name in ("csv", PAGE) else "compact"
+    def __post_init__(self) -> None:
+        if self.format_name not in REPORT_FORMATS:
+            raise UnknownNameError("format", self.format_name, REPORT_FORMATS)
 
+    @cached_property
+    def tables(self) -> list[Table]:
+        """The tables of accuracies, scores and searches."""
+        style = self.style or ("full" if self.format_name in ("csv", "html") else "compact")
+        records, compact = self.found.records, style == "compact"
+        return [
+            *build_tables(records, STUDIES["table3"], style, self.published),
+            *score_tables(records, compact, self.data_root),
+            *search_tables(self.found.searches, compact),
+        ]
 
-def write_files(
-    found: RecordsFound, tables: list[Table], format_name: str, results: Path, folder: Path
-) -> list[Path]:
-    """Write the page, or ``tables`` and figures, of the records below ``results`` to ``folder``.
+    def text(self) -> str:
+        """The tables, or the page."""
+        if self.format_name == "html":
+            from dcbench.report.page import to_html
 
-    Raises:
-        StorageError: If a file cannot be written.
-    """
-    if format_name == PAGE:
-        from dcbench.report.page import write_page
+            return to_html(self.found, self.root, self.tables, self.published)
+        return "\n\n".join(map(FORMATS[self.format_name][1], self.tables))
 
-        return [write_page(found, results, folder)]
-    from dcbench.report.figures import write_figures
+    def write(self, folder: Path) -> list[Path]:
+        """Write tables and figures, or the page, to ``folder``.
 
-    written = write_tables(tables, format_name, folder)
-    written += write_figures(found, results, folder / "figures")
-    if format_name == "csv":
-        written.append(folder / "records.csv")
-        write_bytes(written[-1], as_csv(tidy_frame(found.records)).encode())
-    return written
+        Raises:
+            StorageError: if a file cannot be written.
+        """
+        if self.format_name == "html":
+            from dcbench.report.page import PAGE_NAME
 
-
-def as_text(found: RecordsFound, tables: list[Table], format_name: str, results: Path) -> str:
-    """Return the tables, or the page, as one text."""
-    if format_name == PAGE:
-        from dcbench.report.page import to_html
-
-        return to_html(found, results)
-    return "\n\n".join(FORMATS[format_name][1](table) for table in tables)
+            write_bytes(folder / PAGE_NAME, self.text().encode())
+            return [folder / PAGE_NAME]
+        written = [
+            *write_tables(self.tables, self.format_name, folder),
+            *write_figures(self.found, self.root, folder / "figures"),
+        ]
+        if self.format_name == "csv":
+            written.append(folder / "records.csv")
+            write_bytes(written[-1], as_csv(tidy_frame(self.found.records)).encode())
+        return written

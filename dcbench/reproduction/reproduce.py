@@ -219,7 +219,8 @@ class Reproduction:
         for protocol in self._protocols(part, cell):
             networks = plan.ensemble or protocol.networks
             asked = (distilled, cell.loaded.test, protocol, cell.seed, networks)
-            record = evaluate_set(SetEvaluation(*asked, workspace, cell.loaded.train))
+            judged_with = cell.loaded.train, cell.loaded.folder
+            record = evaluate_set(SetEvaluation(*asked, workspace, *judged_with))
             outcome.evaluations.append((record, record_path(distilled, record), distilled.path))
         if distilled.path is not None:
             outcome.sets.append(distilled.path)

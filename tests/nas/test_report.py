@@ -177,6 +177,26 @@ def test_measured_stands_beside_published() -> None:
     assert row(differences, "Random less DataDAM")["all"].startswith("−")
 
 
+def test_a_compact_table_has_a_row_for_each_proxy() -> None:
+    """As the paper's Table 5."""
+    (table,) = search_tables(three(), compact=True)
+    (full, _) = search_tables(three())
+    assert [column.full_title for column in table.columns] == [
+        "proxy",
+        *("performance (%), measured", "performance (%), published"),
+        *("correlation, top 20 %, measured", "correlation, top 20 %, published"),
+        *("correlation, all", "time (min), measured", "time (min), published"),
+    ]
+    assert [cells[0].text for cells in table.rows] == ["Random", "DM", "DataDAM"]
+    best = row(table, "DataDAM")
+    assert best["performance (%), published"] == "89.0"
+    assert row(full, "Spearman, all")["DataDAM, measured"].startswith(best["correlation, all"])
+    assert table.caption.count(". ") == 0
+    assert table.notes == (full.caption, *full.notes)
+    mine = search("mine", noisy(1, 0.03), proxy_title="My own")
+    assert [cells[0].text for cells in search_tables([mine], compact=True)[0].rows] == ["My own"]
+
+
 def test_the_conditions_are_said() -> None:
     (drawn_among, *_) = search_tables([search("dm", noisy(1, 0.1), match=("*-w32-*", "*-w64-*"))])
     assert (

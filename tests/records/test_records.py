@@ -212,7 +212,11 @@ def test_every_field_is_documented(example: dict[str, Any]) -> None:
     documented = re.findall(r"^\| `([^`]+)` \|", README.read_text(encoding="utf-8"), re.MULTILINE)
     fields = []
     whole = dataclasses.replace(
-        EvaluationRecord.from_json(example), labels="teacher", teacher_accuracy=0.5
+        EvaluationRecord.from_json(example),
+        labels="teacher",
+        teacher_accuracy=0.5,
+        title="T",
+        data_folder="./d",
     )
     for name in whole.to_json():
         fields.append(name)

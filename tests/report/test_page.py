@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from dcbench.records import RecordsFound, StoredRecord, find_records, write_record
-from dcbench.report.page import to_html, write_page
 from dcbench.report.page.images import PageImages
 from dcbench.report.page.strips import Strip, curve, strip_scale, thinned
+from dcbench.report.files import Report
 from dcbench.studies.declared_methods import declared_methods
 from dcbench.studies.papers import bibtex, papers
 from tests.fixed_records import EXAMPLE, HOSTILE, SETS, fixed, record, sets
@@ -56,7 +56,7 @@ class Reader(HTMLParser):
 def page(
     records: list[StoredRecord], root: Path = Path(), problems: tuple[str, ...] = ()
 ) -> Reader:
-    return Reader(to_html(RecordsFound(tuple(records), problems), root))
+    return Reader(Report(RecordsFound(tuple(records), problems), root, "html").text())
 
 
 def stored(folder: Path, records: list[StoredRecord]) -> list[StoredRecord]:
@@ -219,9 +219,8 @@ def test_a_hostile_name_becomes_no_markup(name: str) -> None:
 
 
 def test_nothing_is_fetched_and_only_the_pages_own_script_may_run(tmp_path: Path) -> None:
-    html = write_page(RecordsFound(tuple(fixed()), ()), tmp_path, tmp_path / "out").read_text(
-        encoding="utf-8"
-    )
+    (path,) = Report(RecordsFound(tuple(fixed()), ()), tmp_path, "html").write(tmp_path / "out")
+    html = path.read_text(encoding="utf-8")
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', html)
     assert "default-src &#39;none&#39;" in policy
     assert "unsafe" not in policy
@@ -300,7 +299,7 @@ def test_other_settings_stand_apart_and_other_conditions_are_folded() -> None:
     assert labels == ["DataDAM", "DM", "Random", "DataDAM (p 1)", "DM"]
     assert len(found.all("details", "settings")) == 1
     folds = [own["id"] for own in found.all("details", "fold")]
-    assert folds == ["other-boards", "ablations", "conditions"]
+    assert folds == ["other-boards", "ablations", "conditions", "scores"]
     contents = [own["href"] for own in found.all("a") if str(own["href"]).startswith("#")]
     assert {f"#{fold}" for fold in folds} < set(contents)
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from dcbench.records import find_records, write_record
-from dcbench.report.page import write_page
+from dcbench.report.files import Report
 from tests.fixed_records import SETS, fixed, sets
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
             (root / f"set{number}" / "history.csv").write_text(
                 "step,loss\n1,9\n2,4\n3,2\n", encoding="utf-8"
             )
-    return write_page(find_records(root), root, root / "page").as_uri()
+    (path,) = Report(find_records(root), root, "html").write(root / "page")
+    return path.as_uri()
 
 
 @pytest.fixture

@@ -70,6 +70,27 @@ def test_of_a_user_s_method_the_main_row_has_the_defaults() -> None:
     assert names(pairs(0.7, {}), *other) == ["pairs", "pairs (weight 0)", "pairs (weight 0.9)"]
 
 
+def test_a_user_s_method_is_called_by_the_title_that_it_registered() -> None:
+    """The newest of its records knows it; a record cannot rename one of the project's methods."""
+    old = sets("pairs", [(0.4,)], created="2026-01-01T00:00:00+00:00", title="Old")
+    new = [record("pairs", (0.5,), seed=1, title="Pairs of images")]
+    fields = {**EXAMPLE["fields"], "lr": 3.0}
+    other = [record("pairs", (0.6,), fields=fields, artifact_hash="b", changed={"lr": 3.0})]
+    ours = sets("dm", [(0.3,)], title="DataDAM")
+    assert names(old, new, other, ours) == ["DM", "Pairs of images", "Pairs of images (lr 3)"]
+
+
+def test_a_hash_is_in_a_name_only_where_nothing_else_tells_rows_apart() -> None:
+    twins = [datadam(loss="mae"), datadam(loss="mae")]
+    twins[1] = [record("datadam", (0.4,), fields=DATADAM | {"loss": "mae"}, artifact_hash="edited")]
+    first = twins[0][0].record.artifact_hash
+    assert names(datadam(), datadam(balance=0.1), *twins) == [
+        "DataDAM",
+        *sorted(f"DataDAM (mae loss, artifact {name})" for name in (first, "edited")),
+        "DataDAM (λ 0.1)",
+    ]
+
+
 def test_the_preset_that_most_methods_have_is_the_main_one() -> None:
     """Though paper has more sets of this method."""
     others = [*sets("dm", [(0.3,)]), *sets("random", [(0.2,)])]  # of preset quick

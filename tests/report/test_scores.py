@@ -119,8 +119,8 @@ def test_the_interval_of_lrs_covers_the_truth() -> None:
 
 PLAIN = {**EXAMPLE["protocol"], "augment": "none"}
 TAUGHT = {**EXAMPLE["protocol"], "labels": "teacher", "loss": "kl", "temperature": 4.0}
-HARD = {"labels": "classes", "format_version": 2}
-SOFT = {"labels": "teacher", "format_version": 2, "protocol": TAUGHT}
+HARD = {"labels": "classes", "format_version": 2, "content": "said"}
+SOFT = {**HARD, "labels": "teacher", "protocol": TAUGHT}
 WHOLE = record("whole", (0.80, 0.82), ipc=None, seed=0)
 
 
@@ -137,9 +137,10 @@ def test_a_table_holds_what_the_records_allow() -> None:
         *("–",) * 3,
     ]
     missing = (
-        "Missing, and made by: dcbench run --method whole --dataset cifar10 --protocol whole; dcbench "
-        "run --method dm,random --ipc 10 --seed 0,1 --dataset cifar10 --preset quick --protocol quick "
-        "--augment none"
+        "Missing, and made by: dcbench run --method whole --dataset cifar10 --protocol whole"
+        " --precision bf16; dcbench run --method dm,random --ipc 10 --seed 0,1 --dataset cifar10"
+        " --preset quick --protocol quick --networks 2 --epochs 300 --augment none"
+        " --precision bf16"
     )
     assert table.notes[1] == missing
     plain = [
@@ -174,8 +175,9 @@ def test_soft_labels_are_set_beside_random_images_with_the_same_teacher() -> Non
         "–",
     ]
     assert (
-        "dcbench run --method dm --ipc 10 --seed 0,1 --dataset cifar10 --preset quick --protocol quick "
-        "--labels hard" in table.notes[1]
+        "dcbench run --method dm --ipc 10 --seed 0,1 --dataset cifar10 --preset quick"
+        " --protocol quick --networks 2 --epochs 300 --labels hard --augment dsa --precision bf16"
+        in table.notes[1]
     )
     hard = stored_sets("dm", ((0.44, 0.46), (0.45, 0.47)), **HARD)
     (table,) = score_tables([*taught, *alike, *hard, WHOLE])
@@ -189,3 +191,53 @@ def test_ablations_and_snapshots_have_no_row() -> None:
     random = stored_sets("random", ((0.28,), (0.29,)))
     (table,) = score_tables([*own, other, snapshot, *random])
     assert [row[3].text for row in table.rows] == ["+16.0"]
+
+
+def test_a_compact_table_is_there_for_more_than_the_gain_over_random_images() -> None:
+    own = [
+        *stored_sets("dm", ((0.44,), (0.46,)), **HARD),
+        *stored_sets("random", ((0.28,), (0.3,))),
+    ]
+    assert score_tables(own, compact=True) == []
+    (table,) = score_tables([*own, WHOLE], compact=True)
+    assert table.compact
+    assert [cell.text for cell in table.rows[0][3:5]] == ["+16.0", "+36.0"]
+    assert not any(cell.detail for cell in table.rows[0])
+
+
+def test_commands_say_what_made_and_judged_the_sets() -> None:
+    """And leave out what no command can name: a method of one's own file, data of nobody knows
+    where.
+    """
+    changes = {"lr": 3.0, "init": "noise"}
+    fields = EXAMPLE["fields"] | changes
+    made = {
+        **HARD,
+        "fields": fields,
+        "changed": changes,
+        "holdout": "100 of 5000 images, stratified, seed 0",
+        "space": "zca",
+    }
+    random = stored_sets("random", ((0.28,), (0.3,)))
+    own = stored_sets("datadam", ((0.44,), (0.46,)), **made)
+    (table,) = score_tables([*own, *random, WHOLE], data_root="../my data")
+    words = "--set datadam.init=noise --set datadam.lr=3.0 --zca on --holdout 100 --protocol quick"
+    assert f"--dataset cifar10 --data-root '../my data' --preset quick {words}" in table.notes[1]
+    mine = stored_sets("mine", ((0.44,), (0.46,)), **HARD)
+    (table,) = score_tables([*mine, *random])
+    assert [text.split()[3] for text in table.notes[1].split("; ")[1:]] == ["random"]
+    for folder, count in (("./mydata", 2), ("", 0)):
+        there = {"dataset": "mydata", "dataset_revision": "x", "data_folder": folder}
+        elsewhere = [
+            *stored_sets("dm", ((0.44,), (0.46,)), **HARD, **there),
+            *stored_sets("random", ((0.28,), (0.3,)), **there),
+        ]
+        (table,) = score_tables(elsewhere)
+        said = "".join(table.notes[1:])
+        assert said.count(f"--dataset {folder} ") == count
+    unaugmented = [
+        *stored_sets("dm", ((0.4,), (0.42,)), augment="none", protocol=PLAIN, **HARD),
+        *stored_sets("random", ((0.28,), (0.3,)), augment="none", protocol=PLAIN),
+        WHOLE,
+    ]
+    assert len(score_tables(unaugmented)[0].notes) == 1  # nothing more can be made

@@ -373,7 +373,7 @@ def test_one_set_is_shown_with_the_spread_of_its_networks() -> None:
     table = only(sets("dm", [(0.40, 0.42)]) + sets("random", [(0.30, 0.31)]))
     assert cells(table) == {"Random": "30.5 ± 0.7", "DM": "41.0 ± 1.4"}
     assert "over 2 networks trained on the one set made" in table.caption
-    assert any("Nothing is tested" in note for note in table.notes)
+    assert any("No test: each method needs 3 sets." in note for note in table.notes)
 
 
 def test_one_network_of_one_set_has_no_spread() -> None:
@@ -397,7 +397,7 @@ def test_unequal_numbers_of_sets_and_networks_are_said_in_the_cell() -> None:
         "DataDAM": "55.0 ± 7.1 [0.0, 100.0] 2\N{MULTIPLICATION SIGN}1\N{EN DASH}2",
     }
     assert any(note.startswith("*: one set only") for note in table.notes)
-    assert any("takes 3 sets of both" in note for note in table.notes)
+    assert any("No test: each method needs 3 sets." in note for note in table.notes)
     assert "over 2 to 3 sets of 1 to 3 networks; * one set, ± over its networks" in table.caption
 
 

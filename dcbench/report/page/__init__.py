@@ -1,5 +1,5 @@
 """The page: all records in one self-contained HTML file, without network."""
 
-from dcbench.report.page.document import PAGE_NAME, to_html, write_page
+from dcbench.report.page.document import PAGE_NAME, to_html
 
-__all__ = ["PAGE_NAME", "to_html", "write_page"]
+__all__ = ["PAGE_NAME", "to_html"]

@@ -18,15 +18,14 @@ from dcbench.records import RecordsFound
 from dcbench.report.figures import draw_plots
 from dcbench.report.figures.plotting import Drawing
 from dcbench.report.formatting import title
+from dcbench.report.grouping import grouped
 from dcbench.report.page.boards import COLUMNS, Board, board
 from dcbench.report.page.images import PageImages, embedded
 from dcbench.report.page.strips import WIDTH
 from dcbench.report.selection.comparable import comparable_groups, ordered_budgets
-from dcbench.report.tables.layout import lay_out
-from dcbench.report.tables.searches import search_tables
+from dcbench.report.tables.layout import Shown, lay_out
 from dcbench.report.tables.table import Table
 from dcbench.studies.declarations import STUDIES
-from dcbench.system.files import write_bytes
 from dcbench.system.wording import counted
 
 PAGE_NAME = "index.html"
@@ -41,6 +40,9 @@ _FOLDS = {
     "images-over-steps": ("traces", "", ""),
     "embedding": ("embeddings", "Embeddings", "where t-SNE puts real and synthetic images"),
     "search": ("searches", "Architecture search", "how well a small set ranks networks"),
+    # of tables alone
+    "scores": ("scores", "Scores", "each method beside random images and beside the whole data"),
+    "published": ("published", "Published", "every printed value, with how it was judged"),
 }
 
 
@@ -66,24 +68,18 @@ class Fold:
     tables: Sequence[Table] = ()
 
 
-def write_page(found: RecordsFound, root: Path, folder: Path) -> Path:
-    """Write the page of all records below ``root`` to ``folder``.
+def to_html(
+    found: RecordsFound, root: Path, tables: Sequence[Table] = (), published: Shown = "own"
+) -> str:
+    """The page; pictures and learning curves are looked for beside the records, below ``root``.
 
-    Raises:
-        StorageError: if the file cannot be written.
+    Of ``tables``, those of accuracies stand there as leaderboards already.
     """
-    path = folder / PAGE_NAME
-    write_bytes(path, to_html(found, root).encode())
-    return path
-
-
-def to_html(found: RecordsFound, root: Path) -> str:
-    """The page; pictures and learning curves are looked for beside the records, below ``root``."""
     images, groups = PageImages(root), comparable_groups(found.records, STUDIES["table3"].methods)
     groups.sort(key=lambda group: -len({entry.method for entry in group.entries}))  # stable
-    boards = [board(lay_out(group), images) for group in groups]
+    boards = [board(lay_out(group, None, published), images) for group in groups]
     first = list({own.dataset: own for own in reversed(boards)}.values())[::-1]
-    folds = _folds(found, root)
+    folds = _folds(found, root, tables)
     # files of the package: the only text that is not escaped
     style, script = (Markup(_own(name)) for name in ("page.css", "page.js"))  # noqa: S704
     environment = Environment(
@@ -159,17 +155,19 @@ def _contents(
     return [*shown, *other, *((fold.id, fold.name) for fold in folds)]
 
 
-def _folds(found: RecordsFound, root: Path) -> list[Fold]:
-    plots: dict[str, list[Plot]] = {}
-    for drawing in draw_plots(found, root):
-        beginning = max((own for own in _FOLDS if drawing.name.startswith(own)), key=len)
-        plots.setdefault(_FOLDS[beginning][0], []).append(_plot(drawing))
-    tables = {"searches": search_tables(found.searches)}
+def _folds(found: RecordsFound, root: Path, tables: Sequence[Table]) -> list[Fold]:
+    plots = grouped(draw_plots(found, root), lambda drawing: _place(drawing.name))
+    beside = grouped(tables, lambda table: table.kind)
     return [
-        Fold(place, name, shows, plots.get(place, ()), tables.get(place, ()))
+        Fold(place, name, shows, tuple(map(_plot, plots.get(place, ()))), beside.get(place, ()))
         for place, name, shows in _FOLDS.values()
-        if name and (plots.get(place) or tables.get(place))
+        if name and (place in plots or place in beside)
     ]
+
+
+def _place(name: str) -> str:
+    """Where a figure stands, by the longest beginning of its name."""
+    return _FOLDS[max((own for own in _FOLDS if name.startswith(own)), key=len)][0]
 
 
 def _plot(drawing: Drawing) -> Plot:

@@ -52,21 +52,28 @@ def _of_one_method(records: Sequence[OfASet]) -> list[dict[str, str]]:
     if len({record.artifact_sha256 for record in records}) > 1 and all(map(unnamed, records)):
         return [own | {"checksum": record.artifact_sha256[:8]} for record, own in pairs]
     told = [{"IPC": str(record.ipc), **own} for record, own in pairs]
-    if _more_hashes(records, settings) or _more_hashes(records, told):
-        found = [own | {"artifact": record.artifact_hash} for record, own in pairs]
+    alike = _several_artifacts(records, settings), _several_artifacts(records, told)
+    rows = {
+        tuple(own.items()) for *several, (_, own) in zip(*alike, pairs, strict=True) if any(several)
+    }
+    found = [
+        own | ({"artifact": record.artifact_hash} if tuple(own.items()) in rows else {})
+        for record, own in pairs
+    ]
     return _named_by_preset(records, found)
 
 
-def _more_hashes(records: Sequence[OfASet], settings: Sequence[Mapping[str, str]]) -> bool:
-    """Whether the settings leave two of our own artifacts alike, as after a change of a method's
-    file; only then the hash is shown.
+def _several_artifacts(
+    records: Sequence[OfASet], settings: Sequence[Mapping[str, str]]
+) -> list[bool]:
+    """For each record, whether several artifacts of our own have its settings, as after a change of
+    a method's file; only then the hash is shown.
     """
     alike = [tuple(own.items()) for own in settings]
-    apart = {
-        (own, "" if record.foreign else record.artifact_hash)
-        for record, own in zip(records, alike, strict=True)
-    }
-    return len(set(alike)) < len(apart)
+    hashes: dict[Hashable, set[str]] = defaultdict(set)
+    for record, own in zip(records, alike, strict=True):
+        hashes[own].add("" if record.foreign else record.artifact_hash)
+    return [len(hashes[own]) > 1 for own in alike]
 
 
 def unnamed(record: OfASet) -> bool:

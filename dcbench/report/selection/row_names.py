@@ -57,10 +57,6 @@ class RowKey(NamedTuple):
     foreign: bool
     variant: tuple[tuple[str, str], ...]
 
-    @property
-    def title(self) -> str:
-        return f"{title(self.method)} (foreign)" if self.foreign else title(self.method)
-
 
 @dataclass(frozen=True)
 class RowName:
@@ -85,6 +81,15 @@ def labels(records: Sequence[OfASet]) -> list[str]:
     return [names[key].label for key in keys]
 
 
+def method_title(records: Sequence[OfASet]) -> str:
+    """The usual spelling of the method of ``records``: the project's, else what the newest of them
+    says that registered one.
+    """
+    method = records[0].method
+    said = [(record.created, record.title) for record in records if record.title.strip()]
+    return one_line(max(said)[1]) if said and method not in declared_methods() else title(method)
+
+
 def row_names(rows: Mapping[RowKey, Sequence[OfASet]]) -> dict[RowKey, RowName]:
     """The name of each row. A method's main row has the preset that most methods have, and of these
     rows the fewest fields that are not the preset's, then the most budgets and sets.
@@ -94,9 +99,12 @@ def row_names(rows: Mapping[RowKey, Sequence[OfASet]]) -> dict[RowKey, RowName]:
     for own in grouped(rows, lambda key: (key.method, key.foreign)).values():
         ordered = sorted(own, key=lambda key: _place(key, rows[key], presets))
         main = ordered[0]
+        called = method_title([record for key in own for record in rows[key]])
         for key in ordered:
             alone = key is main or _anonymous(key)
-            found[key] = RowName(_label(key, main, ordered, rows), alone)
+            words = _words(key, main, ordered, rows)
+            label = f"{called} ({', '.join(words)})" if words else called
+            found[key] = RowName(label, alone)
     unique = distinct([found[key].label for key in rows])
     return {key: RowName(label, found[key].main) for key, label in zip(rows, unique, strict=True)}
 
@@ -143,19 +151,21 @@ def _changes(key: RowKey, records: Sequence[OfASet]) -> int:
     return sum(name in declared and fields.get(name) != declared[name] for name, _ in key.variant)
 
 
-def _label(
+def _words(
     key: RowKey,
     main: RowKey,
     ordered: Sequence[RowKey],
     rows: Mapping[RowKey, Sequence[OfASet]],
-) -> str:
-    """The method's title and what differs from the main row: the preset, and what differs from the
-    first row of that preset. An anonymous set has no main row: its checksum tells which it is.
+) -> list[str]:
+    """What stands behind the method's title: the preset, if it is not the main row's, and what
+    differs from the first row of that preset. An anonymous set has no main row: its checksum tells
+    which it is.
     """
+    foreign = ["foreign"] if key.foreign else []
     own, anonymous = dict(key.variant), _anonymous(key)
     stopped = _stopped(rows[key])
     if key is main and not anonymous and not stopped:
-        return key.title
+        return foreign
     preset = common_preset(rows[key])
     alike = [other for other in ordered if common_preset(rows[other]) == preset]
     first = alike[0] if preset else main
@@ -167,10 +177,11 @@ def _label(
     words += [
         setting_words(key.method, name, own.get(name, DEFAULT))
         for name in sorted(own | beside, key=_order)
-        if own.get(name) != beside.get(name) and name != "preset"
+        if own.get(name) != beside.get(name)
+        and name != "preset"
+        and (name in own or name not in _IDENTITIES)
     ]
-    said = ", ".join(["foreign", *words] if key.foreign else words)
-    return f"{title(key.method)} ({said})"
+    return foreign + words
 
 
 def _anonymous(key: RowKey) -> bool:

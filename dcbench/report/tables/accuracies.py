@@ -145,7 +145,13 @@ def _printed_table(dataset: str) -> Table:
         rows.append((TableCell(title(result.method)), *cells, *map(TableCell, where)))
     heads = ["method", *map(budget_label, ipcs), "network", "how it was judged", "printed by"]
     said = f"Published test accuracy (%) on {title(dataset)}, as printed; none was measured here."
-    return Table(file_name("published", dataset), said, tuple(map(Column, heads)), tuple(rows))
+    return Table(
+        file_name("published", dataset),
+        said,
+        tuple(map(Column, heads)),
+        tuple(rows),
+        kind="published",
+    )
 
 
 def _measured(

@@ -129,7 +129,7 @@ def _marks(layout: TableLayout) -> Iterator[str]:
     yield "bold: highest mean, underlined: second"
     tested = [column for column in layout.standings.values() if column.tests]
     if not tested:
-        yield f"nothing is tested against the highest, which takes {FEWEST_SETS} sets of both"
+        yield f"no test: each method needs {FEWEST_SETS} sets"
         return
     seen = [end for column in tested for end in column.detectable or ()]
     power = ""
@@ -137,10 +137,12 @@ def _marks(layout: TableLayout) -> Iterator[str]:
         low, high = percent(min(seen)), percent(max(seen))
         points = low if low == high else f"{low} to {high}"
         power = f", which finds differences of {points} points with 80 % power"
+    ranked = sum(len(column.of) - 1 for column in layout.standings.values())
+    some = sum(column.tests for column in tested) < ranked
     yield (
         "†: not told apart from the highest by a t-test over sets"
         f" (Holm, {100 * SIGNIFICANCE:.0f} %){power}"
-    )
+    ) + (f"; no test of methods with fewer than {FEWEST_SETS} sets" if some else "")
 
 
 def caption(layout: TableLayout) -> str:
@@ -286,6 +288,19 @@ def search_caption(records: Sequence[SearchRecord]) -> str:
         f" built-in proxy has. {_protocol(record.protocol)}, ours, for the paper gives none:"
         f" {words}. {_truth(record.truth)}"
         " Correlations of that ranking with the truth [95 % bootstrap interval over architectures]."
+    )
+
+
+def short_search_caption(records: Sequence[SearchRecord]) -> str:
+    """The same in one sentence."""
+    record = records[0]
+    count, size = len(record.architectures), record.space_size
+    which = f"all {count}" if count == size else f"{count} of the {size}"
+    return (
+        f"Architecture search on {data_words(record.dataset, [record.dataset_note])}: {which}"
+        f" architectures of {record.space} ranked by {counted(record.seeds, 'network')} of each"
+        " trained on the proxy; performance: test accuracy of what it ranks first; correlation:"
+        " Spearman's with the truth; time: of training and validating all networks."
     )
 
 

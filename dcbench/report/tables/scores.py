@@ -4,18 +4,21 @@ commands for what is missing.
 
 from __future__ import annotations
 
+import importlib.metadata
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from dcbench.datasets.catalogue import DATASETS, installed
 from dcbench.records import EvaluationRecord, StoredRecord
 from dcbench.report.formatting import (
     DASH,
-    MINUS,
     bounds,
     budget_label,
     canonical,
+    decimals,
     file_name,
     protocol_name,
     signed,
@@ -24,28 +27,28 @@ from dcbench.report.formatting import (
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.comparable import comparable_groups, compared_protocol
 from dcbench.report.selection.method_variants import accuracies_by_set
+from dcbench.report.selection.row_names import method_title
 from dcbench.report.statistics.scores import MethodScores, Score, ScoreInputs, scores
 from dcbench.report.tables.table import Column, Figure, Table, TableCell
+from dcbench.studies.declared_methods import declared_methods
 
 Records = Sequence[EvaluationRecord]
 
+_PLUGINS = "dcbench.distillers"  # entry points of installed packages with methods
 _LABELS = ("labels", "loss", "temperature", "ground_truth", "teacher")
 _SOFT = ("kip",)  # our methods of soft labels, whose older records do not say so
 _CAPTION = (
-    "Scores of {} after DD-Ranking: IOR, accuracy above that of random images by the same "
-    "protocol; "
-    "HLR, what networks that learn classes lose against the whole data; LRS, both in one figure "
-    "from "
-    "0 to 1; ARS, the same of IOR with and without augmentation. In brackets 95 % intervals over "
-    "sets "
-    "and networks; a single set has none"
+    "Scores of {} after DD-Ranking: IOR, accuracy above that of random images by the same protocol;"
+    " HLR, what networks that learn classes lose against the whole data; LRS, both in one figure"
+    " from 0 to 1; ARS, the same of IOR with and without augmentation"
 )
+_INTERVALS = "[95 % intervals over sets and networks; a single set has none]"
 _DIFFERENCES = (
-    "Computed from fractions, from last epochs at one rate. DD-Ranking's own code takes percent in "
-    "the "
-    "exponent, the best test epoch, the best of five rates on the test images, and CIFAR-10's "
-    "statistics for CIFAR-100."
+    "Computed from fractions, from last epochs at one rate. DD-Ranking's own code takes percent in"
+    " the exponent, the best test epoch, the best of five rates on the test images, and CIFAR-10's"
+    " statistics for CIFAR-100."
 )
+_WHITENED = {"normalised": "off", "zca": "on", "zca-pixels": "pixels"}  # words of --zca
 
 
 @dataclass(frozen=True)
@@ -124,15 +127,26 @@ class _Row:
         return sorted(found, key=lambda one: int(one.protocol.get("epochs", 0)))[-1:]
 
 
-def score_tables(records: Iterable[StoredRecord]) -> list[Table]:
-    """A table of scores for each data set of which a method and Random were judged alike."""
+def score_tables(
+    records: Iterable[StoredRecord], compact: bool = False, data_root: str = ""
+) -> list[Table]:
+    """A table of scores for each data set of which a method and Random were judged alike.
+
+    Args:
+        records: of any methods, data and protocols.
+        compact: without intervals, and only where there is more than IOR.
+        data_root: where the commands that the notes give find data.
+    """
     tables = []
     judged = [each for each in records if each.record.protocol.get("judged_on", "test") == "test"]
     data = grouped(judged, lambda one: (one.record.dataset, one.record.dataset_revision))
     for (dataset, revision), own in data.items():
         rows = [row for row in _rows(own) if row.scores.ior is not None]
-        if rows:
-            tables.append(_table(dataset, revision, rows))
+        rows.sort(key=lambda row: (row.like.ipc or 0, row.like.method))
+        if any(row.scores.hlr or row.scores.ars for row in rows) if compact else rows:
+            missing = _commands(rows, data_root)
+            name = file_name("scores", dataset, revision[:8])
+            tables.append(_table(name, title(dataset), rows, missing, compact))
     return tables
 
 
@@ -153,24 +167,26 @@ def _rows(stored: Sequence[StoredRecord]) -> Iterator[_Row]:
         yield from (_Row(own, beside) for own in best.values())
 
 
-def _table(dataset: str, revision: str, rows: Sequence[_Row]) -> Table:
-    rows = sorted(rows, key=lambda row: (row.like.ipc or 0, row.like.method))
+def _table(
+    name: str, data: str, rows: Sequence[_Row], missing: Sequence[str], compact: bool
+) -> Table:
     titles = ("method", "budget", "judged by", "IOR", "HLR", "LRS", "ARS")
-    missing = _commands(rows)
-    notes = [_DIFFERENCES, *([f"Missing, and made by: {'; '.join(missing)}"] if missing else [])]
+    caption = _CAPTION.format(data)
     return Table(
-        file_name("scores", dataset, revision[:8]),
-        _CAPTION.format(title(dataset)),
+        name,
+        f"{caption}." if compact else f"{caption} {_INTERVALS}.",
         tuple(map(Column, titles)),
-        tuple(map(_cells, rows)),
-        tuple(notes),
+        tuple(_cells(row, compact) for row in rows),
+        (_DIFFERENCES, *([f"Missing, and made by: {'; '.join(missing)}"] if missing else [])),
+        kind="scores",
+        compact=compact,
     )
 
 
-def _cells(row: _Row) -> tuple[TableCell, ...]:
+def _cells(row: _Row, compact: bool) -> tuple[TableCell, ...]:
     like, found = row.like, row.scores
     learned = like.labels if like.labels in ("teacher", "weights") else ""
-    made = (title(like.method), like.preset, "foreign" if like.foreign else "")
+    made = (method_title(row.own), like.preset, "foreign" if like.foreign else "")
     judged = (
         protocol_name(like.protocol),
         title(like.network),
@@ -178,69 +194,115 @@ def _cells(row: _Row) -> tuple[TableCell, ...]:
         f"labels: {learned}" if learned else "",
         like.precision,
     )
-    return (
-        TableCell(", ".join(filter(None, made))),
-        TableCell(budget_label(like.ipc)),
-        TableCell(", ".join(filter(None, judged))),
-        _cell("ior", found.ior, signed),
-        _cell("hlr", found.hlr, signed),
-        _cell("lrs", found.lrs, _plain),
-        _cell("ars", found.ars, _plain),
-    )
+    words = (", ".join(filter(None, made)), budget_label(like.ipc), ", ".join(filter(None, judged)))
+    cells = [
+        _cell(name, getattr(found, name), signed if name in ("ior", "hlr") else _plain, compact)
+        for name in ("ior", "hlr", "lrs", "ars")
+    ]
+    return *map(TableCell, words), *cells
 
 
 def _plain(value: float) -> str:
-    return f"{value:.3f}".replace("-", MINUS)
+    return decimals(value, 3)
 
 
-def _cell(name: str, estimate: Score | None, show: Callable[[float], str]) -> TableCell:
+def _cell(
+    name: str, estimate: Score | None, show: Callable[[float], str], compact: bool
+) -> TableCell:
     if estimate is None:
         return TableCell(DASH)
     low, high = estimate.ci95 or (None, None)
     figures: dict[str, Figure] = {"score": name, "value": estimate.value}
     figures |= {"ci95_low": low, "ci95_high": high}
-    return TableCell(show(estimate.value), bounds(estimate.ci95, show), figures=figures)
+    detail = "" if compact else bounds(estimate.ci95, show)
+    return TableCell(show(estimate.value), detail, figures=figures)
 
 
-def _commands(rows: Sequence[_Row]) -> list[str]:
-    """The commands that make what the scores lack, those of one kind in one."""
-    wanted: dict[str, list[EvaluationRecord]] = defaultdict(list)
-    methods: dict[str, set[str]] = defaultdict(set)
+def _commands(rows: Sequence[_Row], data_root: str) -> list[str]:
+    """The commands that make what the scores lack; those that differ in methods or budgets alone
+    in one.
+    """
+    seeds: dict[tuple[Sequence[str], str, int], set[int]] = defaultdict(set)
     for row in rows:
-        for name in (name for name, records in row.parts.items() if not records):
-            like, tail = row.like, _tail(row.like, name)
-            method = {"random_plain": "random", "whole": "whole"}.get(name, like.method)
-            if not like.foreign or method != like.method:
-                wanted[tail] += row.own
-                methods[tail].add(method)
+        for part, records in row.parts.items():
+            made = row.parts["random"] if part == "random_plain" else row.own
+            like = made[0]
+            plain = part in ("plain", "random_plain") and like.augment == "none"
+            method = "whole" if part == "whole" else like.method
+            data = _data(made, data_root)
+            if records or plain or not data or not (part == "whole" or _nameable(like)):
+                continue
+            tail = (*data, *_conditions_of(made, part))
+            for one in made if part != "whole" else made[:1]:
+                budget, seed = (1, 0) if part == "whole" else (one.ipc or 1, one.seed or 0)
+                seeds[tail, method, budget].add(seed)
+    budgets = grouped(seeds, lambda key: (key[0], key[1], tuple(sorted(seeds[key]))))
+    sets = {key: tuple(sorted(ipc for *_, ipc in own)) for key, own in budgets.items()}
+    commands = grouped(sets, lambda key: (key[0], sets[key], key[2]))
     return [
-        f"dcbench run --method {','.join(sorted(methods[tail]))} {_budgets(tail, own)}"
-        for tail, own in wanted.items()
+        shlex.join(
+            [
+                *("dcbench", "run", "--method", ",".join(sorted(method for _, method, _ in own))),
+                *(() if own[0][1] == "whole" else ("--ipc", _listed(ipcs), "--seed", _listed(by))),
+                *tail,
+            ]
+        )
+        for (tail, ipcs, by), own in commands.items()
     ]
 
 
-def _tail(like: EvaluationRecord, part: str) -> str:
-    """What a command says after the budgets."""
-    data = f"--dataset {like.dataset}"
+def _listed(numbers: Iterable[int]) -> str:
+    return ",".join(map(str, numbers))
+
+
+def _nameable(record: EvaluationRecord) -> bool:
+    """Whether a command can name the method, which is neither other code nor a file of one's own."""
+    installed = importlib.metadata.entry_points(group=_PLUGINS)
+    names = {*declared_methods(), *(point.name for point in installed)}
+    return not record.foreign and record.method in names
+
+
+def _data(records: Records, data_root: str) -> tuple[str, ...]:
+    """The words that name the data; none if no command can."""
+    name = max(one.data_folder for one in records)
+    if not name and records[0].dataset in (*DATASETS, *installed()):
+        name = records[0].dataset
+    return (*("--dataset", name), *(("--data-root", data_root) * bool(data_root))) if name else ()
+
+
+def _conditions_of(made: Records, part: str) -> tuple[str, ...]:
+    """The words that make the same sets and judge them for one part of the scores."""
+    like = made[0]
+    network = ("--network", like.network) if like.network != "convnet" else ()
+    machine = ("--precision", like.precision)
     if part == "whole":
-        return f"{data} --protocol whole"
-    chosen = f" --network {like.network}" if like.network != "convnet" else ""
-    by = (
-        f"{data} --preset {like.preset or 'paper'} --protocol "
-        f"{protocol_name(like.protocol)}{chosen}"
+        return "--protocol", "whole", *network, *machine
+    preset = like.preset or "paper"
+    words = ["--preset", preset, *_settings(like)]
+    if like.space in _WHITENED and (like.space != "normalised" or preset in ("paper", "own")):
+        words += ["--zca", _WHITENED[like.space]]
+    if like.holdout:
+        words += ["--holdout", like.holdout.split()[0]]
+    words += ["--protocol", protocol_name(like.protocol), *network]
+    words += ["--networks", str(min(len(one.networks) for one in made))]
+    words += ["--epochs", str(like.protocol.get("epochs", ""))]
+    labels = {"hard": ("--labels", "hard")}.get(part) or (
+        ("--labels", "teacher") if like.labels == "teacher" else ()
     )
-    if part == "hard":
-        return f"{by} --labels hard"
-    taught = " --labels teacher" if like.labels == "teacher" else ""
-    return f"{by}{taught} --augment none"
+    return *words, *labels, "--augment", like.augment if part == "hard" else "none", *machine
 
 
-def _budgets(tail: str, own: Records) -> str:
-    if tail.endswith("--protocol whole"):
-        return tail
-    ipcs = ",".join(map(str, sorted({one.ipc or 0 for one in own})))
-    seeds = ",".join(map(str, sorted({one.seed or 0 for one in own})))
-    return f"--ipc {ipcs} --seed {seeds} {tail}"
+def _settings(like: EvaluationRecord) -> Iterator[str]:
+    """What was changed of the preset; older records do not say it."""
+    known, changed = declared_methods().get(like.method), dict(like.changed)
+    if known and not like.content:
+        usual = known.preset(like.preset)
+        changed = {
+            name: own for name, own in like.fields.items() if name in usual and usual[name] != own
+        }
+    for name, value in sorted(changed.items()):
+        shown = value if isinstance(value, str) else canonical(value)
+        yield from ("--set", f"{like.method}.{name}={shown}")
 
 
 def _sets(records: Records) -> Mapping[Hashable, Sequence[float]] | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -32,11 +32,12 @@ from dcbench.report.statistics.rankings import (
     spearman_difference,
     top_members,
 )
-from dcbench.report.tables.notes import search_caption, search_notes
+from dcbench.report.tables.notes import search_caption, search_notes, short_search_caption
 from dcbench.report.tables.table import Column, Table, TableCell
+from dcbench.studies.declared_methods import declared_methods
 from dcbench.studies.published import PUBLISHED, PublishedTable
 
-_MEGABYTE = 1e6
+_MEGABYTE, _TIME = 1e6, "time (min)"
 _SHARED = (
     "space",
     "space_fields",
@@ -162,8 +163,13 @@ def _label(record: SearchRecord, records: Sequence[SearchRecord]) -> str:
             words.append(detail(record))
             apart = [canonical(pair) for pair in zip(apart, own, strict=True)]
     printed = [table.methods for table in PUBLISHED.values() if record.proxy in table.methods]
-    name = printed[0][record.proxy] if printed else title(record.proxy)
+    name = printed[0][record.proxy] if printed else _title(record)
     return one_line(f"{name} ({', '.join(words)})" if words else name)
+
+
+def _title(record: SearchRecord) -> str:
+    own = "" if record.proxy in declared_methods() else record.proxy_title.strip()
+    return own or title(record.proxy)
 
 
 def rank_figures(record: SearchRecord) -> RankFigures:
@@ -201,12 +207,15 @@ def search_summary(record: SearchRecord, path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Line:
-    """One row: its title, how its figure is shown and measured, and its names in printed tables."""
+    """One figure: its title, how it is shown and measured, its names in printed tables, and its
+    title in a compact table.
+    """
 
     title: str
     show: Callable[[float], str]
     measured: Callable[[RankFigures, SearchRecord], Estimate | float | None]
     printed: tuple[str, ...] = ()
+    short: str = ""
 
 
 def _lines(record: SearchRecord) -> list[_Line]:
@@ -214,72 +223,96 @@ def _lines(record: SearchRecord) -> list[_Line]:
     printed_top = ("correlation, top 20 %",) if record.top == 0.2 else ()
     complete = len(record.architectures) == record.space_size
     printed_all = ("spearman", "correlation, all 720") if complete else ("spearman",)
-    accuracy = ("performance", "top-1")
+    best, top, everything = "test accuracy of the best (%)", f"Spearman, {share}", "Spearman, all"
+    printed = ("performance", "top-1")
     return [
-        _Line("test accuracy of the best (%)", percent, lambda own, _: own.top1_accuracy, accuracy),
+        _Line(best, percent, lambda own, _: own.top1_accuracy, printed, "performance (%)"),
         _Line("regret of the best (points)", percent, lambda own, _: own.regret),
         _Line("test accuracy of the ten best (%)", percent, lambda own, _: own.top10_accuracy),
         _Line("regret of the ten best (points)", percent, lambda own, _: own.top10_regret),
-        _Line(f"Spearman, {share}", decimals, lambda own, _: own.spearman_top, printed_top),
+        _Line(top, decimals, lambda own, _: own.spearman_top, printed_top, f"correlation, {share}"),
         _Line(f"Kendall, {share}", decimals, lambda own, _: own.kendall_top),
-        _Line("Spearman, all", decimals, lambda own, _: own.spearman, printed_all),
+        _Line(everything, decimals, lambda own, _: own.spearman, printed_all, "correlation, all"),
         _Line("Kendall, all", decimals, lambda own, _: own.kendall),
-        _Line("time (min)", "{:.1f}".format, lambda _, record: record.seconds / 60, ("time",)),
-        _Line(
-            "images stored", "{:.0f}".format, lambda _, record: record.storage_images, ("storage",)
-        ),
-        _Line(
-            "megabytes stored", "{:.3g}".format, lambda _, record: record.storage_bytes / _MEGABYTE
-        ),
+        _Line(_TIME, "{:.1f}".format, lambda _, record: record.seconds / 60, ("time",), _TIME),
+        _Line("images stored", "{:.0f}".format, lambda _, own: own.storage_images, ("storage",)),
+        _Line("megabytes stored", "{:.3g}".format, lambda _, own: own.storage_bytes / _MEGABYTE),
     ]
 
 
-def search_tables(searches: Iterable[StoredSearch]) -> list[Table]:
-    """For each group the table of its proxies and, if it has several, the table of their paired
-    differences.
+def search_tables(searches: Iterable[StoredSearch], compact: bool = False) -> list[Table]:
+    """For each group the table of its proxies and, if it has several and the tables are not
+    compact, the table of their paired differences.
     """
     tables = []
     for group in search_groups(searches):
-        tables.append(_search_table(group))
-        if len(group.searches) > 1:
+        tables.append(_compact_table(group) if compact else _full_table(group))
+        if len(group.searches) > 1 and not compact:
             tables.append(_difference_table(group))
     return tables
 
 
-def _search_table(group: SearchGroup) -> Table:
-    lines, table = _lines(group.first), group.published
-    columns = [(Column("figure"), [TableCell(line.title) for line in lines])]
-    seen: set[str] = set()
+def _cells(group: SearchGroup) -> list[tuple[str, list[TableCell], list[TableCell]]]:
+    """Each proxy's name with its measured and its published figures, where there are any; what was
+    published alone stands last.
+    """
+    lines, table, found = _lines(group.first), group.published, []
+    printed = dict(table.methods) if table else {}
     for record, label, figures in zip(group.records, group.labels, group.figures, strict=True):
-        method = record.proxy
-        source = {"source": "measured", "proxy": method}
+        source = {"source": "measured", "proxy": record.proxy}
         measured = [_cell(line.measured(figures, record), line.show, source) for line in lines]
-        # the printed table is not of foreign sets
-        if table is None or method not in table.methods or method in seen or record.foreign:
-            columns.append((Column(label), measured))
-        else:
-            columns.append((Column("measured", label), measured))
-            columns.append((Column("published", label), _published_cells(table, lines, method)))
-        if not record.foreign:
-            seen.add(method)
-    if table is not None:
-        columns += [
-            (Column("published", name), _published_cells(table, lines, method))
-            for method, name in table.methods.items()
-            if method not in seen
-        ]
+        # the printed table is not of foreign sets, and of each method's sets beside one
+        known = not record.foreign and printed.pop(record.proxy, "")
+        found.append(
+            (label, measured, _published_cells(table, lines, record.proxy) if known else [])
+        )
+    return found + [
+        (name, [], _published_cells(table, lines, method)) for method, name in printed.items()
+    ]
+
+
+def _full_table(group: SearchGroup) -> Table:
+    """A column for each proxy, measured beside published, and a row for each figure."""
+    columns = [(Column("figure"), [TableCell(line.title) for line in _lines(group.first)])]
+    for name, measured, published in _cells(group):
+        if measured:
+            columns.append((Column("measured", name) if published else Column(name), measured))
+        if published:
+            columns.append((Column("published", name), published))
+    heads, cells = zip(*columns, strict=True)
+    caption, rows = search_caption(group.records), tuple(zip(*cells, strict=True))
+    return Table(group.name, caption, heads, rows, _notes(group), kind="searches")
+
+
+def _compact_table(group: SearchGroup) -> Table:
+    """A row for each proxy that was measured: performance, correlations and time."""
+    proxies = [each for each in _cells(group) if each[1]]
+    columns = [(Column("proxy"), [TableCell(name) for name, *_ in proxies])]
+    for place, line in enumerate(_lines(group.first)):
+        own = [replace(measured[place], detail="") for _, measured, _ in proxies]
+        beside = [cells[place] if cells else TableCell(DASH) for *_, cells in proxies]
+        shown = any(cell.text != DASH for cell in beside)
+        if line.short:
+            columns.append((Column("measured", line.short) if shown else Column(line.short), own))
+        if line.short and shown:
+            columns.append((Column("published", line.short), beside))
+    heads, cells = zip(*columns, strict=True)
+    notes = search_caption(group.records), *_notes(group)
+    caption, rows = short_search_caption(group.records), tuple(zip(*cells, strict=True))
+    return Table(group.name, caption, heads, rows, notes, kind="searches", compact=True)
+
+
+def _notes(group: SearchGroup) -> tuple[str, ...]:
     labelled = list(zip(group.labels, group.searches, strict=True))
-    return Table(
-        group.name,
-        search_caption(group.records),
-        tuple(column for column, _ in columns),
-        tuple(zip(*(cells for _, cells in columns), strict=True)),
-        tuple(search_notes(labelled, group.figures, table)),
-    )
+    return tuple(search_notes(labelled, group.figures, group.published))
 
 
-def _published_cells(table: PublishedTable, lines: Sequence[_Line], method: str) -> list[TableCell]:
-    cells = []
+def _published_cells(
+    table: PublishedTable | None, lines: Sequence[_Line], method: str
+) -> list[TableCell]:
+    cells: list[TableCell] = []
+    if table is None:
+        return cells
     for line in lines:
         printed = [value for name in line.printed if (value := table.value(name, method))]
         figures = {"source": "published", "proxy": method}
@@ -330,4 +363,5 @@ def _difference_table(group: SearchGroup) -> Table:
         f" {search_caption(group.records)}"
     )
     columns = (Column("proxies"), Column("all"), Column(f"top {100 * group.first.top:g} %"))
-    return Table(f"{group.name}-differences", caption, columns, tuple(rows))
+    name = f"{group.name}-differences"
+    return Table(name, caption, columns, tuple(rows), kind="searches")

@@ -46,6 +46,7 @@ class Table:
     rows: tuple[tuple[TableCell, ...], ...]
     notes: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()  # a heading for each row; neighbours with the same share it
+    kind: str = "accuracies"  # or published, scores, searches
     compact: bool = False  # set at the width of the text, its notes in a file of their own
 
     @property
