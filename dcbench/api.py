@@ -385,21 +385,9 @@ def show(synthetic: SetLike) -> Figure:
     """A figure of a set's images, a row for each class (several of more than ten images),
     whitening undone.
     """
-    import matplotlib.pyplot as plt
+    from dcbench.artifacts.pictures import figure
 
-    from dcbench.artifacts.pictures import grid
-
-    artifact = as_artifact(synthetic)
-    sheet = grid(artifact.synthetic).permute(1, 2, 0).numpy()
-    height, width, _ = sheet.shape
-    figure, axes = plt.subplots(figsize=(max(2.0, width / 60), max(1.0, height / 60)))
-    axes.imshow(sheet)
-    names = artifact.synthetic.spec.class_names
-    axes.set_yticks([(row + 0.5) * height / len(names) for row in range(len(names))], names)
-    axes.set_xticks([])
-    axes.tick_params(length=0)
-    plt.close(figure)  # else a notebook shows it twice
-    return figure
+    return figure(as_artifact(synthetic).synthetic)
 
 
 def _named(dataset: Loaded | PathLike, conditions: Conditions) -> tuple[str, Conditions]:

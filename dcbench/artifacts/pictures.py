@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import UInt8
@@ -11,9 +12,16 @@ from torch import Tensor
 
 from dcbench.images import SyntheticSet
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MADE_BY = "dcbench"  # metadata of each picture, which marks it as written by dcbench
 MOST_PER_CLASS = 50
 SMALLEST_TILE = 32  # pixels per side on the page: smaller images are enlarged by a whole factor
+_PADDING = 2  # pixels
+_CENTIMETRE, _POINT = 1 / 2.54, 1 / 72  # in inches
+_MOST_LETTERS = 8  # points high, and less where a class has less room
+_LETTER_WIDTH = 0.6  # of its height
 
 
 def grid(synthetic: SyntheticSet) -> UInt8[Tensor, "channels height width"]:
@@ -39,8 +47,43 @@ def grid(synthetic: SyntheticSet) -> UInt8[Tensor, "channels height width"]:
     factor = max(1, SMALLEST_TILE // synthetic.spec.size)
     enlarged = torch.cat(tiles).repeat_interleave(factor, 2).repeat_interleave(factor, 3)
     return (
-        (make_grid(enlarged, nrow=columns, padding=2, pad_value=1.0) * 255).round().to(torch.uint8)
+        (make_grid(enlarged, nrow=columns, padding=_PADDING, pad_value=1.0) * 255)
+        .round()
+        .to(torch.uint8)
     )
+
+
+def figure(synthetic: SyntheticSet, centimetres: float = 1.0) -> Figure:
+    """The sheet of ``grid`` for print, each image so many centimetres wide, with the names of the
+    classes beside it.
+    """
+    from matplotlib.figure import Figure
+
+    sheet = grid(synthetic).permute(1, 2, 0).numpy()
+    size, names = synthetic.spec.size, synthetic.spec.class_names
+    tile = max(1, SMALLEST_TILE // size) * size + _PADDING
+    wide, tall = (
+        side / tile * centimetres * _CENTIMETRE for side in (sheet.shape[1], sheet.shape[0])
+    )
+    letters = min(_MOST_LETTERS, 0.9 * tall / len(names) / _POINT)
+    left = (max(map(len, names)) * _LETTER_WIDTH + 1) * letters * _POINT
+    drawn = Figure(figsize=(left + wide, tall))
+    panel: Any = drawn.add_axes((left / (left + wide), 0, wide / (left + wide), 1))
+    panel.imshow(sheet, interpolation="nearest", aspect="auto")
+    middles = [(row + 0.5) * sheet.shape[0] / len(names) for row in range(len(names))]
+    panel.set_yticks(middles, names, fontsize=letters, parse_math=False)
+    panel.set_xticks([])
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+    return drawn
+
+
+def as_pdf(drawn: Figure) -> bytes:
+    """Encode a figure as PDF, the same each time."""
+    stream = io.BytesIO()
+    metadata = {"CreationDate": None, "Creator": MADE_BY}
+    drawn.savefig(stream, format="pdf", dpi=600, metadata=metadata)
+    return stream.getvalue()
 
 
 def as_png(sheet: UInt8[Tensor, "channels height width"]) -> bytes:

@@ -9,9 +9,12 @@ import click
 
 from dcbench.cli.importing import foreign_sets_explained, imported_first
 from dcbench.cli.options import speaking
+from dcbench.system.fields import within
 
 if TYPE_CHECKING:
     from dcbench.artifacts.artifact import Artifact
+
+SCALES = (0.1, 20.0)  # centimetres
 
 
 @click.command("show")
@@ -19,24 +22,36 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="File of the picture, ending in .png; beside the artifact if not given.",
+    help="File of the picture, ending in .png or, with the classes' names, .pdf for print; beside"
+    " the artifact if not given.",
+)
+@click.option(
+    "--scale",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Width of an image in a .pdf, in centimetres.",
 )
 @speaking
 @click.pass_context
-def command(context: click.Context, path: Path, out: Path | None, as_json: bool) -> None:
+def command(
+    context: click.Context, path: Path, out: Path | None, scale: float, as_json: bool
+) -> None:
     """Describe the artifact PATH and draw its images, a row per class, whitening undone."""
     from dcbench.cli.console import Console
     from dcbench.system.errors import OutOfRangeError
 
     picture = out or path.parent / f"{path.stem}.png"
-    if picture.suffix.lower() != ".png" or picture == path:
+    ending = picture.suffix.lower()
+    if ending not in (".png", ".pdf") or picture == path:
         raise OutOfRangeError(
-            f"the picture needs a name of its own that ends in .png, got {picture}; give one with "
-            "--out"
+            f"the picture needs a name of its own that ends in .png or .pdf, got {picture}; give one "
+            "with --out"
         )
+    within("--scale", scale, *SCALES)
 
     from dcbench.artifacts.artifact import read_artifact
-    from dcbench.artifacts.pictures import as_png, grid, is_ours
+    from dcbench.artifacts.pictures import as_pdf, as_png, figure, grid, is_ours
     from dcbench.system.errors import StorageError
     from dcbench.system.files import write_bytes
 
@@ -47,7 +62,9 @@ def command(context: click.Context, path: Path, out: Path | None, as_json: bool)
             f"{picture} is there already and no picture of dcbench's; "
             f"name another: dcbench show {path} --out PICTURE.png"
         )
-    write_bytes(picture, as_png(grid(artifact.synthetic)))
+    drawn = artifact.synthetic
+    content = as_png(grid(drawn)) if ending == ".png" else as_pdf(figure(drawn, scale))
+    write_bytes(picture, content)
     described = _describe(artifact) | {"picture": str(picture)}
     console = Console(as_json)
     console.pairs(

@@ -28,22 +28,18 @@ _TITLES = {  # of networks and augmentations; methods and data sets declare thei
     "randaugment": "RandAugment",
 }
 
-_PHRASES = {
-    "network": "{}",
-    "normalisation": "{} normalisation",
-    "epochs": "{} epochs",
-    "batch": "batch {}",
-    "optimizer": "{}",
+_SETTINGS = (  # of a protocol, in the order in which they are said
+    *("network", "normalisation", "epochs", "batch", "optimizer", "lr", "momentum"),
+    *("weight_decay", "augment", "mix_share", "labels", "loss", "temperature", "teacher"),
+    "precision",
+)
+_PHRASES = {  # of others the name and the value
+    **dict.fromkeys(("network", "optimizer", "precision"), "{}"),
+    **{name: f"{{}} {name}" for name in ("normalisation", "epochs", "labels")},
     "lr": "learning rate {}",
-    "momentum": "momentum {}",
-    "weight_decay": "weight decay {}",
     "augment": "augmentation {}",
     "mix_share": "of a share {} of the batches mixed",
-    "labels": "{} labels",
-    "loss": "loss {}",
-    "temperature": "temperature {}",
     "teacher": "teacher ({})",
-    "precision": "{}",
 }
 _DECAY = ("decay", "decay_every", "decay_after", "decay_at", "cosine_over", "fresh_momentum")
 
@@ -160,17 +156,23 @@ def protocol_words(protocol: Mapping[str, Any], network: str, augment: str) -> s
     settings |= {"network": title(network), "augment": title(augment)}
     if isinstance(settings.get("teacher"), Mapping):
         settings["teacher"] = protocol_words(settings["teacher"], *_teacher(settings["teacher"]))
-    stated = [key for key in _PHRASES if settings.get(key) is not None]
-    phrases = {key: _PHRASES[key].format(plain(settings[key])) for key in stated}
+    stated = [key for key in _SETTINGS if settings.get(key) is not None]
+    phrases = {key: _phrase(key, settings[key]) for key in stated}
     if "lr" in phrases:
         phrases["lr"] += _decay({key: settings.get(key) for key in _DECAY})
-    said = {"name", "version", "judged_on", *_PHRASES, *_DECAY}
+    said = {"name", "version", "judged_on", *_SETTINGS, *_DECAY}
     rest = [
-        f"{one_line(key).replace('_', ' ')} {plain(value)}"
+        _phrase(key, value)
         for key, value in sorted(settings.items())
         if value is not None and key not in said
     ]
     return ", ".join([*phrases.values(), *rest])
+
+
+def _phrase(key: str, value: object) -> str:
+    if key in _PHRASES:
+        return _PHRASES[key].format(plain(value))
+    return f"{one_line(key).replace('_', ' ')} {plain(value)}"
 
 
 def _teacher(settings: Mapping[str, Any]) -> tuple[str, str]:

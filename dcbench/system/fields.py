@@ -20,9 +20,9 @@ from dcbench.system.errors import OutOfRangeError
 LARGEST = 2**63 - 1  # in one record
 
 
-def within(name: str, value: int | None, least: int, most: int = LARGEST) -> None:
-    """Raise OutOfRangeError if ``value`` is not None and is below ``least`` or above ``most``."""
-    if value is not None and value < least:
+def within(name: str, value: float | None, least: float, most: float = LARGEST) -> None:
+    """Raise OutOfRangeError if ``value`` is below ``least``, above ``most`` or NaN; None is none."""
+    if value is not None and not value >= least:
         raise OutOfRangeError(f"{name} must be at least {least}, got {value}")
     if value is not None and value > most:
         raise OutOfRangeError(f"{name} must be at most {most}, got {value}")

@@ -133,8 +133,9 @@ WRONG_WORDS: list[tuple[tuple[str, ...], str]] = [
         ("reproduce", "fig1", "--protocol", "lineage"),
         "a study decides its protocol: choose another --preset",
     ),
-    (("show", "set.pt", "--out", "set.pt"), "ends in .png, got set.pt"),
-    (("show", "set.png"), "ends in .png, got set.png"),
+    (("show", "set.pt", "--out", "set.pt"), "ends in .png or .pdf, got set.pt"),
+    (("show", "set.pt", "--scale", "0"), "--scale must be"),
+    (("show", "set.png"), "ends in .png or .pdf, got set.png"),
     (("report", "--format", "markdwon"), "unknown format 'markdwon'; did you mean 'markdown'?"),
     (("report", "--format", "pdf"), "unknown format 'pdf'; known: csv, html, latex, markdown"),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from rich.cells import cell_len
 
 from dcbench.artifacts.artifact import read_artifact, write_artifact
 from dcbench.artifacts.importers.catalogue import LAYOUTS
+from dcbench.artifacts.pictures import figure
 from dcbench.datasets.catalogue import DATASETS
 from dcbench.distiller import registered
 from dcbench.evaluation.protocol import PROTOCOLS
@@ -250,6 +252,17 @@ def test_show_describes_a_set_and_draws_it(out: Path, tmp_path: Path) -> None:
     assert read_artifact(out / "mmd.pt").sha256 in said
     assert "iterations=3" in said
     assert "10×1×8×8" in said
+    inches = {}
+    for scale in ("1", "2"):
+        done("show", out / "mmd.pt", "--out", tmp_path / "grid.pdf", "--scale", scale)
+        content = (tmp_path / "grid.pdf").read_bytes()
+        (box,) = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", content)
+        inches[scale] = [float(side) / 72 for side in box]
+    # ten classes of 1 cm and the space between them
+    assert inches["1"][1] == pytest.approx(10 / 2.54, rel=0.02)
+    assert inches["2"][1] == pytest.approx(20 / 2.54, rel=0.02)
+    (panel,) = figure(read_artifact(out / "mmd.pt").synthetic).axes
+    assert [text.get_text() for text in panel.get_yticklabels()] == list("0123456789")
 
 
 def test_reports_in_each_format(out: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import statistics
 import subprocess
 import sys
@@ -17,7 +18,9 @@ import pytest
 
 from dcbench.records import EvaluationRecord, find_records, write_record
 from dcbench.report.selection.sidecar_files import find_sidecar_file
+from tests.cli.test_run import MINE
 from tests.commandline import ask, done, environment
+from tests.datasets.test_own import folder
 from tests.fixed_records import EXAMPLE, SETS, fixed, sets
 from tests.report.test_figures import embedding, trace
 
@@ -242,3 +245,66 @@ def test_filters_choose_what_is_shown_and_say_what_there_is(tmp_path: Path) -> N
     ):
         answer = ask(*asked, *words)
         assert (answer.code, said in answer.line) == (code, True), answer.line
+
+
+@pytest.mark.parametrize("fmt", ["latex", "html"])
+def test_filters_choose_figures_as_they_choose_tables(tmp_path: Path, fmt: str) -> None:
+    """Of records, traces and embeddings of two methods, budgets and protocols."""
+    other = {"protocol": {**EXAMPLE["protocol"], "name": "paper"}, "preset": "paper"}
+    stored = [
+        *(
+            one
+            for ipc in (1, 10)
+            for name in ("dm", "random")
+            for one in sets(name, [(0.4,)], ipc=ipc)
+        ),
+        *sets("dm", [(0.5,)], **other),
+        *sets("dm", [(0.5,)], network="alexnet"),
+        *(trace("dm"), trace("random"), embedding("dm"), embedding("random")),
+    ]
+    for number, one in enumerate(stored):
+        write_record(tmp_path / "results" / str(number) / "record.json", one.record)
+    for words, kinds, series in (
+        (("--method", "dm"), {"storage", "trace", "embedding", "networks"}, {"DM"}),
+        (("--ipc", "1"), set(), set()),
+        (("--protocol", "paper"), set(), set()),
+        (("--preset", "quick", "--dataset", "cifar10", "--method", "random"), None, {"Random"}),
+        (("--network", "convnet"), {"storage", "trace"}, {"DM", "Random"}),
+    ):
+        out = tmp_path / "-".join(words)
+        done("report", "--results", tmp_path / "results", "--format", fmt, "--out", out, *words)
+        if fmt == "html":
+            page = (out / "index.html").read_text(encoding="utf-8")
+            names = set(re.findall(r'data-datasets="([a-z]+)-', page))
+        else:
+            files = list((out / "figures").glob("*.csv")) if (out / "figures").exists() else []
+            names = {path.name.partition("-")[0] for path in files}
+            frames = [csv.DictReader(path.read_text("utf-8").splitlines()) for path in files]
+            assert {row["series"] for frame in frames for row in frame} == series
+        assert kinds is None or names == kinds
+
+
+@pytest.mark.slow
+def test_the_commands_for_missing_scores_make_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of data of one's own, beside a method of one's own, which they leave out."""
+    monkeypatch.chdir(tmp_path)
+    folder(tmp_path / "mydata", toml="size = 16")
+    mine = "./mine.py:Mine"
+    Path("mine.py").write_text(MINE.replace('"mine"', '"mine", title="My own"'), encoding="utf-8")
+    short = ("--networks", "2", "--epochs", "2", "--engine", "eager")
+    words = ("--dataset", "./mydata", "--preset", "quick", *short)
+    done("run", "--method", f"random,k-center,{mine}", "--ipc", "1", "--seed", "3", *words)
+    asked = ("report", "--style", "full", "--format", "markdown")
+    before = done(*asked).out
+    assert "| My own, quick |" in before
+    (missing,) = re.findall("Missing, and made by: (.*)", before)
+    commands = [shlex.split(text) for text in missing.replace("\\", "").split("; ")]
+    assert [command[3] for command in commands] == ["whole", "k-center,random"]
+    for command in commands:
+        done(*command[1:], *(short if command[3] == "whole" else ()))
+    after = done(*asked).out
+    assert "Missing" not in after
+    (row,) = re.findall(r"\| K-Center, quick \| IPC 1 \| quick, ConvNet, DSA.*", after)
+    assert "–" not in row

@@ -25,7 +25,7 @@ from dcbench.report.grouping import grouped
 from dcbench.report.selection.comparable import ComparableGroup, comparable_groups, ordered_budgets
 from dcbench.report.selection.dataframes import budgets, frame
 from dcbench.report.selection.method_variants import DEFAULT, fields_of, settings_of
-from dcbench.report.selection.row_names import distinct, setting_words
+from dcbench.report.selection.row_names import distinct, setting_words, value_words
 from dcbench.studies.declarations import comparable
 from dcbench.studies.declared_methods import declared_methods
 
@@ -211,7 +211,8 @@ def _mark(panel: Axes, data: pd.DataFrame, numeric: bool) -> None:
         panel.set_xlim(low - 0.5, high + 0.5)
     elif low > 0 and high / low >= _WIDE:
         panel.set_xscale("log")
-    panel.set_xticks(places["x"].astype(float), labels=list(places["value"]), minor=False)
+    labels = [value_words(value) for value in places["value"]]
+    panel.set_xticks(places["x"].astype(float), labels=labels, minor=False)
     panel.minorticks_off()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,8 +88,10 @@ class Drawing:
         """
         with _styled():
             figure = self.draw()
-            figure.draw_without_rendering()
-            figure.set_layout_engine(None)  # laid out once for both
+            engine = figure.get_layout_engine()
+            if engine is not None:  # laid out once for both
+                engine.execute(figure)
+                figure.set_layout_engine(None)
             contents = {
                 "pdf": _saved(figure, "pdf"),
                 "png": _saved(figure, "png"),
@@ -157,20 +160,30 @@ def legend_below(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -
 
 
 def label_series(panel: Axes, data: pd.DataFrame, series: Sequence[str]) -> None:
-    """Write each series' name right of the panel, joined to its last point; names move apart until
-    none lies on another.
+    """Write each series' name right of its last point and joined to it; of those that end at the
+    last point of all, right of the panel.
     """
-    ends = []
+    ends = defaultdict(list)
     for name in series:
         own = data[data["series"] == name].sort_values("x")
         if not own.empty:
             last = float(own["x"].iloc[-1]), 100 * float(own["mean"].iloc[-1])
-            ends.append((name, last))
-    ends.sort(key=lambda end: end[1][1])
+            ends[last[0]].append((name, last))
+    for x, named in ends.items():
+        _label_ends(panel, sorted(named, key=lambda end: end[1][1]), outside=x == max(ends))
+
+
+def _label_ends(
+    panel: Axes, ends: Sequence[tuple[str, tuple[float, float]]], outside: bool
+) -> None:
+    """Name points above each other, given from the lowest on; names move apart until none lies on
+    another.
+    """
     figure: Any = panel.get_figure()
     gap = _LINE_INCHES * 0.8 / (panel.get_position().height * figure.get_figheight())
     low, high = panel.get_ylim()
     wanted = [(y - low) / (high - low) for _, (_, y) in ends]
+    across: Any = (1.05, "axes fraction") if outside else (12, "offset points")
     placed: list[float] = []
     for place in wanted:
         placed.append(max(place, placed[-1] + gap) if placed else place)
@@ -179,9 +192,10 @@ def label_series(panel: Axes, data: pd.DataFrame, series: Sequence[str]) -> None
         panel.annotate(
             name,
             point,
-            (1.05, place - shift),
-            textcoords="axes fraction",
+            (across[0], place - shift),
+            textcoords=(across[1], "axes fraction"),
             va="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
             color="0.15",
             fontsize=7,
             arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.5, "shrinkA": 1},

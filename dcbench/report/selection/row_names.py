@@ -202,9 +202,7 @@ def _order(setting: str) -> tuple[int, str]:
 
 def setting_words(method: str, name: str, value: str) -> str:
     """A setting in short words: "500 steps", "λ 0.1", "ZCA"."""
-    shown = _VALUES.get(value) or _shortened(_number(value.removesuffix(" steps")))
-    if name == "network":
-        shown = title(value)
+    shown = title(value) if name == "network" else _shortened(value_words(value))
     if name in _IDENTITIES:
         shown = _shortened(value)
     known = declared_methods().get(method)
@@ -215,12 +213,14 @@ def setting_words(method: str, name: str, value: str) -> str:
     return phrase.format(shown) if phrase else f"{_shortened(name.replace('_', ' '))} {shown}"
 
 
-def _number(value: str) -> str:
-    """Numbers without zeros at the end, and with commas between thousands."""
+def value_words(value: str) -> str:
+    """A value as reports spell it: numbers without zeros at the end, and with commas between
+    thousands.
+    """
     try:
-        number = float(value)
+        number = float(value.removesuffix(" steps"))
     except ValueError:
-        return value
+        return _VALUES.get(value) or (title(value) if len(value) < _MOST_LETTERS else value)
     return f"{number:,.0f}" if number.is_integer() and abs(number) < 1e9 else f"{number:g}"
 
 

@@ -29,20 +29,8 @@ from dcbench.studies.published import SOURCES, published_results
 
 Style = Literal["compact", "full"]
 _FIGURES = (
-    "source",
-    "ipc",
-    "sets",
-    "networks_fewest",
-    "networks_most",
-    "mean",
-    "std_sets",
-    "std_networks",
-    "ci95_sets_low",
-    "ci95_sets_high",
-    "rank",
-    "rank_low",
-    "rank_high",
-    "tied",
+    *("source", "ipc", "sets", "networks_fewest", "networks_most", "mean", "std_sets"),
+    *("std_networks", "ci95_sets_low", "ci95_sets_high", "rank", "rank_low", "rank_high", "tied"),
 )
 _EMPHASIS: Mapping[int, Emphasis] = {1: "bold", 2: "underline"}
 

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dcbench.records import EvaluationRecord, SearchRecord, StoredSearch
+from dcbench.records import EvaluationRecord, SearchRecord, StoredRecord, StoredSearch
 from dcbench.records.search import REFERENCE
 from dcbench.report.formatting import (
     DASH,
@@ -92,13 +92,8 @@ def short_caption(layout: TableLayout) -> str:
     group = layout.group
     data = data_words(group.dataset, (stored.record.dataset_note for stored in group.records))
     protocol = protocol_name(group.protocol, "without a name")
-    spread, words = (
-        _spread(layout),
-        [
-            group.protocol.get("precision", ""),
-            "" if group.augment == "none" else title(group.augment),
-        ],
-    )
+    spread = _spread(layout)
+    words = [group.protocol.get("precision", ""), group.augment != "none" and title(group.augment)]
     how = "".join(f", {one_line(str(word))}" for word in words if word)
     said = (
         f"{accuracy_words(group.protocol).capitalize()} (%) on {data} of networks"
@@ -174,12 +169,7 @@ def _conditions(layout: TableLayout) -> str:
 
 def notes(layout: TableLayout, compact: bool = False) -> tuple[str, ...]:
     """What the signs mean, and what distinguishes single rows."""
-    stored_rows = [
-        (entry.label, stored) for entry in layout.entries.values() for stored in entry.records
-    ]
-    labelled = [(label, stored.record.ipc, stored.record) for label, stored in stored_rows]
-    origins = {id(stored.record): stored.origin for _, stored in stored_rows}
-    measured = "measured" in origins.values()
+    rows = [(entry.label, each) for entry in layout.entries.values() for each in entry.records]
     facts: list[tuple[str, Fact]] = [
         ("Fields changed from the preset", lambda record: _changed(record.changed)),
         ("Trained with settings that the set itself asks for", recipe_words),
@@ -191,16 +181,33 @@ def notes(layout: TableLayout, compact: bool = False) -> tuple[str, ...]:
             "Sets without a method's name, each in a row of its own (give them one by --name)",
             unnamed,
         ),
-        ("Measured by", lambda record: measured and _ORIGINS[origins[id(record)]]),
-        ("Warning", lambda record: "; ".join(record.warnings)),
     ]
     written = [
         *([f"Data: {_data(layout)}.", _conditions(layout)] if compact else _signs(layout)),
         *_printed(layout),
-        *(told(beginning, labelled, fact) for beginning, fact in facts),
+        *_told_of(rows, facts),
         _equal_sets(layout),
     ]
     return tuple(filter(None, written))
+
+
+def _told_of(
+    rows: Sequence[tuple[str, StoredRecord | StoredSearch]], facts: Sequence[tuple[str, Fact]]
+) -> Iterator[str]:
+    """A note for each fact; then who measured, and warnings."""
+    labelled: list[tuple[str, int | None, Record]] = []
+    for label, stored in rows:
+        record = stored.record
+        ipc = record.ipc if isinstance(record, EvaluationRecord) else record.proxy_ipc
+        labelled.append((label, ipc, record))
+    origins = {id(stored.record): stored.origin for _, stored in rows}
+    measured = "measured" in origins.values()
+    for beginning, fact in (
+        *facts,
+        ("Measured by", lambda record: measured and _ORIGINS[origins[id(record)]]),
+        ("Warning", lambda record: "; ".join(record.warnings)),
+    ):
+        yield told(beginning, labelled, fact)
 
 
 def _changed(changed: Mapping[str, Any]) -> str:
@@ -360,9 +367,6 @@ def search_notes(
     """What the signs mean, and what distinguishes single proxies."""
     records = [stored.record for _, stored in stored_rows]
     record = records[0]
-    labelled = [(label, stored.record.proxy_ipc, stored.record) for label, stored in stored_rows]
-    origins = {id(stored.record): stored.origin for _, stored in stored_rows}
-    measured = "measured" in origins.values()
     facts: list[tuple[str, Fact]] = [
         (
             "Networks that failed or diverged (what diverged is ranked)",
@@ -379,8 +383,6 @@ def search_notes(
         ),
         ("Steps of each network", lambda r: f"{r.iterations:,}"),
         ("Space of the images", lambda r: str(r.image_space)),
-        ("Measured by", lambda r: measured and _ORIGINS[origins[id(r)]]),
-        ("Warning", lambda r: "; ".join(r.warnings)),
     ]
     counts = "-".join(map(str, sorted({found.top_architectures for found in figures})))
     few = max(found.top_architectures for found in figures) < FEWEST
@@ -392,7 +394,7 @@ def search_notes(
         " architectures; the records list them."
         if record.excluded
         else "",
-        *(told(beginning, labelled, fact) for beginning, fact in facts),
+        *_told_of(stored_rows, facts),
         "Best: the test accuracy by the truth of what the proxy ranks first; regret: how far it is"
         " below the best of all.",
         f"{title(REFERENCE)}: the networks whose test accuracy is the truth, ranked by their"
@@ -421,34 +423,24 @@ def _unlike_printed(records: Sequence[SearchRecord], published: PublishedTable |
     if published is None or published.search is None:
         return ""
     record, printed = records[0], published.search
-    protocol, truths = (
-        record.truth.get("protocol"),
-        [score.truth for score in record.architectures if score.truth is not None],
-    )
+    protocol = record.truth.get("protocol")
+    truths = [score.truth for score in record.architectures if score.truth is not None]
     ipcs = listed(str(ipc) for ipc in sorted({r.proxy_ipc for r in records if r.proxy_ipc}))
     epochs = {_counted_epochs(r.protocol.get("epochs")) for r in records if r.proxy != REFERENCE}
     presets = sorted({r.proxy_preset or "" for r in records} - {"", "paper"})
-    trained = isinstance(protocol, Mapping) and truths
+    best, trained = None, "training on a proxy, as DC-BENCH"
+    if isinstance(protocol, Mapping) and truths:
+        best = f"{percent(max(truths))} % after {_counted_epochs(protocol.get('epochs'))}"
     points: list[tuple[str, str | None, object]] = [
         ("architectures", str(len(record.architectures)), printed.architectures),
         ("never drawn", ", ".join(_never_drawn(record)) or None, "nothing"),
         ("networks of each", str(record.seeds), printed.networks),
         ("validation images", str(record.validation_images), printed.validation),
         ("IPC", ipcs or None, printed.ipc),
-        (
-            "training on a proxy, as DC-BENCH",
-            listed(sorted(epochs)) or None,
-            printed.epochs and f"{printed.epochs} epochs",
-        ),
+        (trained, listed(sorted(epochs)) or None, printed.epochs and f"{printed.epochs} epochs"),
         ("presets of the sets", listed(map(one_line, presets)) or None, "its own settings"),
         ("data", one_line(record.dataset_note) or None, "the original"),
-        (
-            "best accuracy of the truth",
-            f"{percent(max(truths))} % after {_counted_epochs(protocol.get('epochs'))}"
-            if trained and isinstance(protocol, Mapping)
-            else None,
-            printed.best and f"{percent(printed.best)} %",
-        ),
+        ("best accuracy of the truth", best, printed.best and f"{percent(printed.best)} %"),
         (f"top {100 * record.top:g} % by", BEST_BY[record.top_by], printed.top or None),
     ]
     parts = [
