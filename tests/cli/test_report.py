@@ -13,6 +13,7 @@ import sys
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -251,7 +252,7 @@ def test_filters_choose_what_is_shown_and_say_what_there_is(tmp_path: Path) -> N
 def test_filters_choose_figures_as_they_choose_tables(tmp_path: Path, fmt: str) -> None:
     """Of records, traces and embeddings of two methods, budgets and protocols."""
     other = {"protocol": {**EXAMPLE["protocol"], "name": "paper"}, "preset": "paper"}
-    stored = [
+    stored: list[Any] = [
         *(
             one
             for ipc in (1, 10)

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from dcbench.records import RecordsFound, StoredRecord, find_records, write_record
+from dcbench.report.files import Report
 from dcbench.report.page.images import PageImages
 from dcbench.report.page.strips import Strip, curve, strip_scale, thinned
-from dcbench.report.files import Report
 from dcbench.studies.declared_methods import declared_methods
 from dcbench.studies.papers import bibtex, papers
 from tests.fixed_records import EXAMPLE, HOSTILE, SETS, fixed, record, sets

@@ -211,7 +211,7 @@ def _mark(panel: Axes, data: pd.DataFrame, numeric: bool) -> None:
         panel.set_xlim(low - 0.5, high + 0.5)
     elif low > 0 and high / low >= _WIDE:
         panel.set_xscale("log")
-    labels = [value_words(value) for value in places["value"]]
+    labels = [title(value_words(value)) for value in places["value"]]
     panel.set_xticks(places["x"].astype(float), labels=labels, minor=False)
     panel.minorticks_off()
 

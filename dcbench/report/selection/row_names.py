@@ -220,7 +220,7 @@ def value_words(value: str) -> str:
     try:
         number = float(value.removesuffix(" steps"))
     except ValueError:
-        return _VALUES.get(value) or (title(value) if len(value) < _MOST_LETTERS else value)
+        return _VALUES.get(value, value)
     return f"{number:,.0f}" if number.is_integer() and abs(number) < 1e9 else f"{number:g}"
 
 

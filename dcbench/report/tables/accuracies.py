@@ -5,6 +5,8 @@ mean, and by a test over sets.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from dcbench.records import StoredRecord
@@ -64,32 +66,9 @@ def compact_table(layout: TableLayout) -> Table:
     """Methods × budgets in groups of methods of one kind: mean and deviation, and the published
     value where there is one.
     """
-    columns = [Column("method")]
-    rows = [[TableCell(row.label)] for row in layout.rows]
-    for ipc in layout.ipcs:
-        published = layout.has_published(ipc)
-        columns.append(
-            Column(
-                "measured" if published else budget_label(ipc),
-                budget_label(ipc) if published else "",
-            )
-        )
-        if published:
-            columns.append(Column("published", budget_label(ipc)))
-        for number, cells in enumerate(rows):
-            cells.append(_measured(layout, number, ipc, detailed=False))
-            if published:
-                cells.append(_published(layout, number, ipc))
     kinds = [GROUPS[row.group] for row in layout.rows]
-    return Table(
-        _name(layout),
-        short_caption(layout),
-        tuple(columns),
-        tuple(map(tuple, rows)),
-        notes(layout, compact=True),
-        tuple(kinds) if len(set(kinds)) > 1 else (),
-        compact=True,
-    )
+    table = _table(layout, compact=True)
+    return replace(table, groups=tuple(kinds) if len(set(kinds)) > 1 else ())
 
 
 def _name(layout: TableLayout) -> str:
@@ -99,15 +78,15 @@ def _name(layout: TableLayout) -> str:
     )
 
 
-def _table(layout: TableLayout) -> Table:
+def _table(layout: TableLayout, compact: bool = False) -> Table:
     columns = [Column("method")]
     rows = [[TableCell(row.label)] for row in layout.rows]
     for ipc in layout.ipcs:
         kinds: dict[str, Callable[[TableLayout, int, int | None], TableCell]]
-        kinds = {"measured": _measured}
+        kinds = {"measured": partial(_measured, detailed=not compact)}
         if layout.has_published(ipc):
             kinds["published"] = _published
-        if layout.has_difference(ipc):
+        if layout.has_difference(ipc) and not compact:
             kinds["difference"] = _difference
         for kind, cell in kinds.items():
             budget = budget_label(ipc)
@@ -115,7 +94,12 @@ def _table(layout: TableLayout) -> Table:
             for number, cells in enumerate(rows):
                 cells.append(cell(layout, number, ipc))
     return Table(
-        _name(layout), caption(layout), tuple(columns), tuple(map(tuple, rows)), notes(layout)
+        _name(layout),
+        (short_caption if compact else caption)(layout),
+        tuple(columns),
+        tuple(map(tuple, rows)),
+        notes(layout, compact),
+        compact=compact,
     )
 
 
