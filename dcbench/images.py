@@ -345,6 +345,14 @@ def in_parts(images: Tensor, factor: int) -> Tensor:
     return F.interpolate(parts, (size, size), mode="bilinear")
 
 
+def stitched(parts: Tensor, factor: int) -> Tensor:
+    """Put factor×factor parts into each image, row by row: image i of n has parts i, n + i, …"""
+    count = len(parts) // factor**2
+    places = parts.split(count)
+    rows = [torch.cat(places[row * factor :][:factor], 3) for row in range(factor)]
+    return torch.cat(rows, 2)
+
+
 def class_weights(labels: Float[Tensor, "n classes"]) -> Float[Tensor, "n classes"]:
     """Turn KIP's centred labels into probabilities.
 

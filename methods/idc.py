@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dcbench.distiller import Distiller, register
-from dcbench.images import SyntheticSet, TrainSet, in_parts
+from dcbench.images import SyntheticSet, TrainSet, in_parts, stitched
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.networks.costs import FIRST_ORDER, SECOND_ORDER, network_macs
@@ -119,11 +119,7 @@ def first_pixels(
     for label in range(train.spec.classes):
         members = train.draw(label, ipc * factor**2, run.generator("first", label))
         small = train.images[members].float()[:, :, ::factor, ::factor] / 255
-        rows = [
-            torch.cat([small[(row * factor + column) * ipc :][:ipc] for column in range(factor)], 3)
-            for row in range(factor)
-        ]
-        images.append(torch.cat(rows, 2))
+        images.append(stitched(small, factor))
     return torch.cat(images)
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dcbench.distiller import Distiller, register
-from dcbench.images import ImageSpec, Space, SyntheticSet, TrainSet
+from dcbench.images import ImageSpec, Space, SyntheticSet, TrainSet, stitched
 from dcbench.networks.convnet import Normalisation
 from dcbench.networks.costs import network_macs
 from dcbench.run import Run
@@ -78,7 +78,9 @@ class RDED(Distiller):
             best = costs.view(-1, self.crops).min(1)
             chosen = best.values.argsort(stable=True)[:patches]
             rows = chosen * self.crops + best.indices[chosen]
-            images.append(stitched(crops[rows], self.factor))
+            # the surest patches of all images lie at the upper left, as in the code
+            patches_of_a_class = unframed(crops[rows], train.spec.size // self.factor)
+            images.append(stitched(patches_of_a_class, self.factor))
         labels = torch.arange(train.spec.classes).repeat_interleave(ipc)
         return SyntheticSet(train.spec, torch.cat(images), labels, train.space)
 
@@ -126,26 +128,12 @@ def framed(
     return space.enter(frame)
 
 
-def stitched(
-    framed_patches: Float[Tensor, "patches channels size size"], factor: int
-) -> Float[Tensor, "n channels size size"]:
-    """The patches without their frames, ``factor``² in each image: the surest ones of all images
-    first, as in the code.
-    """
-    if factor == 1:
-        return framed_patches
-    size = framed_patches.shape[-1]
-    side = size // factor
-    before = (size - side) // 2
-    patches = framed_patches[:, :, before : before + side, before : before + side]
-    count = len(patches) // factor**2
-    rows = [
-        torch.cat(
-            [patches[(row * factor + column) * count :][:count] for column in range(factor)], 3
-        )
-        for row in range(factor)
-    ]
-    return torch.cat(rows, 2)
+def unframed(
+    images: Float[Tensor, "n channels size size"], side: int
+) -> Float[Tensor, "n channels side side"]:
+    """The patches in the middle of ``framed`` images."""
+    before = (images.shape[-1] - side) // 2
+    return images[:, :, before : before + side, before : before + side]
 
 
 def _costs(

@@ -58,6 +58,9 @@ def test_own_images_are_distilled_judged_and_reported(
     )
     (tmp_path / "mydata" / "dcbench.toml").write_text("colour = 1")
     assert "unknown key 'colour'" in refused(*run)
+    folder(tmp_path / "one", images=1)
+    line = refused(*run[:-2], "--dataset", "./one")
+    assert "class 'cat' of one has 1 image in one/train; wanted at least 2" in line
     line = refused(*run[:-2], "--dataset", "./nothing")
     assert "nothing is no image folder" in line
     answer = ask(*run[:-2], "--dataset", "mydata")

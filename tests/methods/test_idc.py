@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,11 +14,13 @@ from dcbench.evaluation.protocol import Protocol
 from dcbench.experiments.presets import build
 from dcbench.images import TestSet, TrainSet, in_parts
 from dcbench.methods.idc import IDC, _Matching, augmented, first_pixels, squared_distance
-from dcbench.networks.base import initialise
+from dcbench.networks.base import Network, initialise
 from dcbench.networks.catalogue import build_network
 from dcbench.run import Run
+from dcbench.training.mixing import Mix
 from dcbench.training.trainer import Schedule
 from tests.reference import supervision as slow
+from tests.reference.dsa import OPERATIONS
 
 FEW = {"iterations": 1, "inner": 2, "real_batch": 4, "network_images": 8}
 
@@ -77,6 +81,87 @@ def test_the_gradient_is_that_of_the_distance(tiny: TrainSet, run: Run) -> None:
         - distance(pixels.double() - little * direction)
     ) / (2 * little)
     assert float((gradient.double() * direction).sum()) == pytest.approx(slope, rel=2e-2)
+
+
+def changed(names: Sequence[str], images: Tensor, amounts: Tensor) -> Tensor:
+    """The operations by name, image by image; ``amounts`` has a row for each operation and image,
+    or one for all images.
+    """
+    for name, rows in zip(names, amounts, strict=True):
+        each = zip(images, rows.expand(len(images), 4).tolist(), strict=True)
+        images = torch.stack([OPERATIONS[name](image, u) for image, u in each])
+    return images
+
+
+def slope_of_a_class(
+    network: Network, pixels: Tensor, label: int, train: TrainSet, generator: torch.Generator
+) -> Tensor:
+    """The gradient of a class's distance in all pixels: two images of four parts, five of the parts
+    drawn.
+    """
+    real, leaf = train.values(train.draw(label, 3, generator)), pixels.clone().requires_grad_()
+    parts = [
+        F.interpolate(leaf[index][None, :, top : top + 4, side : side + 4], 8, mode="bilinear")
+        for index in (2 * label, 2 * label + 1)
+        for top in (0, 4)
+        for side in (0, 4)
+    ]
+    some = torch.cat(parts)[torch.randperm(8, generator=generator)[:5]]
+    amounts = torch.rand(3, 1, 4, generator=generator)
+    weights = [each for each in network.parameters() if each.ndim == 4]
+    gradients = []
+    for images in (real, train.space.enter(some)):
+        seen = changed(("colour", "crop", "cutout"), images, amounts)
+        loss = F.cross_entropy(network(seen), torch.full((len(seen),), label))
+        gradients.append(torch.autograd.grad(loss, weights, create_graph=True))
+    squares = [((a.detach() - b) ** 2).sum() for a, b in zip(*gradients, strict=True)]
+    return torch.autograd.grad(torch.stack(squares).sum(), leaf)[0]
+
+
+def learn(
+    network: Network, sgd: torch.optim.SGD, train: TrainSet, generator: torch.Generator
+) -> None:
+    """Twenty real images, eight at a time: coloured, cropped, half of the batches cut and mixed."""
+    for chosen in torch.randperm(len(train), generator=generator)[:20].split(8):
+        images = train.values(chosen)
+        for name in ("colour", "crop"):
+            amounts = torch.rand(len(chosen), 4, generator=generator)
+            images = changed((name,), images, amounts[None])
+        classes = F.one_hot(train.labels[chosen], 3).float()
+        images, classes = Mix("cutmix", share=0.5)(images, classes, generator)
+        sgd.zero_grad()
+        F.cross_entropy(network(images), classes).backward()
+        sgd.step()
+
+
+def test_the_method_equals_a_plain_loop(
+    colourful: TrainSet, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two networks, two steps of the images with each: classes in turn, momentum over all of them,
+    pixels back within [0, 1] before each network.
+    """
+    monkeypatch.setattr("dcbench.methods.idc.NETWORK_BATCH", 8)
+    method = IDC(iterations=2, inner=2, lr=50.0, real_batch=3, synthetic_batch=5, network_images=20)
+    reached = colourful.space.leave(method.distill(colourful, 2, run).images)
+    start = first_pixels(colourful, 2, 2, run)
+    pixels, velocity, left = start.clone(), torch.zeros_like(start), False
+    network = build_network("convnet", colourful.spec)
+    for step in range(4):
+        if step % 2 == 0:
+            initialise(network, run.generator("network", step // 2))
+            sgd = torch.optim.SGD(network.parameters(), 0.01, 0.9, weight_decay=5e-4)
+            left = left or not torch.equal(pixels, pixels.clamp(0, 1))
+            pixels = pixels.clamp(0, 1)
+        for label in range(3):
+            generator = run.generator("match", step, label)
+            slope = slope_of_a_class(network, pixels, label, colourful, generator)
+            velocity = 0.5 * velocity + slope
+            pixels = pixels - 50.0 * 2 / 10 * velocity
+        learn(network, sgd, colourful, run.generator("learn", step))
+    assert left  # or clamping was not tried
+    moved, missed = (pixels - start).norm(), (reached - pixels).norm()
+    assert float(moved) > 0.1
+    assert float(missed / moved) < 0.01
 
 
 def test_squared_distances_add_up_over_layers() -> None:

@@ -7,8 +7,8 @@ import torch
 from torchvision.transforms import v2
 
 from dcbench.experiments.presets import build
-from dcbench.images import Space, TrainSet
-from dcbench.methods.rded import RDED, framed, stitched
+from dcbench.images import Space, TrainSet, stitched
+from dcbench.methods.rded import RDED, framed, unframed
 from dcbench.run import Run
 from dcbench.training.augment import lent
 from dcbench.training.teacher import TeacherSettings, trained_teacher
@@ -51,7 +51,7 @@ def test_patches_are_framed_by_the_space_s_zero_and_stitched() -> None:
     edges = whole.clone()
     edges[:, :, 1:3, 1:3] = 0
     assert float(edges.abs().max()) == 0
-    images = space.leave(stitched(whole, 2))
+    images = space.leave(stitched(unframed(whole, 2), 2))
     assert images.shape == (2, 1, 4, 4)
     for image in range(2):
         corners = images[image, 0][[0, 0, 3, 3], [0, 3, 0, 3]] * 8

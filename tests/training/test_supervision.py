@@ -22,7 +22,6 @@ from dcbench.training.augment import (
     Flip,
     ResizedCrop,
     ShuffledPatches,
-    colour,
     flip,
 )
 from dcbench.training.ensemble import Ensemble
@@ -31,6 +30,7 @@ from dcbench.training.supervision import Loss, LossName, Supervision, loss_for
 from dcbench.training.teacher import Teacher, TeacherSettings, trained_teacher
 from dcbench.training.trainer import Schedule, Trainer
 from tests.reference import supervision as slow
+from tests.reference.dsa import OPERATIONS as FORMULAS
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -136,6 +136,20 @@ def test_cutmix_equals_its_formula() -> None:
             assert float(labels[index].sum()) == pytest.approx(1)
 
 
+def test_alpha_says_how_much_is_mixed() -> None:
+    """λ ~ Beta(α, α) is near a half for large α, and near 0 or 1 for small ones."""
+    images, weights = torch.rand(2, 1, 4, 4, generator=seeded(5)), torch.eye(2)
+    far = {
+        alpha: [
+            abs(float(Mix("mixup", alpha)(images, weights, seeded(seed))[1][0, 0]) - 0.5)
+            for seed in range(40)
+        ]
+        for alpha in (0.05, 100.0)
+    }
+    assert max(far[100.0]) < 0.2
+    assert sum(each > 0.4 for each in far[0.05]) > 30
+
+
 def test_a_share_of_batches_is_mixed() -> None:
     images, weights = torch.rand(2, 1, 8, 8, generator=seeded(5)), torch.eye(2)
     mix = Mix("mixup", share=0.5)
@@ -178,6 +192,7 @@ def test_resized_crops_equal_their_formula(monkeypatch: pytest.MonkeyPatch) -> N
     drawn = v2.RandomResizedCrop.make_params
 
     def watched(self: v2.RandomResizedCrop, inputs: list[Tensor]) -> dict[str, int]:
+        assert tuple(self.scale) == (0.08, 1.0)
         params: dict[str, int] = drawn(self, inputs)
         boxes.append((params["top"], params["left"], params["height"], params["width"]))
         return params
@@ -189,6 +204,15 @@ def test_resized_crops_equal_their_formula(monkeypatch: pytest.MonkeyPatch) -> N
     for image, result, box in zip(images, cropped, boxes, strict=True):
         expected = torch.tensor(slow.enlarged(image.tolist(), box, 8))
         assert torch.allclose(result, expected, atol=1e-5)
+
+
+def test_resized_crops_are_mirrored_half_the_time() -> None:
+    """Of images whose columns rise from left to right."""
+    images = torch.arange(8.0).expand(60, 1, 8, 8)
+    for flips, least, most in ((True, 15, 45), (False, 0, 0)):
+        cropped = ResizedCrop(flips)(images, seeded(17))
+        falling = (cropped[:, 0, 4, 0] > cropped[:, 0, 4, -1]).sum()
+        assert least <= int(falling) <= most
 
 
 def test_the_four_patches_of_an_image_are_shuffled_and_cropped() -> None:
@@ -231,15 +255,25 @@ def test_flips_are_drawn_per_image_where_they_keep_the_class() -> None:
     assert Flip(flips=False)(images, seeded(12)) is images
 
 
-def test_colour_and_warp_colours_every_image_and_warps_alike() -> None:
-    images = torch.rand(6, 3, 8, 8, generator=seeded(13))
-    for seed in range(6):
-        generator = seeded(seed)
-        coloured = colour(images, torch.rand(6, 4, generator=generator))
-        result = ColourAndWarp(flips=False)(images, seeded(seed))
-        assert result.shape == images.shape
-        assert not torch.allclose(result, coloured)
-    assert len({ColourAndWarp()(images, seeded(3)).numpy().tobytes() for _ in range(3)}) == 1
+@pytest.mark.parametrize("flips", [True, False])
+def test_colour_and_warp_equals_its_formula(flips: bool) -> None:
+    """Mirrored, coloured and one of crop, scale and rotate, image by image."""
+    images, names = torch.rand(4, 3, 8, 8, generator=seeded(13)), set()
+    for seed in range(8):
+        generator, expected = seeded(seed), list(images)
+        drawn = [("flip", torch.rand(4, 1, generator=generator))] if flips else []
+        drawn.append(("colour", torch.rand(4, 4, generator=generator)))
+        name = ("crop", "scale", "rotate")[int(torch.randint(3, (1,), generator=generator))]
+        drawn.append((name, torch.rand(4, 4, generator=generator)))
+        for operation, amounts in drawn:
+            expected = [
+                FORMULAS[operation](image, u)
+                for image, u in zip(expected, amounts.tolist(), strict=True)
+            ]
+        names.add(name)
+        result = ColourAndWarp(flips)(images, seeded(seed))
+        assert torch.allclose(result, torch.stack(expected), atol=1e-4), name
+    assert len(names) == 3
 
 
 # ---------------------------------------------------------------------------------------- teaching
