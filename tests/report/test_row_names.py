@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from dcbench.records import StoredRecord, find_records
 from dcbench.report import build_tables
 from dcbench.report.figures import draw_figures
+from dcbench.report.figures.ablations import ablation_drawings
+from dcbench.report.figures.evaluation_conditions import condition_drawings
 from dcbench.report.formatting import short_hash
 from dcbench.report.selection.comparable import comparable_groups
 from dcbench.report.selection.row_names import distinct, labels
@@ -155,6 +157,8 @@ def test_a_number_makes_equal_names_differ_from_all_others() -> None:
     assert distinct(["a", "a", "a (2)", "b", "a"]) == ["a", "a (3)", "a (2)", "b", "a (4)"]
 
 
+# what tells the points of a figure apart; a series with the name of another would have two at one
+POINT = {"series", "ipc", "condition", "value", "x"}
 words = st.sampled_from(["datadam", "dm", "DM", "dm\u200b", "foreign", "mtt", *HOSTILE])
 values = st.one_of(
     st.none(), st.booleans(), st.integers(0, 9), st.floats(0, 1), st.text(max_size=60)
@@ -165,18 +169,20 @@ settings_of_sets = st.dictionaries(
     max_size=3,
 )
 made = st.builds(
-    lambda method, fields, preset, space, theirs, content: record(
+    lambda method, title, fields, preset, space, theirs, content: record(
         method,
         [0.4],
         **{
             "fields": fields,
             "artifact_hash": f"{sorted(fields.items(), key=str)}"[:60],
             "preset": preset,
+            "title": title,
             "space": space,
             **({**FOREIGN, "artifact_sha256": content} if theirs else {}),
         },
     ),
     words,
+    st.sampled_from(["", "DM", "Mine", *HOSTILE]),
     settings_of_sets,
     st.sampled_from(["quick", "paper"]),
     st.sampled_from(["zca", "normalised"]),
@@ -198,6 +204,8 @@ def test_no_two_rows_of_a_table_have_the_same_name(records: list[StoredRecord]) 
         for label, own in zip(labels([own.record for own in records]), records, strict=True)
     }
     assert len({label for label, *_ in rows}) == len(rows)
+    for drawing in (*ablation_drawings(records), *condition_drawings(records)):
+        assert not drawing.data.duplicated(list(POINT & set(drawing.data))).any()
 
 
 def test_no_two_rows_or_entries_of_a_legend_have_the_same_name_in_what_was_measured() -> None:
@@ -209,6 +217,8 @@ def test_no_two_rows_or_entries_of_a_legend_have_the_same_name_in_what_was_measu
             assert len(set(shown)) == len(shown)
             assert not any("..." in name for name in shown)
     for drawing in draw_figures(found, MEASURED):
+        if "mean" in drawing.data:
+            assert not drawing.data.duplicated(list(POINT & set(drawing.data))).any()
         if "title" in drawing.data:
             assert drawing.data["title"].is_unique
         if drawing.name.startswith(("storage", "embedding")):
