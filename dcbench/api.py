@@ -376,8 +376,10 @@ def write_report(
         UnknownNameError: If there is no such format.
         DataError: If there are no records. Records that cannot be read are warnings.
     """
-    from dcbench.report.files import Report
+    from dcbench.report.files import REPORT_FORMATS, Report
 
+    if format_name not in REPORT_FORMATS:
+        raise UnknownNameError("format", format_name, REPORT_FORMATS)
     return Report(_found(folder), Path(folder), format_name).write(Path(out))
 
 

@@ -16,7 +16,6 @@ from dcbench.report.tables.scores import score_tables
 from dcbench.report.tables.searches import search_tables
 from dcbench.report.tables.table import Table
 from dcbench.studies.declarations import STUDIES
-from dcbench.system.errors import UnknownNameError
 from dcbench.system.files import write_bytes
 
 REPORT_FORMATS = (*FORMATS, "html")
@@ -32,10 +31,6 @@ class Report:
     style: Style | None = None  # of CSV and the page full, else compact, where none is given
     published: Shown = "own"
     data_root: str = ""  # where the commands that notes give find data
-
-    def __post_init__(self) -> None:
-        if self.format_name not in REPORT_FORMATS:
-            raise UnknownNameError("format", self.format_name, REPORT_FORMATS)
 
     @cached_property
     def tables(self) -> list[Table]:
