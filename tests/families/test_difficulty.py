@@ -22,6 +22,7 @@ from dcbench.images import TrainSet
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import build_network
 from dcbench.run import Run
+from dcbench.system.files import read_tensors
 from dcbench.training.trainer import Schedule, Trainer, train_network
 from tests.reference import selection as slow
 
@@ -89,6 +90,9 @@ def test_networks_are_trained_once_for_both_scores_and_averaged(
     GraNd(feature_networks=2, feature_epochs=1).scores(tiny, shared)
     first = EL2N(feature_networks=1, feature_epochs=1).scores(tiny, shared)
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
+    each = [read_tensors(path)["el2n"] for path in sorted(tmp_path.glob("*/result.pt"))]
+    assert torch.equal(first, each[0])
+    assert torch.allclose(pair, (each[0] + each[1]) / 2)
     assert not torch.equal(pair, first)
 
 
