@@ -16,17 +16,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from dcbench.artifacts.artifact import Artifact, artifact_of, read_artifact
+from dcbench.artifacts.artifact import Artifact, artifact_of, read_artifact, write_artifact
 from dcbench.artifacts.exporting import export_set
 from dcbench.artifacts.importers.description import Description
-from dcbench.artifacts.importers.importing import provenance_of, read_foreign
+from dcbench.artifacts.importers.importing import local_file, provenance_of, read_foreign
 from dcbench.datasets import catalogue
 from dcbench.datasets.loading import Loaded, load
 from dcbench.distiller import find
 from dcbench.experiments.distil import distil
 from dcbench.experiments.grid import Grid
-from dcbench.experiments.run_grid import Judging
-from dcbench.experiments.stored_sets import StoredJudging, judge_stored
+from dcbench.experiments.run_grid import Judging, evaluate_all
+from dcbench.experiments.stored_sets import StoredJudging, plan_evaluations
 from dcbench.images import Space
 from dcbench.interface.keywords import (
     Conditions,
@@ -46,8 +46,8 @@ from dcbench.interface.sets import (
     SetLike,
     Tensors,
     as_artifact,
+    as_proxy,
     as_stored,
-    as_word,
     is_set,
     name_and_fields,
 )
@@ -187,7 +187,6 @@ def evaluate(
     wanted = None
     if dataset is not None:
         wanted, conditions = _named(dataset, conditions)
-    _require_whole(seed=(0 if seed is None else seed, 0))
     asked, places = StoredJudging(protocol, [judging], wanted, seed), conditions.places
     asked.check(prefix="")
     given: SetLike = images
@@ -201,7 +200,10 @@ def evaluate(
             return load(named, places, progress=workspace.stoppable_progress)
 
         stored = as_stored(given, name, workspace, kept=conditions.out is not None)
-        (scored,) = judge_stored([stored], asked, data, workspace)
+        planned = plan_evaluations([stored], asked, data, workspace)
+        if stored.path is not None and not stored.path.is_file():
+            write_artifact(stored.path, stored.synthetic, stored.provenance)
+        (scored,) = evaluate_all(planned, workspace)
     for warning in scored.record.warnings:
         warnings.warn(f"{scored.record.label}: {warning}", stacklevel=2)
     return Evaluation(scored.record, None if conditions.out is None else scored.path)
@@ -244,10 +246,15 @@ def search(
     options |= {"dataset": dataset, "sample": sample, "seeds": seeds, "seed": seed}
     if options.get("truth") is not None:
         options["truth"] = Path(options["truth"])
+    if isinstance(options.get("match"), str):
+        options["match"] = [options["match"]]
     proxies = proxy if isinstance(proxy, list | tuple) else [proxy]
     with conditions.workspace() as workspace:
-        words = [as_word(each, workspace) for each in proxies]
-        asked = Search.of(words, space, protocol, preset, **options)
+        named = [as_proxy(each, workspace) for each in proxies]
+        asked = Search.of([word for word, _ in named], space, protocol, preset, **options)
+        for word, artifact in named:
+            if artifact is not None:
+                artifact.save(word)
         done = search_architectures(asked, conditions.places, workspace)
     stored = conditions.out is not None
     return ArchitectureRankings(
@@ -303,8 +310,8 @@ def read_set(
     """A synthetic set from a file, executing nothing; what ``dcbench import`` makes of it.
 
     Args:
-        path: An artifact; or, with ``layout``, another project's file, a folder of pictures, or
-            ``hf://owner/name@COMMIT/path``.
+        path: An artifact; or, with ``layout``, another project's file or a folder of pictures. A
+            file on the hub is ``hf://owner/name@COMMIT/path``.
         layout: Whose layout it is (``dcbench list``); None for an artifact of ours.
         dataset: Of a foreign set: what its images are images of.
         space: Of a foreign set: where its values live; ``auto`` is the layout's usual.
@@ -318,7 +325,7 @@ def read_set(
     """
     conditions, options = separate(keywords, ForeignKeywords)
     if layout is None:
-        return read_artifact(path)
+        return read_artifact(local_file(path, conditions.places))
     said = Description(layout, dataset, space, name, **options)
     said.check(prefix="")
     imported = read_foreign(path, said, conditions.places)

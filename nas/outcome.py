@@ -93,8 +93,8 @@ class TopShare:
     by: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise OutOfRangeError(f"top must be a share above 0 and at most 1, got {self.share}")
+        if not isinstance(self.share, float | int) or not 0 < self.share <= 1:
+            raise OutOfRangeError(f"top must be a share above 0 and at most 1, got {self.share!r}")
         if self.by is not None and self.by not in CHOSEN_BY:
             raise UnknownNameError("value of --top-by", self.by, CHOSEN_BY)
 

@@ -34,6 +34,7 @@ from dcbench.nas.truth import Truth, read_truth
 from dcbench.records import SearchRecord
 from dcbench.run import Run
 from dcbench.system.errors import OutOfRangeError
+from dcbench.system.fields import within
 
 USUAL_VALIDATION = 10_000  # images; a fifth of the training images if that is less
 Done = list[tuple[SearchRecord, Path]]
@@ -83,16 +84,12 @@ class Search:
     def __post_init__(self) -> None:
         if not self.proxies:
             raise OutOfRangeError("a search needs at least one proxy")
-        for name, value, least in (
-            ("seeds", self.seeds, 1),
-            ("seed", self.seed, 0),
-            ("validation", self.validation, 1),
-        ):
-            if value is not None and value < least:
-                raise OutOfRangeError(f"{name} must be at least {least}, got {value}")
+        least = {"sample": 1, "seeds": 1, "seed": 0, "validation": 1}
+        for name, bound in least.items():
+            within(name, getattr(self, name), bound)
         TopShare(self.top, self.top_by)
         size = len(matching(self.space, self.match))
-        if self.sample is not None and not 1 <= self.sample <= size:
+        if self.sample is not None and self.sample > size:
             fitting = " that match" if self.match else ""
             raise OutOfRangeError(
                 f"a sample of {self.sample} architectures was asked; {self.space.name} has "

@@ -23,6 +23,7 @@ import dcbench
 from dcbench.artifacts.artifact import read_artifact
 from dcbench.datasets.loading import Loaded
 from dcbench.distiller import find
+from dcbench.images import Space
 from dcbench.interface.keywords import (
     Conditions,
     ForeignKeywords,
@@ -258,11 +259,25 @@ def _leave() -> None:
     os._exit(1)
 
 
-def test_an_executor_that_dies_is_one_error_and_leaves_nothing(tmp_path: Path) -> None:
-    made = dcbench.distill("mmd", **MMD)
-    with ProcessPoolExecutor(1, initializer=_leave) as pool, pytest.raises(ClusterError):
-        dcbench.evaluate(made, executor=pool, out=tmp_path / "out", **QUICKLY)
-    assert not list((tmp_path / "out").rglob("record.json"))
+@pytest.mark.parametrize("what", ["distill", "evaluate", "search"])
+def test_an_executor_that_dies_is_one_error_and_leaves_nothing_half_done(
+    what: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    calls: dict[str, Callable[[Any], object]] = {
+        "distill": lambda pool: dcbench.distill("mmd", executor=pool, out=out, **MMD),
+        "evaluate": lambda pool: dcbench.evaluate(
+            dcbench.distill("random", threads=1), executor=pool, out=out, **QUICKLY
+        ),
+        "search": lambda pool: dcbench.search(
+            "random:1", dataset="digits", sample=1, executor=pool, out=out, threads=1
+        ),
+    }
+    with ProcessPoolExecutor(1, initializer=_leave) as pool, pytest.raises(ClusterError) as told:
+        calls[what](pool)
+    assert "\n" not in str(told.value)
+    assert not list(out.rglob("record.json"))
+    assert len(list(out.rglob("synthetic.pt"))) == (what == "evaluate")  # which was made before
     assert not [path for path in left_in(tmp_path) if path.name.endswith(".unfinished")]
 
 
@@ -475,7 +490,152 @@ WRONG: dict[str, tuple[Callable[[Any, Any], object], type[DcbenchError], str]] =
         "did you mean 'convnet720'?",
     ),
     "a proxy": (lambda x, y: dcbench.search("randm"), DcbenchError, "randm"),
+    "no images": (
+        lambda x, y: dcbench.evaluate(x[:0], y[:0], dataset="digits"),
+        FileFormatError,
+        "no images",
+    ),
+    "labels that are fractions": (
+        lambda x, y: dcbench.evaluate(x, y + 0.5, dataset="digits"),
+        FileFormatError,
+        "labels are fractions",
+    ),
+    "label rows of fewer classes": (
+        lambda x, y: dcbench.evaluate(x, torch.eye(10)[y, :9], dataset="digits"),
+        FileFormatError,
+        "labels of (10, 9) for 10 images",
+    ),
+    "a space of other images": (
+        lambda x, y: given(x, y, space=Space("normalised", (0.1,) * 3, (0.1,) * 3)),
+        FileFormatError,
+        "space of 1 channels cannot have mean (0.1, 0.1, 0.1)",
+    ),
+    "a whitening of other images": (
+        lambda x, y: given(x, y, space=Space("zca", (0.1,), (0.1,), torch.zeros(3), torch.eye(3))),
+        FileFormatError,
+        "a whitening of (3, 3) does not fit images of 64 values",
+    ),
+    "a space without spread": (
+        lambda x, y: given(x, y, space=Space("normalised", (0.1,), (0.0,))),
+        FileFormatError,
+        "cannot have mean (0.1,) and std (0.0,)",
+    ),
+    "no space": (lambda x, y: given(x, y, space=None), UnknownNameError, "unknown space None"),
+    "a set of other images": (
+        lambda x, y: dcbench.evaluate(
+            dcbench.SyntheticSet(digits_spec(), x.repeat(1, 3, 1, 1), y, Space()), out="out"
+        ),
+        FileFormatError,
+        "do not fit 'digits'",
+    ),
+    "a set of another data set": (
+        lambda x, y: dcbench.evaluate(
+            dcbench.SyntheticSet(digits_spec(), x, y, Space()), dataset="cifar10", out="out"
+        ),
+        MismatchError,
+        "made from digits, not from cifar10",
+    ),
+    "half a network": (
+        lambda x, y: given(x, y, networks=1.5),
+        OutOfRangeError,
+        "networks must be a whole number, got 1.5",
+    ),
+    "epochs in words": (
+        lambda x, y: given(x, y, epochs="3"),
+        OutOfRangeError,
+        "epochs must be a whole number, got '3'",
+    ),
+    "half a thread": (
+        lambda x, y: given(x, y, threads=1.5),
+        OutOfRangeError,
+        "threads must be 1 to 1024, got 1.5",
+    ),
+    "a name that is none": (
+        lambda x, y: given(x, y, name=""),
+        FileFormatError,
+        "field method must not be empty",
+    ),
+    "labels to learn": (
+        lambda x, y: given(x, y, label_source=3),
+        UnknownNameError,
+        "unknown value of labels 3",
+    ),
+    "a progress": (
+        lambda x, y: given(x, y, progress="bar"),
+        OutOfRangeError,
+        "progress must be True or a function, got 'bar'",
+    ),
+    "an executor's name": (
+        lambda x, y: given(x, y, executor="ray"),
+        OutOfRangeError,
+        "executor must be a concurrent.futures.Executor of processes, got 'ray'",
+    ),
+    "tensors to show": (
+        lambda x, y: dcbench.show(x),
+        OutOfRangeError,
+        "wanted a set or the path of one, got Tensor",
+    ),
+    "a field of a check": (
+        lambda x, y: dcbench.check("dm", fields={"iteration": 3}),
+        UnknownNameError,
+        "did you mean 'iterations'?",
+    ),
+    "a branch of the hub": (
+        lambda x, y: dcbench.read_set("hf://ann/sets@main/x.pt"),
+        OutOfRangeError,
+        "names the revision 'main'",
+    ),
+    "a path out of the hub's repository": (
+        lambda x, y: dcbench.read_set(f"hf://ann/sets@{'a' * 40}/../x.pt"),
+        OutOfRangeError,
+        "no plain path",
+    ),
+    "classes of a foreign set": (
+        lambda x, y: dcbench.read_set("x", "folder", dataset="digits", classes="by-nme"),
+        UnknownNameError,
+        "did you mean 'by-name'?",
+    ),
+    "half a sample": (
+        lambda x, y: dcbench.search("random:1", dataset="digits", sample=half(), out="out"),
+        OutOfRangeError,
+        "sample must be a whole number, got 1.5",
+    ),
+    "a share": (
+        lambda x, y: dcbench.search("random:1", dataset="digits", top=2, out="out"),
+        OutOfRangeError,
+        "top must be a share above 0 and at most 1, got 2",
+    ),
+    "a space to search with a set": (
+        lambda x, y: dcbench.search(
+            dcbench.SyntheticSet(digits_spec(), x, y, Space()), "convnet72", out="out"
+        ),
+        UnknownNameError,
+        "did you mean 'convnet720'?",
+    ),
+    "a file as a folder": (
+        lambda x, y: dcbench.distill("random", out=write(Path("taken")) / "out", threads=1),
+        DcbenchError,
+        "taken",
+    ),
 }
+
+
+def given(images: Any, labels: Any, **more: Any) -> object:
+    """Evaluate what is given as images of digits, and store it."""
+    return dcbench.evaluate(images, labels, dataset="digits", out="out", **more)
+
+
+def half() -> Any:
+    return 1.5
+
+
+def digits_spec() -> Any:
+    return dcbench.load_dataset("digits").spec
+
+
+def write(path: Path) -> Path:
+    path.write_text("a file", encoding="utf-8")
+    return path
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -488,7 +648,7 @@ def test_what_is_wrong_is_one_error_and_leaves_nothing(
         call(first_images[0].float() / 255, first_images[1])
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
-    assert not left_in(tmp_path)
+    assert not [path for path in left_in(tmp_path) if path.name != "taken"]
 
 
 IMPORTED = """

@@ -84,7 +84,10 @@ class Artifact:
 def artifact_of(
     synthetic: SyntheticSet, provenance: Mapping[str, Any], cost: Distillation | None = None
 ) -> Artifact:
-    """Return an artifact in memory, with the hash that its file would have."""
+    """Return an artifact in memory, with the hash that its file would have. Raises FileFormatError
+    if the file could not be read back.
+    """
+    _synthetic_set(_content(synthetic, provenance))
     digest = hashlib.sha256(artifact_as_bytes(synthetic, provenance)).hexdigest()
     return Artifact(synthetic, provenance, digest, cost=cost)
 
@@ -99,7 +102,11 @@ def write_artifact(path: Path, synthetic: SyntheticSet, provenance: Mapping[str,
 
 def artifact_as_bytes(synthetic: SyntheticSet, provenance: Mapping[str, Any]) -> bytes:
     """Return the bytes that ``write_artifact`` writes."""
-    content = {
+    return tensors_as_bytes(_content(synthetic, provenance))
+
+
+def _content(synthetic: SyntheticSet, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         "format_version": FORMAT_VERSION,
         "images": _alone(synthetic.images.detach().cpu().float()),
         "labels": _alone(synthetic.labels.detach().cpu()),
@@ -110,7 +117,6 @@ def artifact_as_bytes(synthetic: SyntheticSet, provenance: Mapping[str, Any]) ->
             "images_of": asdict(synthetic.spec) | {"class_names": list(synthetic.spec.class_names)},
         },
     }
-    return tensors_as_bytes(content)
 
 
 def _alone(tensor: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from dcbench.networks.catalogue import normalisation_in
 from dcbench.networks.convnet import Normalisation
 from dcbench.system.errors import OutOfRangeError, UnknownNameError
+from dcbench.system.fields import within
 from dcbench.training.supervision import CROSS_ENTROPY, Loss
 from dcbench.training.teacher import TeacherSettings
 from dcbench.training.trainer import Schedule
@@ -137,9 +138,8 @@ class SearchProtocol:
 
     def with_epochs(self, epochs: int | None, truth_epochs: int | None) -> SearchProtocol:
         """Return this protocol with the user's numbers of epochs. Raises OutOfRangeError."""
-        for name, value in (("epochs", epochs), ("truth epochs", truth_epochs)):
-            if value is not None and value < 1:
-                raise OutOfRangeError(f"{name} must be at least 1, got {value}")
+        within("epochs", epochs, 1)
+        within("truth epochs", truth_epochs, 1)
         schedule = self.schedule if epochs is None else replace(self.schedule, epochs=epochs)
         return replace(self, schedule=schedule, truth_epochs=truth_epochs or self.truth_epochs)
 

@@ -185,4 +185,4 @@ def parse_settings(texts: Sequence[str]) -> dict[str, str]:
 def check_network(name: str | None) -> None:
     """Raise UnknownNameError unless ``name`` is a network or None."""
     if name is not None:
-        find_network(name)
+        find_network(str(name))

@@ -47,6 +47,20 @@ def judge_stored(
 ) -> list[EvaluatedSet]:
     """Evaluate each of ``sets``. Everything is checked before a network is trained.
 
+    Raises what ``plan_evaluations`` raises, and the first error of an evaluation, when all others
+    are done.
+    """
+    return evaluate_all(plan_evaluations(sets, asked, data, workspace), workspace)
+
+
+def plan_evaluations(
+    sets: Sequence[StoredSet],
+    asked: StoredJudging,
+    data: Callable[[str], Loaded],
+    workspace: Workspace,
+) -> list[SetEvaluation]:
+    """Return the evaluations of ``sets``, which are checked and train nothing yet.
+
     Args:
         sets: The sets; their data sets must be known here.
         asked: How they are evaluated.
@@ -55,7 +69,6 @@ def judge_stored(
 
     Raises:
         MismatchError: If a set does not fit its data.
-        DcbenchError: The first error of an evaluation, when all others are done.
     """
     for distilled in sets:
         require_known_data(distilled, asked.dataset)
@@ -73,7 +86,7 @@ def judge_stored(
             set_evaluations.append(SetEvaluation(*judged, workspace, own.train, own.folder))
     for set_evaluation in set_evaluations:
         check(set_evaluation)
-    return evaluate_all(set_evaluations, workspace)
+    return set_evaluations
 
 
 def protocol_of_set(distilled: StoredSet, name: str) -> Protocol:

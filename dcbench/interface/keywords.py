@@ -23,6 +23,7 @@ from dcbench.experiments.context import Workspace
 from dcbench.interface.places import usual_places
 from dcbench.interface.progress_bar import told
 from dcbench.run import Resumption
+from dcbench.system.errors import OutOfRangeError
 from dcbench.system.files import disk_time
 from dcbench.system.machine import resolve
 from dcbench.system.progress import Progress
@@ -92,7 +93,8 @@ class SearchKeywords(WorkKeywords, total=False):
     """What a search compares, and with which truth.
 
     Attributes:
-        match: Patterns of the names that architectures are drawn among; by default all.
+        match: A pattern, or several, of the names that architectures are drawn among; by default
+            all.
         validation: Training images to rank by; by default 10,000, or a fifth of a smaller set.
         epochs: Epochs of each network on the proxy; by default the protocol's.
         truth_epochs: The same on the whole data.
@@ -103,7 +105,7 @@ class SearchKeywords(WorkKeywords, total=False):
         truth_column: The table's column, if not the usual one.
     """
 
-    match: Sequence[str] | None
+    match: str | Sequence[str] | None
     validation: int | None
     epochs: int | None
     truth_epochs: int | None
@@ -142,6 +144,15 @@ class Conditions:
     precision: str = "auto"
     engine: str = "auto"
     executor: Executor | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.progress is None or self.progress in (True, False) or callable(self.progress)):
+            raise OutOfRangeError(f"progress must be True or a function, got {self.progress!r}")
+        if not (self.executor is None or hasattr(self.executor, "submit")):
+            raise OutOfRangeError(
+                "executor must be a concurrent.futures.Executor of processes, got "
+                f"{self.executor!r}"
+            )
 
     @property
     def places(self) -> Places:

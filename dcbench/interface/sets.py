@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 
 import torch
 
-from dcbench.artifacts.artifact import Artifact, artifact_of, read_artifact, write_artifact
+from dcbench.artifacts.artifact import Artifact, artifact_of, read_artifact
 from dcbench.artifacts.importers.importing import (
     ImportedSet,
     interpret_set,
@@ -63,14 +63,15 @@ class Tensors:
                 "images do not say what they are images of: wanted dataset, a name such as 'digits'"
             )
         catalogue.find(self.dataset)
-        if isinstance(self.space, str):
-            if self.space not in VALUE_SPACES:
-                raise UnknownNameError("space", self.space, VALUE_SPACES)
-            kind: Any = self.space
-            spec, own = open_space(self.dataset, kind, places)
-        else:
+        kind: Any
+        if isinstance(self.space, Space):
             spec, _ = open_space(self.dataset, "raw", places)
             kind, own = self.space.kind, self.space
+        elif self.space in VALUE_SPACES:
+            kind = self.space
+            spec, own = open_space(self.dataset, kind, places)
+        else:
+            raise UnknownNameError("space", self.space, VALUE_SPACES)
         given = ForeignSet(_tensor("images", self.images), _tensor("labels", self.labels))
         imported = interpret_set(given, _IN_PYTHON, spec, own, pixels=kind == "pixels")
         return artifact_of(imported.synthetic, provenance_of(imported, self.name))
@@ -94,6 +95,8 @@ def as_artifact(given: SetLike, name: str = "given") -> Artifact:
     """Return a set with its provenance: the file's, or that of a method called ``name``."""
     if isinstance(given, Artifact):
         return given
+    if not isinstance(given, SyntheticSet | str | os.PathLike):
+        raise OutOfRangeError(f"wanted a set or the path of one, got {type(given).__name__}")
     if isinstance(given, SyntheticSet):
         imported = ImportedSet(given, _IN_PYTHON.name, ())
         return artifact_of(given, provenance_of(imported, name))
@@ -102,7 +105,7 @@ def as_artifact(given: SetLike, name: str = "given") -> Artifact:
 
 def as_stored(given: SetLike, name: str, workspace: Workspace, *, kept: bool) -> StoredSet:
     """Return a set with the folder for its evaluations: its own if they are ``kept``, else a folder
-    of the workspace.
+    of the workspace. The file of a set in memory is not written yet.
     """
     path = given.path if isinstance(given, Artifact) else None
     if isinstance(given, str | os.PathLike):
@@ -117,23 +120,21 @@ def as_stored(given: SetLike, name: str, workspace: Workspace, *, kept: bool) ->
     artifact = as_artifact(given, name)
     folder = _folder_of(artifact, workspace)
     own = folder / ARTIFACT if kept else None
-    if own is not None:
-        write_artifact(own, artifact.synthetic, artifact.provenance)
     return StoredSet(
         artifact.synthetic, artifact.provenance, artifact.sha256, folder, own, artifact.cost
     )
 
 
-def as_word(given: SetLike, workspace: Workspace) -> str:
-    """Return a proxy's word, as ``dcbench nas --proxy`` takes it: a built-in proxy's name or a
-    path. A set in memory is written into the workspace.
+def as_proxy(given: SetLike, workspace: Workspace) -> tuple[str, Artifact | None]:
+    """Return a proxy's word, as ``dcbench nas --proxy`` takes it (a built-in proxy's name or a
+    path), and the set in memory that is yet to be written there.
     """
     if isinstance(given, str | os.PathLike):
-        return os.fspath(given)
+        return os.fspath(given), None
     artifact, path = as_artifact(given), getattr(given, "path", None)
     if path is not None and path.is_file() and read_artifact(path).sha256 == artifact.sha256:
-        return str(path)
-    return str(artifact.save(_folder_of(artifact, workspace) / ARTIFACT))
+        return str(path), None
+    return str(_folder_of(artifact, workspace) / ARTIFACT), artifact
 
 
 def _folder_of(artifact: Artifact, workspace: Workspace) -> Path:

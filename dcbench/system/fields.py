@@ -21,10 +21,16 @@ LARGEST = 2**63 - 1  # in one record
 
 
 def within(name: str, value: float | None, least: float, most: float = LARGEST) -> None:
-    """Raise OutOfRangeError if ``value`` is below ``least``, above ``most`` or NaN; None is none."""
-    if value is not None and not value >= least:
+    """Raise OutOfRangeError if ``value`` is below ``least``, above ``most`` or NaN, or is not whole
+    as ``least`` is; None is none.
+    """
+    if value is None:
+        return
+    if type(least) is int and type(value) is not int:
+        raise OutOfRangeError(f"{name} must be a whole number, got {value!r}")
+    if not value >= least:
         raise OutOfRangeError(f"{name} must be at least {least}, got {value}")
-    if value is not None and value > most:
+    if value > most:
         raise OutOfRangeError(f"{name} must be at most {most}, got {value}")
 
 

@@ -274,8 +274,8 @@ def resolve(
         UnknownNameError: If there is no such precision, engine or device.
         OutOfRangeError: If there are too few or too many threads.
     """
-    if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise OutOfRangeError(f"threads must be 1 to {MOST_THREADS}, got {threads}")
+    if threads is not None and (type(threads) is not int or not 1 <= threads <= MOST_THREADS):
+        raise OutOfRangeError(f"threads must be 1 to {MOST_THREADS}, got {threads!r}")
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
     if engine not in ENGINES:

@@ -66,6 +66,20 @@ def open_space(
     return loaded.spec, Space() if kind == "raw" else loaded.train.space
 
 
+def local_file(address: str | os.PathLike[str], where: Places, progress: Progress = silent) -> Path:
+    """Return the file at ``address``: a path, or a file on the hub, which is fetched if it is not
+    in the cache.
+
+    Raises:
+        OutOfRangeError: If the address on the hub pins no commit.
+        DataError: If the hub has no such file.
+    """
+    text = os.fspath(address)
+    if not hub.is_address(text):
+        return Path(address)
+    return hub.kept(hub.parse(text), where.cache_root, progress)
+
+
 def read_foreign(
     address: str | os.PathLike[str], said: Description, where: Places, progress: Progress = silent
 ) -> ImportedSet:
@@ -78,15 +92,15 @@ def read_foreign(
         FileFormatError: If the file is damaged, hostile or of another layout.
         MismatchError: If the layout does not know an option.
     """
-    on_hub = hub.parse(os.fspath(address)) if hub.is_address(os.fspath(address)) else None
-    file = hub.kept(on_hub, where.cache_root, progress) if on_hub else Path(address)
+    file = local_file(address, where, progress)
     dataset, layout = find(str(said.dataset)), find_layout(said.layout)
     usual = layout.usual_space(file, dataset.channels)
     kind = cast("ValueSpace", usual if said.space == "auto" else said.space)
     spec, space = open_space(str(said.dataset), kind, where, progress)
     pixels = kind == "pixels"
     imported = import_set(file, layout, spec, space, pixels=pixels, options=said.options)
-    origin = hub.origin(on_hub, file) if on_hub else {}
+    text = os.fspath(address)
+    origin = hub.origin(hub.parse(text), file) if hub.is_address(text) else {}
     return replace(imported, notes={**imported.notes, **origin})
 
 
