@@ -48,6 +48,7 @@ def command(first: str, second: str, results: Path, out: Path | None, as_json: b
 
 def _words(row: SideBySide) -> list[tuple[str, str]]:
     from dcbench.report.formatting import bounds, percent, signed
+    from dcbench.report.statistics.accuracies import SIGNIFICANCE
 
     test, means = row.test, [sum(own.values()) / len(own) for own in row.sets]
     told = "paired by seed" if test.paired else "Welch's test"
@@ -57,11 +58,17 @@ def _words(row: SideBySide) -> list[tuple[str, str]]:
         ("sets", f"{len(row.sets[0])} and {len(row.sets[1])}, {told}"),
         ("difference", f"{signed(test.difference)} points {bounds(test.ci95, signed)}".strip()),
     ]
+    if row.p_holm is not None:
+        better = f"{row.labels[0] if test.difference > 0 else row.labels[1]} is better"
+        unknown = "not told apart; more seeds narrow the interval"
+        lines.append(("verdict", better if row.p_holm < SIGNIFICANCE else unknown))
     if test.p_value is None:
         return [*lines, ("test", "none: it takes two sets of both")]
     lines.append(("p", f"{test.p_value:.3g}, after Holm {row.p_holm:.3g}"))
     if detectable is not None:
-        lines.append(("80 % power", f"finds differences from {percent(detectable)} points on"))
+        lines.append(
+            ("80 % power", f"the test finds differences of {percent(detectable)} points or more")
+        )
     pairs = [gain for networks in row.networks.values() for gain in networks.values()]
     if pairs:
         above = sum(gain > 0 for gain in pairs)

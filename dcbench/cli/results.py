@@ -26,6 +26,7 @@ _COST = (
     "precision",
 )
 NONE = "–"
+MOST_WITHOUT_INTERVAL = 2  # networks
 Figure = TypeVar("Figure", int, float)
 
 
@@ -84,12 +85,14 @@ def _measured(scored: EvaluatedSet) -> dict[str, Any]:
 
 def evaluation_table(records: Sequence[EvaluationRecord]) -> TextTable:
     """Return a table of the sets' accuracies in percent. What all rows share is in the title."""
+    from dcbench.report.formatting import protocol_title
+
     shared, own = _sorted_out(
         {
             "dataset": [f"{record.dataset} {record.dataset_note}".strip() for record in records],
             "network": [record.network for record in records],
             "augment": [record.augment for record in records],
-            "protocol": [str(record.protocol.get("name", "")) for record in records],
+            "protocol": [protocol_title(record.protocol) for record in records],
             "networks": [str(len(record.networks)) for record in records],
         }
     )
@@ -105,11 +108,7 @@ def evaluation_table(records: Sequence[EvaluationRecord]) -> TextTable:
         **_times(records),
     }
     said = [f"on {shared['dataset']}"] if "dataset" in shared else []
-    said += (
-        [f"{shared['networks']} network{'' if shared['networks'] == '1' else 's'} each"]
-        if "networks" in shared
-        else []
-    )
+    said += [_networks_each(shared["networks"])] if "networks" in shared else []
     said += [", ".join(shared[name] for name in ("network", "augment") if name in shared)]
     said += [f"protocol {shared['protocol']}"] if "protocol" in shared else []
     optional = ("protocol", "augment", "network", "networks", "distilled in", "evaluated in")
@@ -208,6 +207,10 @@ def _sorted_out(columns: dict[str, list[str]]) -> tuple[dict[str, str], dict[str
     return shared, {name: values for name, values in columns.items() if name not in shared}
 
 
+def _networks_each(count: str) -> str:
+    return "1 network each" if count == "1" else f"{count} networks each (± over them)"
+
+
 def _accuracies(records: Sequence[EvaluationRecord]) -> dict[str, list[str]]:
     from dcbench.report.statistics.accuracies import summarise
 
@@ -217,7 +220,11 @@ def _accuracies(records: Sequence[EvaluationRecord]) -> dict[str, list[str]]:
         "accuracy %": [
             f"{100 * each.mean:.1f}{spread}" for each, spread in zip(figures, spreads, strict=True)
         ],
-        "95 % interval": [_interval(each.ci95) for each in figures],
+        # of two networks it reaches from one end of the scale to the other, or is empty
+        "95 % interval": [
+            _interval(each.ci95 if len(record.networks) > MOST_WITHOUT_INTERVAL else None)
+            for each, record in zip(figures, records, strict=True)
+        ],
     }
 
 

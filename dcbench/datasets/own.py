@@ -38,7 +38,8 @@ def own_dataset(folder: Path, taken: Collection[str]) -> Dataset:
     if not (train.is_dir() and (folder / "test").is_dir()):
         raise DataError(
             f"{folder} is no image folder: wanted {train}/CLASS/IMAGE and "
-            f"{folder / 'test'}/CLASS/IMAGE"
+            f"{folder / 'test'}/CLASS/IMAGE; divide your images between "
+            "the two"
         )
     said = _declaration(folder / DECLARATION)
     name = said.get("name", re.sub(r"[^a-z0-9_.-]+", "-", folder.resolve().name.lower()))

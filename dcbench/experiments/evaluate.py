@@ -413,7 +413,9 @@ def _warnings(set_evaluation: SetEvaluation, rows: Sequence[Row]) -> Iterator[st
     chance = 1 / set_evaluation.test.spec.classes
     mean = statistics.fmean(row["accuracy"] for row in rows)
     if mean < LEAST_ABOVE_CHANCE * chance:
+        foreign = "layout" in set_evaluation.distilled.provenance
         yield (
-            f"chance-level accuracy ({100 * mean:.1f} %): too few steps or epochs, too weak a set, "
-            "or a space, labels or network that the set was not made for"
+            f"chance-level accuracy ({100 * mean:.1f} %, chance is {100 * chance:.1f} %), which says "
+            "nothing about the method: too few steps, epochs or images"
+            + (", or a space, labels or network that the set was not made for" if foreign else "")
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 from dcbench.records import RecordsFound, StoredRecord, find_records
 from dcbench.report.figures import plotting
-from dcbench.report.formatting import budget_label, file_name, protocol_name, title
+from dcbench.report.formatting import budget_label, file_name, title
 from dcbench.report.selection.comparable import (
     ComparableGroup,
     Entry,
@@ -48,7 +48,7 @@ class SideBySide:
         """Data, budget, protocol and network in words."""
         group = self.group
         budget = budget_label(self.ipc)
-        where = [title(group.dataset), budget, protocol_name(group.protocol), title(group.network)]
+        where = [title(group.dataset), budget, group.judged_by, title(group.network)]
         augment = "" if group.augment == "none" else title(group.augment)
         return ", ".join(filter(None, [*where, augment, str(group.protocol.get("precision", ""))]))
 

@@ -41,6 +41,15 @@ _PHRASES = {  # of others the name and the value
     "mix_share": "of a share {} of the batches mixed",
     "teacher": "teacher ({})",
 }
+USUAL_EPOCHS: Mapping[str, tuple[int, ...]] = {  # of each protocol (a test compares)
+    **dict.fromkeys(("paper", "quick", "sre2l", "rded", "dd-ranking"), (300,)),
+    "lineage": (1001, 301),  # with and without augmentation
+    "released": (1801,),
+    "datm": (1001,),
+    "idc": (1000,),
+    "whole": (100,),
+    "whole-quick": (10,),
+}
 _DECAY = ("decay", "decay_every", "decay_after", "decay_at", "cosine_over", "fresh_momentum")
 
 
@@ -147,6 +156,13 @@ def protocol_name(protocol: Mapping[str, Any], otherwise: str = "") -> str:
     return one_line(str(protocol.get("name", otherwise)))
 
 
+def protocol_title(protocol: Mapping[str, Any], otherwise: str = "") -> str:
+    """The protocol's name, with the number of epochs where it is not the protocol's own."""
+    name, epochs = protocol_name(protocol, otherwise), protocol.get("epochs")
+    unusual = epochs not in (None, *USUAL_EPOCHS.get(name, (epochs,)))
+    return f"{name}, {plain(epochs)} epochs" if unusual else name
+
+
 def protocol_words(protocol: Mapping[str, Any], network: str, augment: str) -> str:
     """The protocol's settings in words; a setting for which there are no words, by its name."""
     settings: dict[str, Any] = {}
@@ -157,19 +173,20 @@ def protocol_words(protocol: Mapping[str, Any], network: str, augment: str) -> s
     if isinstance(settings.get("teacher"), Mapping):
         settings["teacher"] = protocol_words(settings["teacher"], *_teacher(settings["teacher"]))
     stated = [key for key in _SETTINGS if settings.get(key) is not None]
-    phrases = {key: _phrase(key, settings[key]) for key in stated}
+    phrases = {key: setting_words(key, settings[key]) for key in stated}
     if "lr" in phrases:
         phrases["lr"] += _decay({key: settings.get(key) for key in _DECAY})
     said = {"name", "version", "judged_on", *_SETTINGS, *_DECAY}
     rest = [
-        _phrase(key, value)
+        setting_words(key, value)
         for key, value in sorted(settings.items())
         if value is not None and key not in said
     ]
     return ", ".join([*phrases.values(), *rest])
 
 
-def _phrase(key: str, value: object) -> str:
+def setting_words(key: str, value: object) -> str:
+    """One setting of a protocol in words."""
     if key in _PHRASES:
         return _PHRASES[key].format(plain(value))
     return f"{one_line(key).replace('_', ' ')} {plain(value)}"

@@ -129,7 +129,8 @@ class TypedField:
                 return _TRUTH[text.lower()] if kind is bool else kind(text)
             except (ValueError, KeyError):
                 continue
-        raise OutOfRangeError(f"{owner}: {self.name} must be {self._kind_names}, got {text!r}")
+        one = "; --set takes one value, so run the command once for each" if "," in text else ""
+        raise OutOfRangeError(f"{owner}: {self.name} must be {self._kind_names}, got {text!r}{one}")
 
     @property
     def domain(self) -> str:

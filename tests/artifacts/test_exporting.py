@@ -182,7 +182,7 @@ def test_the_same_set_gives_the_same_bytes_and_says_what_it_is(
 def test_a_folder_of_others_stays(tmp_path: Path, digits: Loaded) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "theirs.txt").write_text("theirs", encoding="utf-8")
-    with pytest.raises(StorageError, match="is there already"):
+    with pytest.raises(StorageError, match="already exists"):
         export_set(artifact_of(drawn(digits.spec, Space())), tmp_path / "set", "folder")
     assert [path.name for path in tmp_path.rglob("*")] == ["set", "theirs.txt"]
 

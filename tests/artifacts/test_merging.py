@@ -75,7 +75,7 @@ def test_nobody_passes_for_the_project_and_nothing_is_overwritten(tmp_path: Path
         merge(source, results)
     merge(source.parent, results)
     assert {stored.origin for stored in find_records(results).records} == {"yours"}
-    with pytest.raises(StorageError, match="is there already"):
+    with pytest.raises(StorageError, match="already exists"):
         merge(source.parent, results)
     assert merge(source, results, "other lab").place == results / "other_lab"
 

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from dcbench.evaluation.protocol import PROTOCOLS
 from dcbench.records import StoredRecord, write_record
+from dcbench.report import build_tables
 from dcbench.report.comparison import drawing, side_by_side
+from dcbench.report.formatting import USUAL_EPOCHS
 from dcbench.system.errors import DataError
 from tests.commandline import ask, done
 from tests.fixed_records import EXAMPLE, SETS, fixed, sets
@@ -99,6 +102,7 @@ def test_the_command_says_difference_test_and_power_and_draws(tmp_path: Path) ->
         "paired by seed",
         "80 % power",
         "6 of 6 pairs",
+        "DataDAM is better",
     ):
         assert words in said
     answer = done(*asked, "--out", tmp_path / "out", "--json")
@@ -112,3 +116,31 @@ def test_the_command_says_difference_test_and_power_and_draws(tmp_path: Path) ->
         ".tex",
     ]
     assert ask("compare", "datadam", "nope", "--results", root).code == 1
+
+
+def test_no_two_conditions_or_tables_are_called_alike(tmp_path: Path) -> None:
+    shorter = {"protocol": {**EXAMPLE["protocol"], "epochs": 20}}
+    warmer = {"protocol": {**EXAMPLE["protocol"], "lr": 0.05}}
+    changes: tuple[dict[str, Any], ...] = ({}, {"dataset_revision": "f" * 12}, shorter, warmer)
+    records = [
+        own
+        for number, change in enumerate(changes)
+        for method in ("datadam", "dm")
+        for own in sets(method, SETS[method], protocol_hash=str(number) * 12, **change)
+    ]
+    rows = side_by_side("datadam", "dm", written(tmp_path, records))
+    said = [row.condition for row in rows]
+    assert len(set(said)) == len(said) == len(changes)
+    assert any("20 epochs" in each and "revision" not in each for each in said)
+    assert any(f"revision {'f' * 12}" in each for each in said)
+    assert any("learning rate 0.05" in each for each in said)
+    captions = [table.caption for table in build_tables(records, style="compact")]
+    assert len({caption.partition(":")[0] for caption in captions}) == len(changes)
+
+
+def test_usual_epochs_are_those_of_the_protocols() -> None:
+    declared = {
+        name: {protocol.schedule.epochs, protocol.epochs_without_augmentation} - {None}
+        for name, protocol in PROTOCOLS.items()
+    }
+    assert {name: set(epochs) for name, epochs in USUAL_EPOCHS.items()} == declared

@@ -15,7 +15,6 @@ from dcbench.report.formatting import (
     canonical,
     mean_and_std,
     one_line,
-    protocol_name,
     signed,
     title,
 )
@@ -83,7 +82,6 @@ def board(layout: TableLayout, images: PageImages) -> Board:
     shown = {row.label for row in main.rows}
     others = tuple(row for row in layout.rows if row.entry and row.label not in shown)
     other = TableLayout(group, others, layout.ipcs)
-    protocol = protocol_name(group.protocol, "without a name")
     precision = one_line(str(group.protocol.get("precision", "")))
     conditions = [title(group.network), f"augmentation {title(group.augment)}", precision]
     table = compact_table(main)
@@ -92,8 +90,10 @@ def board(layout: TableLayout, images: PageImages) -> Board:
     return Board(
         table.name,
         group.dataset,
-        one_line(f"{title(group.dataset)}, protocol {protocol}"),
-        one_line(f"{title(group.dataset)}, {protocol}, {', '.join(filter(None, conditions))}"),
+        one_line(f"{title(group.dataset)}, protocol {group.judged_by}"),
+        one_line(
+            f"{title(group.dataset)}, {group.judged_by}, {', '.join(filter(None, conditions))}"
+        ),
         ", ".join(filter(None, conditions)),
         caption(layout),
         notes(main) + (notes(other, compact=True)[2:] if others else ()),

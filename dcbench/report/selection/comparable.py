@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dcbench.records import StoredRecord
 from dcbench.records.kinds import STOPPED
-from dcbench.report.formatting import canonical, natural, short_hash
+from dcbench.report.formatting import (
+    canonical,
+    natural,
+    protocol_title,
+    setting_words,
+    short_hash,
+)
 from dcbench.report.grouping import grouped, grouped_by
 from dcbench.report.selection.method_variants import (
     accuracies_by_set,
@@ -81,6 +87,14 @@ class ComparableGroup:
     augment: str
     records: tuple[StoredRecord, ...]
     entries: tuple[Entry, ...]
+    # settings, in words, that differ from those of groups with the same data, protocol and network
+    apart: str = ""
+
+    @property
+    def judged_by(self) -> str:
+        """The protocol in a few words; no two groups of the same data and network share them."""
+        name = protocol_title(self.protocol, "without a name")
+        return ", ".join(filter(None, [name, self.apart]))
 
     @property
     def ipcs(self) -> list[int | None]:
@@ -109,7 +123,7 @@ def comparable_groups(
         for shared, members in grouped(records, lambda stored: canonical(_fields(stored))).items()
     ]
     return sorted(
-        found,
+        _told_apart(found),
         key=lambda group: (
             group.dataset,
             str(group.protocol.get("name", "")),
@@ -119,6 +133,28 @@ def comparable_groups(
             group.key,
         ),
     )
+
+
+def _told_apart(groups: Sequence[ComparableGroup]) -> list[ComparableGroup]:
+    """The groups, each with the settings in which it differs from those that are called alike."""
+    told = []
+    for alike in grouped(groups, _heading).values():
+        settings = [{"revision": group.revision, **group.protocol} for group in alike]
+        keys = {key: None for own in settings for key in own}
+        differing = [key for key in keys if len({canonical(own.get(key)) for own in settings}) > 1]
+        told += [
+            replace(
+                group,
+                apart=", ".join(setting_words(key, own[key]) for key in differing if key in own),
+            )
+            for group, own in zip(alike, settings, strict=True)
+        ]
+    return told
+
+
+def _heading(group: ComparableGroup) -> tuple[str, ...]:
+    precision = str(group.protocol.get("precision", ""))
+    return group.dataset, protocol_title(group.protocol), group.network, group.augment, precision
 
 
 def compared_protocol(protocol: Mapping[str, Any], without: Sequence[str] = ()) -> dict[str, Any]:

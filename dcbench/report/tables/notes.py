@@ -91,13 +91,12 @@ def short_caption(layout: TableLayout) -> str:
     """One sentence: data, accuracy, spread, marks and what the tests could see."""
     group = layout.group
     data = data_words(group.dataset, (stored.record.dataset_note for stored in group.records))
-    protocol = protocol_name(group.protocol, "without a name")
     spread = _spread(layout)
     words = [group.protocol.get("precision", ""), group.augment != "none" and title(group.augment)]
     how = "".join(f", {one_line(str(word))}" for word in words if word)
     said = (
         f"{accuracy_words(group.protocol).capitalize()} (%) on {data} of networks"
-        f" ({title(group.network)}) trained on each synthetic set by protocol {protocol}{how}:"
+        f" ({title(group.network)}) trained on each synthetic set by protocol {group.judged_by}{how}:"
         f" {spread}"
     )
     return "; ".join([said, *_marks(layout)]) + "."

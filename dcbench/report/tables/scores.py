@@ -21,6 +21,7 @@ from dcbench.report.formatting import (
     decimals,
     file_name,
     protocol_name,
+    protocol_title,
     signed,
     title,
 )
@@ -188,7 +189,7 @@ def _cells(row: _Row, compact: bool) -> tuple[TableCell, ...]:
     learned = like.labels if like.labels in ("teacher", "weights") else ""
     made = (method_title(row.own), like.preset, "foreign" if like.foreign else "")
     judged = (
-        protocol_name(like.protocol),
+        protocol_title(like.protocol),
         title(like.network),
         title(like.augment),
         f"labels: {learned}" if learned else "",
