@@ -5,7 +5,6 @@ they tell of themselves.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import get_args
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from dcbench.images import ImageSpec
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import NETWORKS, build_network
-from dcbench.networks.convnet import Normalisation
+from dcbench.networks.convnet import NORMALISATIONS, Normalisation
 from dcbench.networks.costs import macs
 from dcbench.system.errors import MismatchError
 from tests.reference.networks import normalised
@@ -143,7 +142,7 @@ def test_resnet_is_its_transcription(normalisation: Normalisation) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("normalisation", get_args(Normalisation))
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_only_batch_normalisation_mixes_images(name: str, normalisation: Normalisation) -> None:
     assert build_network(name, SPEC, normalisation).mixes_images == (normalisation == "batch")
 

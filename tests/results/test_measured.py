@@ -216,8 +216,9 @@ def test_the_page_of_searches_shows_what_the_records_hold() -> None:
 
 def test_the_rendered_searches_are_those_of_the_records(tmp_path: Path) -> None:
     kept = ROOT / "results" / "measured" / "cifar10" / "search"
+    words = ("--results", str(kept), "--format", "markdown", "--style", "full")
     with pytest.raises(SystemExit) as ended:
-        main(["report", "--results", str(kept), "--format", "markdown", "--out", str(tmp_path)])
+        main(["report", *words, "--out", str(tmp_path)])
     assert ended.value.code == 0
 
     def told(folder: Path) -> dict[Path, str]:
