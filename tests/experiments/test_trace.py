@@ -128,7 +128,7 @@ def test_what_it_took_may_be_lost_and_where_it_went_on_is_told(
 class Odd(Distiller):
     """Counts steps by ``run.steps``, and is odd otherwise."""
 
-    name = "odd"
+    name = title = "odd"
     paper = None
     how: str = ""
     iterations: int = 3
