@@ -18,6 +18,7 @@ from dcbench.report import build_tables, summary_rows, to_markdown
 from dcbench.report.figures.ablations import ablation_drawings
 from dcbench.report.figures.evaluation_conditions import condition_drawings
 from dcbench.report.figures.traces import trace_drawings
+from dcbench.report.formatting import title
 from dcbench.report.statistics.accuracies import compare, summarise_sets
 from dcbench.report.tables.searches import search_tables
 
@@ -189,6 +190,24 @@ def test_the_page_of_the_original_images_shows_what_the_records_hold() -> None:
     for point in points:
         mean = sum(network.accuracy for network in point.networks) / len(point.networks)
         assert f"{100 * mean:.1f} after {point.step}" in page
+
+
+def test_the_page_of_labels_shows_what_the_records_hold() -> None:
+    page = (ROOT / "docs" / "results" / "labels.md").read_text(encoding="utf-8")
+    rows, teachers = [], set()
+    for stored in find_records(ROOT / "results" / "measured" / "labels").records:
+        record, figures = stored.record, summarise_sets([stored.record.accuracies])
+        assert figures.std_networks is not None
+        accuracy = f"{100 * figures.mean:.1f} ± {100 * figures.std_networks:.1f}"
+        name = title(record.method)
+        rows.append(
+            f"| {name} | {record.ipc} | {record.labels} | {accuracy} | {figures.most_networks} |"
+        )
+        teachers.add(record.teacher_accuracy)
+    assert [row for row in rows if row not in page] == []
+    assert page.count("| classes |") + page.count("| teacher |") == len(rows)
+    (accuracy,) = teachers - {None}
+    assert f"{100 * accuracy:.1f} %" in page
 
 
 def test_the_page_of_searches_shows_what_the_records_hold() -> None:

@@ -14,7 +14,7 @@ from dcbench.report.figures.pictures import class_names
 from dcbench.report.selection.sidecar_files import PICTURE_NAME, find_sidecar_file, read_png
 
 MOST_BYTES = 4 * 2**20  # of all pictures of sets together
-_QUALITY = 12  # of WebP: what the images show is plain, and a page of sixty sets stays small
+_QUALITY = 10  # of WebP: what the images show is plain, and a page of sixty sets stays small
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,6 @@ class PageImages:
 def embedded(png: bytes, quality: int) -> tuple[str, int, int]:
     """A PNG as the address of a WebP picture inside the page, with its width and height."""
     image, stream = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
-    image.save(stream, "WEBP", quality=quality, method=4)
+    image.save(stream, "WEBP", quality=quality, method=6)
     content = base64.b64encode(stream.getvalue()).decode()
     return f"data:image/webp;base64,{content}", *image.size
