@@ -208,7 +208,7 @@ def _sorted_out(columns: dict[str, list[str]]) -> tuple[dict[str, str], dict[str
 
 
 def _networks_each(count: str) -> str:
-    return "1 network each" if count == "1" else f"{count} networks each (± over them)"
+    return f"{count} network{'' if count == '1' else 's'} each"
 
 
 def _accuracies(records: Sequence[EvaluationRecord]) -> dict[str, list[str]]:

@@ -308,5 +308,5 @@ def test_the_commands_for_missing_scores_make_them(
         done(*command[1:], *(short if command[3] == "whole" else ()))
     after = done(*asked).out
     assert "Missing" not in after
-    (row,) = re.findall(r"\| K-Center, quick \| IPC 1 \| quick, ConvNet, DSA.*", after)
+    (row,) = re.findall(r"\| K-Center, quick \| IPC 1 \| quick, 2 epochs, ConvNet, DSA.*", after)
     assert "–" not in row
