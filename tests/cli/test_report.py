@@ -119,7 +119,9 @@ def test_every_measured_set_is_on_the_page_and_has_its_figures(
             record.dataset,
             record.protocol["name"],
         ) == ("cifar10", "quick"):
-            sizes[record.network, record.augment, record.precision].add(record.ipc)
+            labels = record.protocol.get("labels")
+            judged = (record.network, record.augment, record.precision, labels)
+            sizes[record.dataset_revision, *judged].add(record.ipc)
     assert len(storage) == sum(len(ipcs) > 1 for ipcs in sizes.values()) > 1
 
 
