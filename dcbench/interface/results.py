@@ -56,6 +56,7 @@ class Evaluation:
         """One row for people; accuracies in percent."""
         import pandas as pd
 
+        from dcbench.report.formatting import protocol_title
         from dcbench.report.statistics.accuracies import clipped
 
         record, low_high = self.record, clipped(self.ci95)
@@ -69,7 +70,7 @@ class Evaluation:
             "seed": record.seed,
             "network": record.network,
             "networks": len(self.accuracies),
-            "protocol": record.protocol.get("name"),
+            "protocol": protocol_title(record.protocol),
             "accuracy %": round(100 * self.mean, 1),
             "± networks": None if self.std is None else round(100 * self.std, 1),
             "95 % interval": interval,
