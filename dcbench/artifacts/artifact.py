@@ -87,8 +87,9 @@ def artifact_of(
     """Return an artifact in memory, with the hash that its file would have. Raises FileFormatError
     if the file could not be read back.
     """
-    _synthetic_set(_content(synthetic, provenance))
-    digest = hashlib.sha256(artifact_as_bytes(synthetic, provenance)).hexdigest()
+    content = _content(synthetic, provenance)
+    _synthetic_set(content)
+    digest = hashlib.sha256(tensors_as_bytes(content)).hexdigest()
     return Artifact(synthetic, provenance, digest, cost=cost)
 
 

@@ -35,10 +35,9 @@ SPACE_HELP = (
     "without, as by MTT)."
 )
 FOREIGN_DEFAULTS = {
-    "space": "auto",
-    "experiment": None,
-    "classes": CLASS_ORDERS[0],
-    "resize": False,
+    field.name: field.default
+    for field in fields(Description)
+    if field.name in ("space", "experiment", "classes", "resize")
 }
 
 

@@ -173,19 +173,19 @@ def protocol_words(protocol: Mapping[str, Any], network: str, augment: str) -> s
     if isinstance(settings.get("teacher"), Mapping):
         settings["teacher"] = protocol_words(settings["teacher"], *_teacher(settings["teacher"]))
     stated = [key for key in _SETTINGS if settings.get(key) is not None]
-    phrases = {key: setting_words(key, settings[key]) for key in stated}
+    phrases = {key: protocol_setting(key, settings[key]) for key in stated}
     if "lr" in phrases:
         phrases["lr"] += _decay({key: settings.get(key) for key in _DECAY})
     said = {"name", "version", "judged_on", *_SETTINGS, *_DECAY}
     rest = [
-        setting_words(key, value)
+        protocol_setting(key, value)
         for key, value in sorted(settings.items())
         if value is not None and key not in said
     ]
     return ", ".join([*phrases.values(), *rest])
 
 
-def setting_words(key: str, value: object) -> str:
+def protocol_setting(key: str, value: object) -> str:
     """One setting of a protocol in words."""
     if key in _PHRASES:
         return _PHRASES[key].format(plain(value))

@@ -12,8 +12,8 @@ from dcbench.records.kinds import STOPPED
 from dcbench.report.formatting import (
     canonical,
     natural,
+    protocol_setting,
     protocol_title,
-    setting_words,
     short_hash,
 )
 from dcbench.report.grouping import grouped, grouped_by
@@ -145,7 +145,7 @@ def _told_apart(groups: Sequence[ComparableGroup]) -> list[ComparableGroup]:
         told += [
             replace(
                 group,
-                apart=", ".join(setting_words(key, own[key]) for key in differing if key in own),
+                apart=", ".join(protocol_setting(key, own[key]) for key in differing if key in own),
             )
             for group, own in zip(alike, settings, strict=True)
         ]
