@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcbench.cli.completion import completing
-from dcbench.cli.options import results_folder, speaking
+from dcbench.cli.options import filters, results_folder, speaking
 
 if TYPE_CHECKING:
     from dcbench.report.comparison import SideBySide
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="A folder for the picture, its data and its caption.",
 )
+@filters("dataset", "ipc", "protocol", "network")
 @speaking
-def command(first: str, second: str, results: Path, out: Path | None, as_json: bool) -> None:
+def command(
+    first: str, second: str, results: Path, out: Path | None, as_json: bool, **chosen: Any
+) -> None:
     """Compare FIRST with SECOND wherever both were judged alike.
 
     Each is a method (dm), a preset (quick), both (dm/quick), or a folder with records. Sets with
@@ -33,11 +36,12 @@ def command(first: str, second: str, results: Path, out: Path | None, as_json: b
     """
     from dcbench.cli.console import Console
     from dcbench.report.comparison import drawing, side_by_side
+    from dcbench.report.selection.filters import Filters
 
     console = Console(as_json)
-    rows = side_by_side(first, second, results)
+    rows = side_by_side(first, second, results, Filters.of(chosen))
     for row in rows:
-        console.pairs(f"{row.labels[0]} less {row.labels[1]}: {row.condition}", _words(row))
+        console.pairs(f"{row.labels[0]} minus {row.labels[1]}: {row.condition}", _words(row))
     written = [] if out is None else drawing(rows).save(out)
     for path in written:
         console.say(f"written: {path}")

@@ -191,11 +191,7 @@ class Console:
             drawn = _drawn(table, left_out)
         self._title(table.title)
         width = min(self._output.width, PAGE) if table.folded else None
-        with self._output.capture() as captured:
-            self._output.print(drawn, markup=False, soft_wrap=False, width=width)
-        lines = captured.get().splitlines()  # rich pads the last column with spaces
-        self._output.file.write("".join(f"{line.rstrip()}\n" for line in lines))
-        self._output.file.flush()
+        self._lay_out(drawn, width)
 
     def pairs(self, title: str, rows: Iterable[tuple[str, str]]) -> None:
         """Print names with their descriptions; long lines are folded beside the name."""
@@ -205,8 +201,15 @@ class Console:
         for name, text in rows:
             grid.add_row(name, printable(text))
         self._title(title)
-        self._output.print(grid, markup=False, soft_wrap=False, width=min(self._output.width, PAGE))
+        self._lay_out(grid, min(self._output.width, PAGE))
         self._output.print()
+
+    def _lay_out(self, drawn: RichTable, width: int | None) -> None:
+        with self._output.capture() as captured:
+            self._output.print(drawn, markup=False, soft_wrap=False, width=width)
+        lines = captured.get().splitlines()  # rich pads the last column with spaces
+        self._output.file.write("".join(f"{line.rstrip()}\n" for line in lines))
+        self._output.file.flush()
 
     def _title(self, title: str) -> None:
         self._output.print(printable(title), style="bold", markup=False)

@@ -340,6 +340,18 @@ _EXECUTOR_OPTIONS = (
 )
 
 
+def filters(*names: str) -> _Decorator:
+    """Add options that choose among records by what they are about; each takes a list."""
+    return lambda command: _with([_filter(name) for name in names], command)
+
+
+def _filter(name: str) -> _Decorator:
+    kind = CommaList(int, 1) if name == "ipc" else CommaList()
+    complete = None if name == "ipc" else completing(name)
+    shown = f"Only this {name}; several with commas between."
+    return click.option(f"--{name}", type=kind, shell_complete=complete, help=shown)
+
+
 def _debugging(context: click.Context, _option: click.Parameter, value: bool) -> None:
     context.meta[DEBUG] = value
 
@@ -426,6 +438,7 @@ def _kind(name: str) -> Any:
 
 _NAMING = ("preset", "protocol", "executor", "precision", "engine")
 MACHINE = tuple(field.name for field in fields(Hardware))
+FILTERS = ("method", "dataset", "ipc", "protocol", "preset", "network")  # of records
 EXECUTOR_OPTIONS = ("executor", *(name.replace("_", "-") for name in OF_ONE))
 
 

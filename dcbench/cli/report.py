@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcbench.cli.completion import completing, word
+from dcbench.cli.completion import word
 from dcbench.cli.options import (
     EXECUTOR_OPTIONS,
+    FILTERS,
     MACHINE,
-    CommaList,
+    filters,
     results_folder,
     speaking,
     unneeded,
@@ -21,17 +22,6 @@ from dcbench.cli.words import REPORT_FORMATS
 
 if TYPE_CHECKING:
     from dcbench.records import RecordsFound
-
-_FILTERS = ("method", "dataset", "ipc", "protocol", "preset", "network")
-
-
-def _filters(command: Any) -> Any:
-    for name in reversed(_FILTERS):
-        kind = CommaList(int, 1) if name == "ipc" else CommaList()
-        shown = f"Only this {name}; several with commas between."
-        complete = None if name == "ipc" else completing(name)
-        command = click.option(f"--{name}", type=kind, shell_complete=complete, help=shown)(command)
-    return command
 
 
 @click.command("report")
@@ -57,7 +47,7 @@ def _filters(command: Any) -> Any:
     show_default=True,
     help="Values of papers: none; own: what the setting follows; all: also a table of all.",
 )
-@_filters
+@filters(*FILTERS)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -77,7 +67,7 @@ def command(results: Path, fmt: str, out: Path | None, as_json: bool, **options:
     from dcbench.report.files import Report
 
     console = Console(as_json)
-    found = _found(results, {name: options.pop(name) for name in _FILTERS}, console)
+    found = _found(results, {name: options.pop(name) for name in FILTERS}, console)
     report = Report(found, results, fmt, **options)
     tables = report.tables
     boards = sum(table.kind == "accuracies" for table in tables)
@@ -108,7 +98,7 @@ def command(results: Path, fmt: str, out: Path | None, as_json: bool, **options:
     )
 
 
-def _found(results: Path, filters: dict[str, list[Any] | None], console: Any) -> RecordsFound:
+def _found(results: Path, chosen: dict[str, list[Any] | None], console: Any) -> RecordsFound:
     """Return the records below ``results`` that pass the filters; show messages about files that
     were skipped.
     """
@@ -124,4 +114,4 @@ def _found(results: Path, filters: dict[str, list[Any] | None], console: Any) ->
             f"no records below {results}; make some with `dcbench run`, or name another folder "
             "with --results"
         )
-    return Filters(**{name: tuple(values or ()) for name, values in filters.items()})(found)
+    return Filters.of(chosen)(found)

@@ -20,6 +20,7 @@ from dcbench.report.selection.comparable import (
     ordered_budgets,
 )
 from dcbench.report.selection.dataframes import frame
+from dcbench.report.selection.filters import Filters
 from dcbench.report.selection.method_variants import set_key
 from dcbench.report.statistics.accuracies import MeanDifference, compare, holm
 from dcbench.system.errors import DataError
@@ -32,7 +33,7 @@ _COLUMNS = ("condition", "seed", "network", "difference")
 
 @dataclass(frozen=True)
 class SideBySide:
-    """Two rows under one condition at one budget. Differences are of the first less the second."""
+    """Two rows under one condition at one budget. Differences are of the first minus the second."""
 
     group: ComparableGroup
     ipc: int | None
@@ -53,7 +54,9 @@ class SideBySide:
         return ", ".join(filter(None, [*where, augment, str(group.protocol.get("precision", ""))]))
 
 
-def side_by_side(first: str, second: str, results: Path) -> list[SideBySide]:
+def side_by_side(
+    first: str, second: str, results: Path, filters: Filters | None = None
+) -> list[SideBySide]:
     """Compare two sides wherever both were measured alike.
 
     Args:
@@ -61,13 +64,13 @@ def side_by_side(first: str, second: str, results: Path) -> list[SideBySide]:
             of records.
         second: likewise.
         results: the folder with records.
+        filters: choose among the records; all of them if None.
 
     Raises:
         DataError: if a side names no record, or the two share no condition.
     """
-    found = [
-        find_records(Path(name) if Path(name).is_dir() else results) for name in (first, second)
-    ]
+    folders = [Path(name) if Path(name).is_dir() else results for name in (first, second)]
+    found = [(filters or Filters())(find_records(folder)) for folder in folders]
     everything = {stored.path: stored for own in found for stored in own.records}
     sides = [
         {stored.path for stored in _side(name, own, results)}
@@ -167,7 +170,7 @@ def drawing(rows: Sequence[SideBySide]) -> plotting.Drawing:
     )
     one, other = rows[0].labels
     said = (
-        f"{one} less {other}: a dot for each pair of networks with the same number of sets with the"
+        f"{one} minus {other}: a dot for each pair of networks with the same number of sets with the"
         " same seed; diamonds: the difference of the means over sets with its 95 % t interval."
     )
     name = file_name("compare", one, other)
@@ -196,6 +199,6 @@ def _draw(rows: Sequence[SideBySide]) -> Figure:
     panel.set_yticks(range(len(rows)), labels=[row.condition for row in rows])
     panel.set_ylim(len(rows) - 0.5, -0.5)
     one, other = rows[0].labels
-    panel.set_xlabel(f"accuracy of {one} less that of {other} (points)")
+    panel.set_xlabel(f"accuracy of {one} minus that of {other} (points)")
     plotting.tidy(panel)
     return figure

@@ -42,6 +42,7 @@ TYPED: dict[str, set[str]] = {
     "reproduce --preset qu": {"quick"},
     "check herd": {"herding"},
     "compare dm ran": {"random"},
+    "list da": {"datasets", "datadam"},
     "report --format mark": {"markdown"},
     "report --method dm,her": {"dm,herding"},
     "export x.pt --as par": {"parquet"},

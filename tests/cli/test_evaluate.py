@@ -22,6 +22,7 @@ from dcbench.artifacts.pictures import figure
 from dcbench.datasets.catalogue import DATASETS
 from dcbench.distiller import registered
 from dcbench.evaluation.protocol import PROTOCOLS
+from dcbench.networks.catalogue import NETWORKS
 from tests.commandline import MMD, QUICKLY, RANDOM, RUN_FIELDS, ask, done, rows
 
 
@@ -232,6 +233,16 @@ def test_list_names_all_there_is() -> None:
     for name in (*registered(), *DATASETS, *PROTOCOLS, *LAYOUTS):
         assert f"\n{name} " in said
     assert max(map(cell_len, said.splitlines())) <= 100
+
+
+def test_list_shows_one_kind_or_one_method() -> None:
+    assert done("list", "networks", "--json").json == {"networks": sorted(NETWORKS)}
+    (methods,) = done("list", "dm", "--json").json.values()
+    assert list(methods) == ["dm"]
+    said = done("list", "dm").out
+    assert said.splitlines()[1].startswith("dm  Matches mean features")
+    assert "datadam" not in said
+    assert "unknown kind or method 'dmm'; did you mean 'dm'?" in ask("list", "dmm").line
 
 
 def test_show_describes_a_set_and_draws_it(out: Path, tmp_path: Path) -> None:

@@ -170,11 +170,11 @@ def test_measured_stands_beside_published() -> None:
         row(table, "images stored")["DM, measured"],
     ) == ("2.0", "100")
     assert [cells[0].text for cells in differences.rows] == [
-        "Random less DM",
-        "Random less DataDAM",
-        "DM less DataDAM",
+        "Random minus DM",
+        "Random minus DataDAM",
+        "DM minus DataDAM",
     ]
-    assert row(differences, "Random less DataDAM")["all"].startswith("−")
+    assert row(differences, "Random minus DataDAM")["all"].startswith("−")
 
 
 def test_a_compact_table_has_a_row_for_each_proxy() -> None:
@@ -359,7 +359,7 @@ def test_few_architectures_have_no_top() -> None:
         [search("dm", noisy(3, 0.08)[:9]), search("random", noisy(2, 0.2)[:9])]
     )
     assert row(table, "Spearman, top 20 %")["DM, measured"] == "–"
-    assert row(differences, "Random less DM")["top 20 %"] == "–"
+    assert row(differences, "Random minus DM")["top 20 %"] == "–"
     assert any("too few for a correlation, which takes 10" in note for note in table.notes)
 
 

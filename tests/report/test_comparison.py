@@ -98,7 +98,7 @@ def test_the_command_says_difference_test_and_power_and_draws(tmp_path: Path) ->
     asked = ("compare", "datadam", "random", "--results", root)
     said = done(*asked).out
     for words in (
-        "DataDAM less Random: CIFAR-10, IPC 10, quick",
+        "DataDAM minus Random: CIFAR-10, IPC 10, quick",
         "paired by seed",
         "80 % power",
         "6 of 6 pairs",
@@ -116,6 +116,16 @@ def test_the_command_says_difference_test_and_power_and_draws(tmp_path: Path) ->
         ".tex",
     ]
     assert ask("compare", "datadam", "nope", "--results", root).code == 1
+
+
+def test_the_command_compares_the_chosen_budgets_only(tmp_path: Path) -> None:
+    small = (sets(name, SETS[name], ipc=1) for name in ("datadam", "random"))
+    asked = ("compare", "datadam", "random", "--results", written(tmp_path, fixed(), *small))
+    assert [row["ipc"] for row in done(*asked, "--json").json["comparisons"]] == [1, 10]
+    (found,) = done(*asked, "--ipc", "1", "--json").json["comparisons"]
+    assert found["ipc"] == 1
+    assert found["p_holm"] == found["p_value"]  # of the one condition that is compared
+    assert "no record has --ipc 7; there are 1 and 10" in ask(*asked, "--ipc", "7").line
 
 
 def test_no_two_conditions_or_tables_are_called_alike(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ MARKDOWN = """\
 - Bold: highest mean, underlined: second.
 - †: not told apart from the highest by a t-test over sets (Holm, 5 %), which finds differences of 2.5 to 3.8 points with 80 % power.
 - Rank: the place by mean; a–b: the middle 95 % of its places when every mean is drawn from its t distribution over sets (from 3 sets on).
-- Difference: measured less published, in points [95 % t interval over the measured sets; the printed value counts as exact].
+- Difference: measured minus published, in points [95 % t interval over the measured sets; the printed value counts as exact].
 - Published by Sajedi et al., DataDAM, ICCV 2023, supplement, Table 3: Random (no augmentation, 100 networks); MMD (100 networks); \
 DataDAM (100 networks; the released code keeps the best checkpoint on test).
 - Published by Li et al., PAD, arXiv 2408.03360, Table 1: DM (DSA, 1,000 epochs, last epoch).

@@ -162,7 +162,7 @@ def _row(
 
 
 def _difference(layout: TableLayout, number: int, ipc: int | None) -> str:
-    """Measured less published, in points."""
+    """Measured minus published, in points."""
     found = layout.difference(number, ipc)
     return f"{signed(found[0])} {bounds(found[1], signed)}".strip() if found else ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,11 @@ class Filters:
     protocol: tuple[str, ...] = ()
     preset: tuple[str, ...] = ()
     network: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, options: Mapping[str, Sequence[Any] | None]) -> Filters:
+        """Return the filters that options of a command ask for; None lets every value through."""
+        return cls(**{name: tuple(values or ()) for name, values in options.items()})
 
     def __call__(self, found: RecordsFound) -> RecordsFound:
         """The records that every filter lets through.

@@ -168,7 +168,7 @@ def means_of(sets: Mapping[Key, Sequence[float]]) -> dict[Key, float]:
 
 
 def compare(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> MeanDifference:
-    """The mean of ``a`` less that of ``b``: a paired t-test if the seeds are the same, otherwise
+    """The mean of ``a`` minus that of ``b``: a paired t-test if the seeds are the same, otherwise
     Welch's.
 
     Args:

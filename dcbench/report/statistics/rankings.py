@@ -130,7 +130,7 @@ def rank_statistics(
 def spearman_difference(
     first: Figures, second: Figures, truth: Figures, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
-    """Spearman's correlation of one proxy less that of another, paired: each resample is of the
+    """Spearman's correlation of one proxy minus that of another, paired: each resample is of the
     same architectures for both.
     """
     _check(first, truth, 1.0)
@@ -179,7 +179,7 @@ def _spearman_of_resamples(first: Values, second: Values, places: Places) -> Val
 
 def _kendall_of_resamples(first: Values, second: Values, places: Places) -> Values:
     """With S the signs of all pairs' products and w how often each architecture was drawn:
-    concordant less discordant is wᵀSw / 2.
+    concordant minus discordant is wᵀSw / 2.
 
     The same for the pairs that are not tied on one side. Where the squares would outgrow memory,
     SciPy takes one row after another.

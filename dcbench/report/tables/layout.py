@@ -120,7 +120,7 @@ class TableLayout:
         return printed.values.get(ipc) if printed else None
 
     def difference(self, number: int, ipc: int | None) -> tuple[float, Interval | None] | None:
-        """Measured less published mean, with the interval over sets; None if either is missing.
+        """Measured minus published mean, with the interval over sets; None if either is missing.
 
         The printed value counts as exact: its deviation is over networks, and the number of sets
         behind it is not known.

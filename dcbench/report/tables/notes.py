@@ -238,7 +238,7 @@ def _signs(layout: TableLayout) -> Iterator[str]:
         yield f"a{TIMES}b after a figure: a sets with b networks each."
     if any(map(layout.has_difference, layout.ipcs)):
         yield (
-            "Difference: measured less published, in points [95 % t interval over the measured"
+            "Difference: measured minus published, in points [95 % t interval over the measured"
             " sets; the printed value counts as exact]."
         )
 

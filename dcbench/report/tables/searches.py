@@ -340,7 +340,7 @@ def _difference(first: _Ranked, second: _Ranked, names: Sequence[str]) -> Estima
 
 
 def _difference_table(group: SearchGroup) -> Table:
-    """For each pair of searches: Spearman's correlation of the first less that of the second, over
+    """For each pair of searches: Spearman's correlation of the first minus that of the second, over
     all architectures and over the top share.
     """
     searches = zip(group.labels, group.records, group.figures, strict=True)
@@ -356,7 +356,7 @@ def _difference_table(group: SearchGroup) -> Table:
             _cell(_difference(first, second, own), decimals, {"first": one, "second": two})
             for own in (names, top)
         ]
-        rows.append((TableCell(f"{one} less {two}"), *cells))
+        rows.append((TableCell(f"{one} minus {two}"), *cells))
     caption = (
         "Differences of Spearman's correlations between proxies [95 % bootstrap interval over"
         " architectures, paired: the same resamples for both; not corrected for their number]."
