@@ -60,12 +60,20 @@ class CommandProgress:
     def _workers(self) -> int:
         return self.workspace.workers.count if self.workspace.workers else 1
 
+    def _seconds(self) -> list[float]:
+        return [phase.seconds for piece in self._pieces.values() for phase in piece]
+
+    def _worth_telling(self) -> bool:
+        """Return whether there is more than the one phase that a task itself reports."""
+        seconds = self._seconds()
+        return len(self._pieces) > 1 or (min(seconds) > 0 and sum(seconds) > LEAST_SECONDS)
+
     def announce(self) -> None:
         """Say what all pieces will take; called before the first begins."""
         self._begun = time.monotonic()
-        seconds = sum(phase.seconds for piece in self._pieces.values() for phase in piece)
+        seconds = sum(self._seconds())
         count, machine = len(self._pieces), self.workspace.machine
-        if count > 1 and seconds > LEAST_SECONDS:
+        if seconds > LEAST_SECONDS and self._worth_telling():
             by = f", {counted(self._workers, 'worker')}" if self._workers > 1 else ""
             self.workspace.say(
                 f"{counted(count, self.noun)}: about {in_words(seconds / self._workers)} here "
@@ -99,7 +107,7 @@ class CommandProgress:
 
     def _tell(self) -> None:
         now = time.monotonic()
-        if len(self._pieces) > 1 and now - self._told >= 1:
+        if now - self._told >= 1 and self._worth_telling():
             self._told = now
             self.workspace.overall(self.words(now), self.ended, len(self._pieces))
 

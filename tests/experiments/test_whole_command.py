@@ -62,6 +62,43 @@ def test_pieces_count_by_their_work(tmp_path: Path, machine: Machine, clock: Clo
     assert told[-1] == ("set 3 of 3", 3, 3)
 
 
+def test_one_set_is_announced_with_its_networks(
+    tmp_path: Path, machine: Machine, clock: Clock
+) -> None:
+    """Its networks may take longer than the distillation that comes first."""
+    said: list[str] = []
+    workspace = Workspace(
+        tmp_path, machine, say=said.append, overall=lambda text, *_: said.append(text)
+    )
+    progress = CommandProgress("set", workspace)
+    progress.add("one", 100, 1100)
+    progress.announce()
+    own = progress.workspace_of("one")
+    own.progress("one: distill", 0, 10)
+    clock.now = 100.0
+    own.progress("one: distill", 10, 10)
+    assert said == ["1 set: about 20 min here (fp32, 1 thread)", "set 1 of 1, about 18 min left"]
+
+
+@pytest.mark.parametrize("pieces", [(), ((0, 1000),), ((1000, 0),), ((1, 1),)])
+def test_what_one_task_reports_is_not_said_twice(
+    tmp_path: Path, machine: Machine, clock: Clock, pieces: tuple[tuple[float, float], ...]
+) -> None:
+    said: list[str] = []
+    workspace = Workspace(
+        tmp_path, machine, say=said.append, overall=lambda text, *_: said.append(text)
+    )
+    progress = CommandProgress("set", workspace)
+    for number, (making, judging) in enumerate(pieces):
+        progress.add(number, making, judging)
+    progress.announce()
+    for number in range(len(pieces)):
+        clock.now += 10.0
+        progress.workspace_of(number).progress("0: networks", 1, 10)
+        progress.end(number)
+    assert not said
+
+
 def test_what_was_done_before_is_no_work(tmp_path: Path, machine: Machine, clock: Clock) -> None:
     told: list[str] = []
     workspace = Workspace(tmp_path, machine, overall=lambda text, *_: told.append(text))
