@@ -20,7 +20,7 @@ from typing import Any, ClassVar, TypeVar
 
 from dcbench.images import ImageSpec, SyntheticSet, TrainSet
 from dcbench.run import Run
-from dcbench.system.errors import DataError, UnknownNameError
+from dcbench.system.errors import DataError, UnknownNameError, require_known
 from dcbench.system.fields import TypedField, check_fields, typed_fields
 
 PACKAGES = ("dcbench.methods", "dcbench.baselines")
@@ -196,8 +196,7 @@ def parsed_fields(distiller: type[Distiller], settings: Mapping[str, Any]) -> di
     """
     fields = hyper_parameters(distiller)
     for key in settings:
-        if key not in fields:
-            raise UnknownNameError(f"field of {distiller.name}", key, fields)
+        require_known(f"field of {distiller.name}", key, fields)
     return {
         key: fields[key].parse(distiller.name, value) if isinstance(value, str) else value
         for key, value in settings.items()

@@ -16,7 +16,7 @@ from dcbench.evaluation.protocol import SearchProtocol
 from dcbench.images import ImageSpec
 from dcbench.networks.base import Network
 from dcbench.networks.costs import macs
-from dcbench.system.errors import OutOfRangeError, UnknownNameError
+from dcbench.system.errors import OutOfRangeError, UnknownNameError, require_known
 
 PRESETS = ("paper", "released", "quick")
 
@@ -75,8 +75,7 @@ class SearchSpace(ABC):
 
     def protocol_named(self, name: str | None, preset: str) -> SearchProtocol:
         """Return the protocol called ``name``, else the preset's. Raises UnknownNameError."""
-        if preset not in PRESETS:
-            raise UnknownNameError("preset", preset, PRESETS)
+        require_known("preset", preset, PRESETS)
         known = {protocol.name: protocol for protocol in (self.protocol, self.quick_protocol)}
         if name is not None and name not in known:
             raise UnknownNameError(f"protocol of {self.name}", name, known)

@@ -22,7 +22,7 @@ from torch import Tensor
 import dcbench
 from dcbench.artifacts.artifact import Artifact
 from dcbench.images import SyntheticSet
-from dcbench.system.errors import MismatchError, UnknownNameError
+from dcbench.system.errors import MismatchError, require_known
 from dcbench.system.files import write_bytes, write_folder
 
 ABOUT = "dcbench"  # the key under which a file describes its set, as JSON
@@ -81,8 +81,7 @@ def export_set(artifact: Artifact, path: Path, format_name: str) -> Exported:
 
 def find_format(name: str) -> ExportFormat:
     """Return the format called ``name``. Raises UnknownNameError."""
-    if name not in FORMATS:
-        raise UnknownNameError("format", name, FORMATS)
+    require_known("format", name, FORMATS)
     return FORMATS[name]
 
 

@@ -15,7 +15,7 @@ import click
 from dcbench.artifacts.importers.layout import CLASS_ORDERS
 from dcbench.cli.completion import completing, word
 from dcbench.cli.words import EXECUTORS, NAMES, check_word
-from dcbench.system.errors import OutOfRangeError, UnknownNameError
+from dcbench.system.errors import OutOfRangeError, require_known
 from dcbench.system.fields import within
 from dcbench.system.wording import counted
 
@@ -67,8 +67,7 @@ class ExecutorOptions:
 
     def check(self, hardware: Hardware) -> None:
         """Raise UnknownNameError or OutOfRangeError if options do not fit together."""
-        if self.executor not in EXECUTORS:
-            raise UnknownNameError("executor", self.executor, EXECUTORS)
+        require_known("executor", self.executor, EXECUTORS)
         for name, owner in OF_ONE.items():
             if self.executor != owner and getattr(self, name) is not None:
                 raise OutOfRangeError(

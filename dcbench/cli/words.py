@@ -18,7 +18,7 @@ from dcbench.artifacts.importers.catalogue import LAYOUTS
 from dcbench.artifacts.importers.layout import CLASS_ORDERS, SPACE_WORDS
 from dcbench.datasets.catalogue import DATASETS, alternatives
 from dcbench.datasets.own import names_a_folder
-from dcbench.system.errors import UnknownNameError
+from dcbench.system.errors import UnknownNameError, require_known
 
 EXECUTORS = ("serial", "processes", "ray")
 REPORT_FORMATS = ("latex", "markdown", "csv", "html")
@@ -138,16 +138,14 @@ def check_methods(
 
     own = [name for name in names if ".py" not in name]
     for name in own:
-        if name not in declared_methods():
-            raise UnknownNameError("method", name, declared_methods())
+        require_known("method", name, declared_methods())
     if len(own) < len(names):
         return
     check_word("preset", preset)
     fields = {name: declared_methods()[name].fields for name in own}
     there_are = {key for name in own for each in fields[name] for key in (each, f"{name}.{each}")}
     for key in settings:
-        if key not in there_are:
-            raise UnknownNameError(f"field of {', '.join(own)}", key, there_are)
+        require_known(f"field of {', '.join(own)}", key, there_are)
 
 
 def _others_may_add() -> bool:

@@ -40,7 +40,7 @@ from dcbench.conformance.trial_runs import (
     same,
 )
 from dcbench.distiller import Distiller, fields_of, hyper_parameters
-from dcbench.system.errors import DcbenchError, UnknownNameError
+from dcbench.system.errors import DcbenchError, require_known
 from dcbench.system.progress import Progress, silent
 
 ODD_SEED = 0x5EED_0DD  # a seed that no method sets by itself
@@ -145,8 +145,7 @@ def _declaration(candidate: Candidate) -> Iterator[str]:
 def _check_settings(distiller: type[Distiller], settings: Mapping[str, Any]) -> None:
     fields = hyper_parameters(distiller)
     for key, value in settings.items():
-        if key not in fields:
-            raise UnknownNameError(f"field of {distiller.name}", key, fields)
+        require_known(f"field of {distiller.name}", key, fields)
         fields[key].check(distiller.name, value)
 
 

@@ -20,7 +20,7 @@ from dcbench.datasets.preprocessing import whitening
 from dcbench.distiller import Distiller, hyper_parameters, parsed_fields
 from dcbench.images import ImageSpec, Space, SyntheticSet, TrainSet
 from dcbench.run import Resumption, Run
-from dcbench.system.errors import OutOfRangeError, UnknownNameError
+from dcbench.system.errors import OutOfRangeError, require_known
 from dcbench.system.fields import TypedField
 from dcbench.system.machine import Machine
 
@@ -211,8 +211,7 @@ def reduced(distiller: type[Distiller]) -> dict[str, Any]:
     """
     fields = hyper_parameters(distiller)
     for key in distiller.tried_with:
-        if key not in fields:
-            raise UnknownNameError(f"field of {distiller.name} in tried_with", key, fields)
+        require_known(f"field of {distiller.name} in tried_with", key, fields)
     usual = {
         key: value
         for key, value in USUAL.items()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from dcbench.networks.catalogue import normalisation_in
 from dcbench.networks.convnet import Normalisation
-from dcbench.system.errors import OutOfRangeError, UnknownNameError
+from dcbench.system.errors import OutOfRangeError, require_known
 from dcbench.system.fields import within
 from dcbench.training.supervision import CROSS_ENTROPY, Loss
 from dcbench.training.teacher import TeacherSettings
@@ -309,6 +309,5 @@ PROTOCOL_NAMES = (*PROTOCOLS, OWN)  # the values of --protocol
 
 def find_protocol(name: str) -> Protocol:
     """Return the protocol called ``name``. Raises UnknownNameError."""
-    if name not in PROTOCOLS:
-        raise UnknownNameError("protocol", name, PROTOCOLS)
+    require_known("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]

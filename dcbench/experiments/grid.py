@@ -18,7 +18,7 @@ from dcbench.experiments.context import Cell, Workspace
 from dcbench.experiments.presets import ZCA, build, check_preset, protocol_for, whitening, zca_of
 from dcbench.experiments.starts import read_start
 from dcbench.networks.catalogue import find_network
-from dcbench.system.errors import OutOfRangeError, UnknownNameError
+from dcbench.system.errors import OutOfRangeError, require_known
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,7 @@ class Grid:
                     f"--method {name} names a file; wanted the class in it too, as {name}:Class"
                 )
         check_preset(self.preset, [find(name) for name in self.methods])
-        if self.zca not in ZCA:
-            raise UnknownNameError("value of --zca", self.zca, ZCA)
+        require_known("value of --zca", self.zca, ZCA)
         for dataset in self.datasets:
             find_dataset(dataset)
         settings = {name: self._settings_of(name) for name in self.methods}
@@ -158,10 +157,7 @@ class Grid:
             for key in (field, f"{method.name}.{field}")
         }
         for key in self.settings:
-            if key not in known:
-                raise UnknownNameError(
-                    f"field of {', '.join(method.name for method in found)}", key, known
-                )
+            require_known(f"field of {', '.join(method.name for method in found)}", key, known)
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, str]:

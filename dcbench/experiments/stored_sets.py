@@ -14,7 +14,7 @@ from dcbench.experiments.context import StoredSet, Workspace
 from dcbench.experiments.evaluate import SetEvaluation, check
 from dcbench.experiments.presets import own_protocol
 from dcbench.experiments.run_grid import EvaluatedSet, Judging, evaluate_all
-from dcbench.system.errors import MismatchError, UnknownNameError
+from dcbench.system.errors import MismatchError, require_known
 from dcbench.system.fields import within
 from dcbench.system.layout import revision_folder
 
@@ -32,8 +32,7 @@ class StoredJudging:
         """Raise UnknownNameError or OutOfRangeError if an option is wrong in itself. Messages name
         options with ``prefix``.
         """
-        if self.protocol not in PROTOCOL_NAMES:
-            raise UnknownNameError("protocol", self.protocol, PROTOCOL_NAMES)
+        require_known("protocol", self.protocol, PROTOCOL_NAMES)
         within(f"{prefix}seed", self.seed, 0)
         for judging in self.judgings:
             judging.check(prefix)

@@ -27,7 +27,7 @@ from dcbench.nas.study import draw
 from dcbench.networks.costs import training_macs
 from dcbench.records import EmbeddingRecord, EvaluationRecord, SearchRecord, TraceRecord
 from dcbench.studies.declarations import Plan, Study, StudyPart
-from dcbench.system.errors import OutOfRangeError, UnknownNameError, in_one_line
+from dcbench.system.errors import OutOfRangeError, UnknownNameError, in_one_line, require_known
 from dcbench.training.augment import AUGMENTATIONS
 
 
@@ -97,8 +97,7 @@ class Reproduction:
         for name in part.networks:
             check_network(name)
         for name in part.augments:
-            if name not in AUGMENTATIONS:
-                raise UnknownNameError("augmentation", name, AUGMENTATIONS)
+            require_known("augmentation", name, AUGMENTATIONS)
         for distiller in distillers:
             for ipc in part.ipcs if self.plan.trace else ():
                 require_steps(distiller, ipc, self.plan.trace[-1])

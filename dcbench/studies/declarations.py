@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dcbench.system.errors import UnknownNameError
+from dcbench.system.errors import require_known
 
 Fields = Mapping[str, str]  # a method's fields as text, as in ``--set``
 
@@ -87,15 +87,13 @@ class Study:
 
     def plan(self, preset: str) -> Plan:
         """Return the plan of ``preset``. Raises UnknownNameError."""
-        if preset not in self.plans:
-            raise UnknownNameError(f"preset of {self.name}", preset, self.plans)
+        require_known(f"preset of {self.name}", preset, self.plans)
         return self.plans[preset]
 
 
 def find_study(name: str) -> Study:
     """Return the study called ``name``. Raises UnknownNameError with a suggestion."""
-    if name not in STUDIES:
-        raise UnknownNameError("study", name, STUDIES)
+    require_known("study", name, STUDIES)
     return STUDIES[name]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dcbench.studies.declarations import Plan, Study, StudyPart, find_study
-from dcbench.system.errors import DataError, OutOfRangeError, UnknownNameError
+from dcbench.system.errors import DataError, OutOfRangeError, require_known
 from dcbench.system.files import read_toml
 
 ENDING = ".toml"
@@ -106,8 +106,7 @@ def _parts(path: Path, common: Mapping[str, Any], own: Mapping[str, Any]) -> Ite
 
 def _know(where: str, given: Iterable[str], known: Sequence[str]) -> None:
     for key in given:
-        if key not in known:
-            raise UnknownNameError(f"key of {where}", key, known)
+        require_known(f"key of {where}", key, known)
 
 
 def _several(path: Path, given: Mapping[str, Any], key: str, kind: type[Any]) -> list[Any]:

@@ -5,7 +5,7 @@ wanted, what to do.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 # How torch says so where it has no class of error for it: on a processor, and where a library of
@@ -28,6 +28,12 @@ class UnknownNameError(DcbenchError, LookupError):
         close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names) or 'none'}"
         super().__init__(f"unknown {kind} {name!r}; {hint}")
+
+
+def require_known(kind: str, name: object, known: Collection[str]) -> None:
+    """Raise UnknownNameError unless ``name`` is one of the ``known`` names of this ``kind``."""
+    if name not in known:
+        raise UnknownNameError(kind, name, known)
 
 
 class OutOfRangeError(DcbenchError, ValueError):

@@ -70,21 +70,14 @@ def violation(bounds: Iterable[object], value: Any) -> str:
 
 
 _PLAIN = {bool, int, float, str, type(None)}
-_SIGNS: tuple[tuple[type, str, str], ...] = (
-    (Ge, "ge", "≥"),
-    (Gt, "gt", ">"),
-    (Le, "le", "≤"),
-    (Lt, "lt", "<"),
-)
+# bounds in short notation
+_SIGNS: Mapping[type, str] = {
+    **{Ge: "≥{0.ge:g}", Gt: ">{0.gt:g}", Le: "≤{0.le:g}", Lt: "<{0.lt:g}"},
+    Fulfils: "{0.signs}",
+}
 _TRUTH = {
-    "true": True,
-    "yes": True,
-    "on": True,
-    "1": True,
-    "false": False,
-    "no": False,
-    "off": False,
-    "0": False,
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
 }
 
 
@@ -139,15 +132,8 @@ class TypedField:
         """
         if self.choices:
             return "|".join(map(str, self.choices))
-        signs = [
-            f"{sign}{getattr(bound, name):g}"
-            for bound in self.bounds
-            for kind, name, sign in _SIGNS
-            if isinstance(bound, kind)
-        ]
-        return ", ".join(
-            [*signs, *(own.signs for own in self.bounds if isinstance(own, Fulfils) and own.signs)]
-        )
+        signs = (_SIGNS.get(type(bound), "").format(bound) for bound in self.bounds)
+        return ", ".join(filter(None, signs))
 
     def require_plain(self) -> None:
         """Raise TypeError if the command line could not set the field, or if it has no default."""

@@ -12,6 +12,7 @@ import tempfile
 import tomllib
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -21,9 +22,26 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from dcbench.system.errors import FileFormatError, StorageError, brief
+from dcbench.system.layout import LOCK
 
 MOST_TOML_BYTES = 1 << 16  # a file that people write by hand is smaller
 UNFINISHED = ".unfinished"  # ending of a file that is still being written
+_FOLDER_NEEDED = "a folder that can be written is needed"
+
+
+@contextmanager
+def storing(path: Path, otherwise: str, verb: str = "write") -> Iterator[None]:
+    """Turn an error of the disk into a StorageError about ``path``; ``otherwise`` says what is left
+    or what to do.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"cannot {verb} {path}: {error.strerror or error}; {otherwise}"
+        ) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -32,25 +50,19 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         StorageError: The old file is then unchanged.
     """
-    temporary: str | None = None
-    try:
+    with storing(path, "what stood there before is unchanged"):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(UNFINISHED, f".{path.name}.", path.parent)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
-        temporary = None
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {path}: {error.strerror or error}; what stood there before is unchanged"
-        ) from error
-    finally:
-        if temporary is not None:
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(temporary).chmod(0o666 & ~_umask())
+            os.replace(temporary, path)
+        finally:
             Path(temporary).unlink(missing_ok=True)
+        _sync_folder(path.parent)
 
 
 def write_folder(path: Path, files: Mapping[str, bytes], folders: Iterable[str] = ()) -> None:
@@ -62,26 +74,20 @@ def write_folder(path: Path, files: Mapping[str, bytes], folders: Iterable[str] 
     """
     if path.exists() or path.is_symlink():
         raise StorageError(f"{path} already exists; name a folder that does not exist")
-    temporary: str | None = None
-    try:
+    with storing(path, "nothing is left of it"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.mkdtemp(UNFINISHED, f".{path.name}.", path.parent)
-        for folder in folders:
-            (Path(temporary) / folder).mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (Path(temporary) / name).parent.mkdir(parents=True, exist_ok=True)
-            (Path(temporary) / name).write_bytes(content)
-        Path(temporary).chmod(0o777 & ~_umask())
-        Path(temporary).rename(path)
-        temporary = None
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {path}: {error.strerror or error}; nothing is left of it"
-        ) from error
-    finally:
-        if temporary is not None:
+        temporary = Path(tempfile.mkdtemp(UNFINISHED, f".{path.name}.", path.parent))
+        try:
+            for folder in folders:
+                (temporary / folder).mkdir(parents=True, exist_ok=True)
+            for name, content in files.items():
+                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                (temporary / name).write_bytes(content)
+            temporary.chmod(0o777 & ~_umask())
+            temporary.rename(path)
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
+        _sync_folder(path.parent)
 
 
 @cache
@@ -109,15 +115,10 @@ def disk_time(folder: Path) -> float:
 
     Raises StorageError.
     """
-    try:
+    with storing(folder, _FOLDER_NEEDED):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(prefix=".now.", dir=folder) as file:
             return Path(file.name).stat().st_mtime
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {folder}: {error.strerror or error}; a folder that can be written is "
-            "needed"
-        ) from error
 
 
 def _sync_folder(folder: Path) -> None:
@@ -137,16 +138,11 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def twice(names: Iterable[str]) -> str:
-    """Return the first name that occurs twice in ``names``; empty if none does.
+    """Return the first of ``names`` that occurs twice; empty if none does.
 
     Readers of archives and tables silently take one of the two.
     """
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return ""
+    return next((name for name, count in Counter(names).items() if count > 1), "")
 
 
 def distinct_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -182,7 +178,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:
     """Append one JSON line and fsync it. A last line that a crash cut short is removed first."""
-    try:
+    with storing(path, "earlier lines are unchanged", "append to"):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = open_no_link(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         with os.fdopen(descriptor, "ab+") as stream:
@@ -192,10 +188,6 @@ def append_line(path: Path, value: Mapping[str, Any]) -> None:
             stream.write((json.dumps(value, allow_nan=False) + "\n").encode())
             stream.flush()
             os.fsync(stream.fileno())
-    except OSError as error:
-        raise StorageError(
-            f"cannot append to {path}: {error.strerror or error}; earlier lines are unchanged"
-        ) from error
 
 
 def _byte_at(stream: Any, position: int) -> bytes:
@@ -324,12 +316,9 @@ def _why_unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     if _is_archive(path):
-        other = "it holds other objects than tensors and plain values"
-        return (
-            other
-            if isinstance(error, pickle.UnpicklingError)
-            else "it is an archive that is damaged or that torch did not write"
-        )
+        if isinstance(error, pickle.UnpicklingError):
+            return "it holds other objects than tensors and plain values"
+        return "it is an archive that is damaged or that torch did not write"
     with path.open("rb") as stream:
         return _what_begins_with(stream.read(64))
 
@@ -382,16 +371,11 @@ def locked(
 
     While another process holds it, ``waiting`` is called every ``patience`` seconds; it may raise.
     """
-    try:
+    with storing(folder, _FOLDER_NEEDED):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=patience)
+        lock = FileLock(folder / LOCK, timeout=patience)
         while not _acquired(lock):
             waiting()
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {folder}: {error.strerror or error}; a folder that can be written is "
-            "needed"
-        ) from error
     try:
         yield
     finally:

@@ -17,7 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from dcbench.system import memory
-from dcbench.system.errors import OUT_OF_MEMORY, DeviceError, OutOfRangeError, UnknownNameError
+from dcbench.system.errors import (
+    OUT_OF_MEMORY,
+    DeviceError,
+    OutOfRangeError,
+    UnknownNameError,
+    require_known,
+)
 
 Precision = Literal["fp32", "bf16"]
 Engine = Literal["eager", "compiled"]
@@ -88,7 +94,7 @@ class Machine:
 
         Both change the last bits of results. From here on the process keeps memory that it frees.
         """
-        if self.device.type == "cuda":
+        if self.on_gpu:
             torch.set_float32_matmul_precision("highest")  # some containers set it lower
             torch.backends.cudnn.deterministic = True
             # fp32 is the reference. Both of torch's settings, or reading this one raises
@@ -101,11 +107,8 @@ class Machine:
         """Return how many images to process at a time, a power of two, given the number of values
         in the largest activation of one image.
         """
-        most = max(
-            1,
-            CHUNK_BYTES.get(self.device.type, CHUNK_BYTES["cpu"])
-            // (BYTES[self.precision] * values_per_image),
-        )
+        at_a_time = CHUNK_BYTES.get(self.device.type, CHUNK_BYTES["cpu"])
+        most = max(1, at_a_time // (BYTES[self.precision] * values_per_image))
         return min(4096, 1 << (most.bit_length() - 1))
 
     def networks_abreast(self, values_per_image: int, batch: int) -> int:
@@ -149,12 +152,8 @@ class Machine:
         two or three.
         """
         work = (self.device.type, self.precision, "eager" if self.engine == "auto" else self.engine)
-        rate = (
-            MACS_PER_SECOND[work]
-            if "amx_bf16" in _cpu_flags()
-            else (MACS_PER_SECOND | WITHOUT_AMX)[work]
-        )
-        return macs / (rate * (self.threads if self.device.type == "cpu" else 1))
+        rates = MACS_PER_SECOND | ({} if "amx_bf16" in _cpu_flags() else WITHOUT_AMX)
+        return macs / (rates[work] * (self.threads if self.device.type == "cpu" else 1))
 
     def place(self, value: Tensor) -> Tensor:
         """Move a tensor to this machine's device, images in the memory layout that convolutions
@@ -162,11 +161,8 @@ class Machine:
 
         On CUDA the copy does not block.
         """
-        if value.ndim == 4:
-            return value.to(
-                self.device, memory_format=torch.channels_last, non_blocking=self.on_gpu
-            )
-        return value.to(self.device, non_blocking=self.on_gpu)
+        layout = torch.channels_last if value.ndim == 4 else torch.preserve_format
+        return value.to(self.device, memory_format=layout, non_blocking=self.on_gpu)
 
     def has_room(self, size: int) -> bool:
         """Return whether ``size`` bytes may stay on the device: on CUDA up to half of the free
@@ -179,9 +175,6 @@ class Machine:
         prefer.
         """
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-    def fused_optimizers(self) -> bool:
-        return self.device.type in ("cpu", "cuda")
 
     def fingerprint(self) -> dict[str, Any]:
         """Return everything about the machine that decides the bits of a result, by name."""
@@ -196,13 +189,13 @@ class Machine:
 
     @property
     def device_name(self) -> str:
-        if self.device.type == "cuda":
+        if self.on_gpu:
             return torch.cuda.get_device_name(self.device)
         return _processor_name()
 
     def synchronise(self) -> None:
         """Wait until the device has finished, so that a clock read afterwards measures its work."""
-        if self.device.type == "cuda":
+        if self.on_gpu:
             torch.cuda.synchronize(self.device)
 
     def ran_out_of_memory(self, error: RuntimeError) -> bool:
@@ -213,14 +206,14 @@ class Machine:
 
     def free(self) -> None:
         """Return cached memory of the device's allocator, so that blocks of other sizes fit."""
-        if self.device.type == "cuda":
+        if self.on_gpu:
             torch.cuda.empty_cache()
         else:
             memory.give_back()
 
     def forget_peak_memory(self) -> None:
         """Start measuring ``peak_memory_bytes`` anew, on CUDA and on Linux."""
-        if self.device.type == "cuda":
+        if self.on_gpu:
             torch.cuda.init()  # a device with a number does not initialise CUDA by itself
             torch.cuda.reset_peak_memory_stats(self.device)
         else:
@@ -231,11 +224,7 @@ class Machine:
 
         None where the system does not tell.
         """
-        return (
-            torch.cuda.max_memory_allocated(self.device)
-            if self.device.type == "cuda"
-            else memory.peak_bytes()
-        )
+        return torch.cuda.max_memory_allocated(self.device) if self.on_gpu else memory.peak_bytes()
 
 
 def _mending_libraries(compiled: Callable[..., Any]) -> Callable[..., Any]:
@@ -276,10 +265,8 @@ def resolve(
     """
     if threads is not None and (type(threads) is not int or not 1 <= threads <= MOST_THREADS):
         raise OutOfRangeError(f"threads must be 1 to {MOST_THREADS}, got {threads!r}")
-    if precision not in PRECISIONS:
-        raise UnknownNameError("precision", precision, PRECISIONS)
-    if engine not in ENGINES:
-        raise UnknownNameError("engine", engine, ENGINES)
+    require_known("precision", precision, PRECISIONS)
+    require_known("engine", engine, ENGINES)
     found = _device(device, here)
     if precision == "auto":
         precision = "bf16" if multiplies_bf16_natively(found) else "fp32"

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dcbench.images import Space
-from dcbench.system.errors import UnknownNameError
+from dcbench.system.errors import require_known
 
 Images = Float[Tensor, "n channels size size"]
 
@@ -265,8 +265,7 @@ AUGMENTATIONS = (*ALONE, *POLICIES, "none")
 
 def augmentation(name: str, space: Space, flips: bool) -> Augmentation | None:
     """Return the augmentation called ``name`` for images in ``space``. Raises UnknownNameError."""
-    if name not in AUGMENTATIONS:
-        raise UnknownNameError("augmentation", name, AUGMENTATIONS)
+    require_known("augmentation", name, AUGMENTATIONS)
     if name == "none":
         return None
     return ALONE[name](flips) if name in ALONE else Policy(name, space)

@@ -73,7 +73,7 @@ class Ensemble:
         self._initialise(runs)
         self.network.train()
         labels = runs[0].place(labels)
-        optimizer = optimizer_for(self.weights.values(), schedule, self.machine)
+        optimizer = optimizer_for(self.weights.values(), schedule)
         losses = torch.zeros(self.count)
         for epoch in runs[0].steps(schedule.epochs, {}, "train"):
             decayed(optimizer, schedule, epoch)

@@ -12,7 +12,7 @@ from annotated_types import Gt, Le
 from jaxtyping import Float
 from torch import Tensor
 
-from dcbench.system.errors import UnknownNameError
+from dcbench.system.errors import require_known
 from dcbench.system.fields import check_fields
 from dcbench.training.augment import AUGMENTATIONS, lent
 
@@ -65,7 +65,6 @@ def augmentation_and_mix(name: str) -> tuple[str, MixName | None]:
 
     Raises UnknownNameError if a part is unknown.
     """
-    if name not in AUGMENTATION_NAMES:
-        raise UnknownNameError("augmentation", name, AUGMENTATION_NAMES)
+    require_known("augmentation", name, AUGMENTATION_NAMES)
     alone, _, mix = ("none", "", name) if name in MIXES else name.partition("+")
     return alone, next((known for known in MIXES if known == mix), None)

@@ -123,7 +123,7 @@ class Trainer:
         """
         self.network.train()
         labels = run.place(labels)
-        optimizer = optimizer_for(self.network.parameters(), schedule, self.machine)
+        optimizer = optimizer_for(self.network.parameters(), schedule)
         state: dict[str, Tensor | Stateful] = {"network": self.network, "optimizer": optimizer}
         for epoch in run.steps(schedule.epochs, state | self.kept, "train"):
             decayed(optimizer, schedule, epoch)
@@ -186,16 +186,13 @@ class Trainer:
         return row[first - passes.start * count :][: self.epoch_images]
 
 
-def optimizer_for(
-    weights: Iterable[Tensor], schedule: Schedule, machine: Machine
-) -> torch.optim.Optimizer:
+def optimizer_for(weights: Iterable[Tensor], schedule: Schedule) -> torch.optim.Optimizer:
     """Make the schedule's optimizer."""
     lr, weight_decay = schedule.lr, schedule.weight_decay
-    fused = machine.fused_optimizers()
     if schedule.optimizer == "adamw":
-        return torch.optim.AdamW(weights, lr, weight_decay=weight_decay, fused=fused)
+        return torch.optim.AdamW(weights, lr, weight_decay=weight_decay, fused=True)
     return torch.optim.SGD(
-        weights, lr, momentum=schedule.momentum, weight_decay=weight_decay, fused=fused
+        weights, lr, momentum=schedule.momentum, weight_decay=weight_decay, fused=True
     )
 
 

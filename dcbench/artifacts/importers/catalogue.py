@@ -15,7 +15,7 @@ from dcbench.artifacts.importers import (
     plain,
 )
 from dcbench.artifacts.importers.layout import FileLayout
-from dcbench.system.errors import UnknownNameError
+from dcbench.system.errors import require_known
 
 LAYOUTS: Mapping[str, FileLayout] = {
     layout.name: layout
@@ -26,6 +26,5 @@ LAYOUTS: Mapping[str, FileLayout] = {
 
 def find_layout(name: str) -> FileLayout:
     """Return the layout called ``name``. Raises UnknownNameError."""
-    if name not in LAYOUTS:
-        raise UnknownNameError("layout", name, LAYOUTS)
+    require_known("layout", name, LAYOUTS)
     return LAYOUTS[name]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dcbench.artifacts.importers.catalogue import find_layout
 from dcbench.artifacts.importers.layout import CLASS_ORDERS, SPACE_WORDS, ImportOptions
 from dcbench.datasets.catalogue import find
-from dcbench.system.errors import OutOfRangeError, UnknownNameError
+from dcbench.system.errors import OutOfRangeError, require_known
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,7 @@ class Description:
             ("space", self.space, SPACE_WORDS),
             ("way to know classes", self.classes, CLASS_ORDERS),
         ):
-            if word not in known:
-                raise UnknownNameError(kind, word, known)
+            require_known(kind, word, known)
 
     @property
     def method(self) -> str:
