@@ -106,8 +106,7 @@ class TopShare:
         if self.by == "validation" and not known:
             raise MismatchError(
                 f"--top-by validation: the truth has no {VALIDATION_COLUMN} of each architecture "
-                "drawn; "
-                "choose --top-by test, or a table that has that column"
+                "drawn; choose --top-by test, or a table that has that column"
             )
         return self.by or ("validation" if known else "test")
 

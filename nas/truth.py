@@ -131,8 +131,7 @@ class _Table:
         ):
             raise MismatchError(
                 f"{where}: truth on revision {measured} of {self.dataset}, but the search is on "
-                f"{self.revision}; "
-                "give the table of these data, or none, and it is trained here"
+                f"{self.revision}; give the table of these data, or none, and it is trained here"
             )
         try:
             identifier = self.space.canonical(str(row[named]))

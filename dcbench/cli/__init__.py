@@ -117,10 +117,8 @@ def _require_own_package() -> None:
     if getattr(dcbench, "__distribution__", None) != DISTRIBUTION:
         _fail(
             f"the package in {Path(__file__).parents[1]} is mixed with another project's, which "
-            "the index calls dcbench; "
-            "an environment can hold one of them: pip uninstall dcbench, then pip install "
-            f"--force-reinstall --no-deps {DISTRIBUTION} "
-            "(docs/guides/install.md)",
+            "the index calls dcbench; an environment can hold one of them: pip uninstall dcbench, "
+            f"then pip install --force-reinstall --no-deps {DISTRIBUTION} (docs/guides/install.md)",
             1,
         )
 

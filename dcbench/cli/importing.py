@@ -30,9 +30,8 @@ from dcbench.cli.options import (
 
 SPACE_HELP = (
     "Where a foreign set's values live: auto (the layout's usual), pixels (in [0, 1], then "
-    "normalised), raw (in [0, 1], trained on as "
-    "they are), normalised, zca (whitened after normalising, as here), zca-pixels (whitened "
-    "without, as by MTT)."
+    "normalised), raw (in [0, 1], trained on as they are), normalised, zca (whitened after "
+    "normalising, as here), zca-pixels (whitened without, as by MTT)."
 )
 FOREIGN_DEFAULTS = {
     field.name: field.default

@@ -38,8 +38,7 @@ def own_dataset(folder: Path, taken: Collection[str]) -> Dataset:
     if not (train.is_dir() and (folder / "test").is_dir()):
         raise DataError(
             f"{folder} is no image folder: wanted {train}/CLASS/IMAGE and "
-            f"{folder / 'test'}/CLASS/IMAGE; divide your images between "
-            "the two"
+            f"{folder / 'test'}/CLASS/IMAGE; divide your images between the two"
         )
     said = _declaration(folder / DECLARATION)
     name = said.get("name", re.sub(r"[^a-z0-9_.-]+", "-", folder.resolve().name.lower()))
@@ -54,8 +53,7 @@ def own_dataset(folder: Path, taken: Collection[str]) -> Dataset:
     if sorted(classes) != sorted(found):
         raise DataError(
             f"{folder / DECLARATION}: classes are {', '.join(classes)}, but {train} has the "
-            "folders "
-            f"{', '.join(found) or 'none'}"
+            f"folders {', '.join(found) or 'none'}"
         )
     _require_images(name, train, classes)
     channels, side = _shape_of(images_in(train / classes[0])[0])
@@ -63,8 +61,7 @@ def own_dataset(folder: Path, taken: Collection[str]) -> Dataset:
     if size is None:
         raise DataError(
             f"the images in {train} are not square; say which size they are resized to: size = 32 "
-            "in "
-            f"{folder / DECLARATION}"
+            f"in {folder / DECLARATION}"
         )
     for key in ("mean", "std"):
         if len(said.get(key, ())) not in (0, channels):
@@ -92,8 +89,7 @@ def _require_images(name: str, train: Path, classes: list[str]) -> None:
         if count < LEAST_IMAGES:
             raise DataError(
                 f"class {each!r} of {name} has {count} image{'' if count == 1 else 's'} in "
-                f"{train}; "
-                f"wanted at least {LEAST_IMAGES}"
+                f"{train}; wanted at least {LEAST_IMAGES}"
             )
 
 

@@ -55,9 +55,8 @@ def require_zca(dataset: Dataset) -> None:
         values = dataset.channels * dataset.size**2
         raise MismatchError(
             f"ZCA whitens images of up to {ZCA_LARGEST_SIZE}x{ZCA_LARGEST_SIZE}; {dataset.name} is "
-            f"{dataset.size}x{dataset.size} "
-            f"and would need a matrix of {values} x {values} ({values**2 * 8 / 2**30:.0f} GiB); "
-            "use --zca off"
+            f"{dataset.size}x{dataset.size} and would need a matrix of {values} x {values} "
+            f"({values**2 * 8 / 2**30:.0f} GiB); use --zca off"
         )
 
 

@@ -292,17 +292,15 @@ def check_fit(synthetic: SyntheticSet, test: TestSet) -> None:
     if ours != theirs:
         raise MismatchError(
             f"the synthetic set has images of {ours[0]}×{ours[1]}×{ours[2]} in {ours[3]} classes, "
-            f"but {test.spec.dataset} has "
-            f"{theirs[0]}×{theirs[1]}×{theirs[2]} in {theirs[3]}; evaluate it with --dataset "
-            f"{synthetic.spec.dataset}"
+            f"but {test.spec.dataset} has {theirs[0]}×{theirs[1]}×{theirs[2]} in {theirs[3]}; "
+            f"evaluate it with --dataset {synthetic.spec.dataset}"
         )
     names, wanted = synthetic.spec.class_names, test.spec.class_names
     aliases = DATASETS[test.spec.dataset].aliases if test.spec.dataset in DATASETS else {}
     if labels_of(names, wanted, aliases, numbered=False) not in (None, list(range(len(wanted)))):
         raise MismatchError(
             f"the synthetic set has the classes of {test.spec.dataset} in another order: "
-            f"{listed(names)}; "
-            f"wanted {listed(wanted)}: make it again from this copy of the data"
+            f"{listed(names)}; wanted {listed(wanted)}: make it again from this copy of the data"
         )
 
 

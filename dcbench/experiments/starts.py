@@ -93,8 +93,7 @@ def _read(words: str, loaded: Loaded, places: Places) -> SyntheticSet:
     if kept and seen != kept:
         raise MismatchError(
             f"init {path} was made from {seen or 'the whole training set'}, but {kept} are kept "
-            "from "
-            "distillation here; make the start with the same --holdout"
+            "from distillation here; make the start with the same --holdout"
         )
     return artifact.synthetic
 

@@ -147,8 +147,7 @@ class Ledger:
         if self.idle >= COLLAPSED_TURNS:
             raise DivergedError(
                 f"the discriminator collapsed: its loss was under {COLLAPSED_LOSS} for {self.idle} "
-                f"turns up to step {step + 1}, "
-                "so the generator has nothing to learn from"
+                f"turns up to step {step + 1}, so the generator has nothing to learn from"
             )
 
     def state_dict(self) -> dict[str, Any]:

@@ -243,8 +243,7 @@ def first_images(
         if run.start is None:
             raise DataError(
                 f"init is the file {init}, but a method reads none: dcbench run --set init={init} "
-                "hands "
-                "its images over, and in Python Run(start=images)"
+                "hands its images over, and in Python Run(start=images)"
             )
         return run.start.clone()
     if init == "noise":
