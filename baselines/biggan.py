@@ -113,17 +113,13 @@ class BigGAN(Generative):
         discriminator = begin(
             "discriminator", lambda: Discriminator(spec, self).apply(_initialise), run
         )
-        real, G, D = (
-            RealImages(train, run, spec.flips),
-            run.machine.accelerate(generator),
-            run.machine.accelerate(discriminator),
-        )
+        real = RealImages(train, run, spec.flips)
+        G = run.machine.accelerate(generator)
+        D = run.machine.accelerate(discriminator)
 
         def generated(source: torch.Generator) -> tuple[Tensor, Tensor]:
-            z, labels = (
-                torch.randn(self.batch, self._z_size(spec), generator=source),
-                real.draw_labels(self.batch, source),
-            )
+            z = torch.randn(self.batch, self._z_size(spec), generator=source)
+            labels = real.draw_labels(self.batch, source)
             return self.augment(G(run.place(z), labels).float(), source), labels
 
         def discriminator_loss(source: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -140,10 +136,8 @@ class BigGAN(Generative):
             loss = hinge_generator(D(*generated(source)).float())
             return loss, {"adversarial": loss}
 
-        average, rates = (
-            Average(generator, self.average, self.average_start),
-            (self.lr, (0.0, 0.999)),
-        )
+        average = Average(generator, self.average, self.average_start)
+        rates = (self.lr, (0.0, 0.999))
         players = (
             Player(generator, generator_loss, *rates),
             Player(discriminator, discriminator_loss, *rates),
@@ -179,15 +173,11 @@ class BigGAN(Generative):
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
         spec = train.spec
-        images, z, labels = (
-            torch.zeros(2, *spec.shape),
-            torch.zeros(2, self._z_size(spec)),
-            torch.zeros(2, dtype=torch.long),
-        )
-        g, d = (
-            forward_macs(lambda: Generator(spec, self), z, labels),
-            forward_macs(lambda: Discriminator(spec, self), images, labels),
-        )
+        images = torch.zeros(2, *spec.shape)
+        z = torch.zeros(2, self._z_size(spec))
+        labels = torch.zeros(2, dtype=torch.long)
+        g = forward_macs(lambda: Generator(spec, self), z, labels)
+        d = forward_macs(lambda: Discriminator(spec, self), images, labels)
         return self.iterations * self.batch * (self.turns * (g + 6 * d) + 3 * g + 2 * d)
 
 

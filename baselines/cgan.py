@@ -95,11 +95,9 @@ class CGAN(Generative):
         discriminator = begin(
             "discriminator", lambda: Discriminator(spec, self.width).apply(_initialise), run
         )
-        real, G, D = (
-            RealImages(train, run),
-            run.machine.accelerate(generator),
-            run.machine.accelerate(discriminator),
-        )
+        real = RealImages(train, run)
+        G = run.machine.accelerate(generator)
+        D = run.machine.accelerate(discriminator)
 
         def generated(source: torch.Generator) -> tuple[Tensor, Tensor]:
             labels = real.draw_labels(self.batch, source)
@@ -135,11 +133,9 @@ class CGAN(Generative):
         return generator
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
-        images, z, labels = (
-            torch.zeros(2, *train.spec.shape),
-            torch.zeros(2, self.latent),
-            torch.zeros(2, dtype=torch.long),
-        )
+        images = torch.zeros(2, *train.spec.shape)
+        z = torch.zeros(2, self.latent)
+        labels = torch.zeros(2, dtype=torch.long)
         g = forward_macs(lambda: Generator(train.spec, self), z, labels)
         d = forward_macs(lambda: Discriminator(train.spec, self.width), images, labels)
         # D: one G, two D with backward; G: one G with backward, two of D
@@ -171,10 +167,8 @@ class Generator(nn.Module):
         base, doublings = stages(spec)
         widths = [model.width * 2**power for power in reversed(range(doublings))]
         self.small = (widths[0], base, base)
-        self.of_z, self.of_y = (
-            _hidden(model.latent, model.latent_units),
-            _hidden(spec.classes, model.label_units),
-        )
+        self.of_z = _hidden(model.latent, model.latent_units)
+        self.of_y = _hidden(spec.classes, model.label_units)
         self.both = nn.Sequential(
             _hidden(self.joint, self.joint), _hidden(self.joint, widths[0] * base**2)
         )

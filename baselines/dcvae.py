@@ -128,11 +128,9 @@ class DCVAE(Generative):
         return Contest(self, train, run).fit()
 
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
-        spec, images, labels = (
-            train.spec,
-            torch.zeros(2, *train.spec.shape),
-            torch.zeros(2, dtype=torch.long),
-        )
+        spec = train.spec
+        images = torch.zeros(2, *train.spec.shape)
+        labels = torch.zeros(2, dtype=torch.long)
         e = forward_macs(lambda: Autoencoder(spec, self).encoder, images)
         g = forward_macs(lambda: Decoder(spec, self), torch.zeros(2, self.latent), labels)
         d = forward_macs(lambda: Discriminator(spec, self), images, labels)
@@ -306,10 +304,8 @@ class Autoencoder(nn.Module):
 
     def __init__(self, spec: ImageSpec, model: DCVAE) -> None:
         super().__init__()
-        trunk, parameters = (
-            residual_trunk(spec.channels, model.width // 2),
-            nn.Linear(model.width // 2, 2 * model.latent, bias=False),
-        )
+        trunk = residual_trunk(spec.channels, model.width // 2)
+        parameters = nn.Linear(model.width // 2, 2 * model.latent, bias=False)
         # x to mean and log variance, side by side
         self.encoder = nn.Sequential(*trunk, nn.ReLU(), Summed(), spectral_norm(parameters))
         self.decoder = Decoder(spec, model)

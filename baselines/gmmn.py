@@ -180,10 +180,8 @@ class GMMN(Generative):
         (Section 4); all layers at once.
         """
         network = begin("autoencoder", lambda: Autoencoder(train.spec, self), run)
-        real, optimizer = (
-            RealImages(train, run),
-            torch.optim.Adam(network.parameters(), lr=self.lr, fused=True),
-        )
+        real = RealImages(train, run)
+        optimizer = torch.optim.Adam(network.parameters(), lr=self.lr, fused=True)
         for step in run.steps(
             self.code_iterations, {"network": network, "optimizer": optimizer}, "autoencoder"
         ):

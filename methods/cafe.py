@@ -244,11 +244,11 @@ class AlignedNetwork:
             yield self._augment(leaf, label, step, turn), leaf
 
     def _augment(self, images: Tensor, label: int, step: int, turn: int) -> Tensor:
-        return (
-            self.dsa.apply(images, self.dsa.draw(self.run.generator("dsa", step, turn, label)))
-            if self.method.siamese
-            else images
-        )
+        if self.method.siamese:
+            return self.dsa.apply(
+                images, self.dsa.draw(self.run.generator("dsa", step, turn, label))
+            )
+        return images
 
     def _real(self, step: int, turn: int) -> tuple[list[Tensor], Tensor, Tensor]:
         """Return class means per layer, last features and labels of a batch of real images."""

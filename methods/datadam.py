@@ -93,11 +93,9 @@ class DataDAM(FeatureMatching):
             return ""
         network = build_network(self.network, train.spec, self.normalisation)
         taps = len(network.observe(torch.zeros(2, *train.spec.shape)).taps)
-        return (
-            ""
-            if self.layer <= taps
-            else f"layer must be at most {taps}, the ReLUs of {self.network} there, got {self.layer}"
-        )
+        if self.layer <= taps:
+            return ""
+        return f"layer must be at most {taps}, the ReLUs of {self.network} there, got {self.layer}"
 
     @classmethod
     def suited_to(cls, spec: ImageSpec) -> Mapping[str, Any]:

@@ -105,11 +105,11 @@ class KIP(Distiller):
 
     def refuses(self, train: TrainSet, ipc: int) -> str:
         support = ipc * train.spec.classes
-        return (
-            f"its kernel matrix would be {support}×{support}, at most {MOST_IMAGES} images fit"
-            if support > MOST_IMAGES
-            else ""
-        )
+        if support > MOST_IMAGES:
+            return (
+                f"its kernel matrix would be {support}×{support}, at most {MOST_IMAGES} images fit"
+            )
+        return ""
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)

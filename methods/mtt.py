@@ -303,12 +303,10 @@ class Student:
         self, theta: Tensor, images: Tensor, indices: Tensor, adjoint: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """s = ⟨∇_θ ℓ(images; θ), λ⟩ with its gradients in θ and in the images, in chunks."""
-        theta, s, s_theta, s_images = (
-            theta.detach().requires_grad_(),
-            torch.zeros_like(adjoint[0]),
-            torch.zeros_like(adjoint),
-            [],
-        )
+        theta = theta.detach().requires_grad_()
+        s = torch.zeros_like(adjoint[0])
+        s_theta = torch.zeros_like(adjoint)
+        s_images = []
         for part, chosen in zip(images.split(self.chunk), indices.split(self.chunk), strict=True):
             leaf = part.clone().requires_grad_()
             loss = self._loss(theta, leaf, chosen) * (len(part) / len(images))

@@ -120,11 +120,9 @@ class ConvNet720(SearchSpace):
 
     def least_macs_to_compile(self, identifier: str) -> float:
         """Compiling pays earlier with instance normalisation, which is slow in eager code."""
-        return (
-            LEAST_MACS_TO_COMPILE
-            if parse(identifier).normalisation == "instance"
-            else super().least_macs_to_compile(identifier)
-        )
+        if parse(identifier).normalisation == "instance":
+            return LEAST_MACS_TO_COMPILE
+        return super().least_macs_to_compile(identifier)
 
     def truth_column(self, dataset: str) -> str:
         return "test_accuracy"

@@ -291,8 +291,6 @@ def _plain_tensor(value: Any) -> bool:
 
 
 def _shape(value: Any) -> str:
-    return (
-        f"{value.dtype} {tuple(value.shape)}"
-        if isinstance(value, torch.Tensor)
-        else type(value).__name__
-    )
+    if isinstance(value, torch.Tensor):
+        return f"{value.dtype} {tuple(value.shape)}"
+    return type(value).__name__

@@ -69,9 +69,7 @@ def _own_names(kind: str) -> Collection[str]:
     if kind in ("study", "preset of a study"):
         from dcbench.studies.declarations import STUDIES
 
-        return (
-            STUDIES
-            if kind == "study"
-            else {name for each in STUDIES.values() for name in each.plans}
-        )
+        if kind == "study":
+            return STUDIES
+        return {name for each in STUDIES.values() for name in each.plans}
     return declared_presets() if kind == "preset" else NAMES[kind]

@@ -63,30 +63,24 @@ def wrong_type(made: object, train: TrainSet) -> str:
 def wrong_shape(made: SyntheticSet, train: TrainSet, ipc: int | None) -> str:
     """Return what is wrong with the number or shape of the images; empty if nothing is."""
     wanted = (len(train) if ipc is None else ipc * train.spec.classes, *train.spec.shape)
-    return (
-        ""
-        if tuple(made.images.shape) == wanted
-        else f"images of shape {tuple(made.images.shape)}, wanted {wanted}"
-    )
+    if tuple(made.images.shape) == wanted:
+        return ""
+    return f"images of shape {tuple(made.images.shape)}, wanted {wanted}"
 
 
 def wrong_balance(made: SyntheticSet, train: TrainSet, ipc: int | None) -> str:
     """Return which class has too many or too few images or does not exist; empty if all is well."""
-    labels, wanted = (
-        made.hard_labels.detach().cpu(),
-        [len(members) if ipc is None else ipc for members in train.by_class],
-    )
+    labels = made.hard_labels.detach().cpu()
+    wanted = [len(members) if ipc is None else ipc for members in train.by_class]
     if bool(((labels < 0) | (labels >= len(wanted))).any()):
         return (
             f"labels from {int(labels.min())} to {int(labels.max())}, but there are {len(wanted)} "
             "classes"
         )
     counts = torch.bincount(labels, minlength=len(wanted)).tolist()
-    return (
-        ""
-        if counts == wanted
-        else f"{counts} images of the classes, wanted {ipc or wanted} of each"
-    )
+    if counts == wanted:
+        return ""
+    return f"{counts} images of the classes, wanted {ipc or wanted} of each"
 
 
 def wrong_values(made: SyntheticSet, _train: TrainSet, _ipc: int | None) -> str:

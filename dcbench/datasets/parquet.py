@@ -191,10 +191,8 @@ class _Shard:
     def pairs(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
         row = 0
         for batch in self._batches():
-            images, labels = (
-                batch.column(self.image_column).field("bytes").to_pylist(),
-                batch.column(self.label_column).to_pylist(),
-            )
+            images = batch.column(self.image_column).field("bytes").to_pylist()
+            labels = batch.column(self.label_column).to_pylist()
             for content, label in zip(images, labels, strict=True):
                 yield self._pair(content, label, f"{self.path}, row {row}")
                 row += 1

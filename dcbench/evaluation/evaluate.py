@@ -285,10 +285,8 @@ def require_network(protocol: Protocol, spec: ImageSpec) -> None:
 
 def check_fit(synthetic: SyntheticSet, test: TestSet) -> None:
     """Raise MismatchError if the set's images or classes are not those of the test set."""
-    ours, theirs = (
-        (*synthetic.images.shape[1:], synthetic.spec.classes),
-        (*test.images.shape[1:], test.spec.classes),
-    )
+    ours = (*synthetic.images.shape[1:], synthetic.spec.classes)
+    theirs = (*test.images.shape[1:], test.spec.classes)
     if ours != theirs:
         raise MismatchError(
             f"the synthetic set has images of {ours[0]}×{ours[1]}×{ours[2]} in {ours[3]} classes, "

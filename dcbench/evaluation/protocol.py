@@ -85,11 +85,9 @@ class Protocol:
         )
         if changed.augment == "none" and epochs is None:
             epochs = self.epochs_without_augmentation
-        return (
-            changed
-            if epochs is None
-            else replace(changed, schedule=_stretched(self.schedule, epochs))
-        )
+        if epochs is None:
+            return changed
+        return replace(changed, schedule=_stretched(self.schedule, epochs))
 
     def with_recipe(self, recipe: Mapping[str, Any]) -> Protocol:
         """Return this protocol with what the set's recipe asks for (``lr``, ``batch``, ``augment``,

@@ -194,11 +194,9 @@ class SetEmbedding:
         """Return the network that all embeddings of this data and protocol share. It is trained
         once; training can be interrupted and resumed.
         """
-        loaded, protocol, workspace = (
-            self.cell.loaded,
-            embedding_protocol(self.plan),
-            self.workspace,
-        )
+        loaded = self.cell.loaded
+        protocol = embedding_protocol(self.plan)
+        workspace = self.workspace
         if self.distilled.synthetic.space.fingerprint != loaded.train.space.fingerprint:
             raise MismatchError(
                 f"{self.cell.label}: the set's space is not that of the real images, so their features "

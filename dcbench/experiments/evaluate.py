@@ -271,11 +271,9 @@ def _prepare(
     set_evaluation: SetEvaluation, missing: Sequence[int], rows: Mapping[int, Row]
 ) -> list[TrainNetworks]:
     """Return the tasks that train the missing networks, and say how long they may take."""
-    distilled, test, workspace = (
-        set_evaluation.distilled,
-        set_evaluation.test,
-        set_evaluation.workspace,
-    )
+    distilled = set_evaluation.distilled
+    test = set_evaluation.test
+    workspace = set_evaluation.workspace
     abreast = networks_abreast(
         distilled.synthetic.in_training, set_evaluation.judged, workspace.machine
     )

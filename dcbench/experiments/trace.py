@@ -202,11 +202,9 @@ class Trace:
     def _finished(self) -> Snapshots:
         """Return the snapshots if all are stored and intact, else none."""
         try:
-            return (
-                {step: self._set(step) for step in self.steps}
-                if (self.folder / DISTILLATION).exists()
-                else {}
-            )
+            if (self.folder / DISTILLATION).exists():
+                return {step: self._set(step) for step in self.steps}
+            return {}
         except FileFormatError:
             return {}
 
@@ -223,11 +221,9 @@ class Trace:
             finished = reopen(own / ARTIFACT, self.workspace)
         except FileFormatError:  # it is made again when it is wanted
             return snapshot
-        return (
-            finished
-            if finished.synthetic.content_hash == snapshot.synthetic.content_hash
-            else snapshot
-        )
+        if finished.synthetic.content_hash == snapshot.synthetic.content_hash:
+            return finished
+        return snapshot
 
     @staticmethod
     def _snapshot(path: Path) -> StoredSet:
@@ -342,10 +338,8 @@ class Trace:
             if cost.get("resumed_elsewhere")
             else []
         )
-        known, origin = (
-            about(sets[self.steps[-1]], self.cell.loaded.test),
-            self.cell.provenance(self.workspace.machine),
-        )
+        known = about(sets[self.steps[-1]], self.cell.loaded.test)
+        origin = self.cell.provenance(self.workspace.machine)
         return TraceRecord(
             # of the set, not of a snapshot
             **{

@@ -154,11 +154,9 @@ class Ledger:
         return {"sums": dict(self.sums), "counts": dict(self.counts), "idle": self.idle}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.sums, self.counts, self.idle = (
-            dict(state_dict["sums"]),
-            dict(state_dict["counts"]),
-            state_dict["idle"],
-        )
+        self.sums = dict(state_dict["sums"])
+        self.counts = dict(state_dict["counts"])
+        self.idle = state_dict["idle"]
 
 
 @final

@@ -28,10 +28,8 @@ class InstanceNorm(nn.GroupNorm):
     def forward(self, images: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
             return super().forward(images).to(images.dtype)  # CUDA's autocast makes it fp32
-        values, pixels = (
-            images.to(torch.promote_types(images.dtype, torch.float32)),
-            images.shape[2] * images.shape[3],
-        )
+        values = images.to(torch.promote_types(images.dtype, torch.float32))
+        pixels = images.shape[2] * images.shape[3]
         # sums and products: their gradients cost least
         centred = values - (values.sum((2, 3)) / pixels)[..., None, None]
         scale = self.weight * torch.rsqrt((centred * centred).sum((2, 3)) / pixels + self.eps)

@@ -108,10 +108,8 @@ class Reproduction:
         Raises:
             UnknownNameError, OutOfRangeError: If others are asked for.
         """
-        own, made = (
-            self._protocol_names(),
-            sorted({seed for part in self.plan.parts for seed in part.seeds}),
-        )
+        own = self._protocol_names()
+        made = sorted({seed for part in self.plan.parts for seed in part.seeds})
         if protocol is not None and protocol not in (known := {*PROTOCOL_NAMES, *own}):
             raise UnknownNameError("protocol", protocol, known)
         if protocol is not None and own and {protocol} != own:

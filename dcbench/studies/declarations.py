@@ -103,11 +103,9 @@ def comparable(method: str, fields: Mapping[str, Any], varied: str) -> Mapping[s
     """
     value = fields.get(varied)
     as_far = AS_FAR.get((varied, value)) if method == "datadam" and isinstance(value, str) else None
-    return (
-        fields
-        if as_far is None or fields.get("scale") != float(as_far)
-        else {**fields, "scale": 100.0}
-    )
+    if as_far is None or fields.get("scale") != float(as_far):
+        return fields
+    return {**fields, "scale": 100.0}
 
 
 SETS = (0, 1, 2)  # seeds of distillation in plans with three sets of each kind; the paper has one

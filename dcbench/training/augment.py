@@ -63,10 +63,8 @@ def crop(images: Images, u: Tensor) -> Images:
         top, left = int(down), int(right)
         return padded[:, :, top : top + size, left : left + size]
     line = torch.arange(size)
-    rows, columns = (
-        (down[:, None] + line).to(images.device),
-        (right[:, None] + line).to(images.device),
-    )
+    rows = (down[:, None] + line).to(images.device)
+    columns = (right[:, None] + line).to(images.device)
     which = torch.arange(len(images), device=images.device)[:, None, None]
     return padded[which, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
 
