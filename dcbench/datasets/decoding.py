@@ -97,29 +97,26 @@ def bombs_refused() -> Iterator[None]:
 def decode_within(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[np.uint8]:
     """``decode`` for callers that have already entered ``bombs_refused``."""
     try:
-        with Image.open(
-            io.BytesIO(image) if isinstance(image, bytes) else image, formats=_FORMATS
-        ) as opened:
+        file = io.BytesIO(image) if isinstance(image, bytes) else image
+        with Image.open(file, formats=_FORMATS) as opened:
             _check_header(opened, dataset, where)
-            pixels = np.asarray(
-                _fitted(opened.convert("L" if dataset.channels == 1 else "RGB"), dataset)
-            )
+            fitted = opened.convert("L" if dataset.channels == 1 else "RGB")
+            if dataset.photographs:  # of any size: the middle square
+                side = (dataset.size, dataset.size)
+                fitted = ImageOps.fit(fitted, side, Image.Resampling.BILINEAR)
+            pixels = np.asarray(fitted)
     except UnidentifiedImageError as error:
         raise DataError(
             f"{where} is truncated or not an image (readable kinds: {', '.join(_FORMATS)})"
         ) from error
     except _BOMBS as error:
-        most = (
-            "a photograph has"
-            if dataset.photographs
-            else f"the {dataset.size}x{dataset.size} of {dataset.name}"
-        )
+        most = f"the {dataset.size}x{dataset.size} of {dataset.name}"
+        if dataset.photographs:
+            most = "a photograph has"
         raise DataError(f"{where} claims far more pixels than {most}") from error
     except _DAMAGED as error:
-        raise DataError(
-            f"{where} is truncated or not an image "
-            f"({str(error).splitlines()[0][:120] if str(error) else 'damaged'})"
-        ) from error
+        reason = str(error).splitlines()[0][:120] if str(error) else "damaged"
+        raise DataError(f"{where} is truncated or not an image ({reason})") from error
     return pixels.reshape(dataset.size, dataset.size, dataset.channels).transpose(2, 0, 1)
 
 
@@ -144,15 +141,6 @@ def _check_header(opened: Image.Image, dataset: Dataset, where: str) -> None:
     if getattr(opened, "is_animated", False):
         count = getattr(opened, "n_frames", "several")
         raise DataError(f"{where} holds {count} images; wanted one in a file")
-
-
-def _fitted(image: Image.Image, dataset: Dataset) -> Image.Image:
-    """Resize the middle square of a photograph to the data set's size; other images already have
-    that size.
-    """
-    if not dataset.photographs:
-        return image
-    return ImageOps.fit(image, (dataset.size, dataset.size), Image.Resampling.BILINEAR)
 
 
 def stack(

@@ -15,8 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dcbench.system.errors import DataError, OutOfRangeError, StorageError
-from dcbench.system.files import UNFINISHED
+from dcbench.system.errors import DataError, OutOfRangeError
+from dcbench.system.files import UNFINISHED, storing
 from dcbench.system.progress import Progress, silent
 
 SCHEME = "hf://"
@@ -109,7 +109,7 @@ def fetch(
             "pip install huggingface_hub, or in a clone pip install -e '.[hub]'"
         )
     progress(f"fetching {file.name}", 0, 1)
-    try:
+    with storing(target, "what stood there is unchanged"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
             prefix=f".{target.name}.", suffix=UNFINISHED, dir=target.parent
@@ -117,10 +117,6 @@ def fetch(
             fetched, promised = _downloaded(file, Path(folder), endpoint)
             _check(file, fetched, sha256, promised)
             os.replace(fetched, target)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {target}: {error.strerror or error}; what stood there is unchanged"
-        ) from error
     progress(f"fetching {file.name}", 1, 1)
 
 

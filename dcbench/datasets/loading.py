@@ -95,40 +95,30 @@ def load(
     require_complete(dataset, decoded, source.description)
     apart = stratified(decoded.train.labels, holdout, _HOLDOUT_SEED)
     used = decoded.train.chosen(~apart) if holdout else decoded.train
-    spec = ImageSpec(
-        dataset.name,
-        kept.revision,
-        dataset.channels,
-        dataset.size,
-        decoded.class_names,
-        dataset.flips,
+    spec = _spec(dataset, dataset.name, kept.revision, decoded.class_names)
+    notes = (
+        revision_note(dataset.name, kept.revision),
+        "classes by position" if where.by_position else "",
+        UNVERIFIED if _unverified(dataset, source) else "",
     )
-    note = ", ".join(
-        filter(
-            None,
-            (
-                revision_note(dataset.name, kept.revision),
-                "classes by position" if where.by_position else "",
-                UNVERIFIED if _unverified(dataset, source) else "",
-            ),
-        )
-    )
+    note = ", ".join(filter(None, notes))
     stem = where.cache_root / "spaces" / f"{dataset.name}-{spec.revision}-holdout{holdout}"
-    space = (
-        _whitened_pixels(dataset, used, stem, report)
-        if zca and of_pixels
-        else _space(dataset, used, stem, zca, report)
-    )
-    described = (
-        f"{holdout} of {len(apart)} images, stratified, seed {_HOLDOUT_SEED}" if holdout else ""
-    )
+    images, labels = _tensors(used)
+    if zca and of_pixels:
+        space = Space("normalised", (0.0,) * dataset.channels, (1.0,) * dataset.channels)
+    else:
+        space = _normalised(dataset, images, stem)
+    if zca:
+        space = _whitened(images, space, stem, report)
+    described, held_out = "", None
+    if holdout:
+        described = f"{holdout} of {len(apart)} images, stratified, seed {_HOLDOUT_SEED}"
+        held_out = TestSet(spec, *_tensors(decoded.train.chosen(apart)), space, note)
     return Loaded(
         spec=spec,
-        train=TrainSet(spec, *_tensors(used), space, described),
+        train=TrainSet(spec, images, labels, space, described),
         test=TestSet(spec, *_tensors(decoded.test), space, note),
-        holdout=TestSet(spec, *_tensors(decoded.train.chosen(apart)), space, note)
-        if holdout
-        else None,
+        holdout=held_out,
         source=source.description,
         folder=name if names_a_folder(name) else "",
     )
@@ -189,8 +179,8 @@ def declared_spec(name: str) -> ImageSpec:
     Raises UnknownNameError.
     """
     dataset = find(name)
-    names = dataset.class_names or _numbered(dataset)
-    return ImageSpec(name, "0" * 12, dataset.channels, dataset.size, names, dataset.flips)
+    numerals = tuple(map(str, range(dataset.classes)))
+    return _spec(dataset, name, "0" * 12, dataset.class_names or numerals)
 
 
 def why_absent(name: str, where: Places) -> str:
@@ -205,34 +195,24 @@ def why_absent(name: str, where: Places) -> str:
     return ""
 
 
-def _numbered(dataset: Dataset) -> tuple[str, ...]:
-    return tuple(map(str, range(dataset.classes)))
+def _spec(dataset: Dataset, name: str, revision: str, class_names: tuple[str, ...]) -> ImageSpec:
+    return ImageSpec(name, revision, dataset.channels, dataset.size, class_names, dataset.flips)
 
 
 def _black(spec: ImageSpec, count: int) -> torch.Tensor:
     return torch.zeros(1, *spec.shape, dtype=torch.uint8).expand(count, -1, -1, -1)
 
 
-def _space(dataset: Dataset, used: ImageArrays, stem: Path, zca: bool, progress: Progress) -> Space:
-    """Return the space. Published constants need no computing; computed values are cached under a
-    name that starts with ``stem``.
+def _normalised(dataset: Dataset, images: torch.Tensor, stem: Path) -> Space:
+    """Return the space that normalises. Published constants need no computing; computed values are
+    cached under a name that starts with ``stem``.
     """
-    images, _ = _tensors(used)
-
-    def fit_normalisation() -> Space:
+    if dataset.mean:
         return preprocessing.normalisation(dataset, images)
-
-    own = stem.with_name(f"{stem.name}-own-v{_SPACE_VERSION}.pt")
-    normalised = (
-        fit_normalisation() if dataset.mean else preprocessing.cached(own, fit_normalisation)
+    return preprocessing.cached(
+        stem.with_name(f"{stem.name}-own-v{_SPACE_VERSION}.pt"),
+        lambda: preprocessing.normalisation(dataset, images),
     )
-    return _whitened(images, normalised, stem, progress) if zca else normalised
-
-
-def _whitened_pixels(dataset: Dataset, used: ImageArrays, stem: Path, progress: Progress) -> Space:
-    """Return the space that whitens raw pixels, without normalising them."""
-    unchanged = Space("normalised", (0.0,) * dataset.channels, (1.0,) * dataset.channels)
-    return _whitened(_tensors(used)[0], unchanged, stem, progress)
 
 
 def _whitened(images: torch.Tensor, base: Space, stem: Path, progress: Progress) -> Space:

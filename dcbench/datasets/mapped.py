@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import bombs_refused, decode_within
-from dcbench.system.errors import StorageError
-from dcbench.system.files import append_line, open_no_link, read_lines, write_bytes
+from dcbench.system.files import append_line, open_no_link, read_lines, storing, write_bytes
 from dcbench.system.progress import Progress
 
 BLOCK_BYTES = 16 << 20  # bytes of decoded images in a block
@@ -44,7 +43,7 @@ def write_images(
     """
     blocks = _Blocks(path, dataset, tuple(files))
     progress, text = report
-    try:
+    with storing(path, "what is decoded so far is kept"):
         with blocks.opened() as stream:
             done = blocks.whole(stream)
             progress(text, blocks.images_in(done), len(files))
@@ -52,12 +51,6 @@ def write_images(
                 blocks.write(stream, number, images)
                 progress(text, blocks.images_in(number + 1), len(files))
         os.replace(blocks.partial, path)
-    except StorageError:
-        raise
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {path}: {error.strerror or error}; what is decoded so far is kept"
-        ) from error
 
 
 def forget_blocks(path: Path) -> None:
@@ -105,14 +98,9 @@ class _Blocks:
         if self.journal.exists() and self.path.exists() and not self.partial.exists():
             os.replace(self.path, self.partial)
         stream = os.fdopen(open_no_link(self.partial, os.O_RDWR | os.O_CREAT), "r+b")
-        np.lib.format.write_array_header_1_0(
-            stream,
-            {
-                "descr": "|u1",
-                "fortran_order": False,
-                "shape": (len(self.files), *self.dataset.shape),
-            },
-        )
+        shape = (len(self.files), *self.dataset.shape)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, header)
         return stream
 
     def whole(self, stream: BinaryIO) -> int:
@@ -144,9 +132,8 @@ class _Blocks:
 
     def _decode(self, files: tuple[Path, ...], pool: Executor) -> NDArray[np.uint8]:
         images = np.empty((len(files), *self.dataset.shape), np.uint8)
-        for index, image in enumerate(
-            pool.map(lambda file: decode_within(file, self.dataset, str(file)), files)
-        ):
+        decoded = pool.map(lambda file: decode_within(file, self.dataset, str(file)), files)
+        for index, image in enumerate(decoded):
             images[index] = image
         return images
 

@@ -76,9 +76,8 @@ def whitening(
     """
     if len(images) < 2:
         raise DataError(f"ZCA needs at least two images, got {len(images)}")
-    mean = torch.stack([_values(chunk, base).sum(0) for chunk in torch.split(images, _CHUNK)]).sum(
-        0
-    ) / len(images)
+    sums = [_values(chunk, base).sum(0) for chunk in torch.split(images, _CHUNK)]
+    mean = torch.stack(sums).sum(0) / len(images)
     covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64)
     done = 0
     for chunk in torch.split(images, _CHUNK):

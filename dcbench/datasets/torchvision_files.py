@@ -9,7 +9,6 @@ import http.client
 import sys
 import urllib.error
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,11 +17,15 @@ import numpy as np
 
 from dcbench.datasets.declaration import Dataset
 from dcbench.datasets.decoding import Decoded, ImageArrays
-from dcbench.system.errors import DataError, StorageError
-from dcbench.system.files import locked
+from dcbench.system.errors import DataError
+from dcbench.system.files import locked, storing
 from dcbench.system.progress import Progress
 
 KIND = "torchvision's files"
+_UNFETCHED = (
+    *(urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError),
+    *(RuntimeError, EOFError),
+)
 _MNIST_FILES = {"train": "train", "test": "t10k"}
 
 
@@ -60,18 +63,10 @@ def download(dataset: Dataset, base: Path, progress: Progress, **words: str) -> 
     with writing(base):
         try:
             with locked(base), contextlib.redirect_stdout(sys.stderr):
-                for split in (
-                    ({"split": each} for each in _SPLITS) if _in_one(dataset) else (words,)
-                ):
+                splits = [{"split": each} for each in _SPLITS] if _in_one(dataset) else [words]
+                for split in splits:
                     _published(dataset)(_root(dataset, base), download=True, **split)
-        except (
-            urllib.error.URLError,
-            http.client.HTTPException,
-            ConnectionError,
-            TimeoutError,
-            RuntimeError,
-            EOFError,
-        ) as error:
+        except _UNFETCHED as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise DataError(
                 f"the download of {dataset.name} to {base} failed ({reason}); try again, or fetch "
@@ -80,17 +75,9 @@ def download(dataset: Dataset, base: Path, progress: Progress, **words: str) -> 
     progress(f"downloading {dataset.name}", 1, 1)
 
 
-@contextlib.contextmanager
-def writing(base: Path) -> Iterator[None]:
+def writing(base: Path) -> contextlib.AbstractContextManager[None]:
     """Turn an error of writing into a StorageError that says what to do."""
-    try:
-        yield
-    except StorageError:
-        raise
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {base}: {error.strerror or error}; choose another --data-root"
-        ) from error
+    return storing(base, "choose another --data-root")
 
 
 _SPLITS = ("train", "test")
@@ -152,7 +139,7 @@ class TorchvisionSource:
             return [(name.removesuffix(".gz"), None) for name, _ in published.resources]
         if _in_one(self.dataset):
             return [tuple(published.split_list[split][1:]) for split in _SPLITS]
-        batches = [(name, md5) for name, md5 in (*published.train_list, *published.test_list)]
+        batches = map(tuple, (*published.train_list, *published.test_list))
         return [*batches, (published.meta["filename"], published.meta["md5"])]
 
     @property
@@ -186,11 +173,8 @@ class TorchvisionSource:
     def _read_cifar(self, split: str) -> ImageArrays:
         # NumPy 2.4 warns of how the published pickles spell a dtype
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore",
-                message=r"dtype\(\): align",
-                category=np.exceptions.VisibleDeprecationWarning,
-            )
+            strange = np.exceptions.VisibleDeprecationWarning
+            warnings.filterwarnings("ignore", r"dtype\(\): align", strange)
             published = _published(self.dataset)(self.base, train=split == "train")
         images = np.ascontiguousarray(published.data.transpose(0, 3, 1, 2))
         return ImageArrays(images, np.asarray(published.targets, dtype=np.int64))
