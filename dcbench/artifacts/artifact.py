@@ -12,7 +12,7 @@ import hashlib
 import html
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,15 @@ from dcbench.system.files import read_tensors, tensors_as_bytes, write_bytes
 
 FORMAT_VERSION = 1
 KEYS = frozenset({"format_version", "images", "labels", "space", "recipe", "provenance"})
-RECIPE_KEYS = frozenset({"network", "lr", "batch", "augment", "factor"})
 MOST_PARTS = 8  # most parts per side of an image that holds several
+# what a recipe may hold, and which values
+_RECIPE: Mapping[str, Callable[[Any], bool]] = {
+    "network": lambda name: isinstance(name, str),
+    "lr": lambda rate: type(rate) in (int, float) and 0 < rate < math.inf,
+    "batch": lambda batch: type(batch) is int and batch > 0,
+    "augment": lambda name: isinstance(name, str),
+    "factor": lambda factor: type(factor) is int and 0 < factor <= MOST_PARTS,
+}
 MOST_BYTES = 8 << 30  # a larger file is no distilled set
 
 
@@ -133,14 +140,11 @@ def read_artifact(path: str | os.PathLike[str]) -> Artifact:
     check_size(path)
     content = read_tensors(path)
     try:
-        return Artifact(
-            _synthetic_set(content),
-            _provenance(content),
-            hashlib.sha256(path.read_bytes()).hexdigest(),
-            path,
-        )
+        synthetic, provenance = _synthetic_set(content), _provenance(content)
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Artifact(synthetic, provenance, digest, path)
 
 
 def check_size(path: Path) -> None:
@@ -155,18 +159,14 @@ def check_size(path: Path) -> None:
 def _synthetic_set(content: Mapping[str, Any]) -> SyntheticSet:
     version = content.get("format_version")
     if type(version) is not int or version != FORMAT_VERSION:
-        hint = (
-            "is it another project's file? see dcbench evaluate --as"
-            if version is None
-            else "made by another version of dcbench"
-        )
+        hint = "made by another version of dcbench"
+        if version is None:
+            hint = "is it another project's file? see dcbench evaluate --as"
         raise FileFormatError(f"format_version {brief(version)}, wanted {FORMAT_VERSION}; {hint}")
     if set(content) != KEYS:
         raise FileFormatError(f"keys {brief(list(content))}, wanted {sorted(KEYS)}")
     spec, images, labels = _spec(_provenance(content)), content["images"], content["labels"]
-    if not (
-        _plain_tensor(images) and images.dtype == torch.float32 and images.ndim == 4 and len(images)
-    ):
+    if not (_plain_tensor(images, torch.float32) and images.ndim == 4 and len(images)):
         raise FileFormatError(f"images must be float32 N×C×H×W, got {_shape(images)}")
     if images.shape[1:] != spec.shape:
         raise FileFormatError(
@@ -187,20 +187,9 @@ def check_recipe(recipe: Any) -> None:
 
     Raises FileFormatError.
     """
-    if not isinstance(recipe, dict) or not set(recipe) <= RECIPE_KEYS:
-        raise FileFormatError(f"the recipe may hold {sorted(RECIPE_KEYS)}, got {brief(recipe)}")
-    rate, batch, factor = recipe.get("lr", 1.0), recipe.get("batch", 1), recipe.get("factor", 1)
-    numbers = (
-        type(rate) in (int, float)
-        and 0 < rate < math.inf
-        and type(batch) is int
-        and batch > 0
-        and type(factor) is int
-        and 0 < factor <= MOST_PARTS
-    )
-    if not numbers or not all(
-        isinstance(recipe.get(key, ""), str) for key in ("network", "augment")
-    ):
+    if not isinstance(recipe, dict) or not set(recipe) <= set(_RECIPE):
+        raise FileFormatError(f"the recipe may hold {sorted(_RECIPE)}, got {brief(recipe)}")
+    if not all(_RECIPE[key](value) for key, value in recipe.items()):
         raise FileFormatError(
             "the recipe must have a positive lr, a positive whole batch, a factor from 1 to "
             f"{MOST_PARTS}, and names; got {brief(recipe)}"
@@ -211,12 +200,8 @@ def _space(plain: Mapping[str, Any], spec: ImageSpec) -> Space:
     space = Space.from_plain(plain)
     channels = 0 if space.kind == "raw" else spec.channels
     finite = all(math.isfinite(value) for value in (*space.mean, *space.std))
-    if (
-        len(space.mean) != channels
-        or len(space.std) != channels
-        or not finite
-        or any(value <= 0 for value in space.std)
-    ):
+    positive = all(value > 0 for value in space.std)
+    if not (len(space.mean) == len(space.std) == channels and finite and positive):
         raise FileFormatError(
             f"a {space.kind} space of {spec.channels} channels cannot have mean "
             f"{brief(space.mean)} and std {brief(space.std)}"
@@ -229,20 +214,14 @@ def _space(plain: Mapping[str, Any], spec: ImageSpec) -> Space:
                 "values"
             )
         for tensor in (space.zca_matrix, space.zca_mean):
-            if not (
-                _plain_tensor(tensor)
-                and tensor.dtype == torch.float32
-                and bool(tensor.isfinite().all())
-            ):
+            if not (_plain_tensor(tensor, torch.float32) and bool(tensor.isfinite().all())):
                 raise FileFormatError("a whitening must be float32 and finite")
     return space
 
 
 def _check_labels(labels: Any, count: int, classes: int) -> None:
-    hard = _plain_tensor(labels) and labels.dtype == torch.int64 and labels.shape == (count,)
-    soft = (
-        _plain_tensor(labels) and labels.dtype == torch.float32 and labels.shape == (count, classes)
-    )
+    hard = _plain_tensor(labels, torch.int64) and labels.shape == (count,)
+    soft = _plain_tensor(labels, torch.float32) and labels.shape == (count, classes)
     if not (hard or soft):
         raise FileFormatError(
             f"labels must be int64 {count} or float32 {count}×{classes}, got {_shape(labels)}"
@@ -278,12 +257,13 @@ def _spec(provenance: Mapping[str, Any]) -> ImageSpec:
     return spec
 
 
-def _plain_tensor(value: Any) -> bool:
-    """Return whether ``value`` is a tensor whose every number is in the file (not sparse, not
-    expanded from fewer).
+def _plain_tensor(value: Any, dtype: torch.dtype) -> bool:
+    """Return whether ``value`` is a tensor of this type whose every number is in the file (not
+    sparse, not expanded from fewer).
     """
     return (
         isinstance(value, torch.Tensor)
+        and value.dtype == dtype
         and value.layout == torch.strided
         and value.device.type == "cpu"
         and value.is_contiguous()

@@ -34,7 +34,6 @@ class ExportFormat:
     """A file format that other programs read."""
 
     name: str
-    title: str
     ending: str  # of the file's name; empty for a folder
     layout: str  # of the importer that reads it back
     pictures: bool  # 8 bits per channel and one class per image, or else float32 and any labels
@@ -209,30 +208,9 @@ def _as_png(image: UInt8[np.ndarray, "channels size size"]) -> bytes:
 FORMATS: Mapping[str, ExportFormat] = {
     each.name: each
     for each in (
-        ExportFormat(
-            "safetensors",
-            "images (float32 N×C×H×W) and labels, for torch, JAX and others",
-            ".safetensors",
-            "plain",
-            False,
-            _write_safetensors,
-        ),
-        ExportFormat("npz", "the same as NumPy's arrays", ".npz", "plain", False, _write_arrays),
-        ExportFormat(
-            "folder",
-            "a folder of PNG files per class, for torchvision's ImageFolder",
-            "",
-            "folder",
-            True,
-            _write_folder,
-        ),
-        ExportFormat(
-            "parquet",
-            "the hub's image layout, for datasets.load_dataset",
-            ".parquet",
-            "parquet",
-            True,
-            _write_parquet,
-        ),
+        ExportFormat("safetensors", ".safetensors", "plain", False, _write_safetensors),
+        ExportFormat("npz", ".npz", "plain", False, _write_arrays),
+        ExportFormat("folder", "", "folder", True, _write_folder),
+        ExportFormat("parquet", ".parquet", "parquet", True, _write_parquet),
     )
 }

@@ -46,11 +46,8 @@ def grid(synthetic: SyntheticSet) -> UInt8[Tensor, "channels height width"]:
         tiles += [pixels[chosen], blank.expand(columns * rows_per_class - len(chosen), -1, -1, -1)]
     factor = max(1, SMALLEST_TILE // synthetic.spec.size)
     enlarged = torch.cat(tiles).repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-    return (
-        (make_grid(enlarged, nrow=columns, padding=_PADDING, pad_value=1.0) * 255)
-        .round()
-        .to(torch.uint8)
-    )
+    sheet = make_grid(enlarged, nrow=columns, padding=_PADDING, pad_value=1.0)
+    return (sheet * 255).round().to(torch.uint8)
 
 
 def figure(synthetic: SyntheticSet, centimetres: float = 1.0) -> Figure:
@@ -62,9 +59,7 @@ def figure(synthetic: SyntheticSet, centimetres: float = 1.0) -> Figure:
     sheet = grid(synthetic).permute(1, 2, 0).numpy()
     size, names = synthetic.spec.size, synthetic.spec.class_names
     tile = max(1, SMALLEST_TILE // size) * size + _PADDING
-    wide, tall = (
-        side / tile * centimetres * _CENTIMETRE for side in (sheet.shape[1], sheet.shape[0])
-    )
+    tall, wide = (side / tile * centimetres * _CENTIMETRE for side in sheet.shape[:2])
     letters = min(_MOST_LETTERS, 0.9 * tall / len(names) / _POINT)
     left = (max(map(len, names)) * _LETTER_WIDTH + 1) * letters * _POINT
     drawn = Figure(figsize=(left + wide, tall))

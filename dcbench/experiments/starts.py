@@ -16,8 +16,8 @@ from torch import Tensor
 
 from dcbench.artifacts.artifact import read_artifact
 from dcbench.artifacts.importers.catalogue import LAYOUTS, find_layout
-from dcbench.artifacts.importers.importing import import_set
-from dcbench.datasets.loading import Loaded, load
+from dcbench.artifacts.importers.importing import import_set, open_space
+from dcbench.datasets.loading import Loaded
 from dcbench.datasets.places import Places
 from dcbench.distiller import Distiller, hyper_parameters
 from dcbench.evaluation.evaluate import check_fit
@@ -77,10 +77,7 @@ def _read(words: str, loaded: Loaded, places: Places) -> SyntheticSet:
         raise DataError(f"init: no such file: {path}; wanted a set of images, such as ./images.pt")
     if layout is not None:
         kind = layout.usual_space(path, loaded.spec.channels)
-        of_pixels = kind == "zca-pixels"
-        # sets of other projects know no holdout
-        whole = load(loaded.spec.dataset, places, zca=kind.startswith("zca"), of_pixels=of_pixels)
-        space = Space() if kind == "raw" else whole.train.space
+        _, space = open_space(loaded.spec.dataset, kind, places)  # of all images: no holdout
         return import_set(path, layout, loaded.spec, space, pixels=kind == "pixels").synthetic
     try:
         artifact = read_artifact(path)

@@ -55,13 +55,10 @@ def read(path: Path, spec: ImageSpec, options: ImportOptions) -> ForeignSet:
         ]
         notes["classes"] = "by position"
         doubts += [f"classes are taken by position: {listed(pairs)}"]
-    beside = [
-        entry.name for entry in path.iterdir() if entry.is_file() and not is_litter(entry.name)
-    ]
+    files_beside = (entry.name for entry in path.iterdir() if entry.is_file())
+    beside = sorted(name for name in files_beside if not is_litter(name))
     if beside:
-        doubts += [
-            f"{len(beside)} files beside the class folders are not read: {listed(sorted(beside))}"
-        ]
+        doubts += [f"{len(beside)} files beside the class folders are not read: {listed(beside)}"]
     if resized:
         notes["resized"] = resized
         doubts += [f"images are resized: {resized}"]

@@ -56,13 +56,8 @@ def open_space(
     """Return the spec of a set's images, and the space that its values are in or, if they are
     pixels, enter. Raises what ``load`` raises.
     """
-    loaded = load(
-        dataset,
-        where,
-        zca=kind.startswith("zca"),
-        of_pixels=kind == "zca-pixels",
-        progress=progress,
-    )
+    zca, of_pixels = kind.startswith("zca"), kind == "zca-pixels"
+    loaded = load(dataset, where, zca=zca, of_pixels=of_pixels, progress=progress)
     return loaded.spec, Space() if kind == "raw" else loaded.train.space
 
 
@@ -187,14 +182,12 @@ def _labels(labels: Tensor, count: int, spec: ImageSpec, layout: FileLayout) -> 
     return found
 
 
-def write_imported(
-    path: Path, imported: ImportedSet, name: str, holdout: str = "", over: bool = True
-) -> None:
+def write_imported(path: Path, imported: ImportedSet, name: str, over: bool = True) -> None:
     """Write a foreign set as an artifact of the method ``name``. Unknown provenance is left out.
 
     Raises MismatchError if ``path`` holds something else, unless ``over`` allows to replace it.
     """
-    content = _as_bytes(imported, name, holdout)
+    content = _as_bytes(imported, name)
     if not over and path.exists() and not (path.is_file() and path.read_bytes() == content):
         raise MismatchError(
             f"{path} holds something else already; say where to write with --to, or another --name"
@@ -213,11 +206,11 @@ def keep_imported(folder: Path, stem: str, imported: ImportedSet, name: str) -> 
     return path
 
 
-def _as_bytes(imported: ImportedSet, name: str, holdout: str = "") -> bytes:
-    return artifact_as_bytes(imported.synthetic, provenance_of(imported, name, holdout))
+def _as_bytes(imported: ImportedSet, name: str) -> bytes:
+    return artifact_as_bytes(imported.synthetic, provenance_of(imported, name))
 
 
-def provenance_of(imported: ImportedSet, name: str, holdout: str = "") -> dict[str, Any]:
+def provenance_of(imported: ImportedSet, name: str) -> dict[str, Any]:
     """Return the provenance of a foreign set: only what is known of it."""
     synthetic = imported.synthetic
     counts = torch.bincount(synthetic.hard_labels, minlength=synthetic.spec.classes)
@@ -228,7 +221,7 @@ def provenance_of(imported: ImportedSet, name: str, holdout: str = "") -> dict[s
         "revision": synthetic.spec.revision,
         # images as stored: the count that the literature compares
         "ipc": -(-int(counts.max()) // imported.parts),
-        "holdout": holdout,
+        "holdout": "",
         "warnings": list(imported.warnings),
         **imported.notes,
     }

@@ -126,11 +126,10 @@ def _rows(numbers: Tensor) -> Interpretation:
     for scale, meaning in _SUMS.items():
         beyond = float((sums - scale).abs().max())
         if low >= 0 and beyond <= scale * _NEARLY + rounding:
-            exact = scale == 1 and beyond < 1e-3
-            doubt = (
-                "" if exact else f"labels are rows that sum to {_range(sums)}; read as {meaning}"
-            )
-            return Interpretation(rows if exact else rows / sums[:, None], meaning, doubt)
+            if scale == 1 and beyond < 1e-3:
+                return Interpretation(rows, meaning)
+            doubt = f"labels are rows that sum to {_range(sums)}; read as {meaning}"
+            return Interpretation(rows / sums[:, None], meaning, doubt)
     if low >= 0 and high <= 1 and float(sums.min()) > 0:
         doubt = (
             f"labels are rows within [0, 1] that sum to {_range(sums)}; read as weights, not as "

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 MOST_UNPACKED_BYTES = 256 << 20  # an .npz may always unpack to this much, and beyond that
 MOST_TIMES_PACKED = 50  # to so many times its size
+# RuntimeError: what zipfile raises for an archive that is encrypted, or packed in a way that it
+# does not know
+_UNREADABLE = (
+    *(OSError, ValueError, KeyError, TypeError, MemoryError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 def read_tensors(path: Path) -> Any:
@@ -89,11 +95,8 @@ def pair(value: Any, path: Path) -> ForeignSet:
     """Return the images and labels of a pair of tensors. Raises FileFormatError."""
     import torch
 
-    if not (
-        isinstance(value, Sequence)
-        and len(value) >= 2
-        and all(isinstance(part, torch.Tensor) for part in value[:2])
-    ):
+    two = isinstance(value, Sequence) and len(value) >= 2
+    if not two or not all(isinstance(part, torch.Tensor) for part in value[:2]):
         raise FileFormatError(
             f"{path}: wanted a pair of tensors, images and labels, got {type(value).__name__}"
         )
@@ -138,18 +141,7 @@ def read_arrays(path: Path) -> ForeignSet:
             )
         with np.load(path, allow_pickle=False) as stored:
             return ForeignSet(_array(stored, "images", "image"), _array(stored, "labels", "label"))
-    # RuntimeError: what zipfile raises for an archive that is encrypted, or packed in a way that it
-    # does not know
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        MemoryError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except _UNREADABLE as error:
         raise FileFormatError(
             f"{path} is not an .npz with plain arrays images and labels ({error})"
         ) from error
