@@ -77,7 +77,9 @@ class _Lazy(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
 @click.version_option(getattr(dcbench, "__version__", ""), prog_name="dcbench")
 def cli() -> None:
     """Compare dataset-distillation methods under one protocol."""

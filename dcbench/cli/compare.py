@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcbench.cli.completion import completing
-from dcbench.cli.options import filters, results_folder, speaking
+from dcbench.cli.options import PATH, filters, results_folder, speaking
 
 if TYPE_CHECKING:
     from dcbench.report.comparison import SideBySide
@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 @click.argument("first", shell_complete=completing("method"))
 @click.argument("second", shell_complete=completing("method"))
 @results_folder("Where the records of methods and presets are.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="A folder for the picture, its data and its caption.",
-)
+@click.option("--out", type=PATH, help="A folder for the picture, its data and its caption.")
 @filters("dataset", "ipc", "protocol", "network")
 @speaking
 def command(

@@ -18,7 +18,7 @@ from dcbench.cli.importing import (
     foreign_options,
     foreign_sets_explained,
 )
-from dcbench.cli.options import Common, common, download, judging, protocol
+from dcbench.cli.options import PATH, Common, common, download, judging, protocol
 from dcbench.cli.words import check_word
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command("evaluate")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=PATH)
 @click.option(
     "--as",
     "layout",

@@ -9,13 +9,13 @@ import click
 
 from dcbench.cli.completion import completing
 from dcbench.cli.importing import foreign_sets_explained, imported_first
-from dcbench.cli.options import speaking
+from dcbench.cli.options import PATH, speaking
 
 FORMATS_HELP = "safetensors, npz (float32 pixels), folder, parquet (8-bit pictures)."
 
 
 @click.command("export")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=PATH)
 @click.option(
     "--as",
     "format_name",
@@ -24,10 +24,7 @@ FORMATS_HELP = "safetensors, npz (float32 pixels), folder, parquet (8-bit pictur
     help=FORMATS_HELP,
 )
 @click.option(
-    "--to",
-    "target",
-    type=click.Path(path_type=Path),
-    help="File or folder to write; beside the artifact if not given.",
+    "--to", "target", type=PATH, help="File or folder to write; beside the artifact if not given."
 )
 @speaking
 @click.pass_context

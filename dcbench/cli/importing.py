@@ -17,6 +17,7 @@ from dcbench.artifacts.importers.layout import CLASS_ORDERS
 from dcbench.cli.completion import word
 from dcbench.cli.options import (
     EXECUTOR_OPTIONS,
+    PATH,
     Hardware,
     data_classes,
     data_root,
@@ -86,13 +87,7 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that describe a foreign set."""
     for option in reversed(
         (
-            click.option(
-                "--space",
-                default="auto",
-                show_default=True,
-                **word("space"),
-                help=SPACE_HELP,
-            ),
+            click.option("--space", default="auto", **word("space"), help=SPACE_HELP),
             click.option(
                 "--experiment",
                 type=int,
@@ -105,7 +100,6 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
                 "--classes",
                 default=CLASS_ORDERS[0],
                 **word("way to know classes"),
-                show_default=True,
                 help=(
                     "How class folders get their labels: by-name, or by-position among the sorted "
                     "folders."
@@ -135,18 +129,10 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
     help=f"Layout of the file: {', '.join(LAYOUTS)}.",
 )
 @click.option(
-    "--dataset",
-    required=True,
-    **word("dataset"),
-    help="Data set that the images were made from.",
+    "--dataset", required=True, **word("dataset"), help="Data set that the images were made from."
 )
 @foreign_options
-@click.option(
-    "--to",
-    "target",
-    type=click.Path(path_type=Path),
-    help="File to write; OUT/NAME.pt if not given.",
-)
+@click.option("--to", "target", type=PATH, help="File to write; OUT/NAME.pt if not given.")
 @download
 @data_root
 @data_classes

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import click
 
-from dcbench.cli.options import results_folder, speaking
+from dcbench.cli.options import PATH, results_folder, speaking
 
 
 @click.command("merge")
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("folders", nargs=-1, required=True, type=PATH)
 @results_folder("Where they go, each to a folder of its own.")
-@click.option("--name", default="", help="Whose they are, of one FOLDER; its name if not given.")
+@click.option(
+    "--name",
+    default="",
+    show_default=False,
+    help="Whose they are, of one FOLDER; its name if not given.",
+)
 @speaking
 def command(folders: tuple[Path, ...], results: Path, name: str, as_json: bool) -> None:
     """Copy the records and sets below each FOLDER into the results, if all of them are sound.

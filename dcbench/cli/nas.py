@@ -5,13 +5,12 @@ data?
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dcbench.cli.completion import completing, word
-from dcbench.cli.options import CommaList, Common, common, download, protocol
+from dcbench.cli.options import PATH, CommaList, Common, common, download, protocol
 from dcbench.system.fields import within
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
 @click.option(
     "--space",
     default="convnet720",
-    show_default=True,
     **word("search space"),
     help="Search space: convnet720, nasbench201.",
 )
@@ -49,7 +47,6 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
     "--seeds",
     type=int,
     default=1,
-    show_default=True,
     help="Number of networks of each architecture, on proxies and whole data alike.",
 )
 @click.option("--epochs", type=int, help="Epochs on a proxy; the protocol's if not given.")
@@ -60,7 +57,6 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
     "--top",
     type=float,
     default=0.2,
-    show_default=True,
     help="Share of architectures, the best by truth, that gets a correlation of its own.",
 )
 @click.option(
@@ -72,7 +68,7 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
 )
 @click.option(
     "--truth",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Table of test accuracies after training on the whole data; trained if not given.",
 )
 @click.option("--truth-column", help="Column of that table, if not the usual one.")
@@ -83,11 +79,7 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
 )
 @click.option("--dataset", **word("dataset"), help="Data set; the artifacts' own if not given.")
 @click.option(
-    "--seed",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Seed of the draw, of random's images and of the networks.",
+    "--seed", type=int, default=0, help="Seed of the draw, of random's images and of the networks."
 )
 @download
 @protocol(of_search=True)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MOST_WORKERS = 1024
 RESULTS = "results"  # the default folder
+PATH = click.Path(path_type=Path)
 OF_ONE = {  # options of one executor only
     "workers": "processes",
     "address": "ray",
@@ -183,9 +184,7 @@ def protocol(of_search: bool = False) -> _Decorator:
     if of_search:  # each space checks its own
         kind = {"shell_complete": completing("protocol of a search")}
     return click.option(
-        "--protocol",
-        **kind,
-        help=f"Evaluation protocol, if not the preset's: {', '.join(names)}.",
+        "--protocol", **kind, help=f"Evaluation protocol, if not the preset's: {', '.join(names)}."
     )
 
 
@@ -228,13 +227,7 @@ def judging(several: bool = False) -> _Decorator:
 
 def results_folder(what: str) -> _Decorator:
     """Add ``--results`` to a command that reads records or adds some: the folder is ``what``."""
-    return click.option(
-        "--results",
-        type=click.Path(path_type=Path),
-        default=RESULTS,
-        show_default=True,
-        help=what,
-    )
+    return click.option("--results", type=PATH, default=RESULTS, help=what)
 
 
 download = click.option(
@@ -244,25 +237,19 @@ download = click.option(
 )
 data_root = click.option(
     "--data-root",
-    type=click.Path(path_type=Path),
+    type=PATH,
     envvar="DCBENCH_DATA",
     default="data",
+    show_default=False,
     help="Folder of the data sets [DCBENCH_DATA].",
 )
 data_classes = click.option(
     "--data-classes",
     default=CLASS_ORDERS[0],
-    show_default=True,
     **word("way to know classes"),
     help="The labels of the data's own class folders: by-name, or by-position among the sorted folders.",
 )
-out = click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=RESULTS,
-    show_default=True,
-    help="Folder for results.",
-)
+out = click.option("--out", type=PATH, default=RESULTS, help="Folder for results.")
 _RESUMING = (
     click.option(
         "--no-resume",
@@ -281,33 +268,23 @@ _RESUMING = (
 DEBUG = "dcbench.debug"  # the context key of --debug
 _HARDWARE = (
     click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        **word("device"),
-        help="Device: auto, cpu, cuda, cuda:1.",
+        "--device", default="auto", **word("device"), help="Device: auto, cpu, cuda, cuda:1."
     ),
     click.option("--threads", type=int, help="Number of processor threads; results depend on it."),
     click.option(
         "--precision",
         default="auto",
-        show_default=True,
         **word("precision"),
         help="Precision: auto (bf16 where the hardware has it), fp32, bf16.",
     ),
     click.option(
-        "--engine",
-        default="auto",
-        show_default=True,
-        **word("engine"),
-        help="Engine: auto, eager, compiled.",
+        "--engine", default="auto", **word("engine"), help="Engine: auto, eager, compiled."
     ),
 )
 _EXECUTOR_OPTIONS = (
     click.option(
         "--executor",
         default="serial",
-        show_default=True,
         **word("executor"),
         help="What executes the tasks: serial (this process), processes (of this machine), ray.",
     ),
@@ -391,11 +368,7 @@ def common(presets: str, kind: str = "preset") -> _Decorator:
     ``presets`` lists the values of --preset, which are completed as names of this ``kind``.
     """
     preset = click.option(
-        "--preset",
-        default="paper",
-        show_default=True,
-        shell_complete=completing(kind),
-        help=presets,
+        "--preset", default="paper", shell_complete=completing(kind), help=presets
     )
 
     def add(command: _Command) -> _Command:

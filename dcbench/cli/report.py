@@ -54,7 +54,10 @@ if TYPE_CHECKING:
     help="Folder for files; without it the tables go to standard output.",
 )
 @click.option(
-    "--data-root", default="", help="Folder of the data sets, for the commands that notes give."
+    "--data-root",
+    default="",
+    show_default=False,
+    help="Folder of the data sets, for the commands that notes give.",
 )
 @speaking
 @unneeded("seed", *MACHINE, *EXECUTOR_OPTIONS)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dcbench.cli.completion import completing
-from dcbench.cli.options import CommaList, Common, common, download, resuming
+from dcbench.cli.options import PATH, CommaList, Common, common, download, resuming
 
 if TYPE_CHECKING:
     from dcbench.cli.console import Console, TextTable
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--truth",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="For a search: table of test accuracies on the whole data; trained if not given.",
 )
 @click.option("--truth-column", help="Column of that table, if not the usual one.")

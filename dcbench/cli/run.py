@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     "datasets",
     type=CommaList(),
     default="digits",
-    show_default=True,
     **word("dataset"),
     help="Data set, one or several of `dcbench list`.",
 )
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     "ipcs",
     type=CommaList(int, 1),
     default="1",
-    show_default=True,
     help="Images per class, one or several numbers.",
 )
 @click.option(
@@ -49,7 +47,6 @@ if TYPE_CHECKING:
     "seeds",
     type=CommaList(int, 0),
     default="0",
-    show_default=True,
     help="Seed of the distillation, one or several: a set for each.",
 )
 @judging()
@@ -61,7 +58,6 @@ if TYPE_CHECKING:
 @click.option(
     "--zca",
     default="auto",
-    show_default=True,
     **word("value of --zca"),
     help=(
         "Whitening: auto (on for CIFAR with preset paper), on (of normalised values), pixels (as "
@@ -79,12 +75,12 @@ if TYPE_CHECKING:
     "--holdout",
     type=int,
     default=0,
+    show_default=False,
     help="Number of training images to keep from distillation, for --judge-on and nas.",
 )
 @click.option(
     "--judge-on",
     default="test",
-    show_default=True,
     **word("value of --judge-on"),
     help="Images that judge: test, or holdout (those of --holdout), to choose settings by.",
 )

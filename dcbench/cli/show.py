@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcbench.cli.importing import foreign_sets_explained, imported_first
-from dcbench.cli.options import speaking
+from dcbench.cli.options import PATH, speaking
 from dcbench.system.fields import within
 
 if TYPE_CHECKING:
@@ -18,19 +18,15 @@ SCALES = (0.1, 20.0)  # centimetres
 
 
 @click.command("show")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=PATH)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="File of the picture, ending in .png or, with the classes' names, .pdf for print; beside"
     " the artifact if not given.",
 )
 @click.option(
-    "--scale",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="Width of an image in a .pdf, in centimetres.",
+    "--scale", type=float, default=1.0, help="Width of an image in a .pdf, in centimetres."
 )
 @speaking
 @click.pass_context
