@@ -58,11 +58,7 @@ def command(
     for name, verdicts in found.items():
         _show(console, name, verdicts)
     failed = any(verdict.outcome == "failed" for verdicts in found.values() for verdict in verdicts)
-    checks = [
-        {"method": name, "check": each.check, "outcome": each.outcome, "why": each.why}
-        for name, own in found.items()
-        for each in own
-    ]
+    checks = [{"method": name, **vars(each)} for name, own in found.items() for each in own]
     console.result({"checks": checks, "passed": not failed})
     if failed:
         raise click.exceptions.Exit(1)
@@ -121,13 +117,6 @@ def _amounts(distiller: Distiller) -> str:
 def _show(console: Console, name: str, verdicts: list[Verdict]) -> None:
     from dcbench.cli.console import TextTable
 
+    title, head = f"{name}: does it keep the contract?", ["check", "outcome", "why"]
     rows: list[list[Any]] = [[each.check, each.outcome, each.why] for each in verdicts]
-    console.table(
-        TextTable(
-            f"{name}: does it keep the contract?",
-            ["check", "outcome", "why"],
-            rows,
-            words=3,
-            folded=True,
-        )
-    )
+    console.table(TextTable(title, head, rows, words=3, folded=True))

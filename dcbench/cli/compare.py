@@ -66,9 +66,8 @@ def _words(row: SideBySide) -> list[tuple[str, str]]:
         return [*lines, ("test", "none: it takes two sets of both")]
     lines.append(("p", f"{test.p_value:.3g}, after Holm {row.p_holm:.3g}"))
     if detectable is not None:
-        lines.append(
-            ("80 % power", f"the test finds differences of {percent(detectable)} points or more")
-        )
+        found = f"the test finds differences of {percent(detectable)} points or more"
+        lines.append(("80 % power", found))
     pairs = [gain for networks in row.networks.values() for gain in networks.values()]
     if pairs:
         above = sum(gain > 0 for gain in pairs)

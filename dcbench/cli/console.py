@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 import click
@@ -102,12 +102,7 @@ class Console:
             self._bars.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         if self._errors.is_terminal:
             self._bars.stop()
         for number, handler in self._before.items():
@@ -215,9 +210,8 @@ class Console:
         self._output.print(printable(title), style="bold", markup=False)
 
     def _width_of(self, drawn: RichTable) -> int:
-        return Measurement.get(
-            self._output, self._output.options.update(width=UNLIMITED), drawn
-        ).maximum
+        unlimited = self._output.options.update(width=UNLIMITED)
+        return Measurement.get(self._output, unlimited, drawn).maximum
 
     def result(self, value: Mapping[str, Any]) -> None:
         """Print the one JSON object, if it was asked for."""

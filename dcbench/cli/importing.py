@@ -27,6 +27,7 @@ from dcbench.cli.options import (
     places,
     speaking,
     unneeded,
+    with_options,
 )
 
 SPACE_HELP = (
@@ -83,40 +84,32 @@ def imported_first(path: Path, words: Sequence[str]) -> Callable[[str], str]:
     return commands
 
 
+_FOREIGN = (
+    click.option("--space", default="auto", **word("space"), help=SPACE_HELP),
+    click.option(
+        "--experiment",
+        type=int,
+        help="Number of the set in a file of DC, DSA, DM or IDM, from 0; the last if not given.",
+    ),
+    click.option(
+        "--classes",
+        default=CLASS_ORDERS[0],
+        **word("way to know classes"),
+        help="How class folders get their labels: by-name, or by-position among the sorted "
+        "folders.",
+    ),
+    click.option(
+        "--resize",
+        is_flag=True,
+        help="Resize images of another size: the middle square of each, bilinear.",
+    ),
+    click.option("--name", help="Name of the set's method in tables; the layout's if not given."),
+)
+
+
 def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that describe a foreign set."""
-    for option in reversed(
-        (
-            click.option("--space", default="auto", **word("space"), help=SPACE_HELP),
-            click.option(
-                "--experiment",
-                type=int,
-                help=(
-                    "Number of the set in a file of DC, DSA, DM or IDM, from 0; the last if not "
-                    "given."
-                ),
-            ),
-            click.option(
-                "--classes",
-                default=CLASS_ORDERS[0],
-                **word("way to know classes"),
-                help=(
-                    "How class folders get their labels: by-name, or by-position among the sorted "
-                    "folders."
-                ),
-            ),
-            click.option(
-                "--resize",
-                is_flag=True,
-                help="Resize images of another size: the middle square of each, bilinear.",
-            ),
-            click.option(
-                "--name", help="Name of the set's method in tables; the layout's if not given."
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+    return with_options(_FOREIGN, command)
 
 
 @click.command("import")

@@ -39,12 +39,5 @@ def command(folders: tuple[Path, ...], results: Path, name: str, as_json: bool) 
         taken = merge(folder, results, name)
         said = f"{counted(taken.records, 'record')}, {counted(taken.sets, 'set')}"
         console.say(f"{folder}: {said}, now in {taken.place}")
-        merged.append(
-            {
-                "source": str(folder),
-                "place": str(taken.place),
-                "records": taken.records,
-                "sets": taken.sets,
-            }
-        )
+        merged.append(vars(taken))
     console.result({"merged": merged})

@@ -61,10 +61,8 @@ _COUNTS = {"sample": 1, "seeds": 1, "seed": 0, "epochs": 1, "truth_epochs": 1, "
 )
 @click.option(
     "--top-by",
-    help=(
-        "Which accuracy of the truth that is: validation (as the paper; if not given, where the "
-        "truth says it), test."
-    ),
+    help="Which accuracy of the truth that is: validation (as the paper; if not given, where the "
+    "truth says it), test.",
 )
 @click.option(
     "--truth",
@@ -123,48 +121,35 @@ def _search(shared: Common, options: dict[str, Any]) -> Search:
 def search_table(records: Sequence[SearchRecord]) -> TextTable:
     """Return a table with a row for each proxy: how well it ranks architectures."""
     from dcbench.cli.console import TextTable
-    from dcbench.report.tables.searches import rank_figures
 
-    first = records[0]
-    share = f"top {100 * first.top:g} %"
-    head = [
-        "proxy",
-        "IPC",
-        "architectures",
-        "failed",
-        "Spearman",
-        "95 % interval",
-        "Kendall",
-        share,
-        "best's accuracy %",
-        "regret",
-        "minutes",
-    ]
-    rows = []
-    for record in records:
-        found = rank_figures(record)
-        interval = (
-            "–" if found.spearman.ci95 is None else "{:.2f} to {:.2f}".format(*found.spearman.ci95)
-        )
-        correlations = [
-            _figure(found.spearman.value),
-            interval,
-            _figure(found.kendall.value),
-            _figure(found.spearman_top.value),
-        ]
-        accuracies = [_figure(value, 100, 1) for value in (found.top1_accuracy, found.regret)]
-        budget = "–" if record.proxy_ipc is None else str(record.proxy_ipc)
-        proxy = f"{record.proxy} (foreign)" if record.foreign else record.proxy
-        counts = [str(len(record.architectures)), str(record.failed)]
-        rows.append(
-            [proxy, budget, *counts, *correlations, *accuracies, f"{record.seconds / 60:.1f}"]
-        )
+    first, rows = records[0], [_row_of(record) for record in records]
     where = f"{first.dataset} {first.dataset_note}".strip()
     title = (
         f"{first.space} on {where}: ranking on the proxy against the truth, "
         f"{first.validation_images} validation images"
     )
-    return TextTable(title, head, rows, ("minutes", "failed", "Kendall", "architectures"))
+    optional = ("minutes", "failed", "Kendall", "architectures")
+    return TextTable(title, list(rows[0]), [list(row.values()) for row in rows], optional)
+
+
+def _row_of(record: SearchRecord) -> dict[str, str]:
+    from dcbench.report.tables.searches import rank_figures
+
+    found = rank_figures(record)
+    bounds = found.spearman.ci95
+    return {
+        "proxy": f"{record.proxy} (foreign)" if record.foreign else record.proxy,
+        "IPC": "–" if record.proxy_ipc is None else str(record.proxy_ipc),
+        "architectures": str(len(record.architectures)),
+        "failed": str(record.failed),
+        "Spearman": _figure(found.spearman.value),
+        "95 % interval": "–" if bounds is None else "{:.2f} to {:.2f}".format(*bounds),
+        "Kendall": _figure(found.kendall.value),
+        f"top {100 * record.top:g} %": _figure(found.spearman_top.value),
+        "best's accuracy %": _figure(found.top1_accuracy, 100, 1),
+        "regret": _figure(found.regret, 100, 1),
+        "minutes": f"{record.seconds / 60:.1f}",
+    }
 
 
 def _figure(value: float | None, times: float = 1, digits: int = 2) -> str:

@@ -139,7 +139,7 @@ class Common:
 
     @contextmanager
     def workspace(
-        self, console: Console, *, resume: bool = True, other_machine: bool = False
+        self, console: Console, no_resume: bool = False, resume_elsewhere: bool = False
     ) -> Iterator[Workspace]:
         """Open the workspace with the machine, workers and folder that the options name. Raises
         what ``Hardware`` and ``ExecutorOptions`` raise.
@@ -151,18 +151,11 @@ class Common:
         self.executor_options.check(self.hardware)
         machine = self.hardware.machine(here=self.executor_options.address is None)
         # work that the sets of this command share is still done only once
-        since = 0.0 if resume else disk_time(self.out)
+        since = disk_time(self.out) if no_resume else 0.0
         heard = (console.progress, console.say, console.stopping)
-        resumption = Resumption(resume, since, other_machine)
+        resumption = Resumption(not no_resume, since, resume_elsewhere)
         with self.executor_options.start(machine, console) as workers:
-            yield Workspace(
-                self.out,
-                machine,
-                *heard,
-                resumption=resumption,
-                workers=workers,
-                overall=console.overall,
-            )
+            yield Workspace(self.out, machine, *heard, resumption, workers, console.overall)
 
 
 def places(
@@ -222,7 +215,7 @@ def judging(several: bool = False) -> _Decorator:
             "trained network's answers); the protocol's if not given.",
         ),
     )
-    return lambda command: _with(options, command)
+    return lambda command: with_options(options, command)
 
 
 def results_folder(what: str) -> _Decorator:
@@ -259,10 +252,8 @@ _RESUMING = (
     click.option(
         "--resume-elsewhere",
         is_flag=True,
-        help=(
-            "Continue from a checkpoint made with another device, number of threads, precision, "
-            "engine or version of torch; the record says so."
-        ),
+        help="Continue from a checkpoint made with another device, number of threads, precision, "
+        "engine or version of torch; the record says so.",
     ),
 )
 DEBUG = "dcbench.debug"  # the context key of --debug
@@ -291,17 +282,13 @@ _EXECUTOR_OPTIONS = (
     click.option(
         "--workers",
         type=int,
-        help=(
-            "Processes, each with --threads threads; as many as there are processors for if not "
-            "given."
-        ),
+        help="Processes, each with --threads threads; as many as there are processors for if not "
+        "given.",
     ),
     click.option(
         "--address",
-        help=(
-            "Address of a Ray cluster; auto for the one that this machine belongs to; without it "
-            "this machine alone."
-        ),
+        help="Address of a Ray cluster; auto for the one that this machine belongs to; without it "
+        "this machine alone.",
     ),
     click.option(
         "--cpus-per-unit",
@@ -350,17 +337,17 @@ def resuming(command: _Command) -> _Command:
     """Add the options about an earlier run's work; the command gets ``no_resume`` and
     ``resume_elsewhere``.
     """
-    return _with(_RESUMING, command)
+    return with_options(_RESUMING, command)
 
 
 def hardware(command: _Command) -> _Command:
     """Add the options of the machine; the command gets them as one ``Hardware``."""
-    return _with(_HARDWARE, _gathered("hardware", Hardware, command))
+    return with_options(_HARDWARE, _gathered("hardware", Hardware, command))
 
 
 def speaking(command: _Command) -> _Command:
     """Add the option of the output's form; the command gets ``as_json``."""
-    return _with(_SPEAKING, command)
+    return with_options(_SPEAKING, command)
 
 
 def common(presets: str, kind: str = "preset") -> _Decorator:
@@ -374,9 +361,9 @@ def common(presets: str, kind: str = "preset") -> _Decorator:
     def add(command: _Command) -> _Command:
         shared = speaking(_gathered("shared", Common, command))
         shared = hardware(
-            _with(_EXECUTOR_OPTIONS, _gathered("executor_options", ExecutorOptions, shared))
+            with_options(_EXECUTOR_OPTIONS, _gathered("executor_options", ExecutorOptions, shared))
         )
-        return _with((preset, data_root, data_classes, out), shared)
+        return with_options((preset, data_root, data_classes, out), shared)
 
     return add
 
@@ -387,7 +374,7 @@ def unneeded(*names: str) -> _Decorator:
 
     Their values are checked, and help does not show them.
     """
-    return lambda command: _with([_unneeded(name) for name in names], command)
+    return lambda command: with_options([_unneeded(name) for name in names], command)
 
 
 def _unneeded(name: str) -> _Decorator:
@@ -414,7 +401,8 @@ FILTERS = ("method", "dataset", "ipc", "protocol", "preset", "network")  # of re
 EXECUTOR_OPTIONS = ("executor", *(name.replace("_", "-") for name in OF_ONE))
 
 
-def _with(options: Sequence[_Decorator], command: _Command) -> _Command:
+def with_options(options: Sequence[_Decorator], command: _Command) -> _Command:
+    """Add ``options`` to ``command`` in the order in which help lists them."""
     for option in reversed(options):
         command = option(command)
     return command

@@ -59,21 +59,11 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
     from dcbench.cli.console import Console
     from dcbench.reproduction.reproduce import Reproduction
 
-    with (
-        Console(shared.as_json) as console,
-        shared.workspace(
-            console, resume=not options["no_resume"], other_machine=options["resume_elsewhere"]
-        ) as workspace,
-    ):
+    again = (options["no_resume"], options["resume_elsewhere"])
+    with Console(shared.as_json) as console, shared.workspace(console, *again) as workspace:
+        where = (shared.places(options["download"]), workspace)
         truth = (options["truth"], options["truth_column"])
-        reproduction = Reproduction(
-            study,
-            shared.preset,
-            shared.places(options["download"]),
-            workspace,
-            *truth,
-            only_estimate,
-        )
+        reproduction = Reproduction(study, shared.preset, *where, *truth, only_estimate)
         reproduction.refuse_other(options["protocol"], options["seeds"])
         if not only_estimate:
             reproduction.check()
@@ -170,31 +160,9 @@ def _json(
     from dcbench.cli.results import run_json, trace_json
     from dcbench.experiments.run_grid import EvaluatedSet
     from dcbench.report.tables.searches import search_summary
+    from dcbench.reproduction.reproduce import StudyResults
 
-    made: dict[str, Any] = {
-        "runs": [],
-        "traces": [],
-        "embeddings": [],
-        "searches": [],
-        "skipped": 0,
-    }
-    if outcome is not None:
-        made["runs"] = [
-            run_json(EvaluatedSet(*evaluation)) | {"fields": dict(evaluation[0].fields)}
-            for evaluation in outcome.evaluations
-        ]
-        made["traces"] = [trace_json(*traced) for traced in outcome.traces]
-        made["embeddings"] = [
-            {
-                "record": str(path),
-                "method": record.method,
-                "kl_divergence": record.kl_divergence,
-                "images": len(record.points),
-            }
-            for record, path in outcome.embeddings
-        ]
-        made["searches"] = [search_summary(record, path) for record, path in outcome.searches]
-        made["skipped"] = outcome.skipped
+    made = outcome or StudyResults()
     return {
         "study": reproduction.study.name,
         "preset": reproduction.preset,
@@ -202,5 +170,20 @@ def _json(
         "data_found": reproduction.data_found,
         "estimate_seconds": sum(piece.seconds for piece in pieces),
         "pieces": [{"label": piece.label, "seconds": piece.seconds} for piece in pieces],
-        **made,
+        "runs": [
+            run_json(EvaluatedSet(*evaluation)) | {"fields": dict(evaluation[0].fields)}
+            for evaluation in made.evaluations
+        ],
+        "traces": [trace_json(*traced) for traced in made.traces],
+        "embeddings": [
+            {
+                "record": str(path),
+                "method": record.method,
+                "kl_divergence": record.kl_divergence,
+                "images": len(record.points),
+            }
+            for record, path in made.embeddings
+        ],
+        "searches": [search_summary(record, path) for record, path in made.searches],
+        "skipped": made.skipped,
     }

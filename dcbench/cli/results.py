@@ -18,12 +18,8 @@ if TYPE_CHECKING:
 
 _SET = ("method", "dataset", "dataset_revision", "ipc", "seed", "preset", "protocol")
 _COST = (
-    "evaluate_seconds",
-    "epoch_seconds",
-    "compile_seconds",
-    "peak_memory_bytes",
-    "engine",
-    "precision",
+    *("evaluate_seconds", "epoch_seconds", "compile_seconds"),
+    *("peak_memory_bytes", "engine", "precision"),
 )
 NONE = "–"
 MOST_WITHOUT_INTERVAL = 2  # networks
@@ -126,21 +122,11 @@ def trace_table(trace: TraceRecord) -> TextTable:
     for point in trace.points:
         figures = summarise(point.accuracies)
         spread = "" if figures.std is None else f" ± {100 * figures.std:.1f}"
-        rows.append(
-            [
-                str(point.step),
-                f"{100 * figures.mean:.1f}{spread}",
-                str(len(point.networks)),
-                point.image,
-            ]
-        )
-    return TextTable(
-        f"Accuracy over the steps of {trace.label}",
-        ["step", "accuracy %", "networks", "image"],
-        rows,
-        ("image", "networks"),
-        0,
-    )
+        accuracy, networks = f"{100 * figures.mean:.1f}{spread}", str(len(point.networks))
+        rows.append([str(point.step), accuracy, networks, point.image])
+    title = f"Accuracy over the steps of {trace.label}"
+    head = ["step", "accuracy %", "networks", "image"]
+    return TextTable(title, head, rows, ("image", "networks"), 0)
 
 
 def summary_table(summary: Sequence[dict[str, Any]]) -> TextTable:
@@ -157,13 +143,8 @@ def summary_table(summary: Sequence[dict[str, Any]]) -> TextTable:
         "std of networks": [_percent(row["std_networks"]) for row in summary],
     }
     where = f" on {shared['dataset']}" if shared else ""
-    return TextTable(
-        f"Accuracy{where}, over sets",
-        list(columns),
-        _rows(columns),
-        ("std of networks",),
-        1 + len(own),
-    )
+    title, words = f"Accuracy{where}, over sets", 1 + len(own)
+    return TextTable(title, list(columns), _rows(columns), ("std of networks",), words)
 
 
 def show_places(console: Console, done: Iterable[EvaluatedSet], out: Path) -> None:
@@ -173,12 +154,10 @@ def show_places(console: Console, done: Iterable[EvaluatedSet], out: Path) -> No
     folders: dict[Path, list[str]] = defaultdict(list)
     done = list(done)
     kept = "in each folder synthetic.pt, images.png, evaluations"
-    if any(scored.synthetic is None for scored in done):
-        kept = (
-            "evaluations"
-            if all(scored.synthetic is None for scored in done)
-            else f"{kept}; of the whole data evaluations alone"
-        )
+    if all(scored.synthetic is None for scored in done):
+        kept = "evaluations"
+    elif any(scored.synthetic is None for scored in done):
+        kept = f"{kept}; of the whole data evaluations alone"
     for scored in done:
         folder = evaluated_set_folder(scored.path) or scored.path.parent
         if folder.name not in folders[folder.parent]:
@@ -186,10 +165,8 @@ def show_places(console: Console, done: Iterable[EvaluatedSet], out: Path) -> No
     console.say(f"Kept in {out} ({kept}):")
     for folder, names in folders.items():
         place = folder.relative_to(out) if folder.is_relative_to(out) else folder
-        numbers = [name.removeprefix("seed") for name in names]
-        console.say(
-            f"  {place}/{names[0] if len(names) == 1 else 'seed{' + ','.join(numbers) + '}'}"
-        )
+        numbers = ",".join(name.removeprefix("seed") for name in names)
+        console.say(f"  {place}/{names[0] if len(names) == 1 else f'seed{{{numbers}}}'}")
     if out != Path(RESULTS):
         console.say(f"table: {shlex.join(['dcbench', 'report', '--results', str(out)])}")
 

@@ -59,10 +59,8 @@ if TYPE_CHECKING:
     "--zca",
     default="auto",
     **word("value of --zca"),
-    help=(
-        "Whitening: auto (on for CIFAR with preset paper), on (of normalised values), pixels (as "
-        "MTT does), off."
-    ),
+    help="Whitening: auto (on for CIFAR with preset paper), on (of normalised values), pixels (as "
+    "MTT does), off.",
 )
 @click.option(
     "--set",
@@ -104,11 +102,7 @@ def command(shared: Common, **options: Any) -> None:
 
     trace = tuple(sorted(options["trace"] or ()))
     words = ("protocol", "network", "networks", "epochs", "augment", "labels")
-    judging = Judging(
-        **{key: options[key] for key in words},
-        on=options["judge_on"],
-        trace=trace,
-    )
+    judging = Judging(**{key: options[key] for key in words}, on=options["judge_on"], trace=trace)
     judging.check()
     within("--holdout", options["holdout"], 0)
     if options["judge_on"] == "holdout" and not options["holdout"]:
@@ -125,12 +119,8 @@ def command(shared: Common, **options: Any) -> None:
         grid.protocol_of(distiller, options["protocol"])
         for ipc in grid.ipcs if trace else ():
             require_steps(distiller, ipc, trace[-1])
-    with (
-        Console(shared.as_json) as console,
-        shared.workspace(
-            console, resume=not options["no_resume"], other_machine=options["resume_elsewhere"]
-        ) as workspace,
-    ):
+    again = (options["no_resume"], options["resume_elsewhere"])
+    with Console(shared.as_json) as console, shared.workspace(console, *again) as workspace:
         done, skipped = run_grid(grid, judging, shared.places(options["download"]), workspace)
     _show(console, done, shared)
     if skipped:

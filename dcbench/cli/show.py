@@ -71,21 +71,11 @@ def command(
 
 def _describe(artifact: Artifact) -> dict[str, Any]:
     synthetic, origin = artifact.synthetic, artifact.provenance
-    wanted = [
-        "method",
-        "method_version",
-        "preset",
-        "fields",
-        "dataset",
-        "revision",
-        "ipc",
-        "seed",
-        "holdout",
-        "precision",
-        "dcbench",
-    ]
+    wanted = (
+        "method method_version preset fields dataset revision ipc seed holdout precision dcbench"
+    )
     return {
-        **{key: origin.get(key) for key in wanted},
+        **{key: origin.get(key) for key in wanted.split()},
         **({"stopped_after": origin["step"]} if isinstance(origin.get("step"), int) else {}),
         "images": list(synthetic.images.shape),
         "labels": "hard" if synthetic.labels.ndim == 1 else "soft",
@@ -98,13 +88,10 @@ def _describe(artifact: Artifact) -> dict[str, Any]:
 
 def _in_words(value: object) -> str:
     if isinstance(value, dict):
-        return (
-            " ".join(f"{key}={'none' if entry is None else entry}" for key, entry in value.items())
-            or "none"
-        )
+        pairs = (f"{key}={'none' if entry is None else entry}" for key, entry in value.items())
+        return " ".join(pairs) or "none"
+    if isinstance(value, list) and all(isinstance(entry, int) for entry in value):
+        return "×".join(map(str, value))
     if isinstance(value, list):
-        whole = all(isinstance(entry, int) for entry in value)
-        return (
-            "×".join(map(str, value)) if whole else " to ".join(f"{entry:.3g}" for entry in value)
-        )
+        return " to ".join(f"{entry:.3g}" for entry in value)
     return "none" if value in (None, "") else str(value)
