@@ -28,6 +28,7 @@ from dcbench.nas.tasks import ArchitectureTask, ProxyData
 from dcbench.networks.costs import training_macs
 from dcbench.run import fingerprint
 from dcbench.system.errors import DataError, OutOfRangeError
+from dcbench.system.fields import within
 from dcbench.system.files import read_lines
 from dcbench.system.layout import ARCHITECTURE_ROWS, search_folder
 from dcbench.system.machine import Machine
@@ -112,8 +113,7 @@ class ArchitectureStudy:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise OutOfRangeError(f"seeds must be at least 1, got {self.seeds}")
+        within("seeds", self.seeds, 1)
 
     @property
     def validation(self) -> TestSet:

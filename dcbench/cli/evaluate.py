@@ -102,19 +102,18 @@ def _evaluate(
 ) -> list[EvaluatedSet]:
     from dcbench.datasets.loading import load
     from dcbench.experiments.distil import reopen
-    from dcbench.experiments.stored_sets import judge_stored
+    from dcbench.experiments.run_grid import evaluate_all
+    from dcbench.experiments.stored_sets import plan_evaluations
 
     sets, own = [], options["layout"] is None
     for path in dict.fromkeys(options["paths"]):
         with foreign_sets_explained(path, _again(options)) if own else nullcontext():
             sets.append(reopen(_own(path, shared, options, workspace), workspace))
-    places = shared.places(options["download"])
-    return judge_stored(
-        sets,
-        asked,
-        lambda name: load(name, places, progress=workspace.stoppable_progress),
-        workspace,
+    where, progress = shared.places(options["download"]), workspace.stoppable_progress
+    planned = plan_evaluations(
+        sets, asked, lambda name: load(name, where, progress=progress), workspace
     )
+    return evaluate_all(planned, workspace)
 
 
 def _again(options: dict[str, Any]) -> Callable[[str], str]:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 import dcbench
+from dcbench.artifacts.artifact import Artifact
 from dcbench.datasets.loading import Loaded
 from dcbench.distiller import Distiller, recorded_fields
 from dcbench.execution import workers
@@ -21,7 +22,7 @@ from dcbench.images import SyntheticSet, TrainSet
 from dcbench.records import Distillation
 from dcbench.run import Resumption, fingerprint
 from dcbench.studies.declared_methods import declared_methods
-from dcbench.system.errors import OutOfRangeError
+from dcbench.system.fields import within
 from dcbench.system.files import locked, remove_unfinished
 from dcbench.system.layout import set_folder
 from dcbench.system.machine import Machine
@@ -98,15 +99,17 @@ class Cell:
     start: Tensor | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if self.ipc < 1:
-            raise OutOfRangeError(f"ipc must be at least 1, got {self.ipc}")
+        within("ipc", self.ipc, 1)
 
     @property
     def label(self) -> str:
         """A short description of the cell, for messages."""
-        return set_label(
-            self.distiller.name, self.ipc if self.distiller.budgeted else None, self.seed
-        )
+        return set_label(self.distiller.name, self.budget, self.seed)
+
+    @property
+    def budget(self) -> int | None:
+        """Images per class; None for a reference that uses all the data."""
+        return self.ipc if self.distiller.budgeted else None
 
     @property
     def context(self) -> dict[str, Any]:
@@ -132,7 +135,7 @@ class Cell:
         return set_folder(
             workspace.out,
             self.loaded.spec.dataset,
-            self.ipc if self.distiller.budgeted else None,
+            self.budget,
             self.distiller.name,
             f"{self.preset}-{fingerprint(self.identity(workspace.machine))}",
             self.seed,
@@ -153,7 +156,7 @@ class Cell:
             **({"title": title[:200]} if title not in ("", self.distiller.name) else {}),
             "preset": self.preset,
             "dataset": self.loaded.spec.dataset,
-            "ipc": self.ipc if self.distiller.budgeted else None,
+            "ipc": self.budget,
             "seed": self.seed,
             "artifact_hash": fingerprint(self.identity(machine)),
             "dcbench": dcbench.__version__,
@@ -174,6 +177,13 @@ class StoredSet:
     path: Path | None
     cost: Distillation | None
 
+    @classmethod
+    def of(
+        cls, artifact: Artifact, folder: Path, path: Path | None, cost: Distillation | None
+    ) -> StoredSet:
+        """Return the set of an artifact, with what the artifact does not say of it."""
+        return cls(artifact.synthetic, artifact.provenance, artifact.sha256, folder, path, cost)
+
     @property
     def step(self) -> int | None:
         """The distillation step of a snapshot; None for a finished set."""
@@ -183,10 +193,8 @@ class StoredSet:
     @property
     def label(self) -> str:
         """A short description of the set, for messages."""
-        step = self.step
-        return set_label(*(self.provenance.get(key) for key in ("method", "ipc", "seed"))) + (
-            "" if step is None else f" step {step}"
-        )
+        label = set_label(*(self.provenance.get(key) for key in ("method", "ipc", "seed")))
+        return label if self.step is None else f"{label} step {self.step}"
 
 
 def shared_context(train: TrainSet) -> dict[str, Any]:

@@ -41,30 +41,20 @@ def distil(cell: Cell, workspace: Workspace) -> StoredSet:
         train = cell.loaded.train
         made = cell.distiller.distill(train, cell.ipc, Run(cell.seed, workspace.machine))
         synthetic = require_promised(made, train, ipc=None)
-        return StoredSet(
-            synthetic,
-            cell.provenance(workspace.machine),
-            synthetic.content_hash,
-            folder,
-            None,
-            None,
-        )
+        origin = cell.provenance(workspace.machine)
+        return StoredSet(synthetic, origin, synthetic.content_hash, folder, None, None)
     with workspace.alone(folder):
         if not workspace.resumption.resume:
             _forget(folder)
         artifact = _finished(cell, workspace, folder)
         if artifact is None:
-            workspace.execute_tasks(
-                [prepare(cell, workspace)], lambda made: _keep(cell, workspace, made)
-            )
+            task = prepare(cell, workspace)
+            workspace.execute_tasks([task], lambda made: _keep(cell, workspace, made))
             artifact = read_artifact(folder / ARTIFACT)
         cost = _cost(folder, workspace)
-        publish(
-            folder / ARTIFACT, latest_artifact(workspace.out, cell.distiller.name), workspace.say
-        )
-    return StoredSet(
-        artifact.synthetic, artifact.provenance, artifact.sha256, folder, folder / ARTIFACT, cost
-    )
+        latest = latest_artifact(workspace.out, cell.distiller.name)
+        publish(folder / ARTIFACT, latest, workspace.say)
+    return StoredSet.of(artifact, folder, folder / ARTIFACT, cost)
 
 
 def adopt(cell: Cell, workspace: Workspace, made: NewSet) -> None:
@@ -110,9 +100,7 @@ def reopen(path: Path, workspace: Workspace) -> StoredSet:
     """
     artifact = read_artifact(path)
     home = _home(path, artifact, workspace)
-    return StoredSet(
-        artifact.synthetic, artifact.provenance, artifact.sha256, home, path, _cost(home, workspace)
-    )
+    return StoredSet.of(artifact, home, path, _cost(home, workspace))
 
 
 def _home(path: Path, artifact: Artifact, workspace: Workspace) -> Path:

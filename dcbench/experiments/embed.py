@@ -84,10 +84,9 @@ class SetEmbedding:
     @cached_property
     def asked(self) -> dict[str, Any]:
         """The protocol that trains the network, as plain values."""
-        epoch_images = {"epoch_images": self.plan.epoch_images}
         return {
             **embedding_protocol(self.plan).to_json(),
-            **epoch_images,
+            "epoch_images": self.plan.epoch_images,
             "precision": self.workspace.machine.precision,
         }
 
@@ -95,16 +94,12 @@ class SetEmbedding:
     def settings(self) -> dict[str, Any]:
         """The settings of t-SNE."""
         images = len(self.distilled.synthetic) + sum(len(rows) for rows in self._real_rows)
-        # the bound of van der Maaten's code
-        perplexity = min(self.plan.perplexity, (images - 1) / 3)
-        wanted = {
-            "perplexity": perplexity,
+        return {
+            # the bound of van der Maaten's code
+            "perplexity": min(self.plan.perplexity, (images - 1) / 3),
             "init": "pca",
             "learning_rate": "auto",
             "max_iter": 1000,
-        }
-        return {
-            **wanted,
             "real_per_class": self.plan.real_per_class,
             "scikit-learn": str(sklearn.__version__),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -30,7 +30,8 @@ from dcbench.networks.catalogue import NETWORKS, find_network
 from dcbench.records import EvaluationRecord, NetworkScore, write_record
 from dcbench.records.kinds import STOPPED
 from dcbench.run import fingerprint
-from dcbench.system.errors import MismatchError, OutOfRangeError, UnknownNameError
+from dcbench.system.errors import MismatchError, UnknownNameError
+from dcbench.system.fields import within
 from dcbench.system.files import read_lines, write_bytes
 from dcbench.system.layout import (
     NETWORK_ROWS,
@@ -97,8 +98,7 @@ class SetEvaluation:
     data_folder: str = ""  # of data of one's own, as the command named it
 
     def __post_init__(self) -> None:
-        if self.networks < 1:
-            raise OutOfRangeError(f"networks must be at least 1, got {self.networks}")
+        within("networks", self.networks, 1)
 
     @cached_property
     def asked(self) -> dict[str, Any]:
@@ -158,9 +158,8 @@ def evaluate_set(set_evaluation: SetEvaluation) -> EvaluationRecord:
     # for a set that was made elsewhere
     if set_evaluation.distilled.path is not None and not picture.exists():
         write_bytes(picture, as_png(grid(set_evaluation.distilled.synthetic)))
-    return _record(
-        set_evaluation, [row for row in rows if row["network"] < set_evaluation.networks]
-    )
+    wanted = [row for row in rows if row["network"] < set_evaluation.networks]
+    return _record(set_evaluation, wanted)
 
 
 def record_path(distilled: StoredSet, record: EvaluationRecord) -> Path:
@@ -181,40 +180,28 @@ def check(set_evaluation: SetEvaluation) -> None:
         MismatchError, FileFormatError: If not.
     """
     judged = set_evaluation.judged
-    try:
-        find_network(judged.network)
-    except UnknownNameError as error:
-        raise _unknown("network", judged.network, NETWORKS) from error
-    try:
-        augmentation_and_mix(judged.augment)
-    except UnknownNameError as error:
-        raise _unknown("augmentation", judged.augment, AUGMENTATIONS) from error
+    named: tuple[tuple[str, str, Callable[[str], Any], Iterable[str]], ...] = (
+        ("network", judged.network, find_network, NETWORKS),
+        ("augmentation", judged.augment, augmentation_and_mix, AUGMENTATIONS),
+    )
+    for kind, name, find, known in named:
+        try:
+            find(name)
+        except UnknownNameError as error:
+            raise MismatchError(
+                f"the set's own recipe asks for the {kind} {name!r}, which is unknown here; "
+                f"known: {', '.join(known)}"
+            ) from error
     require_network(judged, set_evaluation.test.spec)
     labels = labels_for(set_evaluation.distilled.synthetic, judged)
     loss_for(judged.loss, labels, judged.labels == "teacher")
-    nothing = {key: kinds[0]() for key, kinds in _KINDS.items()} | {
-        "threads": 1,
-        "engine": "none",
-        "device": "none",
-        "torch": "none",
-    }
+    nothing = {key: kinds[0]() for key, kinds in _KINDS.items()}
+    nothing |= {"threads": 1, "engine": "none", "device": "none", "torch": "none"}
     distilled = set_evaluation.distilled
-    record = _record(
-        replace(set_evaluation, distilled=replace(distilled, provenance={})), [nothing]
-    )
-    origin = {
-        key: distilled.provenance[key]
-        for key in (*_ORIGIN, "artifact_hash")
-        if key in distilled.provenance
-    }
+    unsaid = replace(set_evaluation, distilled=replace(distilled, provenance={}))
+    record, known_keys = _record(unsaid, [nothing]), (*_ORIGIN, "artifact_hash")
+    origin = {key: value for key, value in distilled.provenance.items() if key in known_keys}
     EvaluationRecord.from_json(record.to_json() | origin, distilled.path or distilled.folder)
-
-
-def _unknown(kind: str, name: str, known: Iterable[str]) -> MismatchError:
-    return MismatchError(
-        f"the set's own recipe asks for the {kind} {name!r}, which is unknown here; "
-        f"known: {', '.join(known)}"
-    )
 
 
 def train_missing(set_evaluation: SetEvaluation) -> list[Row]:
@@ -274,13 +261,11 @@ def _prepare(
     distilled = set_evaluation.distilled
     test = set_evaluation.test
     workspace = set_evaluation.workspace
-    abreast = networks_abreast(
-        distilled.synthetic.in_training, set_evaluation.judged, workspace.machine
-    )
+    trained, judged = distilled.synthetic.in_training, set_evaluation.judged
+    abreast = networks_abreast(trained, judged, workspace.machine)
     # each trained in one
     passes = [tuple(group) for _, group in groupby(missing, lambda index: index // abreast)]
-    images = len(distilled.synthetic.in_training)
-    macs = evaluation_macs(set_evaluation.judged, test.spec, images, len(test))
+    macs = evaluation_macs(judged, test.spec, len(trained), len(test))
     macs *= len(passes) * abreast
     fresh = machine = workspace.machine.decide(macs)
     # the choice was made when the first network was trained
@@ -300,7 +285,7 @@ def _prepare(
         distilled.sha256,
         Shared.of(distilled.synthetic),
         Shared.of(test),
-        set_evaluation.judged,
+        judged,
         set_evaluation.seed,
         networks=(),
         teaching=set_evaluation.teaching,
@@ -363,20 +348,18 @@ def _record(set_evaluation: SetEvaluation, rows: Sequence[Row]) -> EvaluationRec
         distillation=distilled.cost,
         evaluate_seconds=sum(row["seconds"] for row in rows),
         epoch_seconds=statistics.median(row["epoch_seconds"] for row in rows),
-        compile_seconds=max(
-            (row["compile_seconds"] for row in rows if row["compile_seconds"] is not None),
-            default=None,
-        ),
-        peak_memory_bytes=max(
-            (row["peak_memory_bytes"] for row in rows if row["peak_memory_bytes"] is not None),
-            default=None,
-        ),
+        compile_seconds=_most(rows, "compile_seconds"),
+        peak_memory_bytes=_most(rows, "peak_memory_bytes"),
         labels=_learned(set_evaluation),
         data_folder=set_evaluation.data_folder,
         teacher_accuracy=rows[0].get("teacher_accuracy"),
         **circumstances(rows, protocol["precision"]),
         warnings=tuple(_warnings(set_evaluation, rows)),
     )
+
+
+def _most(rows: Sequence[Row], figure: str) -> Any:
+    return max((row[figure] for row in rows if row[figure] is not None), default=None)
 
 
 def _learned(set_evaluation: SetEvaluation) -> str:

@@ -13,7 +13,7 @@ from dcbench.evaluation.protocol import OWN, PROTOCOL_NAMES, PROTOCOLS, Protocol
 from dcbench.experiments.context import StoredSet, Workspace
 from dcbench.experiments.evaluate import SetEvaluation, check
 from dcbench.experiments.presets import own_protocol
-from dcbench.experiments.run_grid import EvaluatedSet, Judging, evaluate_all
+from dcbench.experiments.run_grid import Judging
 from dcbench.system.errors import MismatchError, require_known
 from dcbench.system.fields import within
 from dcbench.system.layout import revision_folder
@@ -36,20 +36,6 @@ class StoredJudging:
         within(f"{prefix}seed", self.seed, 0)
         for judging in self.judgings:
             judging.check(prefix)
-
-
-def judge_stored(
-    sets: Sequence[StoredSet],
-    asked: StoredJudging,
-    data: Callable[[str], Loaded],
-    workspace: Workspace,
-) -> list[EvaluatedSet]:
-    """Evaluate each of ``sets``. Everything is checked before a network is trained.
-
-    Raises what ``plan_evaluations`` raises, and the first error of an evaluation, when all others
-    are done.
-    """
-    return evaluate_all(plan_evaluations(sets, asked, data, workspace), workspace)
 
 
 def plan_evaluations(

@@ -89,12 +89,10 @@ class WatchedDistil(Distil):
             if done in self.watched:
                 labels = torch.arange(train.spec.classes).repeat_interleave(self.ipc)
                 values = images.detach().cpu().contiguous()
-                with suppress(
-                    KeyboardInterrupt
-                ):  # the run checks this itself, and saves a checkpoint before it stops
-                    channel.put(
-                        Snapshot(done, SyntheticSet(train.spec, values, labels, train.space))
-                    )
+                seen = SyntheticSet(train.spec, values, labels, train.space)
+                # the run checks this itself, and saves a checkpoint before it stops
+                with suppress(KeyboardInterrupt):
+                    channel.put(Snapshot(done, seen))
 
         return look
 
@@ -177,26 +175,17 @@ class Trace:
         return replace(record, points=tuple(wanted)), self.folder / RECORD
 
     def _judged(self, distilled: StoredSet, networks: int) -> list[Row]:
-        set_evaluation = SetEvaluation(
-            distilled,
-            self.cell.loaded.test_set(self.protocol.judged_on),
-            self.protocol,
-            self.cell.seed,
-            networks,
-            self.workspace,
-            self.cell.loaded.train,
-        )
+        loaded, seed = self.cell.loaded, self.cell.seed
+        asked = (distilled, loaded.test_set(self.protocol.judged_on), self.protocol, seed, networks)
+        set_evaluation = SetEvaluation(*asked, self.workspace, loaded.train)
         with self.workspace.alone(set_evaluation.folder):
             if not self.workspace.resumption.resume:
                 (set_evaluation.folder / NETWORK_ROWS).unlink(missing_ok=True)
             return train_missing(set_evaluation)
 
     def _forget(self) -> None:
-        for path in (
-            self.folder / DISTILLATION,
-            self.folder / CHECKPOINT,
-            *self.folder.glob("step-*.*"),
-        ):
+        snapshots = self.folder.glob("step-*.*")
+        for path in (self.folder / DISTILLATION, self.folder / CHECKPOINT, *snapshots):
             path.unlink(missing_ok=True)
 
     def _finished(self) -> Snapshots:
@@ -227,27 +216,16 @@ class Trace:
 
     @staticmethod
     def _snapshot(path: Path) -> StoredSet:
-        artifact = read_artifact(path)
-        return StoredSet(
-            artifact.synthetic,
-            artifact.provenance,
-            artifact.sha256,
-            path.with_suffix(""),
-            path,
-            None,
-        )
+        return StoredSet.of(read_artifact(path), path.with_suffix(""), path, None)
 
     def _borrowed(self) -> Snapshots:
         """Copy the snapshots from other traces of this set, if they have all of them: a protocol
         does not change the set.
         """
-        found = (
-            {step: self._elsewhere(step) for step in self.steps}
-            if self.workspace.resumption.resume
-            else {}
-        )
-        places = [path for path in found.values() if path is not None]
-        if not places or len(places) < len(self.steps):
+        if not self.workspace.resumption.resume:
+            return {}
+        places = [path for step in self.steps if (path := self._elsewhere(step)) is not None]
+        if len(places) < len(self.steps):
             return {}
         for step, path in zip(self.steps, places, strict=True):
             for ending in ("png", "pt"):
@@ -333,20 +311,15 @@ class Trace:
     def _record(self, sets: Snapshots, rows: Mapping[int, Sequence[Row]]) -> TraceRecord:
         every = list(chain.from_iterable(rows.values()))
         cost = self._cost()
-        elsewhere = (
-            ["its distillation resumed from a checkpoint of another machine"]
-            if cost.get("resumed_elsewhere")
-            else []
-        )
+        warnings = list(cost.get("warnings", ()))
+        if cost.get("resumed_elsewhere"):
+            warnings.append("its distillation resumed from a checkpoint of another machine")
         known = about(sets[self.steps[-1]], self.cell.loaded.test)
         origin = self.cell.provenance(self.workspace.machine)
+        # of the set, not of a snapshot
+        known |= {"artifact_hash": origin["artifact_hash"], "changed": origin.get("changed", {})}
         return TraceRecord(
-            # of the set, not of a snapshot
-            **{
-                **known,
-                "artifact_hash": origin["artifact_hash"],
-                "changed": origin.get("changed", {}),
-            },
+            **known,
             network=self.protocol.network,
             augment=self.protocol.augment,
             protocol=self.asked,
@@ -358,5 +331,5 @@ class Trace:
             ),
             seconds=cost.get("distill_seconds", 0.0) + sum(row["seconds"] for row in every),
             **circumstances(every, self.asked["precision"]),
-            warnings=(*cost.get("warnings", ()), *elsewhere, *diverged(every)),
+            warnings=(*warnings, *diverged(every)),
         )

@@ -119,10 +119,7 @@ def as_stored(given: SetLike, name: str, workspace: Workspace, *, kept: bool) ->
             given = Artifact(found.synthetic, found.provenance, found.sha256, path, found.cost)
     artifact = as_artifact(given, name)
     folder = _folder_of(artifact, workspace)
-    own = folder / ARTIFACT if kept else None
-    return StoredSet(
-        artifact.synthetic, artifact.provenance, artifact.sha256, folder, own, artifact.cost
-    )
+    return StoredSet.of(artifact, folder, folder / ARTIFACT if kept else None, artifact.cost)
 
 
 def as_proxy(given: SetLike, workspace: Workspace) -> tuple[str, Artifact | None]:
