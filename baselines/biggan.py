@@ -126,9 +126,8 @@ class BigGAN(Generative):
             with torch.no_grad():
                 fake, fake_labels = generated(source)
             images, labels = real.draw(self.batch, source)
-            both = D(
-                torch.cat([self.augment(images, source), fake]), torch.cat([labels, fake_labels])
-            )
+            seen = torch.cat([self.augment(images, source), fake])
+            both = D(seen, torch.cat([labels, fake_labels]))
             loss = hinge_discriminator(*both.float().chunk(2))
             return loss, {"adversarial": loss}
 

@@ -104,20 +104,17 @@ class CGAN(Generative):
             return G(run.place(self.latents(spec, self.batch, source)), labels), labels
 
         def judged(images: Tensor, labels: Tensor, source: torch.Generator) -> Tensor:
-            kept = (
-                run.place(kept_units(len(images), discriminator.units, self.dropout, source))
-                if self.dropout
-                else None
-            )
+            kept = None
+            if self.dropout:
+                units = kept_units(len(images), discriminator.units, self.dropout, source)
+                kept = run.place(units)
             return D(images, labels, kept)  # type: ignore[no-any-return]
 
         def discriminator_loss(source: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
             with torch.no_grad():
                 fake = generated(source)
-            loss = (
-                -F.logsigmoid(judged(*real.draw(self.batch, source), source)).mean()
-                - F.logsigmoid(-judged(*fake, source)).mean()
-            )
+            real_loss = -F.logsigmoid(judged(*real.draw(self.batch, source), source)).mean()
+            loss = real_loss - F.logsigmoid(-judged(*fake, source)).mean()
             return loss, {"adversarial": loss}
 
         def generator_loss(source: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -125,10 +122,8 @@ class CGAN(Generative):
             return loss, {"adversarial": loss}
 
         rates = (self.lr, (self.beta1, 0.999))
-        game = Game(
-            Player(generator, generator_loss, *rates),
-            Player(discriminator, discriminator_loss, *rates),
-        )
+        G_player = Player(generator, generator_loss, *rates)
+        game = Game(G_player, Player(discriminator, discriminator_loss, *rates))
         play(game, self.iterations, run, lambda step: self.show(generator, train, run, step))
         return generator
 
@@ -229,11 +224,8 @@ class Discriminator(nn.Module):
         )
         self.of_y = Maxout(spec.classes, Y_UNITS, 5)
         self.both, self.logit = Maxout(X_UNITS + Y_UNITS, JOINT_UNITS, 4), nn.Linear(JOINT_UNITS, 1)
-        self.dropped = (
-            *(width >> power for power in reversed(range(halvings))),
-            X_UNITS,
-            JOINT_UNITS,
-        )
+        channels = (width >> power for power in reversed(range(halvings)))
+        self.dropped = (*channels, X_UNITS, JOINT_UNITS)
         self.units = sum(self.dropped)
 
     def forward(

@@ -57,9 +57,8 @@ def instance_loss(
 
     h is the cosine of features over the temperature τ.
     """
-    logits = (
-        torch.cat([(anchor * positive).sum(1, keepdim=True), anchor @ negatives.T], 1) / temperature
-    )
+    cosines = torch.cat([(anchor * positive).sum(1, keepdim=True), anchor @ negatives.T], 1)
+    logits = cosines / temperature
     return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
 
@@ -134,11 +133,8 @@ class DCVAE(Generative):
         e = forward_macs(lambda: Autoencoder(spec, self).encoder, images)
         g = forward_macs(lambda: Decoder(spec, self), torch.zeros(2, self.latent), labels)
         d = forward_macs(lambda: Discriminator(spec, self), images, labels)
-        return (
-            self.iterations
-            * self.batch
-            * (self.turns * (e + 2 * g + 9 * d) + 2 * (3 * e + 6 * g + 5 * d))
-        )
+        per_image = self.turns * (e + 2 * g + 9 * d) + 2 * (3 * e + 6 * g + 5 * d)
+        return self.iterations * self.batch * per_image
 
 
 @final
@@ -157,12 +153,8 @@ class Contest:
         )
         networks = (self.autoencoder.encoder, self.autoencoder.decoder, self.discriminator)
         self.encode, self.decode, self.judge = map(run.machine.accelerate, networks)
-        self.memory = run.place(
-            F.normalize(
-                torch.randn(2, model.negatives, model.features, generator=run.generator("memory")),
-                dim=2,
-            )
-        )
+        size, source = (2, model.negatives, model.features), run.generator("memory")
+        self.memory = run.place(F.normalize(torch.randn(size, generator=source), dim=2))
         # the place in the memory that is taken next
         self.oldest = torch.zeros((), dtype=torch.long)
 
@@ -173,9 +165,8 @@ class Contest:
             Player(self.autoencoder, self.autoencoder_loss, *rates),
             Player(self.discriminator, self.discriminator_loss, *rates),
         )
-        game = Game(
-            *players, self.model.turns, average, {"memory": self.memory, "oldest": self.oldest}
-        )
+        memory = {"memory": self.memory, "oldest": self.oldest}
+        game = Game(*players, self.model.turns, average, memory)
         play(game, self.model.iterations, self.run, lambda step: self._show(average.network, step))
         return average.network.decoder
 
@@ -187,18 +178,14 @@ class Contest:
         with torch.no_grad():
             reconstructions, _, _ = self._reconstruct(images, labels, source)
             samples, sample_labels = self._sample(len(images), source)
-        logits, features = self.judge(
-            torch.cat([images, reconstructions, samples]),
-            torch.cat([labels, labels, sample_labels]),
-        )
+        seen = torch.cat([images, reconstructions, samples])
+        logits, features = self.judge(seen, torch.cat([labels, labels, sample_labels]))
         of_images, of_reconstructions, _ = zip(*(layer.chunk(3) for layer in features), strict=True)
         adversarial = hinge_discriminator(logits[: len(images)], logits[len(images) :])
         instance = self._instance(of_reconstructions, of_images)
         self._remember(of_images)
-        return adversarial + self.model.instance * instance, {
-            "adversarial": adversarial,
-            "instance": instance,
-        }
+        parts = {"adversarial": adversarial, "instance": instance}
+        return adversarial + self.model.instance * instance, parts
 
     def autoencoder_loss(self, source: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Reconstructions and samples pass for real, reconstructions are told for what they
@@ -226,22 +213,19 @@ class Contest:
         self, images: Tensor, labels: Tensor, source: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
         mean, log_variance = self.encode(images).float().chunk(2, 1)
-        z = mean + (0.5 * log_variance).exp() * self.run.place(
-            torch.randn(mean.shape, generator=source)
-        )
+        noise = self.run.place(torch.randn(mean.shape, generator=source))
+        z = mean + (0.5 * log_variance).exp() * noise
         return self.decode(z, labels).float(), mean, log_variance
 
     def _sample(self, count: int, source: torch.Generator) -> tuple[Tensor, Tensor]:
         labels = self.real.draw_labels(count, source)
-        return self.decode(
-            self.run.place(self.model.latents(self.train.spec, count, source)), labels
-        ).float(), labels
+        z = self.run.place(self.model.latents(self.train.spec, count, source))
+        return self.decode(z, labels).float(), labels
 
     def _instance(self, anchors: Features, positives: Features) -> Tensor:
         layers = zip(anchors, positives, self.memory.clone(), strict=True)
-        return torch.stack(
-            [instance_loss(*layer, self.model.temperature) for layer in layers]
-        ).mean()
+        losses = [instance_loss(*layer, self.model.temperature) for layer in layers]
+        return torch.stack(losses).mean()
 
     def _remember(self, features: Features) -> None:
         latest = torch.stack(features)[:, -self.model.negatives :].detach()
@@ -258,16 +242,10 @@ class Contest:
         self.model.show(networks.decoder, self.train, self.run, step)
         chosen = torch.cat([members[: PER_CLASS // 2] for members in self.train.by_class])
         images, labels = self.real.at(chosen), self.run.place(self.train.labels[chosen])
-        pairs = torch.stack(
-            [images, networks.decoder(networks.encoder(images).chunk(2, 1)[0], labels)], 1
-        )
-        keep_sheet(
-            self.run,
-            f"reconstructions-{step + 1:07d}",
-            self.train.spec,
-            pairs.flatten(0, 1),
-            labels.repeat_interleave(2),
-        )
+        reconstructions = networks.decoder(networks.encoder(images).chunk(2, 1)[0], labels)
+        pairs = torch.stack([images, reconstructions], 1).flatten(0, 1)
+        name = f"reconstructions-{step + 1:07d}"
+        keep_sheet(self.run, name, self.train.spec, pairs, labels.repeat_interleave(2))
 
 
 def _initialise(module: nn.Module) -> None:
@@ -334,6 +312,5 @@ class Discriminator(nn.Module):
         first = self.first(images)
         summed = self.others(first)
         compared = (self.early(first), self.late(summed))
-        return self.logit(summed, labels).float(), tuple(
-            F.normalize(part.float(), dim=1) for part in compared
-        )
+        features = tuple(F.normalize(part.float(), dim=1) for part in compared)
+        return self.logit(summed, labels).float(), features

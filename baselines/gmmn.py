@@ -44,12 +44,10 @@ def mixture_kernel(
     x: Points, y: Float[Tensor, "classes m d"], bandwidths: Sequence[float]
 ) -> Float[Tensor, "classes n m"]:
     """k(x, y) = Σ_q exp(-‖x - y‖² / 2σ_q²) (Section 5)."""
-    distances = (
-        x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :] - 2 * x @ y.transpose(1, 2)
-    )
-    return torch.stack(
-        [(-distances.clamp(min=0) / (2 * sigma**2)).exp() for sigma in bandwidths]
-    ).sum(0)
+    squares = x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :]
+    distances = squares - 2 * x @ y.transpose(1, 2)
+    parts = [(-distances.clamp(min=0) / (2 * sigma**2)).exp() for sigma in bandwidths]
+    return torch.stack(parts).sum(0)
 
 
 def squared_mmd(
@@ -58,9 +56,8 @@ def squared_mmd(
     """L_MMD² = mean k(x, x') - 2 mean k(x, y) + mean k(y, y') over all pairs (Eq. 3), class by
     class.
     """
-    xx, xy, yy = (
-        mixture_kernel(*pair, bandwidths).mean((1, 2)) for pair in ((x, x), (x, y), (y, y))
-    )
+    pairs = ((x, x), (x, y), (y, y))
+    xx, xy, yy = (mixture_kernel(*pair, bandwidths).mean((1, 2)) for pair in pairs)
     return xx - 2 * xy + yy
 
 
@@ -120,26 +117,16 @@ class GMMN(Generative):
         labels = run.place(torch.arange(train.spec.classes).repeat_interleave(count))
         optimizer = torch.optim.Adam(sampler.generator.parameters(), lr=self.lr, fused=True)
         generate = run.machine.accelerate(sampler.generator)
-        for step in run.steps(
-            self.iterations, {"generator": sampler.generator, "optimizer": optimizer}, "moments"
-        ):
-            source = run.generator("step", step)
-            real = torch.stack(
-                [targets[train.draw(label, count, source)] for label in range(train.spec.classes)]
-            )
-            generated = generate(
-                run.place(self.latents(train.spec, len(labels), source)), labels
-            ).float()
-            loss = (
-                squared_mmd(run.place(real), generated.view_as(real), sigmas)
-                .clamp(min=1e-12)
-                .sqrt()
-                .mean()
-            )
-            # as in the published code
-            optimizer.param_groups[0]["lr"] = (
-                self.lr if step < self.iterations / 4 else self.lr / 10
-            )
+        state = {"generator": sampler.generator, "optimizer": optimizer}
+        for step in run.steps(self.iterations, state, "moments"):
+            source, classes = run.generator("step", step), range(train.spec.classes)
+            real = torch.stack([targets[train.draw(label, count, source)] for label in classes])
+            noise = run.place(self.latents(train.spec, len(labels), source))
+            generated = generate(noise, labels).float()
+            mmd = squared_mmd(run.place(real), generated.view_as(real), sigmas)
+            loss = mmd.clamp(min=1e-12).sqrt().mean()
+            late = step >= self.iterations / 4  # as in the published code
+            optimizer.param_groups[0]["lr"] = self.lr / 10 if late else self.lr
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -155,10 +142,9 @@ class GMMN(Generative):
         sampler gets its decoder.
         """
         real = RealImages(train, run)
+        parts = (_pixels(real, indices) for indices in torch.arange(len(train)).split(1000))
         if sampler.autoencoder is None:
-            return torch.cat(
-                [_pixels(real, indices) for indices in torch.arange(len(train)).split(1000)]
-            )
+            return torch.cat(list(parts))
         spec = {
             "version": self.version,
             **{key: getattr(self, key) for key in ("code", "code_width", "code_iterations", "lr")},
@@ -167,12 +153,7 @@ class GMMN(Generative):
             run.once("gmmn-autoencoder", spec, lambda part: self._train_autoencoder(train, part))
         )
         run.machine.place_network(sampler)
-        return torch.cat(
-            [
-                sampler.autoencoder.encode(_pixels(real, indices))
-                for indices in torch.arange(len(train)).split(1000)
-            ]
-        )
+        return torch.cat([sampler.autoencoder.encode(part) for part in parts])
 
     @torch.enable_grad()
     def _train_autoencoder(self, train: TrainSet, run: Run) -> dict[str, Tensor]:
@@ -182,18 +163,16 @@ class GMMN(Generative):
         network = begin("autoencoder", lambda: Autoencoder(train.spec, self), run)
         real = RealImages(train, run)
         optimizer = torch.optim.Adam(network.parameters(), lr=self.lr, fused=True)
-        for step in run.steps(
-            self.code_iterations, {"network": network, "optimizer": optimizer}, "autoencoder"
-        ):
+        state = {"network": network, "optimizer": optimizer}
+        for step in run.steps(self.code_iterations, state, "autoencoder"):
             source = run.generator("step", step)
             pixels = _pixels(real, torch.randint(len(train), (100,), generator=source))
             masks = [
-                kept_units(100, units, rate, source)
+                run.place(kept_units(100, units, rate, source))
                 for units, rate in zip(network.encoder_sizes, ENCODER_DROPOUT, strict=True)
             ]
-            loss = F.binary_cross_entropy(
-                network.decode(network.encode(pixels, [run.place(mask) for mask in masks])), pixels
-            )
+            decoded = network.decode(network.encode(pixels, masks))
+            loss = F.binary_cross_entropy(decoded, pixels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -214,9 +193,8 @@ class GMMN(Generative):
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
         classes, outputs = train.spec.classes, self.outputs(train.spec)
         noise, labels = torch.zeros(2, self.latent), torch.zeros(2, dtype=torch.long)
-        generator = forward_macs(
-            lambda: Generator((self.latent, classes), outputs, self.width), noise, labels
-        )
+        sizes = ((self.latent, classes), outputs, self.width)
+        generator = forward_macs(lambda: Generator(*sizes), noise, labels)
         count = min(self.batch, *(len(members) for members in train.by_class))
         kernels = 5 * count * count * outputs  # three forward, two of them backward
         return self.iterations * classes * (3 * count * generator + kernels)
@@ -267,12 +245,9 @@ class Autoencoder(nn.Module):
         super().__init__()
         pixels = spec.channels * spec.size**2
         self.encoder_sizes = (pixels, model.code_width)
-        self.encoder = nn.ModuleList(
-            [nn.Linear(pixels, model.code_width), nn.Linear(model.code_width, model.code)]
-        )
-        self.decoder = nn.ModuleList(
-            [nn.Linear(model.code, model.code_width), nn.Linear(model.code_width, pixels)]
-        )
+        sizes = (pixels, model.code_width, model.code)
+        self.encoder = nn.ModuleList([nn.Linear(*pair) for pair in pairwise(sizes)])
+        self.decoder = nn.ModuleList([nn.Linear(*pair) for pair in pairwise(sizes[::-1])])
 
     def encode(self, pixels: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
         """The code; ``masks`` drop inputs of each layer."""

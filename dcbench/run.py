@@ -23,7 +23,7 @@ from dcbench.system.errors import DivergedError, FileFormatError, MismatchError
 from dcbench.system.files import locked, read_tensors, write_bytes, write_tensors
 from dcbench.system.layout import CHECKPOINT, HISTORY, SHARED_RESULT
 from dcbench.system.machine import Machine
-from dcbench.system.progress import Progress, silent
+from dcbench.system.progress import Progress, never, silent
 from dcbench.system.source import source_hash
 
 CHECKPOINT_VERSION = 1
@@ -292,6 +292,10 @@ class Run:
         """
         seed = self.generator("part", name).initial_seed()
         return replace(self, seed=seed, folder=None, watch=unwatched, cost=Cost(), history=[])
+
+    def quiet_part(self, name: str) -> Run:
+        """Make a run for a part that is short: it reports nothing and is not stopped by itself."""
+        return replace(self.part(name), progress=silent, stop=never)
 
     def _waiting(self) -> None:
         if self.stop():

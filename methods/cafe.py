@@ -12,7 +12,7 @@ cannot hold them for ever.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, final
 
 import torch
@@ -28,7 +28,6 @@ from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.networks.costs import network_macs, widest_activation
 from dcbench.run import Run
-from dcbench.system.progress import silent
 from dcbench.training.augment import DSAAugmentation
 from dcbench.training.trainer import Schedule, Trainer
 
@@ -173,9 +172,8 @@ class AlignedNetwork:
             optimizer.step()
             accuracies.append(self._query_accuracy(step, turn))
             change = spread(accuracies, self.method.window)
-            if (change is not None and change < self.method.settled) or len(
-                accuracies
-            ) == self.method.most_outer:
+            settled = change is not None and change < self.method.settled
+            if settled or len(accuracies) == self.method.most_outer:
                 return loss, len(accuracies)
             self._train_network(images.detach(), step, turn)
 
@@ -185,18 +183,14 @@ class AlignedNetwork:
         """
         schedule = Schedule(epochs=1, lr=self.method.network_lr, momentum=0.0, weight_decay=0.0)
         accuracies: list[float] = []
+
+        def values(chosen: Tensor) -> Tensor:
+            return images[chosen.to(images.device)]
+
         for epoch in range(self.method.most_inner):
-            part = replace(
-                self.run.part(f"train {step} {turn} {epoch}"), progress=silent, stop=lambda: False
-            )
+            part = self.run.quiet_part(f"train {step} {turn} {epoch}")
             augment = self.dsa if self.method.siamese else None
-            self.trainer.train(
-                lambda chosen: images[chosen.to(images.device)],
-                self.labels,
-                schedule,
-                part,
-                augment,
-            )
+            self.trainer.train(values, self.labels, schedule, part, augment)
             accuracies.append(self._query_accuracy(step, turn, epoch))
             change = spread(accuracies, self.method.window)
             if change is not None and change > self.method.moved:
@@ -218,9 +212,8 @@ class AlignedNetwork:
         """
         ipc = len(images) // self.train.spec.classes
         with torch.no_grad():
-            synthetic = self._class_means(
-                [part for part, _ in self._augmented(images, ipc, step, turn)]
-            )[0]
+            parts = [part for part, _ in self._augmented(images, ipc, step, turn)]
+            synthetic, _ = self._class_means(parts)
             real, features, labels = self._real(step, turn)
         leaves = [mean.requires_grad_() for mean in synthetic]
         weights = [self.method.early_weight] * (len(leaves) - 2) + [1.0, 1.0]
@@ -244,26 +237,22 @@ class AlignedNetwork:
             yield self._augment(leaf, label, step, turn), leaf
 
     def _augment(self, images: Tensor, label: int, step: int, turn: int) -> Tensor:
-        if self.method.siamese:
-            return self.dsa.apply(
-                images, self.dsa.draw(self.run.generator("dsa", step, turn, label))
-            )
-        return images
+        if not self.method.siamese:
+            return images
+        draw = self.dsa.draw(self.run.generator("dsa", step, turn, label))
+        return self.dsa.apply(images, draw)
 
     def _real(self, step: int, turn: int) -> tuple[list[Tensor], Tensor, Tensor]:
         """Return class means per layer, last features and labels of a batch of real images."""
         batch = []
         for label in range(self.train.spec.classes):
-            indices = self.train.draw(
-                label, self.method.real_batch, self.run.generator("real", step, turn, label)
-            )
-            batch.append(
-                self._augment(self.run.place(self.train.values(indices)), label, step, turn)
-            )
+            generator = self.run.generator("real", step, turn, label)
+            indices = self.train.draw(label, self.method.real_batch, generator)
+            images = self.run.place(self.train.values(indices))
+            batch.append(self._augment(images, label, step, turn))
         means, features = self._class_means(batch)
-        labels = torch.arange(len(batch)).repeat_interleave(
-            torch.tensor([len(part) for part in batch])
-        )
+        counts = torch.tensor([len(part) for part in batch])
+        labels = torch.arange(len(batch)).repeat_interleave(counts)
         return means, features, labels.to(features.device)
 
     def _class_means(self, batch: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
@@ -273,10 +262,8 @@ class AlignedNetwork:
         rows: list[list[Tensor]] = []
         features: list[Tensor] = []
         for images in batch:
-            *sums, seen = zip(
-                *(self._sums(self.run.place(part)) for part in images.split(self.chunk)),
-                strict=True,
-            )
+            parts = map(self.run.place, images.split(self.chunk))
+            *sums, seen = zip(*map(self._sums, parts), strict=True)
             rows.append([torch.stack(parts).sum(0) / len(images) for parts in sums])
             features.extend(seen)
         return [torch.stack(layer) for layer in zip(*rows, strict=True)], torch.cat(features)

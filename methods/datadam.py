@@ -113,11 +113,9 @@ class DataDAM(FeatureMatching):
 
     def discrepancy(self, real: Means, synthetic: Means) -> Tensor:
         pairs = list(zip(real, synthetic, strict=True))
-        mmd = (
-            self.balance * ERRORS["mse"](*pairs.pop())
-            if self.components in ("both", "mmd")
-            else real[0].new_zeros(())
-        )
-        return (
-            torch.stack([ERRORS[self.loss](*pair) for pair in pairs]).sum() + mmd if pairs else mmd
-        )
+        mmd = real[0].new_zeros(())
+        if self.components in ("both", "mmd"):
+            mmd = self.balance * ERRORS["mse"](*pairs.pop())
+        if not pairs:
+            return mmd
+        return torch.stack([ERRORS[self.loss](*pair) for pair in pairs]).sum() + mmd

@@ -117,9 +117,8 @@ class KIP(Distiller):
         images = run.place(first_images(self.init, train, ipc, run)).requires_grad_()
         hard = torch.arange(classes).repeat_interleave(ipc)
         labels = run.place(centred(hard, classes)).requires_grad_(self.learn_labels)
-        optimizer = torch.optim.Adam(
-            [images, labels] if self.learn_labels else [images], lr=self.lr
-        )
+        learned_ones = [images, labels] if self.learn_labels else [images]
+        optimizer = torch.optim.Adam(learned_ones, lr=self.lr)
         regression = Regression(self, train, run)
         for step in run.steps(
             self.iterations, {"images": images, "labels": labels, "optimizer": optimizer}
@@ -158,9 +157,8 @@ class Regression:
         The features are seen twice, first without a graph and then, against the loss's gradient in
         them, a chunk at a time.
         """
-        target = torch.randperm(len(self.train), generator=self.run.generator("real", step))[
-            : self.method.real_batch
-        ]
+        order = torch.randperm(len(self.train), generator=self.run.generator("real", step))
+        target = order[: self.method.real_batch]
         with torch.no_grad():
             f_t = self._features_of(self.train.values(target), step)
             f_s = self._features_of(images, step)
@@ -183,14 +181,8 @@ class Regression:
         rows = []
         for index in range(self.method.networks):
             self._draw_network(step, index)
-            rows.append(
-                torch.cat(
-                    [
-                        self._features(self.run.place(part)).float()
-                        for part in images.split(self.chunk)
-                    ]
-                )
-            )
+            parts = map(self.run.place, images.split(self.chunk))
+            rows.append(torch.cat([self._features(part).float() for part in parts]))
         return torch.stack(rows)
 
     def _draw_network(self, step: int, index: int) -> None:

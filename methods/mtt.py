@@ -154,9 +154,8 @@ class MTT(Distiller):
         optimizer = torch.optim.SGD(groups, momentum=self.momentum)
         experts = Experts(self, train, ipc, run)
         student = Student(self, train, ipc, run)
-        for step in run.steps(
-            self.iterations, {"images": images, "rate": rate, "optimizer": optimizer}
-        ):
+        state = {"images": images, "rate": rate, "optimizer": optimizer}
+        for step in run.steps(self.iterations, state):
             loss, images.grad, rate.grad = student.loss_and_gradients(
                 images.detach(), rate.detach(), experts.draw(step), step
             )
@@ -168,13 +167,8 @@ class MTT(Distiller):
                 )
                 rate.detach().fill_(LEAST_RATE)
             run.log(step, loss=loss, rate=float(rate.detach()))
-        return SyntheticSet(
-            train.spec,
-            images.detach().cpu().contiguous(),
-            student.labels.cpu(),
-            train.space,
-            {"lr": float(rate.detach())},
-        )
+        learned, recipe = images.detach().cpu().contiguous(), {"lr": float(rate.detach())}
+        return SyntheticSet(train.spec, learned, student.labels.cpu(), train.space, recipe)
 
     def setting(self, ipc: int) -> Setting:
         """Return the published setting for ``ipc``, changed by this object's fields."""
@@ -192,20 +186,14 @@ class MTT(Distiller):
     def cost_macs(self, train: TrainSet, ipc: int) -> float:
         synthetic = ipc * train.spec.classes
         batch = min(self.student_batch or synthetic, synthetic)
-        student = (
-            self.iterations
-            * self.setting(ipc).student_steps
-            * (SECOND_ORDER + (0 if self.unroll else 3))
-            * batch
-        )
+        steps = self.iterations * self.setting(ipc).student_steps
+        student = steps * (SECOND_ORDER + (0 if self.unroll else 3)) * batch
         return sum(self.shared_macs(train, ipc).values()) + student * self._image_macs(train)
 
     def shared_macs(self, train: TrainSet, ipc: int) -> Mapping[str, float]:
         experts = f"{self.experts} experts {recorded_by(self, ipc)}"
-        return {
-            experts: self.experts * self.expert_macs(train, ipc),
-            **start_macs(self.init, train),
-        }
+        macs = self.experts * self.expert_macs(train, ipc)
+        return {experts: macs, **start_macs(self.init, train)}
 
     def expert_macs(self, train: TrainSet, ipc: int) -> float:
         """Return the multiply-accumulates of training one expert."""
@@ -244,14 +232,12 @@ class Student:
         queue: list[Tensor] = []
         for turn in range(self.steps):
             if not queue:
-                order = torch.randperm(
-                    len(self.labels), generator=self.run.generator("order", step, turn)
-                ).to(self.labels.device)
-                queue = list(order.split(self.batch))
+                generator = self.run.generator("order", step, turn)
+                order = torch.randperm(len(self.labels), generator=generator)
+                queue = list(order.to(self.labels.device).split(self.batch))
             indices = queue.pop()
-            yield StudentBatch(
-                indices, self.dsa.draw(self.run.generator("dsa", step, turn), len(indices))
-            )
+            draw = self.dsa.draw(self.run.generator("dsa", step, turn), len(indices))
+            yield StudentBatch(indices, draw)
 
     def _unrolled(
         self, X: Tensor, rate: Tensor, ends: tuple[Tensor, Tensor], batches: Sequence[StudentBatch]
@@ -273,10 +259,8 @@ class Student:
         """
         path = [ends[0]]
         for indices, draw in batches:
-            path.append(
-                path[-1]
-                - rate * self._gradient(path[-1], self.dsa.apply(X[indices], draw), indices)
-            )
+            gradient = self._gradient(path[-1], self.dsa.apply(X[indices], draw), indices)
+            path.append(path[-1] - rate * gradient)
         arrived = path.pop().requires_grad_()
         loss = trajectory_distance(arrived, *ends)
         (adjoint,) = torch.autograd.grad(loss, arrived)
@@ -294,9 +278,8 @@ class Student:
         """∇_θ ℓ(images; θ), in chunks."""
         theta, total = theta.detach().requires_grad_(), torch.zeros_like(theta)
         for part, chosen in zip(images.split(self.chunk), indices.split(self.chunk), strict=True):
-            total += torch.autograd.grad(
-                self._loss(theta, part, chosen) * (len(part) / len(images)), theta
-            )[0]
+            loss = self._loss(theta, part, chosen) * (len(part) / len(images))
+            total += torch.autograd.grad(loss, theta)[0]
         return total
 
     def _pull(

@@ -305,7 +305,7 @@ _EXECUTOR_OPTIONS = (
 
 def filters(*names: str) -> _Decorator:
     """Add options that choose among records by what they are about; each takes a list."""
-    return lambda command: _with([_filter(name) for name in names], command)
+    return lambda command: with_options([_filter(name) for name in names], command)
 
 
 def _filter(name: str) -> _Decorator:

@@ -60,10 +60,9 @@ class Game:
             "discriminator": self.discriminator.network,
             "discriminator_optimizer": self.discriminator.optimizer,
         }
-        average: dict[str, Tensor | Stateful] = (
-            {} if self.average is None else {"average": self.average.model}
-        )
-        return {**players, **average, **self.memory}
+        if self.average is not None:
+            players["average"] = self.average.model
+        return {**players, **self.memory}
 
 
 def play(game: Game, iterations: int, run: Run, show: Callable[[int], None]) -> None:
@@ -77,10 +76,8 @@ def play(game: Game, iterations: int, run: Run, show: Callable[[int], None]) -> 
     ledger = Ledger()
     for step in run.steps(iterations, {**game.state(), "ledger": ledger}, "adversarial"):
         for turn in range(game.turns):
-            ledger.add(
-                "discriminator",
-                take_turn(game.discriminator, run.generator("discriminator", step, turn)),
-            )
+            source = run.generator("discriminator", step, turn)
+            ledger.add("discriminator", take_turn(game.discriminator, source))
         with frozen(game.discriminator.network):
             ledger.add("generator", take_turn(game.generator, run.generator("generator", step)))
         if game.average is not None:

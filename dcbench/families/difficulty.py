@@ -96,13 +96,8 @@ def _scores_of_one(train: TrainSet, schedule: Schedule, run: Run) -> dict[str, T
         features = observed.features.float()
         return torch.cat([observed.logits.float(), features.square().sum(1, keepdim=True)], 1)
 
-    rows = in_chunks(
-        run.machine.accelerate(seen),
-        train.values,
-        len(train),
-        run.machine,
-        widest_activation(network, train.spec.shape),
-    )
+    widest, look = widest_activation(network, train.spec.shape), run.machine.accelerate(seen)
+    rows = in_chunks(look, train.values, len(train), run.machine, widest)
     errors = error_norms(rows[:, :-1], train.labels)
     return {"el2n": errors, "grand": gradient_norms(errors, rows[:, -1])}
 

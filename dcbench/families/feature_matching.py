@@ -94,9 +94,8 @@ class FeatureMatching(Distiller):
         images = run.place(first_images(self.init, train, ipc, run)).requires_grad_()
         optimizer = torch.optim.SGD([images], lr=self.image_lr(ipc), momentum=self.momentum)
         matching = MatchingStep(self, train, ipc, run)
-        for step in run.steps(
-            self.iterations, {"images": images, "optimizer": optimizer, "matching": matching}
-        ):
+        state = {"images": images, "optimizer": optimizer, "matching": matching}
+        for step in run.steps(self.iterations, state):
             optimizer.zero_grad()
             loss, before = matching.accumulate_gradient(images, step), images.detach().clone()
             optimizer.step()
@@ -245,9 +244,8 @@ class MatchingStep:
     def _real_batch(self, group: range, step: int, draws: list[Draw]) -> tuple[list[int], Tensor]:
         parts = []
         for label, draw in zip(group, draws, strict=True):
-            indices = self.train.draw(
-                label, self.method.real_batch, self.run.generator("real", step, label)
-            )
+            generator = self.run.generator("real", step, label)
+            indices = self.train.draw(label, self.method.real_batch, generator)
             parts.append(self.dsa.apply(self.run.place(self.train.values(indices)), draw))
         return [len(part) for part in parts], torch.cat(parts)
 

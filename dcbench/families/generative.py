@@ -70,18 +70,14 @@ class Generative(Distiller):
 
     def distill(self, train: TrainSet, ipc: int, run: Run) -> SyntheticSet:
         train.require(ipc)
-        trained = run.once(
-            self.name,
-            {**self.trained_by, "version": self.version},
-            lambda part: self._trained(train, part),
-        )
+        spec = {**self.trained_by, "version": self.version}
+        trained = run.once(self.name, spec, lambda part: self._trained(train, part))
         run.history.extend(trained["history"])
         network = begin("sampler", lambda: self.sampler(train.spec), run)
         network.load_state_dict(trained["sampler"])
-        images, labels = self.draw(network, train.spec, ipc, run)
-        return SyntheticSet(
-            train.spec, train.space.enter(as_pixels(images)).contiguous(), labels, train.space
-        )
+        drawn, labels = self.draw(network, train.spec, ipc, run)
+        images = train.space.enter(as_pixels(drawn)).contiguous()
+        return SyntheticSet(train.spec, images, labels, train.space)
 
     def _trained(self, train: TrainSet, run: Run) -> dict[str, Any]:
         network = self.fit(train, run)
@@ -97,12 +93,8 @@ class Generative(Distiller):
         training, parts = network.training, []
         network.eval()
         for label in range(spec.classes):
-            latents = torch.cat(
-                [
-                    self.latents(spec, 1, run.generator("latent", label, index))
-                    for index in range(ipc)
-                ]
-            )
+            sources = (run.generator("latent", label, index) for index in range(ipc))
+            latents = torch.cat([self.latents(spec, 1, source) for source in sources])
             parts.append(network(run.place(latents), run.place(torch.full((ipc,), label))))
         network.train(training)
         return torch.cat(parts), torch.arange(spec.classes).repeat_interleave(ipc)
@@ -152,18 +144,14 @@ class RealImages:
         indices = torch.randint(len(self.train), (count,), generator=generator)
         images = self.at(indices)
         if self.flips:
-            images = torch.where(
-                self.run.place(torch.rand(count, 1, 1, 1, generator=generator) < 0.5),
-                images.flip(3),
-                images,
-            )
+            mirrored = self.run.place(torch.rand(count, 1, 1, 1, generator=generator) < 0.5)
+            images = torch.where(mirrored, images.flip(3), images)
         return images, self.run.place(self.train.labels[indices])
 
     def draw_labels(self, count: int, generator: torch.Generator) -> Labels:
         """Draw labels as frequent as in the training set."""
-        return self.run.place(
-            self.train.labels[torch.randint(len(self.train), (count,), generator=generator)]
-        )
+        indices = torch.randint(len(self.train), (count,), generator=generator)
+        return self.run.place(self.train.labels[indices])
 
 
 def kept_units(

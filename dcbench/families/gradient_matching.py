@@ -11,7 +11,7 @@ nearly all of the work, is of first order and follows the machine.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
@@ -27,7 +27,6 @@ from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.networks.costs import FIRST_ORDER, SECOND_ORDER, network_macs, widest_activation
 from dcbench.run import Run
-from dcbench.system.progress import silent
 from dcbench.training.augment import Draw, DSAAugmentation
 from dcbench.training.trainer import Schedule, Trainer
 
@@ -94,10 +93,8 @@ class GradientMatching(Distiller):
         labels = torch.arange(train.spec.classes).repeat_interleave(ipc)
         optimizer = torch.optim.SGD([images], lr=self.lr, momentum=self.momentum)
         matching = MatchedNetwork(self, train, run)
-        for step in run.steps(
-            self.image_steps(ipc),
-            {"images": images, "optimizer": optimizer, "network": matching.network},
-        ):
+        state = {"images": images, "optimizer": optimizer, "network": matching.network}
+        for step in run.steps(self.image_steps(ipc), state):
             if step % outer == 0:
                 initialise(matching.network, run.generator("network", step // outer))
             loss, images.grad = matching.loss_and_gradient(images.detach(), step)
@@ -158,24 +155,21 @@ class MatchedNetwork:
         for label, part in enumerate(images.split(len(images) // self.train.spec.classes)):
             draw = self.dsa.draw(self.run.generator("dsa", step, label)) if self.dsa else None
             leaf = part.clone().requires_grad_()
-            distance = gradient_distance(
-                self._real(label, draw, step), self._synthetic(leaf, label, draw)
-            )
+            real = self._real(label, draw, step)
+            distance = gradient_distance(real, self._synthetic(leaf, label, draw))
             gradients.extend(torch.autograd.grad(distance, leaf))
             total += float(distance.detach())
         return total, torch.cat(gradients)
 
     def _real(self, label: int, draw: Draw | None, step: int) -> Gradient:
         """Return the gradient of the mean loss of a batch of real images, summed over chunks."""
-        indices = self.train.draw(
-            label, self.method.real_batch, self.run.generator("real", step, label)
-        )
+        generator = self.run.generator("real", step, label)
+        indices = self.train.draw(label, self.method.real_batch, generator)
         images = self._augmented(self.run.place(self.train.values(indices)), draw)
         chunks = []
         for part in images.split(self.chunk):
-            loss = self._first_order_loss(self.run.place(part), _constant(label, part)) * (
-                len(part) / len(images)
-            )
+            loss = self._first_order_loss(self.run.place(part), _constant(label, part))
+            loss = loss * (len(part) / len(images))
             chunks.append(torch.autograd.grad(loss, self.weights))
         return [torch.stack(layer).sum(0) for layer in zip(*chunks, strict=True)]
 
@@ -192,13 +186,13 @@ class MatchedNetwork:
         """Train the network from its present weights on the synthetic images by plain SGD,
         augmented if the method augments.
         """
-        schedule = Schedule(
-            epochs=epochs, lr=self.method.network_lr, momentum=0.0, weight_decay=0.0
-        )
-        part = replace(self.run.part(f"train {step}"), progress=silent, stop=lambda: False)
-        self.trainer.train(
-            lambda chosen: images[chosen.to(images.device)], labels, schedule, part, self.dsa
-        )
+        schedule = Schedule(epochs, self.method.network_lr, momentum=0.0, weight_decay=0.0)
+        part = self.run.quiet_part(f"train {step}")
+
+        def values(chosen: Tensor) -> Tensor:
+            return images[chosen.to(images.device)]
+
+        self.trainer.train(values, labels, schedule, part, self.dsa)
 
 
 def _constant(label: int, images: Tensor) -> Tensor:

@@ -88,9 +88,8 @@ class FeatureNetwork:
         machine.place_network(network)
         network.eval()
         observe = machine.accelerate(lambda images: network.observe(images).features)
-        return in_chunks(
-            observe, train.values, len(train), machine, widest_activation(network, train.spec.shape)
-        )
+        widest = widest_activation(network, train.spec.shape)
+        return in_chunks(observe, train.values, len(train), machine, widest)
 
 
 class Selection(Distiller):
@@ -223,12 +222,9 @@ def class_by_class(
 
 def random_members(train: TrainSet, ipc: int, run: Run) -> Int64[Tensor, " n"]:
     """Choose ``ipc`` random images of each class, classes in order."""
-    return torch.cat(
-        [
-            train.draw(label, ipc, run.generator("random", label))
-            for label in range(train.spec.classes)
-        ]
-    )
+    classes = range(train.spec.classes)
+    chosen = [train.draw(label, ipc, run.generator("random", label)) for label in classes]
+    return torch.cat(chosen)
 
 
 def first_images(
@@ -275,6 +271,5 @@ def start_macs(init: Initialisation, train: TrainSet) -> dict[str, float]:
 
 def chosen_set(train: TrainSet, members: Int64[Tensor, " n"]) -> SyntheticSet:
     """Make a set of the real images with these indices."""
-    return SyntheticSet(
-        train.spec, train.values(members).clone(), train.labels[members].clone(), train.space
-    )
+    images, labels = train.values(members).clone(), train.labels[members].clone()
+    return SyntheticSet(train.spec, images, labels, train.space)

@@ -47,11 +47,8 @@ class EmbeddingRecord(OfASet):
     @property
     def identity(self) -> tuple[object, ...]:
         measured = (self.network, self.network_seed, self.protocol_hash, self.embedding_seed)
-        return (
-            *self.which_set,
-            *measured,
-            tuple(sorted((name, str(value)) for name, value in self.settings.items())),
-        )
+        settings = sorted((name, str(value)) for name, value in self.settings.items())
+        return (*self.which_set, *measured, tuple(settings))
 
     @property
     def measurements(self) -> int:

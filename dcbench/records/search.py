@@ -132,40 +132,25 @@ class SearchRecord(RecordKind):
         """Whether another project's code made the proxy. Proxies of this harness have a preset or
         seed, or are the whole real data.
         """
-        return (
-            self.proxy_preset is None and self.proxy_seed is None and self.proxy not in WITHOUT_SEED
-        )
+        made_here = self.proxy_preset is not None or self.proxy_seed is not None
+        return not made_here and self.proxy not in WITHOUT_SEED
 
     @property
     def label(self) -> str:
-        return (
-            f"{set_in_words(self.proxy, self.dataset, self.proxy_ipc, self.proxy_seed)}, "
-            f"{self.space}"
-        )
+        proxy = set_in_words(self.proxy, self.dataset, self.proxy_ipc, self.proxy_seed)
+        return f"{proxy}, {self.space}"
 
     @property
     def identity(self) -> tuple[object, ...]:
         plain = encode(self)
         names = (
-            "space",
-            "space_fields",
-            "match",
-            "sample",
-            "search_seed",
-            "seeds",
-            "dataset",
-            "dataset_revision",
-            "validation_images",
+            *("space", "space_fields", "match", "sample", "search_seed", "seeds", "dataset"),
+            *("dataset_revision", "validation_images", "truth", "top", "top_by", "proxy"),
+            "proxy_hash",
         )
-        searched = json.dumps(
-            [plain[name] for name in (*names, "truth", "top", "top_by", "proxy", "proxy_hash")],
-            sort_keys=True,
-        )
-        return (
-            searched,
-            self.protocol_hash,
-            tuple(sorted(score.architecture for score in self.architectures)),
-        )
+        searched = json.dumps([plain[name] for name in names], sort_keys=True)
+        drawn = sorted(score.architecture for score in self.architectures)
+        return searched, self.protocol_hash, tuple(drawn)
 
     @property
     def measurements(self) -> int:

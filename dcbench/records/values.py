@@ -112,13 +112,8 @@ def _decode_fields(kind: type, value: Mapping[str, Any], where: str) -> Any:
     for name in hints:
         if name not in value and name not in unsaid:
             raise RefusedError(f"field {prefix}{name} is missing")
-    return kind(
-        **{
-            name: decode(hint, value[name], prefix + name)
-            for name, hint in hints.items()
-            if name in value
-        }
-    )
+    there = {name: hint for name, hint in hints.items() if name in value}
+    return kind(**{name: decode(hint, value[name], prefix + name) for name, hint in there.items()})
 
 
 def _has_default(field: dataclasses.Field[Any]) -> bool:
@@ -203,9 +198,7 @@ _SCALARS: Mapping[Any, Callable[[Any, str], Any]] = {
 
 def shown(value: object) -> str:
     """Shorten ``value`` to at most 60 characters, for a message; a list or object to its size."""
-    text = (
-        repr(value)
-        if not isinstance(value, (list, tuple, dict))
-        else f"a {type(value).__name__} of {len(value)}"
-    )
+    text = repr(value)
+    if isinstance(value, (list, tuple, dict)):
+        text = f"a {type(value).__name__} of {len(value)}"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -121,16 +121,8 @@ COMPARED = ("random", "dsa", "dm", "cafe", "datadam")
 
 def _table3() -> Study:
     methods = (
-        "random",
-        "k-center",
-        "herding",
-        "dcvae",
-        "cgan",
-        "biggan",
-        "gmmn",
-        "mmd",
-        "dm",
-        "datadam",
+        *("random", "k-center", "herding", "dcvae", "cgan", "biggan", "gmmn"),
+        *("mmd", "dm", "datadam"),
     )
     plans = {
         "paper": Plan((StudyPart(methods, (1, 10, 50), SETS),)),
@@ -255,16 +247,8 @@ def _architectures() -> Study:
         ),
     }
     title = "Sets distilled with one network, judged by others"
-    return Study(
-        "fig10",
-        title,
-        ("datadam",),
-        "cifar10",
-        (50,),
-        "",
-        "network of the distillation and of the evaluation",
-        plans,
-    )
+    varies = "network of the distillation and of the evaluation"
+    return Study("fig10", title, ("datadam",), "cifar10", (50,), "", varies, plans)
 
 
 def _each(field_name: str, *values: str) -> list[Fields]:

@@ -124,9 +124,8 @@ def _literal(node: ast.expr) -> Any:
     """Evaluate a literal, or dictionaries joined by ``|``."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         left, right = _literal(node.left), _literal(node.right)
-        return (
-            {**left, **right} if isinstance(left, dict) and isinstance(right, dict) else _UNREADABLE
-        )
+        joined = isinstance(left, dict) and isinstance(right, dict)
+        return {**left, **right} if joined else _UNREADABLE
     if isinstance(node, ast.Dict) and None not in node.keys:
         pairs = {
             ast.literal_eval(key): _literal(value)

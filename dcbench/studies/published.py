@@ -18,18 +18,6 @@ from typing import Literal
 Unit = Literal["fraction", "correlation", "minutes", "images"]
 
 _SOURCE = "Sajedi et al., DataDAM, ICCV 2023, supplement"
-_CODE = {
-    "Random": "random",
-    "DataDAM": "datadam",
-    "DC": "dc",
-    "DSA": "dsa",
-    "DM": "dm",
-    "CAFE": "cafe",
-    "KIP": "kip",
-    "MTT": "mtt",
-    "Early-stopping": "early-stopping",
-    "Whole": "whole",
-}
 
 
 @dataclass(frozen=True)
@@ -156,7 +144,7 @@ class PublishedTable:
 def _row(name: str, unit: Unit, methods: str, printed: str) -> PublishedRow:
     """Parse a printed row: ``mean`` or ``mean±std`` for each method, in percent."""
     cells = zip(methods.split(), printed.split(), strict=True)
-    return PublishedRow(name, unit, {_CODE[method]: _value(text, unit) for method, text in cells})
+    return PublishedRow(name, unit, {method.lower(): _value(text, unit) for method, text in cells})
 
 
 def _value(text: str, unit: Unit) -> PublishedValue:
@@ -167,7 +155,8 @@ def _value(text: str, unit: Unit) -> PublishedValue:
 
 
 def _methods(printed: str) -> Mapping[str, str]:
-    return {_CODE[title]: title for title in printed.split()}
+    """Return the printed names by ours, which are the same in small letters."""
+    return {title.lower(): title for title in printed.split()}
 
 
 _TABLE4 = "Random DSA DM CAFE DataDAM Early-stopping Whole"
