@@ -32,7 +32,7 @@ from dcbench.families.generative import (
 )
 from dcbench.images import ImageSpec, SyntheticSet, TrainSet
 from dcbench.networks.base import weights_of
-from dcbench.run import Run
+from dcbench.run import Run, State
 from dcbench.system.errors import OutOfRangeError
 from dcbench.system.wording import counted
 
@@ -117,7 +117,7 @@ class GMMN(Generative):
         labels = run.place(torch.arange(train.spec.classes).repeat_interleave(count))
         optimizer = torch.optim.Adam(sampler.generator.parameters(), lr=self.lr, fused=True)
         generate = run.machine.accelerate(sampler.generator)
-        state = {"generator": sampler.generator, "optimizer": optimizer}
+        state: State = {"generator": sampler.generator, "optimizer": optimizer}
         for step in run.steps(self.iterations, state, "moments"):
             source, classes = run.generator("step", step), range(train.spec.classes)
             real = torch.stack([targets[train.draw(label, count, source)] for label in classes])
@@ -163,7 +163,7 @@ class GMMN(Generative):
         network = begin("autoencoder", lambda: Autoencoder(train.spec, self), run)
         real = RealImages(train, run)
         optimizer = torch.optim.Adam(network.parameters(), lr=self.lr, fused=True)
-        state = {"network": network, "optimizer": optimizer}
+        state: State = {"network": network, "optimizer": optimizer}
         for step in run.steps(self.code_iterations, state, "autoencoder"):
             source = run.generator("step", step)
             pixels = _pixels(real, torch.randint(len(train), (100,), generator=source))

@@ -41,11 +41,12 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
 
 
+State = Mapping[str, Tensor | Stateful]  # what changes from step to step, by name
 # the work in words, how many steps are done, the state after them
-Watch = Callable[[str, int, Mapping[str, Tensor | Stateful]], None]
+Watch = Callable[[str, int, State], None]
 
 
-def unwatched(name: str, done: int, state: Mapping[str, Tensor | Stateful]) -> None:
+def unwatched(name: str, done: int, state: State) -> None:
     """A watch function that does nothing."""
 
 
@@ -162,9 +163,7 @@ class Run:
         if message not in self.cost.warnings:
             self.cost.warnings.append(message)
 
-    def steps(
-        self, total: int, state: Mapping[str, Tensor | Stateful], name: str = "distill"
-    ) -> Iterator[int]:
+    def steps(self, total: int, state: State, name: str = "distill") -> Iterator[int]:
         """Iterate over the steps of the work: count, show progress, save checkpoints, and resume.
 
         Starts at the step where an earlier run was interrupted, after restoring ``state`` in place.
@@ -306,9 +305,7 @@ class Run:
         assert self.folder is not None  # noqa: S101 - asked only where there is a folder
         return self.folder / CHECKPOINT
 
-    def _save(
-        self, name: str, done: int, total: int, state: Mapping[str, Tensor | Stateful]
-    ) -> None:
+    def _save(self, name: str, done: int, total: int, state: State) -> None:
         """Write ``checkpoint.pt``: the state as CPU tensors, the steps done, cost and history, and
         the machine. No random state: generators follow from seed, names and step.
         """
@@ -332,7 +329,7 @@ class Run:
             {**head, "state": plain, "cost": cost, "history": [dict(row) for row in self.history]},
         )
 
-    def _restore(self, name: str, total: int, state: Mapping[str, Tensor | Stateful]) -> int:
+    def _restore(self, name: str, total: int, state: State) -> int:
         saved = self._read_checkpoint(name, total, set(state))
         if saved is None:
             return 0

@@ -19,7 +19,7 @@ from dcbench.images import SyntheticSet, TrainSet, in_parts, stitched
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.networks.costs import FIRST_ORDER, SECOND_ORDER, network_macs
-from dcbench.run import Run, Stateful
+from dcbench.run import Run, State
 from dcbench.training.augment import colour, crop, cutout
 from dcbench.training.mixing import Mix
 
@@ -74,7 +74,7 @@ class IDC(Distiller):
         pixels = run.place(first_pixels(train, ipc, self.factor, run)).requires_grad_()
         images = torch.optim.SGD([pixels], lr=self.lr * ipc / 10, momentum=self.momentum)
         matching = _Matching(self, train, run)
-        state: dict[str, Tensor | Stateful] = {
+        state: State = {
             "images": pixels,
             "optimizer": images,
             "network": matching.network,

@@ -34,7 +34,7 @@ from dcbench.images import SyntheticSet, TrainSet, class_weights
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.networks.costs import network_macs, widest_activation
-from dcbench.run import Run
+from dcbench.run import Run, State
 from dcbench.system.errors import DivergedError
 
 MOST_IMAGES = 10_000  # their kernel, in float64, takes 800 MB
@@ -120,9 +120,8 @@ class KIP(Distiller):
         learned_ones = [images, labels] if self.learn_labels else [images]
         optimizer = torch.optim.Adam(learned_ones, lr=self.lr)
         regression = Regression(self, train, run)
-        for step in run.steps(
-            self.iterations, {"images": images, "labels": labels, "optimizer": optimizer}
-        ):
+        state: State = {"images": images, "labels": labels, "optimizer": optimizer}
+        for step in run.steps(self.iterations, state):
             optimizer.zero_grad()
             run.log(step, loss=regression.accumulate_gradient(images, labels, step))
             optimizer.step()

@@ -32,7 +32,7 @@ from dcbench.families.trajectory_matching import Experts, recorded_by, trajector
 from dcbench.images import ImageSpec, SyntheticSet, TrainSet
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.networks.costs import FIRST_ORDER, SECOND_ORDER, network_macs, widest_activation
-from dcbench.run import Run
+from dcbench.run import Run, State
 from dcbench.training.augment import Draw, DSAAugmentation
 
 # least learning rate of the student: at zero, no network would learn from the set
@@ -154,7 +154,7 @@ class MTT(Distiller):
         optimizer = torch.optim.SGD(groups, momentum=self.momentum)
         experts = Experts(self, train, ipc, run)
         student = Student(self, train, ipc, run)
-        state = {"images": images, "rate": rate, "optimizer": optimizer}
+        state: State = {"images": images, "rate": rate, "optimizer": optimizer}
         for step in run.steps(self.iterations, state):
             loss, images.grad, rate.grad = student.loss_and_gradients(
                 images.detach(), rate.detach(), experts.draw(step), step

@@ -44,15 +44,7 @@ class ConvNetDesign:
         """Build the network for images of ``spec``. Raises OutOfRangeError if they are too small
         for its poolings.
         """
-        return ConvNet(
-            spec.shape,
-            spec.classes,
-            depth=self.depth,
-            width=self.width,
-            activation=self.activation,
-            normalisation=self.normalisation,
-            pooling=self.pooling,
-        )
+        return ConvNet(spec.shape, spec.classes, **vars(self))
 
 
 def grid() -> tuple[ConvNetDesign, ...]:
@@ -109,14 +101,8 @@ class ConvNet720(SearchSpace):
 
     def twin(self, identifier: str) -> str:
         found = parse(identifier)
-        return str(
-            replace(
-                found,
-                activation="relu",
-                normalisation="none",
-                pooling="none" if found.pooling == "none" else "max",
-            )
-        )
+        pooling: Pooling = "none" if found.pooling == "none" else "max"
+        return str(replace(found, activation="relu", normalisation="none", pooling=pooling))
 
     def least_macs_to_compile(self, identifier: str) -> float:
         """Compiling pays earlier with instance normalisation, which is slow in eager code."""

@@ -98,9 +98,9 @@ def _operation(name: str, channels: int) -> nn.Module:
         return _normalised_convolution(channels, channels, 1)
     if name == "nor_conv_3x3":
         return _normalised_convolution(channels, channels, 3)
-    return (
-        nn.AvgPool2d(3, 1, 1, count_include_pad=False) if name == "avg_pool_3x3" else nn.Identity()
-    )
+    if name == "avg_pool_3x3":
+        return nn.AvgPool2d(3, 1, 1, count_include_pad=False)
+    return nn.Identity()
 
 
 class _CellBlock(nn.Module):
@@ -114,12 +114,11 @@ class _CellBlock(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         values = [images]
         for node in range(1, NODES):
-            ends = [
-                (edge, source)
+            terms = [
+                self.edges[edge](values[source])
                 for edge, source in self.cell.edges_into(node)
                 if self.cell.operations[edge] != "none"
             ]
-            terms = [self.edges[edge](values[source]) for edge, source in ends]
             values.append(reduce(torch.add, terms) if terms else torch.zeros_like(images))
         return values[-1]
 
@@ -166,12 +165,8 @@ class CellNetwork(Network):
             nn.Conv2d(shape[0], channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
         )
         widths = (channels, 2 * channels, 4 * channels)
-        self.stages = nn.ModuleList(
-            [
-                nn.Sequential(*(_CellBlock(cell, width) for _ in range(per_stage)))
-                for width in widths
-            ]
-        )
+        cells = ([_CellBlock(cell, width) for _ in range(per_stage)] for width in widths)
+        self.stages = nn.ModuleList([nn.Sequential(*stage) for stage in cells])
         self.reductions = nn.ModuleList([_ReductionBlock(*pair) for pair in pairwise(widths)])
         self.norm = nn.BatchNorm2d(widths[-1])
         self.classifier = nn.Linear(widths[-1], classes)
@@ -228,21 +223,14 @@ class NASBench201(SearchSpace):
         return str(parse(text))
 
     def build(self, identifier: str, spec: ImageSpec) -> CellNetwork:
-        return CellNetwork(
-            parse(identifier),
-            spec.shape,
-            spec.classes,
-            per_stage=self.per_stage,
-            channels=self.channels,
-        )
+        sizes = {"per_stage": self.per_stage, "channels": self.channels}
+        return CellNetwork(parse(identifier), spec.shape, spec.classes, **sizes)
 
     def twin(self, identifier: str) -> str:
-        convolutions = [
-            name for name in parse(identifier).operations if name.startswith("nor_conv")
-        ]
-        return str(
-            CellDesign(tuple(sorted(convolutions) + ["none"] * (len(EDGES) - len(convolutions))))
-        )
+        operations = parse(identifier).operations
+        convolutions = sorted(name for name in operations if name.startswith("nor_conv"))
+        rest = ["none"] * (len(EDGES) - len(convolutions))
+        return str(CellDesign((*convolutions, *rest)))
 
     def refuses(self, identifier: str, spec: ImageSpec) -> str:
         """Return why images are impossible. All architectures take the same images, so one is tried
@@ -285,13 +273,8 @@ def convert(api: Benchmark, path: str | Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["index", "arch", *_CONVERTED])
     for index, arch in enumerate(api.meta_archs):
-        writer.writerow(
-            [
-                index,
-                str(parse(arch)),
-                *(_published_accuracy(api, index, dataset) for dataset in _CONVERTED.values()),
-            ]
-        )
+        published = [_published_accuracy(api, index, dataset) for dataset in _CONVERTED.values()]
+        writer.writerow([index, str(parse(arch)), *published])
     write_bytes(Path(path), text.getvalue().encode())
 
 

@@ -15,7 +15,7 @@ from dcbench.nas.truth import VALIDATION_COLUMN, Truth, write_truth
 from dcbench.records import ArchitectureScore, SearchRecord, SearchRun, write_record
 from dcbench.records.search import CHOSEN_BY
 from dcbench.run import fingerprint
-from dcbench.system.errors import MismatchError, OutOfRangeError, UnknownNameError
+from dcbench.system.errors import MismatchError, OutOfRangeError, require_known
 from dcbench.system.layout import TRUTH, search_record
 
 USUAL_TOP = 0.2  # the default, which a record's path leaves out
@@ -32,11 +32,8 @@ class TrainedOnProxy:
 
     def by_architecture(self) -> Mapping[str, list[Row]]:
         """Return the rows of each architecture drawn, by seed."""
-        architectures = self.study.drawn.architectures
-        return {
-            name: [self.rows[name, seed] for seed in range(self.study.seeds)]
-            for name in architectures
-        }
+        drawn, seeds = self.study.drawn.architectures, range(self.study.seeds)
+        return {name: [self.rows[name, seed] for seed in seeds] for name in drawn}
 
 
 def trained_truth(outcome: TrainedOnProxy) -> Truth:
@@ -49,11 +46,8 @@ def trained_truth(outcome: TrainedOnProxy) -> Truth:
     spec, protocol = study.loaded.spec, study.asked(outcome.proxy, outcome.workspace.machine)
     folder = study.folder(outcome.proxy, outcome.workspace)
     everything = _means({**kept_rows(folder), **outcome.rows}.values())
-    write_truth(
-        folder / TRUTH,
-        (spec.dataset, spec.revision),
-        ((name, *everything[name]) for name in sorted(everything)),
-    )
+    table = ((name, *everything[name]) for name in sorted(everything))
+    write_truth(folder / TRUTH, (spec.dataset, spec.revision), table)
     origin = {
         "source": "trained",
         "protocol": protocol,
@@ -61,11 +55,8 @@ def trained_truth(outcome: TrainedOnProxy) -> Truth:
         "images": len(study.loaded.train),
     }
     own = _means(row for rows in outcome.by_architecture().values() for row in rows)
-    return Truth(
-        {name: test for name, (test, _, _) in own.items()},
-        origin,
-        {name: validation for name, (_, validation, _) in own.items()},
-    )
+    validation = {name: validated for name, (_, validated, _) in own.items()}
+    return Truth({name: tested for name, (tested, _, _) in own.items()}, origin, validation)
 
 
 def _means(rows: Iterable[Row]) -> dict[str, tuple[float, float, int]]:
@@ -95,8 +86,8 @@ class TopShare:
     def __post_init__(self) -> None:
         if not isinstance(self.share, float | int) or not 0 < self.share <= 1:
             raise OutOfRangeError(f"top must be a share above 0 and at most 1, got {self.share!r}")
-        if self.by is not None and self.by not in CHOSEN_BY:
-            raise UnknownNameError("value of --top-by", self.by, CHOSEN_BY)
+        if self.by is not None:
+            require_known("value of --top-by", self.by, CHOSEN_BY)
 
     def chosen_by(self, truth: Truth, architectures: Iterable[str]) -> str:
         """Return which accuracy ranks the architectures. Raises MismatchError if validation is

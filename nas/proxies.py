@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from torch import Tensor
 
@@ -74,7 +74,8 @@ class Proxy:
         """Return the images' values on the device."""
         if isinstance(self.images, TrainSet):
             return self.images.held_on(machine).values
-        return _Rows(machine.place(self.images))
+        images = machine.place(self.images)
+        return lambda chosen: images[chosen.to(images.device)]
 
     @property
     def images_per_epoch(self) -> int:
@@ -93,9 +94,7 @@ def parse_requests(words: Sequence[str]) -> list[Request]:
     """
     requests = list(dict.fromkeys(_parse(word) for word in words))
     for request in requests:
-        needs_size = request.kind == "early-stopping" or (
-            request.kind == "random" and request.ipc is None
-        )
+        needs_size = request.kind in ("early-stopping", "random") and request.ipc is None
         if needs_size and _sized(requests) is None:
             raise OutOfRangeError(
                 f"proxy {request.text} takes its size from another proxy: name an artifact or "
@@ -107,7 +106,7 @@ def parse_requests(words: Sequence[str]) -> list[Request]:
 def _parse(word: str) -> Request:
     name, colon, number = word.partition(":")
     if name in ("early-stopping", "whole") and not colon:
-        return Request("early-stopping" if name == "early-stopping" else "whole", word)
+        return Request(cast(Kind, name), word)
     if name != "random":
         return _file(word)
     if not colon:
@@ -155,9 +154,8 @@ def open_artifacts(
         raise OutOfRangeError(
             "--dataset is needed: none of the proxies is an artifact that names one"
         )
-    found = {
-        request: read_artifact(request.path) for request in requests if request.kind == "artifact"
-    }
+    named = [request for request in requests if request.kind == "artifact"]
+    found = {request: read_artifact(request.path) for request in named}
     for request, artifact in found.items():
         own = artifact.synthetic.spec.dataset
         dataset = dataset or own
@@ -281,16 +279,6 @@ def _real(name: str, train: TrainSet, epoch_images: int | None = None) -> Proxy:
         holdout=train.holdout,
         epoch_images=epoch_images,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """The values of images that are all there."""
-
-    images: Tensor
-
-    def __call__(self, chosen: Tensor) -> Tensor:
-        return self.images[chosen.to(self.images.device)]
 
 
 def _bytes_per_image(train: TrainSet) -> int:

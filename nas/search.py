@@ -124,18 +124,15 @@ def search_architectures(search: Search, places: Places, workspace: Workspace) -
     proxies = make_proxies(search.proxies, artifacts, loaded, Run(search.seed, workspace.machine))
     truth = table_of_truths(search, drawn, loaded.spec)
     reference = next((proxy for proxy in proxies if proxy.whole), whole(loaded))
-    announce(
-        study,
-        [*proxies, *([reference] if truth is None and reference not in proxies else [])],
-        workspace,
-    )
+    needed = proxies if truth is not None or reference in proxies else [*proxies, reference]
+    announce(study, needed, workspace)
     for proxy in proxies:
         for warning in proxy.warnings:
             workspace.say(f"{proxy.label}: {warning}")
     top = TopShare(search.top, search.top_by)
     if truth is not None:
         top.chosen_by(truth, drawn.architectures)  # raises before anything is trained
-    trained = _train(study, [*proxies, *([reference] if truth is None else [])], workspace)
+    trained = _train(study, needed, workspace)
     truth = truth or trained_truth(TrainedOnProxy(study, reference, trained[reference], workspace))
     return [
         store(TrainedOnProxy(study, proxy, trained[proxy], workspace), truth, top)

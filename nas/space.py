@@ -16,7 +16,7 @@ from dcbench.evaluation.protocol import SearchProtocol
 from dcbench.images import ImageSpec
 from dcbench.networks.base import Network
 from dcbench.networks.costs import macs
-from dcbench.system.errors import OutOfRangeError, UnknownNameError, require_known
+from dcbench.system.errors import OutOfRangeError, require_known
 
 PRESETS = ("paper", "released", "quick")
 
@@ -77,15 +77,10 @@ class SearchSpace(ABC):
         """Return the protocol called ``name``, else the preset's. Raises UnknownNameError."""
         require_known("preset", preset, PRESETS)
         known = {protocol.name: protocol for protocol in (self.protocol, self.quick_protocol)}
-        if name is not None and name not in known:
-            raise UnknownNameError(f"protocol of {self.name}", name, known)
-        return (
-            known[name]
-            if name is not None
-            else self.quick_protocol
-            if preset == "quick"
-            else self.protocol
-        )
+        if name is not None:
+            require_known(f"protocol of {self.name}", name, known)
+            return known[name]
+        return self.quick_protocol if preset == "quick" else self.protocol
 
     @property
     def fields(self) -> Mapping[str, Any]:

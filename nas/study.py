@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +128,7 @@ class ArchitectureStudy:
     @property
     def pairs(self) -> list[tuple[str, int]]:
         """Every architecture with every seed, the seeds of one architecture together."""
-        return [
-            (architecture, seed)
-            for architecture in self.drawn.architectures
-            for seed in range(self.seeds)
-        ]
+        return list(product(self.drawn.architectures, range(self.seeds)))
 
     def asked(self, proxy: Proxy, machine: Machine) -> dict[str, Any]:
         """Return the protocol for ``proxy``, without what the proxy's recipe asks for."""
@@ -165,17 +162,12 @@ class ArchitectureStudy:
         """Return ``machine`` with the engine of the architecture's finished networks, else the one
         that suits all its seeds.
         """
-        before = [
-            done[architecture, seed]["engine"]
-            for seed in range(self.seeds)
-            if (architecture, seed) in done
-        ]
+        pairs = ((architecture, seed) for seed in range(self.seeds))
+        before = [done[pair]["engine"] for pair in pairs if pair in done]
         if before and machine.engine == "auto":
             return replace(machine, engine=before[0])
-        return machine.decide(
-            self.macs(architecture, proxy) * self.seeds,
-            self.space.least_macs_to_compile(architecture),
-        )
+        macs = self.macs(architecture, proxy) * self.seeds
+        return machine.decide(macs, self.space.least_macs_to_compile(architecture))
 
     def macs(self, architecture: str, proxy: Proxy) -> float:
         """Return the multiply-accumulates of one network: training (forward and backward),
@@ -191,12 +183,8 @@ def finished(study: ArchitectureStudy, proxy: Proxy, workspace: Workspace) -> Ro
     """Return what of the study was trained before. A network whose training failed is left out, and
     tried again.
     """
-    wanted = set(study.pairs)
-    return {
-        pair: row
-        for pair, row in kept_rows(study.folder(proxy, workspace)).items()
-        if pair in wanted
-    }
+    wanted, kept = set(study.pairs), kept_rows(study.folder(proxy, workspace))
+    return {pair: row for pair, row in kept.items() if pair in wanted}
 
 
 def kept_rows(folder: Path) -> Rows:
@@ -218,9 +206,8 @@ def estimate_seconds(study: ArchitectureStudy, proxy: Proxy, workspace: Workspac
     done = finished(study, proxy, workspace)
     total = 0.0
     for architecture, _ in (pair for pair in study.pairs if pair not in done):
-        total += study.on(workspace.machine, architecture, proxy, done).estimate_seconds(
-            study.macs(architecture, proxy)
-        )
+        machine = study.on(workspace.machine, architecture, proxy, done)
+        total += machine.estimate_seconds(study.macs(architecture, proxy))
     return total
 
 
@@ -284,20 +271,12 @@ def _tasks(
     """Yield tasks for what is not in ``done``. The seeds of one architecture are one task if one
     compiled network serves them all.
     """
-    tested = study.loaded.test if proxy.whole else None
-    bench = Shared.of(
-        ProxyData(
-            study.space, study.loaded.spec, proxy, study.judged(proxy), study.validation, tested
-        )
-    )
+    tested = (study.validation, study.loaded.test if proxy.whole else None)
+    data = ProxyData(study.space, study.loaded.spec, proxy, study.judged(proxy), *tested)
+    bench, label = Shared.of(data), f"{study.space.name} on {proxy.label}"
     for architecture in study.drawn.architectures:
         missing = tuple(seed for seed in range(study.seeds) if (architecture, seed) not in done)
         machine = study.on(workspace.machine, architecture, proxy, done)
-        seeds = (
-            [missing] if machine.engine == "compiled" and missing else [(seed,) for seed in missing]
-        )
-        label = f"{study.space.name} on {proxy.label}"
-        yield from (
-            ArchitectureTask(label, machine, bench, architecture, several, study.seed)
-            for several in seeds
-        )
+        together = machine.engine == "compiled" and missing
+        for seeds in [missing] if together else [(seed,) for seed in missing]:
+            yield ArchitectureTask(label, machine, bench, architecture, seeds, study.seed)

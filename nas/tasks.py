@@ -60,9 +60,9 @@ class ProxyData:
             augmentation(self.protocol.augment, self.proxy.space, self.spec.flips),
         )
         loss, why = train_from_scratch(trainer, material, run)
-        tested = (
-            None if self.test is None else accuracy_of(trainer, self._test_images, self.test.labels)
-        )
+        tested = None
+        if self.test is not None:
+            tested = accuracy_of(trainer, self._test_images, self.test.labels)
         accuracy = accuracy_of(trainer, self._validation_images, self.validation.labels)
         return {"accuracy": accuracy, "test_accuracy": tested, "loss": loss, "failure": why}
 
@@ -110,11 +110,7 @@ class ArchitectureTask(Task):
                 scores = bench.train_and_test(trainer, run.part(f"{self.architecture} seed {seed}"))
             except (MemoryError, RuntimeError) as error:  # torch's own errors, of memory too
                 trainer = None
-                scores = {
-                    "accuracy": None,
-                    "test_accuracy": None,
-                    "loss": None,
-                    "failure": failure(error),
-                }
+                scores = dict.fromkeys(("accuracy", "test_accuracy", "loss"))
+                scores["failure"] = failure(error)
             ended = {"seconds": time.monotonic() - clock, **ran_on(self.machine)}
             channel.put({"architecture": self.architecture, "seed": seed, **scores, **ended})

@@ -40,9 +40,7 @@ class Truth:
         """Raise DataError if the table ``where`` lacks one of ``architectures``; the message names
         the first.
         """
-        lacking = [
-            architecture for architecture in architectures if architecture not in self.accuracies
-        ]
+        lacking = [name for name in architectures if name not in self.accuracies]
         if lacking:
             raise DataError(
                 f"{where} lacks {len(lacking)} of the {len(architectures)} architectures drawn, "
@@ -89,18 +87,14 @@ def read_truth(
             f"{path}: column {chosen} seems to hold fractions; wanted percent, as the benchmark "
             "has them"
         )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Truth(
-        accuracies,
-        {
-            "source": "table",
-            "file": path.name,
-            "column": chosen,
-            "sha256": digest,
-            "rows": len(accuracies),
-        },
-        validation,
-    )
+    origin = {
+        "source": "table",
+        "file": path.name,
+        "column": chosen,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "rows": len(accuracies),
+    }
+    return Truth(accuracies, origin, validation)
 
 
 @dataclass(frozen=True)
@@ -125,10 +119,8 @@ class _Table:
             raise MismatchError(
                 f"{where}: truth on {row[DATASET_COLUMN]!r}, but the search is on {self.dataset!r}"
             )
-        if (
-            self.revision is not None
-            and (measured := row.get(REVISION_COLUMN, self.revision)) != self.revision
-        ):
+        measured = row.get(REVISION_COLUMN, self.revision)
+        if self.revision is not None and measured != self.revision:
             raise MismatchError(
                 f"{where}: truth on revision {measured} of {self.dataset}, but the search is on "
                 f"{self.revision}; give the table of these data, or none, and it is trained here"
@@ -173,13 +165,8 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
     try:
         metadata = parquet.read_metadata(path)  # type: ignore[no-untyped-call]
-        _require_small(
-            path,
-            sum(
-                metadata.row_group(index).total_byte_size
-                for index in range(metadata.num_row_groups)
-            ),
-        )
+        groups = map(metadata.row_group, range(metadata.num_row_groups))
+        _require_small(path, sum(group.total_byte_size for group in groups))
         if metadata.num_rows > MOST_ROWS:
             raise FileFormatError(
                 f"{path} claims {metadata.num_rows} rows; a table of truths has at most {MOST_ROWS}"
@@ -216,15 +203,7 @@ def write_truth(
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [
-            "architecture",
-            "test_accuracy",
-            VALIDATION_COLUMN,
-            "seeds",
-            DATASET_COLUMN,
-            REVISION_COLUMN,
-        ]
-    )
+    columns = ("architecture", "test_accuracy", VALIDATION_COLUMN, "seeds")
+    writer.writerow([*columns, DATASET_COLUMN, REVISION_COLUMN])
     writer.writerows((*row, *dataset) for row in rows)
     write_bytes(path, text.getvalue().encode())

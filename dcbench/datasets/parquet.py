@@ -91,9 +91,8 @@ def _require_all(folder: Path, split: str, files: tuple[Path, ...]) -> None:
         )
     matches = [match for file in files if (match := _SHARD.fullmatch(file.name))]
     counts = {int(match[2] or len(files)) for match in matches}
-    complete = counts == {len(files)} and {int(match[1]) for match in matches} == set(
-        range(len(files))
-    )
+    numbers = {int(match[1]) for match in matches}
+    complete = counts == {len(files)} and numbers == set(range(len(files)))
     if not complete and (matches or len(files) > 1):
         raise DataError(
             f"{folder} holds {', '.join(file.name for file in files)}: not one complete set of "
@@ -234,12 +233,10 @@ def _require_plausible(path: Path, metadata: Any) -> None:
     the smallest take some 64 bytes.
     """
     size = path.stat().st_size
-    unpacked = sum(
-        metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups)
-    )
-    if metadata.num_rows * _LEAST_IMAGE_BYTES > max(size, 1 << 20) or unpacked > max(
-        _MOST_TIMES_PACKED * size, 1 << 26
-    ):
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    unpacked = sum(group.total_byte_size for group in groups)
+    too_many = metadata.num_rows * _LEAST_IMAGE_BYTES > max(size, 1 << 20)
+    if too_many or unpacked > max(_MOST_TIMES_PACKED * size, 1 << 26):
         raise DataError(
             f"{path} has {size} bytes and claims {metadata.num_rows} rows of {unpacked} bytes; "
             "refused as a bomb"

@@ -34,7 +34,7 @@ from dcbench.experiments.rows import Row
 from dcbench.experiments.tasks import Distil, NewSet
 from dcbench.images import SyntheticSet
 from dcbench.records import TracePoint, TraceRecord, write_record
-from dcbench.run import Stateful, Watch, fingerprint, write_history
+from dcbench.run import State, Watch, fingerprint, write_history
 from dcbench.system.errors import FileFormatError, MismatchError, OutOfRangeError
 from dcbench.system.files import read_json, write_bytes, write_json
 from dcbench.system.layout import (
@@ -84,7 +84,7 @@ class WatchedDistil(Distil):
     def watch(self, channel: Channel) -> Watch:
         train = channel.fetch(self.train)
 
-        def look(name: str, done: int, state: Mapping[str, Tensor | Stateful]) -> None:
+        def look(name: str, done: int, state: State) -> None:
             images = self._require_images(name, state, train.spec.classes)
             if done in self.watched:
                 labels = torch.arange(train.spec.classes).repeat_interleave(self.ipc)
@@ -96,9 +96,7 @@ class WatchedDistil(Distil):
 
         return look
 
-    def _require_images(
-        self, name: str, state: Mapping[str, Tensor | Stateful], classes: int
-    ) -> Tensor:
+    def _require_images(self, name: str, state: State, classes: int) -> Tensor:
         """Return the images that are distilled.
 
         Raises:

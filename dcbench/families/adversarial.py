@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dcbench.families.generative import GRIDS, LOGS, Network, due
-from dcbench.run import Run, Stateful
+from dcbench.run import Run, State, Stateful
 from dcbench.system.errors import DivergedError
 
 # from the randomness of a turn to the loss and its parts
@@ -50,9 +50,9 @@ class Game:
     discriminator: Player
     turns: int = 1
     average: Average[Any] | None = None
-    memory: Mapping[str, Tensor | Stateful] = field(default_factory=dict)
+    memory: State = field(default_factory=dict)
 
-    def state(self) -> dict[str, Tensor | Stateful]:
+    def state(self) -> State:
         """Everything that a checkpoint must hold."""
         players: dict[str, Tensor | Stateful] = {
             "generator": self.generator.network,

@@ -26,7 +26,7 @@ from dcbench.networks.base import Network, initialise
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import Normalisation
 from dcbench.networks.costs import FIRST_ORDER, network_macs, widest_activation
-from dcbench.run import Run
+from dcbench.run import Run, State
 from dcbench.system.errors import DeviceError
 from dcbench.system.wording import counted
 from dcbench.training.augment import Draw, DSAAugmentation
@@ -94,7 +94,7 @@ class FeatureMatching(Distiller):
         images = run.place(first_images(self.init, train, ipc, run)).requires_grad_()
         optimizer = torch.optim.SGD([images], lr=self.image_lr(ipc), momentum=self.momentum)
         matching = MatchingStep(self, train, ipc, run)
-        state = {"images": images, "optimizer": optimizer, "matching": matching}
+        state: State = {"images": images, "optimizer": optimizer, "matching": matching}
         for step in run.steps(self.iterations, state):
             optimizer.zero_grad()
             loss, before = matching.accumulate_gradient(images, step), images.detach().clone()

@@ -26,7 +26,7 @@ from dcbench.images import SyntheticSet, TrainSet
 from dcbench.networks.base import initialise
 from dcbench.networks.catalogue import PerImageNormalisation, build_network
 from dcbench.networks.costs import FIRST_ORDER, SECOND_ORDER, network_macs, widest_activation
-from dcbench.run import Run
+from dcbench.run import Run, State
 from dcbench.training.augment import Draw, DSAAugmentation
 from dcbench.training.trainer import Schedule, Trainer
 
@@ -93,7 +93,7 @@ class GradientMatching(Distiller):
         labels = torch.arange(train.spec.classes).repeat_interleave(ipc)
         optimizer = torch.optim.SGD([images], lr=self.lr, momentum=self.momentum)
         matching = MatchedNetwork(self, train, run)
-        state = {"images": images, "optimizer": optimizer, "network": matching.network}
+        state: State = {"images": images, "optimizer": optimizer, "network": matching.network}
         for step in run.steps(self.image_steps(ipc), state):
             if step % outer == 0:
                 initialise(matching.network, run.generator("network", step // outer))
