@@ -179,16 +179,10 @@ def _write_parquet(path: Path, artifact: Artifact) -> None:
         "image": {"_type": "Image"},
         "label": {"names": list(synthetic.spec.class_names), "_type": "ClassLabel"},
     }
-    schema = arrow.schema(
-        [
-            ("image", arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])),
-            ("label", arrow.int64()),
-        ],
-        metadata={
-            "huggingface": json.dumps({"info": {"features": features}}),
-            ABOUT: _about(artifact),
-        },
-    )
+    image = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
+    huggingface = json.dumps({"info": {"features": features}})
+    metadata = {"huggingface": huggingface, ABOUT: _about(artifact)}
+    schema = arrow.schema([("image", image), ("label", arrow.int64())], metadata=metadata)
     columns = {"image": encoded, "label": synthetic.labels.tolist()}
     stream = io.BytesIO()
     write_table: Any = parquet.write_table

@@ -102,16 +102,14 @@ def _check(
 
 def _amounts(distiller: Distiller) -> str:
     """List the fields that were made small, which also shows those that were not."""
-    from dcbench.distiller import hyper_parameters
+    from dcbench.distiller import defaults_of, fields_of
 
-    values = {
-        name: (getattr(distiller, name), field.default)
-        for name, field in hyper_parameters(type(distiller)).items()
-    }
-    words = [f"{name}={value}" for name, (value, default) in values.items() if value != default]
-    return (
-        f"{' '.join(words)}, all else at its default" if words else "all fields at their defaults"
-    )
+    usual = defaults_of(type(distiller))
+    changed = {key: value for key, value in fields_of(distiller).items() if value != usual[key]}
+    if not changed:
+        return "all fields at their defaults"
+    words = " ".join(f"{name}={value}" for name, value in changed.items())
+    return f"{words}, all else at its default"
 
 
 def _show(console: Console, name: str, verdicts: list[Verdict]) -> None:

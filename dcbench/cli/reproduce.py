@@ -128,14 +128,9 @@ def _show(console: Console, reproduction: Reproduction, outcome: StudyResults) -
 def _with_fields(records: Sequence[EvaluationRecord]) -> TextTable:
     """Return the table of evaluations, with a column for each field that the study varies."""
     from dcbench.cli.results import evaluation_table
-    from dcbench.distiller import find, hyper_parameters
+    from dcbench.distiller import defaults_of, find
 
-    defaults = {
-        record.method: {
-            name: field.default for name, field in hyper_parameters(find(record.method)).items()
-        }
-        for record in records
-    }
+    defaults = {record.method: defaults_of(find(record.method)) for record in records}
     fields = [{**defaults[record.method], **record.fields} for record in records]
     shared = set.intersection(*(set(own) for own in fields))
     varied = [
@@ -146,12 +141,8 @@ def _with_fields(records: Sequence[EvaluationRecord]) -> TextTable:
         [row[0], *(str(own[name]) for name in varied), *row[1:]]
         for row, own in zip(table.rows, fields, strict=True)
     ]
-    return replace(
-        table,
-        head=[table.head[0], *varied, *table.head[1:]],
-        rows=rows,
-        words=table.words + len(varied),
-    )
+    head = [table.head[0], *varied, *table.head[1:]]
+    return replace(table, head=head, rows=rows, words=table.words + len(varied))
 
 
 def _json(

@@ -68,11 +68,8 @@ class Protocol:
         """
         if epochs is not None and epochs < 1:
             raise OutOfRangeError(f"epochs must be at least 1, got {epochs}")
-        named = {
-            name
-            for name, value in (("augment", augment), ("network", network))
-            if value is not None
-        }
+        asked = {"augment": augment, "network": network}
+        named = {name for name, value in asked.items() if value is not None}
         chosen = tuple(sorted({*self.chosen, *named}))
         changed = replace(
             self,

@@ -42,15 +42,7 @@ def embedding_protocol(plan: Embedding) -> Protocol:
     was published. This is our choice: the paper does not say.
     """
     schedule = Schedule(epochs=plan.epochs, lr=0.05, batch=128, decay=0.0)
-    return Protocol(
-        "embedding",
-        1,
-        schedule,
-        network=plan.network,
-        normalisation="batch",
-        augment="dsa",
-        networks=1,
-    )
+    return Protocol("embedding", 1, schedule, plan.network, "batch", augment="dsa", networks=1)
 
 
 def embedding_macs(plan: Embedding, cell: Cell) -> float:
@@ -106,11 +98,8 @@ class SetEmbedding:
 
     def make_record(self) -> tuple[EmbeddingRecord, Path]:
         """Return the record and its path; compute the embedding first if there is no record."""
-        identity = {
-            "protocol": self.asked,
-            "settings": self.settings,
-            "artifact": self.distilled.sha256,
-        }
+        own = self.distilled.sha256
+        identity = {"protocol": self.asked, "settings": self.settings, "artifact": own}
         path = embedding_record(self.distilled.folder, fingerprint(identity))
         with self.workspace.alone(path.parent):
             found = _read(path) if self.workspace.resumption.resume else None

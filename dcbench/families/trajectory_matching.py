@@ -20,7 +20,6 @@ from dcbench.networks.base import Network, initialise
 from dcbench.networks.catalogue import build_network
 from dcbench.networks.convnet import Normalisation
 from dcbench.run import Run, versioned
-from dcbench.system.progress import silent
 from dcbench.training.augment import DSAAugmentation
 from dcbench.training.trainer import Schedule, Trainer
 
@@ -81,9 +80,8 @@ class Experts:
         self.train = train.held_on(machine)
         self.recorded_by = recorded_by(method, ipc)
         self.max_start, self.epochs = method.setting(ipc).max_start_epoch, method.snapshots(ipc) - 1
-        self.trainer = Trainer(
-            build_network(method.network, train.spec, method.normalisation), machine
-        )
+        network = build_network(method.network, train.spec, method.normalisation)
+        self.trainer = Trainer(network, machine)
         weights = sum(parameter.numel() for parameter in self.trainer.network.parameters())
         # of all trajectories, in bytes
         self.size = method.experts * method.snapshots(ipc) * 4 * weights
@@ -103,28 +101,22 @@ class Experts:
 
     def _record(self, index: int) -> dict[str, Any]:
         """An expert's ``weights`` after 0, 1, … epochs, a row each."""
-        return self.run.once(
-            f"mtt-expert-{index}", self.recorded_by, lambda part: self._train(index, part)
-        )
+        name = f"mtt-expert-{index}"
+        return self.run.once(name, self.recorded_by, lambda part: self._train(index, part))
 
     def _train(self, index: int, part: Run) -> dict[str, Any]:
         network, train = self.trainer.network, self.train
         initialise(network, part.generator("network"))
         weights = flat_weights(network).repeat(self.epochs + 1, 1)
         schedule = Schedule(epochs=1, lr=self.method.expert_lr, momentum=0.0, weight_decay=0.0)
-        name = (
-            f"expert {index + 1} of {self.method.experts}, {self.size / 1e6:.0f} MB of weights in "
-            "all"
-        )
+        which, size = f"expert {index + 1} of {self.method.experts}", f"{self.size / 1e6:.0f} MB"
+        name = f"{which}, {size} of weights in all"
         for epoch in part.steps(self.epochs, {"network": network, "weights": weights}, name):
-            drawn = torch.randperm(len(train), generator=part.generator("images", epoch))[
-                : self.method.expert_images
-            ]
-            quiet = replace(part.part(f"epoch {epoch}"), progress=silent, stop=lambda: False)
-            values = partial(_chosen_values, train, drawn)
-            self.trainer.train(
-                values, train.labels[drawn], schedule, quiet, DSAAugmentation(train.spec.flips)
-            )
+            order = torch.randperm(len(train), generator=part.generator("images", epoch))
+            drawn = order[: self.method.expert_images]
+            quiet = part.quiet_part(f"epoch {epoch}")
+            values, dsa = partial(_chosen_values, train, drawn), DSAAugmentation(train.spec.flips)
+            self.trainer.train(values, train.labels[drawn], schedule, quiet, dsa)
             weights[epoch + 1] = flat_weights(network)
         return {"weights": weights}
 

@@ -231,21 +231,14 @@ def _embedding() -> Study:
 
 def _architectures() -> Study:
     names = ("convnet", "alexnet", "vgg11")
-    plans = {
-        "paper": Plan(
-            tuple(
-                StudyPart(("datadam",), (50,), SETS, {"network": name}, (*names, "resnet18"))
-                for name in names
-            )
-        ),
-        "quick": Plan(
-            tuple(
-                StudyPart(("datadam",), (10,), (0,), {**SHORT, "network": name}, names)
-                for name in names
-            ),
-            ensemble=1,
-        ),
-    }
+    paper = (
+        StudyPart(("datadam",), (50,), SETS, {"network": name}, (*names, "resnet18"))
+        for name in names
+    )
+    quick = (
+        StudyPart(("datadam",), (10,), (0,), {**SHORT, "network": name}, names) for name in names
+    )
+    plans = {"paper": Plan(tuple(paper)), "quick": Plan(tuple(quick), ensemble=1)}
     title = "Sets distilled with one network, judged by others"
     varies = "network of the distillation and of the evaluation"
     return Study("fig10", title, ("datadam",), "cifar10", (50,), "", varies, plans)
