@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dcbench.datasets import DATASETS
+from dcbench.records.kinds import OfASet, set_in_words
 from dcbench.studies.declared_methods import declared_methods
 
 DASH = "\N{EN DASH}"
@@ -59,6 +60,11 @@ def title(name: str) -> str:
     return (declared and declared.title) or _TITLES.get(name) or one_line(name)
 
 
+def set_title(of: OfASet) -> str:
+    """A set in a few words, with the usual spellings of its method and data."""
+    return set_in_words(title(of.method), title(of.dataset), of.ipc, of.seed)
+
+
 def one_line(text: str, longest: int = _LONGEST) -> str:
     """``text`` without line breaks, control and invisible characters, cut where it is too long."""
     visible = "".join(
@@ -97,8 +103,8 @@ def file_name(*parts: str) -> str:
 
 
 def decimals(value: float, count: int = 2) -> str:
-    """A number with ``count`` decimals."""
-    return f"{value:.{count}f}".replace("-", MINUS)
+    """A number with ``count`` decimals; what rounds to zero has no sign."""
+    return f"{value:z.{count}f}".replace("-", MINUS)
 
 
 def percent(fraction: float) -> str:
@@ -170,8 +176,6 @@ def protocol_words(protocol: Mapping[str, Any], network: str, augment: str) -> s
         nested = isinstance(value, Mapping) and key != "teacher"
         settings |= value if nested else {key: value}
     settings |= {"network": title(network), "augment": title(augment)}
-    if isinstance(settings.get("teacher"), Mapping):
-        settings["teacher"] = protocol_words(settings["teacher"], *_teacher(settings["teacher"]))
     stated = [key for key in _SETTINGS if settings.get(key) is not None]
     phrases = {key: protocol_setting(key, settings[key]) for key in stated}
     if "lr" in phrases:
@@ -186,14 +190,12 @@ def protocol_words(protocol: Mapping[str, Any], network: str, augment: str) -> s
 
 
 def protocol_setting(key: str, value: object) -> str:
-    """One setting of a protocol in words."""
+    """One setting of a protocol in words; a teacher's are those of its own protocol."""
+    if key == "teacher" and isinstance(value, Mapping):
+        value = protocol_words(value, str(value.get("network")), str(value.get("augment")))
     if key in _PHRASES:
         return _PHRASES[key].format(plain(value))
     return f"{one_line(key).replace('_', ' ')} {plain(value)}"
-
-
-def _teacher(settings: Mapping[str, Any]) -> tuple[str, str]:
-    return str(settings.get("network")), str(settings.get("augment"))
 
 
 def protocol_clause(protocol: Mapping[str, Any], network: str, augment: str) -> str:

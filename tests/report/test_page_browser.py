@@ -153,6 +153,15 @@ def test_a_link_of_the_contents_opens_what_is_folded(page: Page) -> None:
     assert page.locator("#storage figure").first.is_visible()
 
 
+def test_the_headings_of_a_table_stay_in_view(page: Page) -> None:
+    page.set_viewport_size({"width": 1400, "height": 300})
+    row = page.locator(".board-table > tbody:visible").nth(1)
+    row.evaluate("row => scrollTo(0, scrollY + row.getBoundingClientRect().top - 100)")
+    edges = "[...document.querySelectorAll('form.filters, thead th.accuracy')].map(each => each.getBoundingClientRect())"
+    bar, head = page.evaluate(edges)[:2]
+    assert head["top"] == pytest.approx(bar["bottom"], abs=1)
+
+
 def test_a_table_and_its_papers_are_copied(page: Page) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     for name, begins in (("CSV", "method,column,"), ("LaTeX", "\\begin{table}"), ("BibTeX", "@")):
@@ -180,6 +189,7 @@ def test_two_rows_stand_side_by_side(page: Page) -> None:
     assert not beside.is_visible()
     boxes.nth(3).check()
     assert beside.locator("h3").all_inner_texts() == ["DataDAM, IPC 10", "Random, IPC 10"]
+    assert beside.locator(".own-axis text").first.is_visible()
     boxes.nth(2).press("Space")
     assert beside.locator("h3").all_inner_texts() == ["Random, IPC 10", "DM, IPC 10"]
     assert [box.is_checked() for box in boxes.all()] == [False, False, True, True, False]
@@ -221,6 +231,16 @@ def test_it_is_used_by_keyboard_alone(page: Page) -> None:
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     assert page.locator("article.set:visible").count() == 3
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1010, 1100, 1265, 1400])
+def test_nothing_is_wider_than_the_window(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    for opened in (False, True):
+        page.locator("details").evaluate_all(
+            "(all, opened) => all.forEach(each => { each.open = opened })", opened
+        )
+        assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -32,6 +32,7 @@ from dcbench.report import (
     to_markdown,
     write_tables,
 )
+from dcbench.report.selection.comparable import comparable_groups
 from dcbench.report.selection.method_variants import unnamed
 from dcbench.report.tables.escapes import latex, markdown
 from dcbench.studies.declarations import STUDIES
@@ -98,7 +99,7 @@ method & measured & published & measured & published & difference \\
 Random & \textendash{} & 14.4 $\pm$ 2.0 & 28.5 $\pm$ 1.0 {\scriptsize {[}26.0, 31.0] rank 3} & 26.0 $\pm$ 1.2
     & +2.5 {\scriptsize {[}0.0, +5.0]} \\
 MMD & \textendash{} & 22.7 $\pm$ 0.6 & \textendash{} & 34.9 $\pm$ 0.3 & \textendash{} \\
-DM & \textendash{} & 26.0 $\pm$ 0.8 & \underline{44.8 $\pm$ 0.4$\dagger$} {\scriptsize {[}43.8, 45.7] rank 2 (1\textendash{}2)}
+DM & \textendash{} & 26.0 $\pm$ 0.8 & \underline{44.8 $\pm$ 0.4}\rlap{$\dagger$} {\scriptsize {[}43.8, 45.7] rank 2 (1\textendash{}2)}
     & 48.9 $\pm$ 0.6 & $-$4.1 {\scriptsize {[}$-$5.1, $-$3.2]} \\
 DataDAM & \textendash{} & 32.0 $\pm$ 1.2 & \textbf{45.2 $\pm$ 0.3} {\scriptsize {[}44.5, 45.9] rank 1 (1\textendash{}2)}
     & 54.2 $\pm$ 0.8 & $-$9.0 {\scriptsize {[}$-$9.7, $-$8.3]} \\
@@ -126,7 +127,7 @@ COMPACT_MARKDOWN = """\
 """
 COMPACT_LATEX = r"""
 \label{tab:cifar10-quick-convnet-dsa-KEY}
-\par\smallskip
+\par\medskip
 \small\setlength{\tabcolsep}{3pt}
 \begin{tabular*}{\textwidth}{@{\extracolsep{\fill}}lrr@{}}
 \toprule
@@ -138,7 +139,7 @@ method & measured & published \\
 Random & 28.5 $\pm$ 1.0 & 26.0 $\pm$ 1.2 \\
 \addlinespace
 \multicolumn{3}{@{}l}{\textit{Matching}} \\
-DM & \underline{44.8 $\pm$ 0.4$\dagger$} & 48.9 $\pm$ 0.6 \\
+DM & \underline{44.8 $\pm$ 0.4}\rlap{$\dagger$} & 48.9 $\pm$ 0.6 \\
 DataDAM & \textbf{45.2 $\pm$ 0.3} & 54.2 $\pm$ 0.8 \\
 \bottomrule
 \end{tabular*}
@@ -307,6 +308,22 @@ def test_what_cannot_be_compared_stands_apart(changes: dict[str, Any]) -> None:
     assert (
         len(summary_rows([*sets("dm", SETS["dm"]), *sets("dm", SETS["datadam"], **changes)])) == 2
     )
+
+
+def test_a_teacher_is_described_in_words_and_only_where_nothing_shorter_tells_apart() -> None:
+    records = sets("dm", SETS["dm"])
+    for epochs in (5, 10):
+        teacher = {"network": "convnet", "augment": "dsa", "epochs": epochs}
+        labels = {**EXAMPLE["protocol"], "labels": "teacher", "teacher": teacher}
+        records += sets("dm", SETS["dm"], protocol=labels)
+    by_classes, first, second = (group.judged_by for group in comparable_groups(records))
+    assert {first, second} == {
+        f"quick, teacher labels, teacher (ConvNet, {epochs} epochs, augmentation DSA)"
+        for epochs in (5, 10)
+    }
+    assert by_classes == "quick"
+    alone = {group.judged_by for group in comparable_groups(records[:-3])}
+    assert alone == {"quick", "quick, teacher labels"}
 
 
 def test_who_chose_an_augmentation_makes_no_protocol() -> None:

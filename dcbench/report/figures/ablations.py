@@ -163,9 +163,11 @@ def _drawing(ablation: Ablation) -> plotting.Drawing:
             " Where a scale is said, the factor before the loss is one with which the first step"
             " goes as far as the default's."
         )
+    # of networks that distil: which network judges
+    judge = f", judged by {title(group.network)}" if ablation.field == "network" else ""
     parts = [group.dataset, ablation.method, ablation.field, protocol_name(protocol), group.key]
     return plotting.Drawing(
-        file_name("ablation", *parts), caption, data, lambda: _draw(data, _axis(ablation))
+        file_name("ablation", *parts), caption, data, lambda: _draw(data, _axis(ablation), judge)
     )
 
 
@@ -176,7 +178,7 @@ def _axis(ablation: Ablation) -> str:
     return f"{name.replace('_', ' ')} {letter}" if letter else name.replace("_", " ")
 
 
-def _draw(data: pd.DataFrame, name: str) -> Figure:
+def _draw(data: pd.DataFrame, name: str, judge: str) -> Figure:
     ipcs = budgets(data)
     shown = ordered_budgets(ipcs)
     figure, axes = plotting.panels(
@@ -191,7 +193,7 @@ def _draw(data: pd.DataFrame, name: str) -> Figure:
             if not points.empty:
                 look = plotting.look(number, len(series))
                 plotting.draw_points(panel, points, look, label, joined=numeric)
-        panel.set_title(budget_label(ipc))
+        panel.set_title(f"{budget_label(ipc)}{judge}")
         _mark(panel, data, numeric)
         panel.set_xlabel(name)
         plotting.tidy(panel)

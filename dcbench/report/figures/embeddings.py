@@ -13,7 +13,15 @@ from dcbench.report.figures.plotting import (
     Drawing,
     panels,
 )
-from dcbench.report.formatting import canonical, file_name, one_line, percent, short_hash, title
+from dcbench.report.formatting import (
+    canonical,
+    file_name,
+    one_line,
+    percent,
+    plain,
+    short_hash,
+    title,
+)
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.dataframes import frame
 from dcbench.report.selection.row_names import distinct as numbered
@@ -66,7 +74,7 @@ def _drawing(key: str, records: Sequence[EmbeddingRecord]) -> Drawing:
     data = frame([dict(zip(_COLUMNS, row, strict=True)) for row in rows], _COLUMNS)
     divergences = ", ".join(f"{label} {own.kl_divergence:.2f}" for label, own in labelled)
     settings = ", ".join(
-        f"{one_line(name).replace('_', ' ')} {canonical(value)}"
+        f"{one_line(name).replace('_', ' ')} {plain(value)}"
         for name, value in sorted(record.settings.items())
     )
     budget, ipc = (f" at IPC {record.ipc}", f"ipc{record.ipc}") if record.ipc else ("", "")

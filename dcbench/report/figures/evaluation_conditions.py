@@ -138,10 +138,11 @@ def _drawing(
     what = "augmentation" if condition == "augment" else "network"
     budget = "without a budget" if record.ipc is None else f"at IPC {record.ipc}"
     protocol = protocol_name(record.protocol)
+    bars = f"; {plotting.INTERVALS}" if condition == "augment" else ""  # a matrix has none
     caption = (
         f"The same sets evaluated with another {what}, on {title(record.dataset)} {budget}:"
-        f" {accuracy_words(record.protocol)} by protocol {protocol};"
-        f" {plotting.INTERVALS}. Methods are ranked within one {what} only."
+        f" {accuracy_words(record.protocol)} by protocol {protocol}"
+        f"{bars}. Methods are ranked within one {what} only."
     )
     if UNSEEN in set(data["condition"]):
         caption += (

@@ -158,6 +158,7 @@ def _draw(read: Sequence[tuple[Picture, bytes]]) -> Figure:
     inches = min(0.56, (PAGE_INCHES - left - 0.25) / columns)
     top = 0.3 if inches >= _UPRIGHT_INCHES else 0.65
     tall = inches * len(rows) + top + 0.05
+    left += max(0.0, PAGE_INCHES - left - columns * inches - 0.25) / 2  # in the middle of the page
     figure = Figure(figsize=(PAGE_INCHES, tall))
     shares = left / PAGE_INCHES, 0.05 / tall, columns * inches / PAGE_INCHES
     panel: Any = figure.add_axes((*shares, inches * len(rows) / tall))

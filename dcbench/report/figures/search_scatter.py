@@ -72,15 +72,17 @@ def _draw(group: SearchGroup, points: pd.DataFrame, only_top: bool) -> Figure:
     figure = Figure(figsize=(width, (min(2.4, width / columns) + 0.5) * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
     ends = _middle(100 * points["truth"])
+    between = " " if columns < _PANELS_IN_ROW else "\n"  # narrow panels
     for panel, label, found in zip(panels, group.labels, group.figures, strict=False):
         estimate = found.spearman_top if only_top else found.spearman
         _scatter(panel, points[points["proxy"] == label], ends)
-        panel.set_title(f"{label}\nSpearman {_in_words(estimate)}")
+        panel.set_title(f"{label}\nSpearman{between}{_in_words(estimate)}")
     for panel in figure.axes[len(group.labels) :]:
         panel.set_axis_off()
-    handles, _ = figure.axes[0].get_legend_handles_labels()
-    names = ["the others", top_in_words(group.first)]
-    figure.legend(handles[::-1], names[::-1], loc="outside upper center", ncols=2)
+    if not only_top:
+        handles, _ = figure.axes[0].get_legend_handles_labels()
+        names = ["the others", top_in_words(group.first)]
+        figure.legend(handles[::-1], names[::-1], loc="outside upper center", ncols=2)
     figure.supxlabel("accuracy on validation images, trained on the proxy (%)", fontsize="medium")
     figure.supylabel("truth: test accuracy (%)", fontsize="medium")
     return figure

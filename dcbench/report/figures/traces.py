@@ -16,6 +16,7 @@ from dcbench.report.formatting import (
     file_name,
     protocol_clause,
     protocol_name,
+    set_title,
     short_hash,
     title,
 )
@@ -94,7 +95,7 @@ def _images_drawing(stored: StoredTrace, root: Path) -> Drawing | None:
     ]
     key = short_hash(canonical([*map(str, record.identity)]))
     name = file_name("images-over-steps", record.dataset, record.method, key)
-    caption = f"The images of {record.label} over the steps of its distillation."
+    caption = f"The images of {set_title(record)} over the steps of its distillation."
     return pictures_drawing(name, caption, shown, root)
 
 

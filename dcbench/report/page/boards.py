@@ -15,6 +15,7 @@ from dcbench.report.formatting import (
     canonical,
     mean_and_std,
     one_line,
+    set_title,
     signed,
     title,
 )
@@ -221,7 +222,7 @@ def _heading(record: EvaluationRecord) -> str:
 def _curve(stored: StoredRecord, root: Path) -> Curve | str | None:
     path = find_sidecar_file(stored.path, HISTORY_NAME, root)
     points = read_history(path) if path else []
-    called = f"Learning curve of {stored.record.label}"
+    called = f"Learning curve of {set_title(stored.record)}"
     return points if isinstance(points, str) else curve(points, called)
 
 

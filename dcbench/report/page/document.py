@@ -79,6 +79,7 @@ def to_html(
     groups.sort(key=lambda group: -len({entry.method for entry in group.entries}))  # stable
     boards = [board(lay_out(group, None, published), images) for group in groups]
     first = list({own.dataset: own for own in reversed(boards)}.values())[::-1]
+    other = [own for own in boards if own not in first]
     folds = _folds(found, root, tables)
     # files of the package: the only text that is not escaped
     style, script = (Markup(_own(name)) for name in ("page.css", "page.js"))  # noqa: S704
@@ -88,7 +89,8 @@ def to_html(
     page = environment.from_string(_own("page.html")).render(
         boards=boards,
         first=first,
-        other=[own for own in boards if own not in first],
+        other=other,
+        other_words=counted(len(other), "other leaderboard"),
         folds=folds,
         contents=_contents(boards, first, folds),
         columns=COLUMNS,

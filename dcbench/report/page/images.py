@@ -11,6 +11,7 @@ from PIL import Image
 
 from dcbench.records.kinds import OfASet
 from dcbench.report.figures.pictures import class_names
+from dcbench.report.formatting import set_title
 from dcbench.report.selection.sidecar_files import PICTURE_NAME, find_sidecar_file, read_png
 
 MOST_BYTES = 4 * 2**20  # of all pictures of sets together
@@ -46,20 +47,20 @@ class PageImages:
         if path is None:
             return None
         if path in self._places:
-            return SetPicture(of.label, place=self._places[path])
+            return SetPicture(set_title(of), place=self._places[path])
         picture = read_png(path)
         if isinstance(picture, str):
-            return SetPicture(of.label, f"No picture: {picture}.", "warning")
+            return SetPicture(set_title(of), f"No picture: {picture}.", "warning")
         address, width, height = embedded(picture, _QUALITY)
         if len(address) > self.left:
             place = path.relative_to(self.root) if path.is_relative_to(self.root) else path.name
             why = f"No picture: those above it fill the page already; it is in {place}."
-            return SetPicture(of.label, why)
+            return SetPicture(set_title(of), why)
         self.left -= len(address)
         name = self._places[path] = f"images-{len(self._places)}"
         classes = class_names(of)
         return SetPicture(
-            of.label, name=name, address=address, width=width, height=height, classes=classes
+            set_title(of), name=name, address=address, width=width, height=height, classes=classes
         )
 
 

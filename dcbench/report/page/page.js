@@ -123,6 +123,9 @@
     });
     form.reset();
     filter();
+    const below = () => document.documentElement.style.setProperty("--bar", `${form.offsetHeight}px`);
+    window.addEventListener("resize", below);
+    below();
   }
   window.addEventListener("hashchange", recall);
   recall();

@@ -142,6 +142,11 @@ def _told_apart(groups: Sequence[ComparableGroup]) -> list[ComparableGroup]:
         settings = [{"revision": group.revision, **group.protocol} for group in alike]
         keys = {key: None for own in settings for key in own}
         differing = [key for key in keys if len({canonical(own.get(key)) for own in settings}) > 1]
+        short = [
+            key for key in differing if not any(isinstance(own.get(key), dict) for own in settings)
+        ]
+        if len({canonical([own.get(key) for key in short]) for own in settings}) == len(settings):
+            differing = short  # a teacher's settings stand in captions
         told += [
             replace(
                 group,

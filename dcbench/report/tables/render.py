@@ -53,7 +53,7 @@ def to_latex(table: Table) -> str:
         size = r"\small" if count <= _MOST_SMALL else r"\footnotesize"
         columns = rf"{{@{{\extracolsep{{\fill}}}}l{'r' * (count - 1)}@{{}}}}"
         body = [
-            r"\par\smallskip",
+            r"\par\medskip",
             rf"{size}\setlength{{\tabcolsep}}{{3pt}}",
             rf"\begin{{tabular*}}{{\textwidth}}{columns}",
             *body,
@@ -138,7 +138,10 @@ def _ampersands(cells: Iterable[str]) -> str:
 def _latex_cell(cell: TableCell) -> str:
     before, after = _LATEX_MARKS[cell.emphasis]
     detail = rf" {{\scriptsize {latex(cell.detail)}}}" if cell.detail else ""
-    return f"{before}{latex(cell.text)}{after}{detail}"
+    text = cell.text.rstrip("*†")
+    signs = latex(cell.text[len(text) :])  # beside the column, so that figures stand below figures
+    aside = rf"\rlap{{{signs}}}" if signs else ""
+    return f"{before}{latex(text)}{after}{aside}{detail}"
 
 
 def _latex_groups(groups: list[tuple[str, int]]) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import importlib.metadata
 import shlex
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -224,14 +224,18 @@ def _commands(rows: Sequence[_Row], data_root: str) -> list[str]:
     in one.
     """
     seeds: dict[tuple[Sequence[str], str, int], set[int]] = defaultdict(set)
+    plugins = importlib.metadata.entry_points(group=_PLUGINS)
+    methods, datasets = {*declared_methods(), *plugins.names}, {*DATASETS, *installed()}
     for row in rows:
         for part, records in row.parts.items():
             made = row.parts["random"] if part == "random_plain" else row.own
             like = made[0]
             plain = part in ("plain", "random_plain") and like.augment == "none"
             method = "whole" if part == "whole" else like.method
-            data = _data(made, data_root)
-            if records or plain or not data or not (part == "whole" or _nameable(like)):
+            data = _data(made, data_root, datasets)
+            # a command names neither other code nor a file of one's own
+            nameable = part == "whole" or (not like.foreign and method in methods)
+            if records or plain or not data or not nameable:
                 continue
             tail = (*data, *_conditions_of(made, part))
             for one in made if part != "whole" else made[:1]:
@@ -256,17 +260,10 @@ def _listed(numbers: Iterable[int]) -> str:
     return ",".join(map(str, numbers))
 
 
-def _nameable(record: EvaluationRecord) -> bool:
-    """Whether a command can name the method, which is neither other code nor a file of one's own."""
-    installed = importlib.metadata.entry_points(group=_PLUGINS)
-    names = {*declared_methods(), *(point.name for point in installed)}
-    return not record.foreign and record.method in names
-
-
-def _data(records: Records, data_root: str) -> tuple[str, ...]:
+def _data(records: Records, data_root: str, known: Container[str]) -> tuple[str, ...]:
     """The words that name the data; none if no command can."""
     name = max(one.data_folder for one in records)
-    if not name and records[0].dataset in (*DATASETS, *installed()):
+    if not name and records[0].dataset in known:
         name = records[0].dataset
     return (*("--dataset", name), *(("--data-root", data_root) * bool(data_root))) if name else ()
 
