@@ -49,7 +49,7 @@ class SideBySide:
         """Data, budget, protocol and network in words."""
         group = self.group
         budget = budget_label(self.ipc)
-        where = [title(group.dataset), budget, group.judged_by, title(group.network)]
+        where = [group.data, budget, group.judged_by, title(group.network)]
         augment = "" if group.augment == "none" else title(group.augment)
         return ", ".join(filter(None, [*where, augment, str(group.protocol.get("precision", ""))]))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dcbench.datasets import DATASETS
+from dcbench.datasets.catalogue import revision_note
 from dcbench.records.kinds import OfASet, set_in_words
 from dcbench.studies.declared_methods import declared_methods
 
@@ -58,6 +59,11 @@ def title(name: str) -> str:
     """The usual spelling of a method, data set, network or augmentation, or the name itself."""
     declared = DATASETS.get(name) or declared_methods().get(name)
     return (declared and declared.title) or _TITLES.get(name) or one_line(name)
+
+
+def data_title(dataset: str, revision: str) -> str:
+    """The usual spelling of a data set, and which copy of it this is where that is known."""
+    return ", ".join(filter(None, [title(dataset), revision_note(dataset, revision)]))
 
 
 def set_title(of: OfASet) -> str:

@@ -98,7 +98,7 @@ def test_the_command_says_difference_test_and_power_and_draws(tmp_path: Path) ->
     asked = ("compare", "datadam", "random", "--results", root)
     said = done(*asked).out
     for words in (
-        "DataDAM minus Random: CIFAR-10, IPC 10, quick",
+        "DataDAM minus Random: CIFAR-10, JPEG-75, IPC 10, quick",
         "paired by seed",
         "80 % power",
         "6 of 6 pairs",
@@ -131,7 +131,8 @@ def test_the_command_compares_the_chosen_budgets_only(tmp_path: Path) -> None:
 def test_no_two_conditions_or_tables_are_called_alike(tmp_path: Path) -> None:
     shorter = {"protocol": {**EXAMPLE["protocol"], "epochs": 20}}
     warmer = {"protocol": {**EXAMPLE["protocol"], "lr": 0.05}}
-    changes: tuple[dict[str, Any], ...] = ({}, {"dataset_revision": "f" * 12}, shorter, warmer)
+    copies = [{"dataset_revision": letter * 12} for letter in "ef"]
+    changes: tuple[dict[str, Any], ...] = ({}, *copies, shorter, warmer)
     records = [
         own
         for number, change in enumerate(changes)
@@ -142,7 +143,8 @@ def test_no_two_conditions_or_tables_are_called_alike(tmp_path: Path) -> None:
     said = [row.condition for row in rows]
     assert len(set(said)) == len(said) == len(changes)
     assert any("20 epochs" in each and "revision" not in each for each in said)
-    assert any(f"revision {'f' * 12}" in each for each in said)
+    assert sum("CIFAR-10, JPEG-75" in each for each in said) == len(changes) - len(copies)
+    assert all(any(f"revision {letter * 12}" in each for each in said) for letter in "ef")
     assert any("learning rate 0.05" in each for each in said)
     captions = [table.caption for table in build_tables(records, style="compact")]
     assert len({caption.partition(":")[0] for caption in captions}) == len(changes)

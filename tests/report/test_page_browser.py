@@ -91,7 +91,7 @@ WRITTEN = ["DM 1", "DataDAM 10", "DM 10", "Random 10", "Random 10"]
 
 
 def test_it_opens_with_a_leaderboard_for_each_data_set(page: Page) -> None:
-    assert page.locator("h2").all_inner_texts()[0].startswith("CIFAR-10, protocol quick")
+    assert page.locator("h2").all_inner_texts()[0].startswith("CIFAR-10, JPEG-75, protocol quick")
     assert rows(page) == WRITTEN
     assert page.locator("output").inner_text() == "5 of 5 rows"
 

@@ -155,7 +155,7 @@ def _drawing(ablation: Ablation) -> plotting.Drawing:
     protocol = group.protocol
     caption = (
         f"{title(ablation.method)} with its field {one_line(ablation.field)} varied and all else"
-        f" the same, on {title(group.dataset)}: {accuracy_words(protocol)}"
+        f" the same, on {group.data}: {accuracy_words(protocol)}"
         f" {protocol_clause(protocol, group.network, group.augment)}; {plotting.INTERVALS}."
     )
     if any(_SCALE in value for value in data["value"]):

@@ -16,6 +16,7 @@ from dcbench.report.formatting import (
     DASH,
     accuracy_words,
     canonical,
+    data_title,
     file_name,
     protocol_name,
     short_hash,
@@ -140,7 +141,7 @@ def _drawing(
     protocol = protocol_name(record.protocol)
     bars = f"; {plotting.INTERVALS}" if condition == "augment" else ""  # a matrix has none
     caption = (
-        f"The same sets evaluated with another {what}, on {title(record.dataset)} {budget}:"
+        f"The same sets evaluated with another {what}, on {data_title(record.dataset, record.dataset_revision)} {budget}:"
         f" {accuracy_words(record.protocol)} by protocol {protocol}"
         f"{bars}. Methods are ranked within one {what} only."
     )

@@ -18,7 +18,7 @@ from dcbench.datasets import DATASETS
 from dcbench.records import StoredRecord
 from dcbench.records.kinds import OfASet
 from dcbench.report.figures.plotting import PAGE_INCHES, Drawing
-from dcbench.report.formatting import file_name, title
+from dcbench.report.formatting import data_title, file_name
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.comparable import Entry, entries
 from dcbench.report.selection.dataframes import frame
@@ -73,14 +73,14 @@ def _pages(
     drawn = [
         pictures_drawing(
             file_name("images", dataset, short, revision[:8]),
-            f"Images of each method on {title(dataset)} {budget}: {said}.",
+            f"Images of each method on {data_title(dataset, revision)} {budget}: {said}.",
             main,
             root,
         )
     ]
     for place in range(0, len(other), _MOST_ROWS):
         page = file_name("images-settings", dataset, short, revision[:8], str(place // _MOST_ROWS))
-        caption = f"Images of methods at other settings on {title(dataset)} {budget}: {said}."
+        caption = f"Images of methods at other settings on {data_title(dataset, revision)} {budget}: {said}."
         drawn.append(pictures_drawing(page, caption, other[place : place + _MOST_ROWS], root))
     return [drawing for drawing in drawn if drawing is not None]
 

@@ -17,7 +17,6 @@ from dcbench.report.formatting import (
     protocol_clause,
     protocol_name,
     size,
-    title,
 )
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.comparable import ComparableGroup, comparable_groups
@@ -59,7 +58,7 @@ def _drawing(group: ComparableGroup) -> plotting.Drawing | None:
     caption = (
         f"{accuracy_words(protocol).capitalize()} against the storage of the set (images as float32"
         " and a class for each as int64; a set without a budget, one byte for a value)"
-        f" on {title(group.dataset)},"
+        f" on {group.data},"
         f" {protocol_clause(protocol, group.network, group.augment)}; {plotting.INTERVALS}."
     )
     parts = [group.dataset, protocol_name(protocol), group.network, group.augment, group.key]

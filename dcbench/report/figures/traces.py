@@ -13,12 +13,12 @@ from dcbench.report.figures.plotting import FIGURES, INTERVALS, Drawing, draw_se
 from dcbench.report.formatting import (
     accuracy_words,
     canonical,
+    data_title,
     file_name,
     protocol_clause,
     protocol_name,
     set_title,
     short_hash,
-    title,
 )
 from dcbench.report.grouping import grouped
 from dcbench.report.selection.comparable import compared_protocol
@@ -73,7 +73,7 @@ def _accuracy_drawing(key: str, records: Sequence[TraceRecord]) -> Drawing:
     budget, ipc = (f", IPC {record.ipc}", f"ipc{record.ipc}") if record.ipc else ("", "")
     caption = (
         f"{accuracy_words(record.protocol).capitalize()} of the set over the steps of its"
-        f" distillation, on {title(record.dataset)}{budget},"
+        f" distillation, on {data_title(record.dataset, record.dataset_revision)}{budget},"
         f" {protocol_clause(record.protocol, record.network, record.augment)}; {INTERVALS}."
     )
     name = file_name("trace", record.dataset, ipc, protocol_name(record.protocol), short_hash(key))

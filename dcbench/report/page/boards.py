@@ -91,10 +91,8 @@ def board(layout: TableLayout, images: PageImages) -> Board:
     return Board(
         table.name,
         group.dataset,
-        one_line(f"{title(group.dataset)}, protocol {group.judged_by}"),
-        one_line(
-            f"{title(group.dataset)}, {group.judged_by}, {', '.join(filter(None, conditions))}"
-        ),
+        one_line(f"{group.data}, protocol {group.judged_by}"),
+        one_line(f"{group.data}, {group.judged_by}, {', '.join(filter(None, conditions))}"),
         ", ".join(filter(None, conditions)),
         caption(layout),
         notes(main) + (notes(other, compact=True)[2:] if others else ()),

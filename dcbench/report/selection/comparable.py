@@ -11,6 +11,7 @@ from dcbench.records import StoredRecord
 from dcbench.records.kinds import STOPPED
 from dcbench.report.formatting import (
     canonical,
+    data_title,
     natural,
     protocol_setting,
     protocol_title,
@@ -91,6 +92,11 @@ class ComparableGroup:
     apart: str = ""
 
     @property
+    def data(self) -> str:
+        """The data set as people write it, with the copy that it is where that is known."""
+        return data_title(self.dataset, self.revision)
+
+    @property
     def judged_by(self) -> str:
         """The protocol in a few words; no two groups of the same data and network share them."""
         name = protocol_title(self.protocol, "without a name")
@@ -159,7 +165,7 @@ def _told_apart(groups: Sequence[ComparableGroup]) -> list[ComparableGroup]:
 
 def _heading(group: ComparableGroup) -> tuple[str, ...]:
     precision = str(group.protocol.get("precision", ""))
-    return group.dataset, protocol_title(group.protocol), group.network, group.augment, precision
+    return group.data, protocol_title(group.protocol), group.network, group.augment, precision
 
 
 def compared_protocol(protocol: Mapping[str, Any], without: Sequence[str] = ()) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from dcbench.report.formatting import (
     bounds,
     budget_label,
     canonical,
+    data_title,
     decimals,
     file_name,
     protocol_name,
@@ -147,7 +148,7 @@ def score_tables(
         if any(row.scores.hlr or row.scores.ars for row in rows) if compact else rows:
             missing = _commands(rows, data_root)
             name = file_name("scores", dataset, revision[:8])
-            tables.append(_table(name, title(dataset), rows, missing, compact))
+            tables.append(_table(name, data_title(dataset, revision), rows, missing, compact))
     return tables
 
 
