@@ -19,6 +19,7 @@ from dcbench.cli.options import (
     unneeded,
 )
 from dcbench.cli.words import REPORT_FORMATS
+from dcbench.system.wording import counted
 
 if TYPE_CHECKING:
     from dcbench.records import RecordsFound
@@ -81,7 +82,11 @@ def command(results: Path, fmt: str, out: Path | None, as_json: bool, **options:
         )
     written = [] if out is None else report.write(out)
     for path in written:
-        console.say(f"written: {path}")
+        if path.parent == out and not path.stem.endswith("-notes"):
+            console.say(f"written: {path}")
+    figures = {path.parent / path.stem for path in written if path.parent != out}
+    if figures:
+        console.say(f"written: {counted(len(figures), 'figure')} in {min(figures).parent}")
     if out is None and not as_json:
         click.echo(report.text())
         if sys.stdout.isatty() and any(table.compact and table.notes for table in tables):

@@ -296,7 +296,15 @@ def test_reports_in_each_format(out: Path, tmp_path: Path) -> None:
         assert (tmp_path / fmt / files[0]).read_text(
             encoding="utf-8"
         ).strip() == printed.out.strip()
-        assert f"written: {tmp_path / fmt / files[0]}" in answer.err
+        said = [line for line in answer.err.splitlines() if line.startswith("written: ")]
+        assert f"written: {tmp_path / fmt / files[0]}" in said
+        drawn = len({path.stem for path in (tmp_path / fmt / "figures").glob("*")})
+        counted = [line for line in said if line.endswith(f" in {tmp_path / fmt / 'figures'}")]
+        assert drawn
+        assert counted == [
+            f"written: {drawn} figure{'s' * (drawn > 1)} in {tmp_path / fmt / 'figures'}"
+        ]
+        assert not any("-notes" in line for line in said)
     networks = list(
         csv.DictReader((tmp_path / "csv" / "records.csv").read_text(encoding="utf-8").splitlines())
     )
