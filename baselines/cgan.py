@@ -122,8 +122,11 @@ class CGAN(Generative):
             return loss, {"adversarial": loss}
 
         rates = (self.lr, (self.beta1, 0.999))
-        G_player = Player(generator, generator_loss, *rates)
-        game = Game(G_player, Player(discriminator, discriminator_loss, *rates))
+        players = (
+            Player(generator, generator_loss, *rates),
+            Player(discriminator, discriminator_loss, *rates),
+        )
+        game = Game(*players)
         play(game, self.iterations, run, lambda step: self.show(generator, train, run, step))
         return generator
 

@@ -293,7 +293,7 @@ class Run:
         return replace(self, seed=seed, folder=None, watch=unwatched, cost=Cost(), history=[])
 
     def quiet_part(self, name: str) -> Run:
-        """Make a run for a part that is short: it reports nothing and is not stopped by itself."""
+        """Make a run for a part that is short: it reports nothing and is never asked to stop."""
         return replace(self.part(name), progress=silent, stop=never)
 
     def _waiting(self) -> None:

@@ -212,8 +212,10 @@ class AlignedNetwork:
         """
         ipc = len(images) // self.train.spec.classes
         with torch.no_grad():
-            parts = [part for part, _ in self._augmented(images, ipc, step, turn)]
-            synthetic, _ = self._class_means(parts)
+            # their names must not keep the images and features alive
+            synthetic = self._class_means(
+                [part for part, _ in self._augmented(images, ipc, step, turn)]
+            )[0]
             real, features, labels = self._real(step, turn)
         leaves = [mean.requires_grad_() for mean in synthetic]
         weights = [self.method.early_weight] * (len(leaves) - 2) + [1.0, 1.0]

@@ -44,7 +44,15 @@ class ConvNetDesign:
         """Build the network for images of ``spec``. Raises OutOfRangeError if they are too small
         for its poolings.
         """
-        return ConvNet(spec.shape, spec.classes, **vars(self))
+        return ConvNet(
+            spec.shape,
+            spec.classes,
+            depth=self.depth,
+            width=self.width,
+            activation=self.activation,
+            normalisation=self.normalisation,
+            pooling=self.pooling,
+        )
 
 
 def grid() -> tuple[ConvNetDesign, ...]:

@@ -271,8 +271,8 @@ def _tasks(
     """Yield tasks for what is not in ``done``. The seeds of one architecture are one task if one
     compiled network serves them all.
     """
-    tested = (study.validation, study.loaded.test if proxy.whole else None)
-    data = ProxyData(study.space, study.loaded.spec, proxy, study.judged(proxy), *tested)
+    judging = (study.validation, study.loaded.test if proxy.whole else None)
+    data = ProxyData(study.space, study.loaded.spec, proxy, study.judged(proxy), *judging)
     bench, label = Shared.of(data), f"{study.space.name} on {proxy.label}"
     for architecture in study.drawn.architectures:
         missing = tuple(seed for seed in range(study.seeds) if (architecture, seed) not in done)

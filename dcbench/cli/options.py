@@ -139,7 +139,7 @@ class Common:
 
     @contextmanager
     def workspace(
-        self, console: Console, no_resume: bool = False, resume_elsewhere: bool = False
+        self, console: Console, *, no_resume: bool = False, resume_elsewhere: bool = False
     ) -> Iterator[Workspace]:
         """Open the workspace with the machine, workers and folder that the options name. Raises
         what ``Hardware`` and ``ExecutorOptions`` raise.

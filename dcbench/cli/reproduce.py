@@ -59,11 +59,17 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
     from dcbench.cli.console import Console
     from dcbench.reproduction.reproduce import Reproduction
 
-    again = (options["no_resume"], options["resume_elsewhere"])
-    with Console(shared.as_json) as console, shared.workspace(console, *again) as workspace:
-        where = (shared.places(options["download"]), workspace)
-        truth = (options["truth"], options["truth_column"])
-        reproduction = Reproduction(study, shared.preset, *where, *truth, only_estimate)
+    again = {name: options[name] for name in ("no_resume", "resume_elsewhere")}
+    with Console(shared.as_json) as console, shared.workspace(console, **again) as workspace:
+        reproduction = Reproduction(
+            study,
+            shared.preset,
+            shared.places(options["download"]),
+            workspace,
+            options["truth"],
+            options["truth_column"],
+            only_estimate,
+        )
         reproduction.refuse_other(options["protocol"], options["seeds"])
         if not only_estimate:
             reproduction.check()

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 _SET = ("method", "dataset", "dataset_revision", "ipc", "seed", "preset", "protocol")
 _COST = (
-    *("evaluate_seconds", "epoch_seconds", "compile_seconds"),
-    *("peak_memory_bytes", "engine", "precision"),
+    "evaluate_seconds",
+    "epoch_seconds",
+    "compile_seconds",
+    "peak_memory_bytes",
+    "engine",
+    "precision",
 )
 NONE = "–"
 MOST_WITHOUT_INTERVAL = 2  # networks

@@ -119,8 +119,8 @@ def command(shared: Common, **options: Any) -> None:
         grid.protocol_of(distiller, options["protocol"])
         for ipc in grid.ipcs if trace else ():
             require_steps(distiller, ipc, trace[-1])
-    again = (options["no_resume"], options["resume_elsewhere"])
-    with Console(shared.as_json) as console, shared.workspace(console, *again) as workspace:
+    again = {name: options[name] for name in ("no_resume", "resume_elsewhere")}
+    with Console(shared.as_json) as console, shared.workspace(console, **again) as workspace:
         done, skipped = run_grid(grid, judging, shared.places(options["download"]), workspace)
     _show(console, done, shared)
     if skipped:

@@ -100,11 +100,11 @@ def decode_within(image: Path | bytes, dataset: Dataset, where: str) -> NDArray[
         file = io.BytesIO(image) if isinstance(image, bytes) else image
         with Image.open(file, formats=_FORMATS) as opened:
             _check_header(opened, dataset, where)
-            fitted = opened.convert("L" if dataset.channels == 1 else "RGB")
+            decoded = opened.convert("L" if dataset.channels == 1 else "RGB")
             if dataset.photographs:  # of any size: the middle square
-                side = (dataset.size, dataset.size)
-                fitted = ImageOps.fit(fitted, side, Image.Resampling.BILINEAR)
-            pixels = np.asarray(fitted)
+                square = (dataset.size, dataset.size)
+                decoded = ImageOps.fit(decoded, square, Image.Resampling.BILINEAR)
+            pixels = np.asarray(decoded)
     except UnidentifiedImageError as error:
         raise DataError(
             f"{where} is truncated or not an image (readable kinds: {', '.join(_FORMATS)})"

@@ -23,8 +23,12 @@ from dcbench.system.progress import Progress
 
 KIND = "torchvision's files"
 _UNFETCHED = (
-    *(urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError),
-    *(RuntimeError, EOFError),
+    urllib.error.URLError,
+    http.client.HTTPException,
+    ConnectionError,
+    TimeoutError,
+    RuntimeError,
+    EOFError,
 )
 _MNIST_FILES = {"train": "train", "test": "t10k"}
 
@@ -173,8 +177,8 @@ class TorchvisionSource:
     def _read_cifar(self, split: str) -> ImageArrays:
         # NumPy 2.4 warns of how the published pickles spell a dtype
         with warnings.catch_warnings():
-            strange = np.exceptions.VisibleDeprecationWarning
-            warnings.filterwarnings("ignore", r"dtype\(\): align", strange)
+            warned = np.exceptions.VisibleDeprecationWarning
+            warnings.filterwarnings("ignore", r"dtype\(\): align", warned)
             published = _published(self.dataset)(self.base, train=split == "train")
         images = np.ascontiguousarray(published.data.transpose(0, 3, 1, 2))
         return ImageArrays(images, np.asarray(published.targets, dtype=np.int64))

@@ -173,9 +173,16 @@ class Trace:
         return replace(record, points=tuple(wanted)), self.folder / RECORD
 
     def _judged(self, distilled: StoredSet, networks: int) -> list[Row]:
-        loaded, seed = self.cell.loaded, self.cell.seed
-        asked = (distilled, loaded.test_set(self.protocol.judged_on), self.protocol, seed, networks)
-        set_evaluation = SetEvaluation(*asked, self.workspace, loaded.train)
+        loaded = self.cell.loaded
+        set_evaluation = SetEvaluation(
+            distilled,
+            loaded.test_set(self.protocol.judged_on),
+            self.protocol,
+            self.cell.seed,
+            networks,
+            self.workspace,
+            loaded.train,
+        )
         with self.workspace.alone(set_evaluation.folder):
             if not self.workspace.resumption.resume:
                 (set_evaluation.folder / NETWORK_ROWS).unlink(missing_ok=True)

@@ -144,8 +144,19 @@ class SearchRecord(RecordKind):
     def identity(self) -> tuple[object, ...]:
         plain = encode(self)
         names = (
-            *("space", "space_fields", "match", "sample", "search_seed", "seeds", "dataset"),
-            *("dataset_revision", "validation_images", "truth", "top", "top_by", "proxy"),
+            "space",
+            "space_fields",
+            "match",
+            "sample",
+            "search_seed",
+            "seeds",
+            "dataset",
+            "dataset_revision",
+            "validation_images",
+            "truth",
+            "top",
+            "top_by",
+            "proxy",
             "proxy_hash",
         )
         searched = json.dumps([plain[name] for name in names], sort_keys=True)

@@ -198,7 +198,7 @@ _SCALARS: Mapping[Any, Callable[[Any, str], Any]] = {
 
 def shown(value: object) -> str:
     """Shorten ``value`` to at most 60 characters, for a message; a list or object to its size."""
-    text = repr(value)
     if isinstance(value, (list, tuple, dict)):
-        text = f"a {type(value).__name__} of {len(value)}"
+        return f"a {type(value).__name__} of {len(value)}"
+    text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

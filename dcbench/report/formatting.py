@@ -61,9 +61,12 @@ def title(name: str) -> str:
     return (declared and declared.title) or _TITLES.get(name) or one_line(name)
 
 
-def data_title(dataset: str, revision: str) -> str:
-    """The usual spelling of a data set, and which copy of it this is where that is known."""
-    return ", ".join(filter(None, [title(dataset), revision_note(dataset, revision)]))
+def data_title(dataset: str, revision: str, notes: Iterable[str] = ()) -> str:
+    """The usual spelling of a data set, which copy of it this is where that is known, and what
+    records note about it.
+    """
+    said = {revision_note(dataset, revision), *map(one_line, notes)}
+    return ", ".join([title(dataset), *sorted(said - {""})])
 
 
 def set_title(of: OfASet) -> str:

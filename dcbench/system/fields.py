@@ -72,13 +72,14 @@ def violation(bounds: Iterable[object], value: Any) -> str:
 _PLAIN = {bool, int, float, str, type(None)}
 # bounds in short notation
 _SIGNS: Mapping[type, str] = {
-    **{Ge: "≥{0.ge:g}", Gt: ">{0.gt:g}", Le: "≤{0.le:g}", Lt: "<{0.lt:g}"},
+    Ge: "≥{0.ge:g}",
+    Gt: ">{0.gt:g}",
+    Le: "≤{0.le:g}",
+    Lt: "<{0.lt:g}",
     Fulfils: "{0.signs}",
 }
-_TRUTH = {
-    **dict.fromkeys(("true", "yes", "on", "1"), True),
-    **dict.fromkeys(("false", "no", "off", "0"), False),
-}
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+_TRUTH = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
 
 
 @dataclass(frozen=True)

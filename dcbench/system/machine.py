@@ -107,8 +107,8 @@ class Machine:
         """Return how many images to process at a time, a power of two, given the number of values
         in the largest activation of one image.
         """
-        at_a_time = CHUNK_BYTES.get(self.device.type, CHUNK_BYTES["cpu"])
-        most = max(1, at_a_time // (BYTES[self.precision] * values_per_image))
+        most_bytes = CHUNK_BYTES.get(self.device.type, CHUNK_BYTES["cpu"])
+        most = max(1, most_bytes // (BYTES[self.precision] * values_per_image))
         return min(4096, 1 << (most.bit_length() - 1))
 
     def networks_abreast(self, values_per_image: int, batch: int) -> int:

@@ -99,7 +99,7 @@ method & measured & published & measured & published & difference \\
 Random & \textendash{} & 14.4 $\pm$ 2.0 & 28.5 $\pm$ 1.0 {\scriptsize {[}26.0, 31.0] rank 3} & 26.0 $\pm$ 1.2
     & +2.5 {\scriptsize {[}0.0, +5.0]} \\
 MMD & \textendash{} & 22.7 $\pm$ 0.6 & \textendash{} & 34.9 $\pm$ 0.3 & \textendash{} \\
-DM & \textendash{} & 26.0 $\pm$ 0.8 & \underline{44.8 $\pm$ 0.4}\rlap{$\dagger$} {\scriptsize {[}43.8, 45.7] rank 2 (1\textendash{}2)}
+DM & \textendash{} & 26.0 $\pm$ 0.8 & \underline{44.8 $\pm$ 0.4}$\dagger$ {\scriptsize {[}43.8, 45.7] rank 2 (1\textendash{}2)}
     & 48.9 $\pm$ 0.6 & $-$4.1 {\scriptsize {[}$-$5.1, $-$3.2]} \\
 DataDAM & \textendash{} & 32.0 $\pm$ 1.2 & \textbf{45.2 $\pm$ 0.3} {\scriptsize {[}44.5, 45.9] rank 1 (1\textendash{}2)}
     & 54.2 $\pm$ 0.8 & $-$9.0 {\scriptsize {[}$-$9.7, $-$8.3]} \\

@@ -22,8 +22,14 @@ MOST_TIMES_PACKED = 50  # to so many times its size
 # RuntimeError: what zipfile raises for an archive that is encrypted, or packed in a way that it
 # does not know
 _UNREADABLE = (
-    *(OSError, ValueError, KeyError, TypeError, MemoryError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    MemoryError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 
 

@@ -81,8 +81,8 @@ def _drawing(key: str, records: Sequence[EmbeddingRecord]) -> Drawing:
     budget, ipc = (f" at IPC {record.ipc}", f"ipc{record.ipc}") if record.ipc else ("", "")
     caption = (
         "t-SNE of real images (dots) and synthetic ones (rings with a cross) of"
-        f" {data_title(record.dataset, record.dataset_revision)}{budget}, by their last features in a {title(record.network)}"
-        " trained on the real data"
+        f" {data_title(record.dataset, record.dataset_revision)}{budget}, by their last features"
+        f" in a {title(record.network)} trained on the real data"
         f" (test accuracy {percent(record.network_accuracy)} %); {settings}."
         f" KL divergence: {divergences}. Places of different panels cannot be compared."
     )

@@ -138,10 +138,11 @@ def _drawing(
     data, record = _data(records, condition), records[0]
     what = "augmentation" if condition == "augment" else "network"
     budget = "without a budget" if record.ipc is None else f"at IPC {record.ipc}"
+    where = f"{data_title(record.dataset, record.dataset_revision)} {budget}"
     protocol = protocol_name(record.protocol)
     bars = f"; {plotting.INTERVALS}" if condition == "augment" else ""  # a matrix has none
     caption = (
-        f"The same sets evaluated with another {what}, on {data_title(record.dataset, record.dataset_revision)} {budget}:"
+        f"The same sets evaluated with another {what}, on {where}:"
         f" {accuracy_words(record.protocol)} by protocol {protocol}"
         f"{bars}. Methods are ranked within one {what} only."
     )

@@ -67,20 +67,23 @@ def _pages(
     # in one figure whatever the protocol: the same set has the same images
     rows = entries(records, STUDIES["table3"].methods)
     shown = [(entry, picture) for entry in rows if (picture := _first_picture(entry, root))]
-    said = "the first image of each class, in pixel space, whitening undone; the lowest seed"
+    said = (
+        f"on {data_title(dataset, revision)} {budget}: the first image of each class, in pixel space,"
+        " whitening undone; the lowest seed"
+    )
     main = [picture for entry, picture in shown if entry.main]
     other = [picture for entry, picture in shown if not entry.main]
     drawn = [
         pictures_drawing(
             file_name("images", dataset, short, revision[:8]),
-            f"Images of each method on {data_title(dataset, revision)} {budget}: {said}.",
+            f"Images of each method {said}.",
             main,
             root,
         )
     ]
     for place in range(0, len(other), _MOST_ROWS):
         page = file_name("images-settings", dataset, short, revision[:8], str(place // _MOST_ROWS))
-        caption = f"Images of methods at other settings on {data_title(dataset, revision)} {budget}: {said}."
+        caption = f"Images of methods at other settings {said}."
         drawn.append(pictures_drawing(page, caption, other[place : place + _MOST_ROWS], root))
     return [drawing for drawing in drawn if drawing is not None]
 

@@ -124,8 +124,7 @@
     form.reset();
     filter();
     const below = () => document.documentElement.style.setProperty("--bar", `${form.offsetHeight}px`);
-    window.addEventListener("resize", below);
-    below();
+    new ResizeObserver(below).observe(form);
   }
   window.addEventListener("hashchange", recall);
   recall();

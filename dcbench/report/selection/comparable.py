@@ -93,8 +93,9 @@ class ComparableGroup:
 
     @property
     def data(self) -> str:
-        """The data set as people write it, with the copy that it is where that is known."""
-        return data_title(self.dataset, self.revision)
+        """The data set as people write it, and what is known of this copy."""
+        notes = (stored.record.dataset_note for stored in self.records)
+        return data_title(self.dataset, self.revision, notes)
 
     @property
     def judged_by(self) -> str:

@@ -7,7 +7,7 @@ A note says one fact and, where not all rows share it, of which rows: "Space of 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dcbench.records import EvaluationRecord, SearchRecord, StoredRecord, StoredSearch
@@ -18,6 +18,7 @@ from dcbench.report.formatting import (
     accuracy_words,
     budget_label,
     canonical,
+    data_title,
     listed,
     one_line,
     percent,
@@ -74,11 +75,6 @@ def told(beginning: str, labelled: Labelled, fact: Fact) -> str:
     return f"{beginning}: {'; '.join(parts)}." if parts else ""
 
 
-def data_words(dataset: str, notes: Iterable[str]) -> str:
-    """The data set's title and what the records note about it."""
-    return ", ".join([title(dataset), *(one_line(note) for note in sorted(set(notes)) if note)])
-
-
 def _protocol(settings: Mapping[str, Any]) -> str:
     version = one_line(str(settings.get("version", "without a name")))
     return f"Protocol {protocol_name(settings, 'without a name')}, version {version}"
@@ -90,12 +86,11 @@ def _protocol(settings: Mapping[str, Any]) -> str:
 def short_caption(layout: TableLayout) -> str:
     """One sentence: data, accuracy, spread, marks and what the tests could see."""
     group = layout.group
-    data = data_words(group.dataset, (stored.record.dataset_note for stored in group.records))
     spread = _spread(layout)
     words = [group.protocol.get("precision", ""), group.augment != "none" and title(group.augment)]
     how = "".join(f", {one_line(str(word))}" for word in words if word)
     said = (
-        f"{accuracy_words(group.protocol).capitalize()} (%) on {data} of networks"
+        f"{accuracy_words(group.protocol).capitalize()} (%) on {group.data} of networks"
         f" ({title(group.network)}) trained on each synthetic set by protocol {group.judged_by}{how}:"
         f" {spread}"
     )
@@ -151,8 +146,7 @@ def caption(layout: TableLayout) -> str:
 
 def _data(layout: TableLayout) -> str:
     group = layout.group
-    said = data_words(group.dataset, (stored.record.dataset_note for stored in group.records))
-    return f"{said} (revision {one_line(group.revision[:12])})"
+    return f"{group.data} (revision {one_line(group.revision[:12])})"
 
 
 def _conditions(layout: TableLayout) -> str:
@@ -286,8 +280,9 @@ def search_caption(records: Sequence[SearchRecord]) -> str:
     record = records[0]
     settings = {key: value for key, value in record.protocol.items() if key != "epochs"}
     words = protocol_words(settings, record.space, str(record.protocol.get("augment")))
+    data = data_title(record.dataset, record.dataset_revision, [record.dataset_note])
     return (
-        f"Architecture search on {data_words(record.dataset, [record.dataset_note])} (revision"
+        f"Architecture search on {data} (revision"
         f" {one_line(record.dataset_revision[:12])}): {_architectures(record)},"
         f" {counted(record.seeds, 'network')} of each trained on the proxy for {_epochs(records)}"
         f" and ranked by mean accuracy on {record.validation_images} real training images that no"
@@ -302,8 +297,9 @@ def short_search_caption(records: Sequence[SearchRecord]) -> str:
     record = records[0]
     count, size = len(record.architectures), record.space_size
     which = f"all {count}" if count == size else f"{count} of the {size}"
+    data = data_title(record.dataset, record.dataset_revision, [record.dataset_note])
     return (
-        f"Architecture search on {data_words(record.dataset, [record.dataset_note])}: {which}"
+        f"Architecture search on {data}: {which}"
         f" architectures of {record.space} ranked by {counted(record.seeds, 'network')} of each"
         " trained on the proxy; performance: test accuracy of what it ranks first; correlation:"
         " Spearman's with the truth; time: of training and validating all networks."

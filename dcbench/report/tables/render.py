@@ -139,9 +139,10 @@ def _latex_cell(cell: TableCell) -> str:
     before, after = _LATEX_MARKS[cell.emphasis]
     detail = rf" {{\scriptsize {latex(cell.detail)}}}" if cell.detail else ""
     text = cell.text.rstrip("*†")
-    signs = latex(cell.text[len(text) :])  # beside the column, so that figures stand below figures
-    aside = rf"\rlap{{{signs}}}" if signs else ""
-    return f"{before}{latex(text)}{after}{aside}{detail}"
+    signs = latex(cell.text[len(text) :])
+    if signs and text[-1:].isdigit() and not detail:
+        signs = rf"\rlap{{{signs}}}"  # beside the column, so that figures stand below figures
+    return f"{before}{latex(text)}{after}{signs}{detail}"
 
 
 def _latex_groups(groups: list[tuple[str, int]]) -> list[str]:
