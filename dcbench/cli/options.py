@@ -206,7 +206,8 @@ def judging(several: bool = False) -> _Decorator:
             type=kind,
             **word("augmentation"),
             help=f"Augmentation of the networks' training{one}: dsa, autoaugment, randaugment, "
-            "flip, resized-crop, none; also cutmix or mixup, alone or as dsa+cutmix.",
+            "flip, resized-crop, shuffled-patches, colour-and-warp, none; also cutmix or mixup, "
+            "alone or as dsa+cutmix.",
         ),
         click.option(
             "--labels",

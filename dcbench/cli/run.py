@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     "--zca",
     default="auto",
     **word("value of --zca"),
-    help="Whitening: auto (on for CIFAR with preset paper), on (of normalised values), pixels (as "
-    "MTT does), off.",
+    help="Whitening: auto (preset paper: on for CIFAR; preset own: as the method's paper), on (of "
+    "normalised values), pixels (as MTT does), off.",
 )
 @click.option(
     "--set",
