@@ -153,7 +153,8 @@ class Contest:
         )
         networks = (self.autoencoder.encoder, self.autoencoder.decoder, self.discriminator)
         self.encode, self.decode, self.judge = map(run.machine.accelerate, networks)
-        size, source = (2, model.negatives, model.features), run.generator("memory")
+        size = (2, model.negatives, model.features)
+        source = run.generator("memory")
         self.memory = run.place(F.normalize(torch.randn(size, generator=source), dim=2))
         # the place in the memory that is taken next
         self.oldest = torch.zeros((), dtype=torch.long)

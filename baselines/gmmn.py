@@ -119,7 +119,8 @@ class GMMN(Generative):
         generate = run.machine.accelerate(sampler.generator)
         state: State = {"generator": sampler.generator, "optimizer": optimizer}
         for step in run.steps(self.iterations, state, "moments"):
-            source, classes = run.generator("step", step), range(train.spec.classes)
+            source = run.generator("step", step)
+            classes = range(train.spec.classes)
             real = torch.stack([targets[train.draw(label, count, source)] for label in classes])
             noise = run.place(self.latents(train.spec, len(labels), source))
             generated = generate(noise, labels).float()

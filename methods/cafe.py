@@ -266,6 +266,6 @@ class AlignedNetwork:
         for images in batch:
             parts = map(self.run.place, images.split(self.chunk))
             *sums, seen = zip(*map(self._sums, parts), strict=True)
-            rows.append([torch.stack(parts).sum(0) / len(images) for parts in sums])
+            rows.append([torch.stack(of_chunks).sum(0) / len(images) for of_chunks in sums])
             features.extend(seen)
         return [torch.stack(layer) for layer in zip(*rows, strict=True)], torch.cat(features)

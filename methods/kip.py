@@ -117,8 +117,8 @@ class KIP(Distiller):
         images = run.place(first_images(self.init, train, ipc, run)).requires_grad_()
         hard = torch.arange(classes).repeat_interleave(ipc)
         labels = run.place(centred(hard, classes)).requires_grad_(self.learn_labels)
-        learned_ones = [images, labels] if self.learn_labels else [images]
-        optimizer = torch.optim.Adam(learned_ones, lr=self.lr)
+        parameters = [images, labels] if self.learn_labels else [images]
+        optimizer = torch.optim.Adam(parameters, lr=self.lr)
         regression = Regression(self, train, run)
         state: State = {"images": images, "labels": labels, "optimizer": optimizer}
         for step in run.steps(self.iterations, state):

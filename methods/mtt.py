@@ -167,7 +167,8 @@ class MTT(Distiller):
                 )
                 rate.detach().fill_(LEAST_RATE)
             run.log(step, loss=loss, rate=float(rate.detach()))
-        learned, recipe = images.detach().cpu().contiguous(), {"lr": float(rate.detach())}
+        learned = images.detach().cpu().contiguous()
+        recipe = {"lr": float(rate.detach())}
         return SyntheticSet(train.spec, learned, student.labels.cpu(), train.space, recipe)
 
     def setting(self, ipc: int) -> Setting:

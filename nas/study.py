@@ -273,7 +273,8 @@ def _tasks(
     """
     judging = (study.validation, study.loaded.test if proxy.whole else None)
     data = ProxyData(study.space, study.loaded.spec, proxy, study.judged(proxy), *judging)
-    bench, label = Shared.of(data), f"{study.space.name} on {proxy.label}"
+    bench = Shared.of(data)
+    label = f"{study.space.name} on {proxy.label}"
     for architecture in study.drawn.architectures:
         missing = tuple(seed for seed in range(study.seeds) if (architecture, seed) not in done)
         machine = study.on(workspace.machine, architecture, proxy, done)

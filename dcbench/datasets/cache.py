@@ -83,7 +83,8 @@ def _decoded(source: Source, folder: Path, dataset: Dataset, progress: Progress)
                 f"{source.description}: the {split} split of {dataset.name} holds no images"
             )
         labels = np.array([label for _, label in listing], dtype=np.int64)
-        path, files = folder / f"{split}-images.npy", [file for file, _ in listing]
+        path = folder / f"{split}-images.npy"
+        files = [file for file, _ in listing]
         write_images(path, files, dataset, (progress, f"decoding {dataset.name} {split}"))
         parts.append(ImageArrays(_array(path, np.dtype(np.uint8)), labels))
     return Decoded(parts[0], parts[1], source.class_names)

@@ -98,8 +98,8 @@ class SetEmbedding:
 
     def make_record(self) -> tuple[EmbeddingRecord, Path]:
         """Return the record and its path; compute the embedding first if there is no record."""
-        own = self.distilled.sha256
-        identity = {"protocol": self.asked, "settings": self.settings, "artifact": own}
+        artifact = self.distilled.sha256
+        identity = {"protocol": self.asked, "settings": self.settings, "artifact": artifact}
         path = embedding_record(self.distilled.folder, fingerprint(identity))
         with self.workspace.alone(path.parent):
             found = _read(path) if self.workspace.resumption.resume else None

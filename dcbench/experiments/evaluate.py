@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -180,28 +181,33 @@ def check(set_evaluation: SetEvaluation) -> None:
         MismatchError, FileFormatError: If not.
     """
     judged = set_evaluation.judged
-    named: tuple[tuple[str, str, Callable[[str], Any], Iterable[str]], ...] = (
-        ("network", judged.network, find_network, NETWORKS),
-        ("augmentation", judged.augment, augmentation_and_mix, AUGMENTATIONS),
-    )
-    for kind, name, find, known in named:
-        try:
-            find(name)
-        except UnknownNameError as error:
-            raise MismatchError(
-                f"the set's own recipe asks for the {kind} {name!r}, which is unknown here; "
-                f"known: {', '.join(known)}"
-            ) from error
+    with _recipe_knows("network", judged.network, NETWORKS):
+        find_network(judged.network)
+    with _recipe_knows("augmentation", judged.augment, AUGMENTATIONS):
+        augmentation_and_mix(judged.augment)
     require_network(judged, set_evaluation.test.spec)
     labels = labels_for(set_evaluation.distilled.synthetic, judged)
     loss_for(judged.loss, labels, judged.labels == "teacher")
     nothing = {key: kinds[0]() for key, kinds in _KINDS.items()}
     nothing |= {"threads": 1, "engine": "none", "device": "none", "torch": "none"}
     distilled = set_evaluation.distilled
-    unsaid = replace(set_evaluation, distilled=replace(distilled, provenance={}))
-    record, known_keys = _record(unsaid, [nothing]), (*_ORIGIN, "artifact_hash")
-    origin = {key: value for key, value in distilled.provenance.items() if key in known_keys}
+    without_origin = replace(set_evaluation, distilled=replace(distilled, provenance={}))
+    record = _record(without_origin, [nothing])
+    known = (*_ORIGIN, "artifact_hash")
+    origin = {key: value for key, value in distilled.provenance.items() if key in known}
     EvaluationRecord.from_json(record.to_json() | origin, distilled.path or distilled.folder)
+
+
+@contextmanager
+def _recipe_knows(kind: str, name: str, known: Iterable[str]) -> Iterator[None]:
+    """Turn an UnknownNameError into a MismatchError that names the set's recipe."""
+    try:
+        yield
+    except UnknownNameError as error:
+        raise MismatchError(
+            f"the set's own recipe asks for the {kind} {name!r}, which is unknown here; "
+            f"known: {', '.join(known)}"
+        ) from error
 
 
 def train_missing(set_evaluation: SetEvaluation) -> list[Row]:

@@ -109,13 +109,15 @@ class Experts:
         initialise(network, part.generator("network"))
         weights = flat_weights(network).repeat(self.epochs + 1, 1)
         schedule = Schedule(epochs=1, lr=self.method.expert_lr, momentum=0.0, weight_decay=0.0)
-        which, size = f"expert {index + 1} of {self.method.experts}", f"{self.size / 1e6:.0f} MB"
+        which = f"expert {index + 1} of {self.method.experts}"
+        size = f"{self.size / 1e6:.0f} MB"
         name = f"{which}, {size} of weights in all"
         for epoch in part.steps(self.epochs, {"network": network, "weights": weights}, name):
             order = torch.randperm(len(train), generator=part.generator("images", epoch))
             drawn = order[: self.method.expert_images]
             quiet = part.quiet_part(f"epoch {epoch}")
-            values, dsa = partial(_chosen_values, train, drawn), DSAAugmentation(train.spec.flips)
+            values = partial(_chosen_values, train, drawn)
+            dsa = DSAAugmentation(train.spec.flips)
             self.trainer.train(values, train.labels[drawn], schedule, quiet, dsa)
             weights[epoch + 1] = flat_weights(network)
         return {"weights": weights}
