@@ -9,6 +9,8 @@ import pytest
 
 import dcbench
 from dcbench.cli import COMMANDS, cli
+from dcbench.distiller import registered
+from dcbench.studies.papers import papers
 from tests.commandline import ROOT
 
 PAGES = [
@@ -72,6 +74,23 @@ def targets_in(text: str) -> list[str]:
 def test_links_and_pictures_are_found() -> None:
     text = '[a](b/c.md#d) ![e](f.png) [g](https://h.i) [j](#k) <img src="l.png">'
     assert targets_in(text) == ["b/c.md", "f.png", "l.png"]
+
+
+def test_each_method_is_listed_with_its_title_paper_and_first_sentence() -> None:
+    page = (ROOT / "docs" / "reference" / "methods.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([a-z0-9][a-z0-9-]*)` \| (.*) \|$", page, re.MULTILINE))
+    assert rows.keys() == registered().keys()
+    for name, method in registered().items():
+        title, paper, does = rows[name].split(" | ")
+        assert title == method.title
+        assert does == " ".join((method.__doc__ or "").split("\n\n")[0].split()).replace("``", "`")
+        cited = papers()[method.paper] if method.paper else ""
+        published = re.search(r"title = \{(.*)\},?$", cited, re.MULTILINE)
+        year = re.search(r"year = \{(\d+)\}", cited)
+        assert (published is None) == (year is None) == (paper == "–")
+        if published and year:
+            assert f"*{re.sub('[{}]', '', published[1])}*" in paper
+            assert paper.endswith(year[1])
 
 
 def test_how_many_studies_agree_is_counted() -> None:
