@@ -14,7 +14,7 @@ from dcbench.report.figures.pictures import class_names
 from dcbench.report.formatting import set_title
 from dcbench.report.selection.sidecar_files import PICTURE_NAME, find_sidecar_file, read_png
 
-MOST_BYTES = 4 * 2**20  # of all pictures of sets together
+MOST_BYTES = 3 * 2**18  # of all pictures of sets together
 _QUALITY = 10  # of WebP: what the images show is plain, and a page of sixty sets stays small
 
 

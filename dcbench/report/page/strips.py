@@ -18,7 +18,7 @@ _MOST_LANES = 6  # more sets than lanes: they share them in turn
 _MOST_TICKS = 6
 _STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 _LEFT, _RIGHT, _HIGHEST, _LOWEST = 46.0, 312.0, 10.0, 128.0  # of a curve's frame
-_MOST_POINTS = 150
+_MOST_POINTS = 100
 _WIDE = 20.0  # a loss that falls by more than this factor is drawn on a logarithmic axis
 
 
@@ -154,7 +154,7 @@ def curve(points: Sequence[Point], label: str) -> Curve | None:
         return _LOWEST - share * (_LOWEST - _HIGHEST)
 
     places = (
-        f"{_LEFT + (step - first) / (last - first) * (_RIGHT - _LEFT):.1f} {down(loss):.1f}"
+        f"{_LEFT + (step - first) / (last - first) * (_RIGHT - _LEFT):.0f} {down(loss):.0f}"
         for step, loss in thinned(points)
     )
     said = (
@@ -167,7 +167,7 @@ def curve(points: Sequence[Point], label: str) -> Curve | None:
 
 
 def thinned(points: Sequence[Point]) -> list[Point]:
-    """At most a few hundred points in order: the first, the last, and of each stretch between the
+    """At most about a hundred points in order: the first, the last, and of each stretch between the
     lowest and the highest loss.
     """
     if len(points) <= _MOST_POINTS:
