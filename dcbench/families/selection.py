@@ -25,7 +25,7 @@ from dcbench.system.fields import Fulfils, check_fields
 from dcbench.training.trainer import Schedule, in_chunks, train_network
 
 # k-means: the real images nearest to the centres; all but random and noise see by FeatureNetwork
-STARTS = ("random", "k-center", "noise", "herding", "k-means")
+STARTS = ("random", "k-center", "noise", "herding", "k-means", "facility-location")
 
 
 def names_a_file(init: str) -> bool:
@@ -252,6 +252,7 @@ def first_images(
             "k-center": farthest_first,
             "herding": herd,
             "k-means": partial(nearest_to_centres, seed=seed_of(run)),
+            "facility-location": most_representative,
         }
         features = FeatureNetwork().features(train, run)
         members = class_by_class(rules[init], features, train, ipc)

@@ -75,7 +75,7 @@ def test_every_learned_set_may_start_from_a_file(
     ).cost_macs(digits.train, 2)
 
 
-@pytest.mark.parametrize("init", ["herding", "k-means", "k-center"])
+@pytest.mark.parametrize("init", ["herding", "k-means", "k-center", "facility-location"])
 def test_every_learned_set_may_start_from_chosen_images(
     init: str, tiny: TrainSet, run: Run, tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ _VALUES = {
     "raw": "raw pixels",
     "k-center": "K-Center",
     "herding": "Herding",
+    "facility-location": "facility location",
     "random": "random images",
     "true": "on",
     "false": "off",
