@@ -117,7 +117,8 @@ def test_unknown_names_are_refused_with_a_suggestion() -> None:
             "datadam",
             "init",
             "zeros",
-            "init must be one of random, k-center, noise, herding, k-means, facility-location, or a file of images such as ./images.pt, got 'zeros'",
+            "init must be one of random, k-center, noise, herding, k-means, facility-location, "
+            "or a file of images such as ./images.pt, got 'zeros'",
         ),
         ("datadam", "normalisation", "spectral", "normalisation must be one of"),
         ("k-center", "feature_epochs", 0, "feature_epochs must be at least 1"),

@@ -69,7 +69,8 @@ WRONG_WORDS: list[tuple[tuple[str, ...], str]] = [
     ((*RUN, "--set", "iterations=1.5"), "datadam: iterations must be int, got '1.5'"),
     (
         (*RUN, "--set", "init=best"),
-        "datadam: init must be one of random, k-center, noise, herding, k-means, facility-location, or a file of images such as ./images.pt, got 'best'",
+        "datadam: init must be one of random, k-center, noise, herding, k-means, facility-location, "
+        "or a file of images such as ./images.pt, got 'best'",
     ),
     ((*RUN, "--set", "network=convne"), "unknown network 'convne'; did you mean 'convnet'?"),
     ((*RUN, "--ipc", "0"), "--ipc must be at least 1, got 0"),
