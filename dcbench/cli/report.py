@@ -84,9 +84,10 @@ def command(results: Path, fmt: str, out: Path | None, as_json: bool, **options:
     for path in written:
         if path.parent == out and not path.stem.endswith("-notes"):
             console.say(f"written: {path}")
-    figures = {path.parent / path.stem for path in written if path.parent != out}
-    if figures:
-        console.say(f"written: {counted(len(figures), 'figure')} in {min(figures).parent}")
+    drawn = {path.parent / path.stem for path in written if path.parent != out}
+    if drawn:  # in a folder called figures, or pictures
+        place = min(drawn).parent
+        console.say(f"written: {counted(len(drawn), place.name.removesuffix('s'))} in {place}")
     if out is None and not as_json:
         click.echo(report.text())
         if sys.stdout.isatty() and any(table.compact and table.notes for table in tables):

@@ -43,16 +43,16 @@ class Report:
             *search_tables(self.found.searches, compact),
         ]
 
-    def text(self) -> str:
-        """The tables, or the page."""
+    def text(self, beside: dict[str, bytes] | None = None) -> str:
+        """The tables, or the page; ``beside`` takes pictures for which the page has no room."""
         if self.format_name == "html":
             from dcbench.report.page import to_html
 
-            return to_html(self.found, self.root, self.tables, self.published)
+            return to_html(self.found, self.root, self.tables, self.published, beside)
         return "\n\n".join(map(FORMATS[self.format_name][1], self.tables))
 
     def write(self, folder: Path) -> list[Path]:
-        """Write tables and figures, or the page, to ``folder``.
+        """Write tables and figures, or the page with its pictures, to ``folder``.
 
         Raises:
             StorageError: if a file cannot be written.
@@ -60,8 +60,12 @@ class Report:
         if self.format_name == "html":
             from dcbench.report.page import PAGE_NAME
 
-            write_bytes(folder / PAGE_NAME, self.text().encode())
-            return [folder / PAGE_NAME]
+            pictures: dict[str, bytes] = {}
+            page = self.text(pictures).encode()
+            for name, content in pictures.items():
+                write_bytes(folder / name, content)
+            write_bytes(folder / PAGE_NAME, page)
+            return [folder / PAGE_NAME, *map(folder.joinpath, pictures)]
         written = [
             *write_tables(self.tables, self.format_name, folder),
             *write_figures(self.found, self.root, folder / "figures"),

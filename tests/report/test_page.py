@@ -4,6 +4,7 @@ neighbour does not do to it.
 
 from __future__ import annotations
 
+import io
 import re
 import tomllib
 from html.parser import HTMLParser
@@ -146,6 +147,12 @@ def test_a_page_that_is_full_says_where_the_picture_is(tmp_path: Path) -> None:
     assert shown is not None
     assert "it is in set0/images.png" in shown.why
     assert not shown.address
+    beside: dict[str, bytes] = {}
+    there = PageImages(tmp_path, 10, beside).show(first.path, first.record)
+    assert there is not None
+    assert [there.address] == list(beside)
+    with Image.open(io.BytesIO(beside[there.address])) as picture:
+        assert (picture.format, picture.size) == ("WEBP", (34, 34))
 
 
 @pytest.mark.parametrize(

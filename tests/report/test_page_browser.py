@@ -147,6 +147,25 @@ def test_the_address_keeps_what_is_shown(page: Page, address: str) -> None:
     again.close()
 
 
+def test_pictures_that_find_no_room_stand_beside_the_page(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcbench.report.page.document.MOST_BYTES", 0)
+    (record,) = sets("dm", SETS["dm"][:1])
+    write_record(tmp_path / "record.json", record.record)
+    Image.new("RGB", (344, 344), "teal").save(tmp_path / "images.png")
+    address, picture = Report(find_records(tmp_path), tmp_path, "html").write(tmp_path / "page")
+    assert picture.parent == tmp_path / "page" / "pictures"
+    opened = browser.new_page()
+    opened.goto(address.as_uri())
+    opened.locator("details").evaluate_all("all => all.forEach(each => { each.open = true })")
+    shown = opened.locator("button.zoom img").first
+    shown.scroll_into_view_if_needed()
+    opened.wait_for_function("document.querySelector('button.zoom img').complete")
+    assert shown.evaluate("image => image.naturalWidth") == 344
+    opened.close()
+
+
 def test_a_link_of_the_contents_opens_what_is_folded(page: Page) -> None:
     assert not page.locator("#storage figure").first.is_visible()
     page.get_by_role("link", name="Storage").click()

@@ -1,4 +1,4 @@
-"""The page: all records in one self-contained HTML file, without network."""
+"""The page: all records in one HTML file, without network."""
 
 from dcbench.report.page.document import PAGE_NAME, to_html
 

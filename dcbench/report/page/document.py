@@ -20,7 +20,7 @@ from dcbench.report.figures.plotting import Drawing
 from dcbench.report.formatting import title
 from dcbench.report.grouping import grouped
 from dcbench.report.page.boards import COLUMNS, Board, board
-from dcbench.report.page.images import PageImages, embedded
+from dcbench.report.page.images import MOST_BYTES, PageImages, embedded, webp
 from dcbench.report.page.strips import WIDTH
 from dcbench.report.selection.comparable import comparable_groups, ordered_budgets
 from dcbench.report.tables.layout import Shown, lay_out
@@ -69,13 +69,23 @@ class Fold:
 
 
 def to_html(
-    found: RecordsFound, root: Path, tables: Sequence[Table] = (), published: Shown = "own"
+    found: RecordsFound,
+    root: Path,
+    tables: Sequence[Table] = (),
+    published: Shown = "own",
+    beside: dict[str, bytes] | None = None,
 ) -> str:
     """The page; pictures and learning curves are looked for beside the records, below ``root``.
 
-    Of ``tables``, those of accuracies stand there as leaderboards already.
+    Args:
+        found: the records.
+        root: the folder that they were found in.
+        tables: those of scores and searches; those of accuracies stand there as leaderboards.
+        published: which published values are shown.
+        beside: takes the pictures for which the page has no room, content by path from the page.
     """
-    images, groups = PageImages(root), comparable_groups(found.records, STUDIES["table3"].methods)
+    images = PageImages(root, MOST_BYTES, beside)
+    groups = comparable_groups(found.records, STUDIES["table3"].methods)
     groups.sort(key=lambda group: -len({entry.method for entry in group.entries}))  # stable
     boards = [board(lay_out(group, None, published), images) for group in groups]
     first = list({own.dataset: own for own in reversed(boards)}.values())[::-1]
@@ -106,7 +116,7 @@ def to_html(
         empty=not any((found.records, found.searches, found.traces, found.embeddings)),
         policy=(
             f"default-src 'none'; style-src 'sha256-{_checksum(style)}';"
-            f" script-src 'sha256-{_checksum(script)}'; img-src data:; base-uri 'none';"
+            f" script-src 'sha256-{_checksum(script)}'; img-src data: file: 'self'; base-uri 'none';"
             " form-action 'none'"
         ),
         style=style,
@@ -173,5 +183,5 @@ def _place(name: str) -> str:
 
 
 def _plot(drawing: Drawing) -> Plot:
-    picture = embedded(drawing.png(_DOTS_PER_INCH), _QUALITY)
-    return Plot(drawing.name, drawing.caption, *picture)
+    content, width, height = webp(drawing.png(_DOTS_PER_INCH), _QUALITY)
+    return Plot(drawing.name, drawing.caption, embedded(content), width, height)

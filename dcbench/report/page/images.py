@@ -1,8 +1,9 @@
-"""Pictures in the page: each file once, small, and no more than a browser can handle."""
+"""Pictures of sets in the page: each once, small, those that find no more room as files beside it."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from dcbench.report.figures.pictures import class_names
 from dcbench.report.formatting import set_title
 from dcbench.report.selection.sidecar_files import PICTURE_NAME, find_sidecar_file, read_png
 
-MOST_BYTES = 3 * 2**18  # of all pictures of sets together
+MOST_BYTES = 3 * 2**18  # of all pictures of sets inside the page
 _QUALITY = 10  # of WebP: what the images show is plain, and a page of sixty sets stays small
 
 
@@ -34,11 +35,16 @@ class SetPicture:
 
 
 class PageImages:
-    """Embeds the picture of a set where it is first shown, and refers to that place afterwards."""
+    """Embeds the picture of a set where it is first shown, and refers to that place afterwards.
 
-    def __init__(self, root: Path, most_bytes: int = MOST_BYTES) -> None:
-        self.root = root
-        self.left = most_bytes
+    When ``most_bytes`` are used up, further pictures go to ``beside`` (content by path from the
+    page); without it the page says where they are.
+    """
+
+    def __init__(
+        self, root: Path, most_bytes: int = MOST_BYTES, beside: dict[str, bytes] | None = None
+    ) -> None:
+        self.root, self.left, self.beside = root, most_bytes, beside
         self._places: dict[Path, str] = {}
 
     def show(self, record: Path, of: OfASet) -> SetPicture | None:
@@ -51,12 +57,17 @@ class PageImages:
         picture = read_png(path)
         if isinstance(picture, str):
             return SetPicture(set_title(of), f"No picture: {picture}.", "warning")
-        address, width, height = embedded(picture, _QUALITY)
-        if len(address) > self.left:
+        content, width, height = webp(picture, _QUALITY)
+        address = embedded(content)
+        if len(address) <= self.left:
+            self.left -= len(address)
+        elif self.beside is not None:
+            address = f"pictures/{hashlib.sha256(content).hexdigest()[:12]}.webp"
+            self.beside[address] = content
+        else:
             place = path.relative_to(self.root) if path.is_relative_to(self.root) else path.name
             why = f"No picture: those above it fill the page already; it is in {place}."
             return SetPicture(set_title(of), why)
-        self.left -= len(address)
         name = self._places[path] = f"images-{len(self._places)}"
         classes = class_names(of)
         return SetPicture(
@@ -64,9 +75,13 @@ class PageImages:
         )
 
 
-def embedded(png: bytes, quality: int) -> tuple[str, int, int]:
-    """A PNG as the address of a WebP picture inside the page, with its width and height."""
+def webp(png: bytes, quality: int) -> tuple[bytes, int, int]:
+    """A PNG as WebP, with its width and height."""
     image, stream = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
     image.save(stream, "WEBP", quality=quality, method=6)
-    content = base64.b64encode(stream.getvalue()).decode()
-    return f"data:image/webp;base64,{content}", *image.size
+    return stream.getvalue(), *image.size
+
+
+def embedded(content: bytes) -> str:
+    """The address of a WebP picture that stands inside the page."""
+    return f"data:image/webp;base64,{base64.b64encode(content).decode()}"
