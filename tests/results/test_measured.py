@@ -21,6 +21,7 @@ from dcbench.report.figures.traces import trace_drawings
 from dcbench.report.formatting import title
 from dcbench.report.statistics.accuracies import compare, summarise_sets
 from dcbench.report.tables.searches import search_tables
+from dcbench.system.wording import counted
 
 ROOT = Path(__file__).parents[2]
 MEASURED = find_records(ROOT / "results" / "measured")
@@ -184,30 +185,90 @@ def test_the_page_of_the_original_images_shows_what_the_records_hold() -> None:
             f"| {record.ipc} | {record.seed} | {steps} | {judging} | {figures.most_networks} |"
         )
     assert [row for row in rows if row not in page] == []
-    assert page.count("| lineage |") + page.count("| released |") == len(rows)
+    judged = sum(page.count(f"| {name} |") for name in ("lineage", "released", "quick"))
+    assert judged == len(rows)
     points = [point for stored in found.traces for point in stored.record.points]
     assert points
     for point in points:
         mean = sum(network.accuracy for network in point.networks) / len(point.networks)
-        assert f"{100 * mean:.1f} after {point.step}" in page
+        assert f"{100 * mean:.1f} after {point.step:,}" in page
+
+
+def test_the_page_of_datadam_shows_each_start_and_number_of_steps() -> None:
+    page = (ROOT / "docs" / "results" / "datadam.md").read_text(encoding="utf-8")
+    found = find_records(ROOT / "results" / "measured" / "original")
+    own = [
+        (stored.record.fields["iterations"], stored.record.accuracies)
+        for stored in found.records
+        if stored.record.method == "datadam"
+    ]
+    own += [
+        (point.step, tuple(network.accuracy for network in point.networks))
+        for stored in found.traces
+        if stored.record.method == "datadam"
+        for point in stored.record.points
+    ]
+    assert len(own) >= 6
+    for steps, accuracies in own:
+        figures = summarise_sets([accuracies])
+        assert figures.std_networks is not None
+        accuracy = f"{100 * figures.mean:.1f} ± {100 * figures.std_networks:.1f}"
+        assert f"| {steps:,} | {accuracy} |" in page
+
+
+def label_rows() -> Iterator[str]:
+    """The table of docs/results/labels.md: each method's sets with classes and with a teacher."""
+    sets: dict[tuple[str, int], dict[str, dict[object, tuple[float, ...]]]] = {}
+    for stored in find_records(ROOT / "results" / "measured" / "labels").records:
+        record = stored.record
+        assert record.seed is not None
+        assert record.ipc is not None
+        end = ", easy end" if record.fields.get("end") == "easy" else ""
+        own = sets.setdefault((f"{title(record.method)}{end}", record.ipc), {})
+        own.setdefault(record.labels, {})[record.seed] = record.accuracies
+    for (name, ipc), by_labels in sorted(sets.items(), key=lambda item: (item[0][1], item[0][0])):
+        cells = [labels_cell(by_labels.get(labels, {})) for labels in ("classes", "teacher")]
+        means = {
+            labels: {seed: sum(own) / len(own) for seed, own in by_seed.items()}
+            for labels, by_seed in by_labels.items()
+        }
+        gain = "–"
+        if len(means) > 1:
+            seeds = means["classes"].keys() & means["teacher"].keys()
+            both = [{seed: means[each][seed] for seed in seeds} for each in ("teacher", "classes")]
+            found = compare(*both)
+            gain = f"{100 * found.difference:+.1f}".replace("-", "−")
+            if found.ci95:
+                low, high = (f"{100 * end:+.1f}".replace("-", "−") for end in found.ci95)
+                gain += f" [{low}, {high}]"
+        yield f"| {name} | {ipc} | {' | '.join(cells)} | {gain} |"
+
+
+def labels_cell(by_seed: Mapping[object, tuple[float, ...]]) -> str:
+    if not by_seed:
+        return "–"
+    figures = summarise_sets(list(by_seed.values()))
+    star = "" if figures.sets > 1 else r"\*"
+    interval = ""
+    if figures.shown_ci95_sets:
+        low, high = (f"{100 * end:.1f}" for end in figures.shown_ci95_sets)
+        interval = f" [{low}, {high}]"
+    spread = f" ± {100 * figures.shown_std:.1f}" if figures.shown_std is not None else ""
+    return f"{100 * figures.mean:.1f}{spread}{star}{interval} {counted(figures.sets, 'set')}"
 
 
 def test_the_page_of_labels_shows_what_the_records_hold() -> None:
     page = (ROOT / "docs" / "results" / "labels.md").read_text(encoding="utf-8")
-    rows, teachers = [], set()
-    for stored in find_records(ROOT / "results" / "measured" / "labels").records:
-        record, figures = stored.record, summarise_sets([stored.record.accuracies])
-        assert figures.std_networks is not None
-        accuracy = f"{100 * figures.mean:.1f} ± {100 * figures.std_networks:.1f}"
-        name = title(record.method)
-        rows.append(
-            f"| {name} | {record.ipc} | {record.labels} | {accuracy} | {figures.most_networks} |"
-        )
-        teachers.add(record.teacher_accuracy)
+    rows = list(label_rows())
+    assert len(rows) >= 8
     assert [row for row in rows if row not in page] == []
-    assert page.count("| classes |") + page.count("| teacher |") == len(rows)
-    (taught,) = filter(None, teachers)
-    assert f"{100 * taught:.1f} %" in page
+    records = [each.record for each in find_records(ROOT / "results/measured/labels").records]
+    for taught in filter(None, {record.teacher_accuracy for record in records}):
+        assert f"{100 * taught:.1f}" in page
+    most = max(
+        record.distillation.peak_memory_bytes or 0 for record in records if record.distillation
+    )
+    assert f"{most / 2**30:.1f} GiB" in page
 
 
 def test_the_page_of_searches_shows_what_the_records_hold() -> None:

@@ -15,7 +15,7 @@ from dcbench.report.figures.pictures import class_names
 from dcbench.report.formatting import set_title
 from dcbench.report.selection.sidecar_files import PICTURE_NAME, find_sidecar_file, read_png
 
-MOST_BYTES = 3 * 2**18  # of all pictures of sets inside the page
+MOST_BYTES = 5 * 2**17  # of all pictures of sets inside the page
 _QUALITY = 10  # of WebP: what the images show is plain, and a page of sixty sets stays small
 
 
