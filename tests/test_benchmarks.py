@@ -109,8 +109,11 @@ def test_a_search_begins_no_trial_when_its_time_is_over(tmp_path: Path) -> None:
     assert asked == []
 
 
-def test_pieces_for_a_gpu_go_on_where_the_time_was_over(tmp_path: Path) -> None:
+def test_pieces_for_a_gpu_go_on_where_the_time_was_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each that is done is kept at once; one that is running is interrupted, and done the next time."""
+    monkeypatch.setattr(gpu, "SAVING", 10.0)  # a program that is just starting may miss the signal
     answer, done = tmp_path / "answer.json", tmp_path / "done.jsonl"
     answer.write_text('{"figure": 1}', encoding="utf-8")
     quick, slow = (
