@@ -58,7 +58,11 @@ def command(
     for name, verdicts in found.items():
         _show(console, name, verdicts)
     failed = any(verdict.outcome == "failed" for verdicts in found.values() for verdict in verdicts)
-    checks = [{"method": name, **vars(each)} for name, own in found.items() for each in own]
+    checks = [
+        {"method": name, "check": each.check, "outcome": each.outcome, "why": each.why}
+        for name, own in found.items()
+        for each in own
+    ]
     console.result({"checks": checks, "passed": not failed})
     if failed:
         raise click.exceptions.Exit(1)

@@ -39,5 +39,12 @@ def command(folders: tuple[Path, ...], results: Path, name: str, as_json: bool) 
         taken = merge(folder, results, name)
         said = f"{counted(taken.records, 'record')}, {counted(taken.sets, 'set')}"
         console.say(f"{folder}: {said}, now in {taken.place}")
-        merged.append(vars(taken))
+        merged.append(
+            {
+                "source": str(folder),
+                "place": str(taken.place),
+                "records": taken.records,
+                "sets": taken.sets,
+            }
+        )
     console.result({"merged": merged})

@@ -72,10 +72,20 @@ def command(
 def _describe(artifact: Artifact) -> dict[str, Any]:
     synthetic, origin = artifact.synthetic, artifact.provenance
     wanted = (
-        "method method_version preset fields dataset revision ipc seed holdout precision dcbench"
+        "method",
+        "method_version",
+        "preset",
+        "fields",
+        "dataset",
+        "revision",
+        "ipc",
+        "seed",
+        "holdout",
+        "precision",
+        "dcbench",
     )
     return {
-        **{key: origin.get(key) for key in wanted.split()},
+        **{key: origin.get(key) for key in wanted},
         **({"stopped_after": origin["step"]} if isinstance(origin.get("step"), int) else {}),
         "images": list(synthetic.images.shape),
         "labels": "hard" if synthetic.labels.ndim == 1 else "soft",
