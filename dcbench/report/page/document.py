@@ -29,6 +29,7 @@ from dcbench.studies.declarations import STUDIES
 from dcbench.system.wording import counted
 
 PAGE_NAME = "index.html"
+_BESIDE = " file: 'self'"  # sources of pictures beside the page, of a file or served
 _DOTS_PER_INCH, _QUALITY = 100, 45  # of figures
 # the beginning of a figure's name: where it stands, and what it shows
 _FOLDS = {
@@ -116,8 +117,8 @@ def to_html(
         empty=not any((found.records, found.searches, found.traces, found.embeddings)),
         policy=(
             f"default-src 'none'; style-src 'sha256-{_checksum(style)}';"
-            f" script-src 'sha256-{_checksum(script)}'; img-src data: file: 'self'; base-uri 'none';"
-            " form-action 'none'"
+            f" script-src 'sha256-{_checksum(script)}';"
+            f" img-src data:{_BESIDE if beside else ''}; base-uri 'none'; form-action 'none'"
         ),
         style=style,
         script=script,
