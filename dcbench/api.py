@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, get_args
 
 from dcbench.artifacts.artifact import Artifact, artifact_of, read_artifact, write_artifact
 from dcbench.artifacts.exporting import export_set
@@ -52,7 +52,7 @@ from dcbench.interface.sets import (
     name_and_fields,
 )
 from dcbench.records import RecordsFound, find_records
-from dcbench.system.errors import DataError, OutOfRangeError, UnknownNameError
+from dcbench.system.errors import DataError, OutOfRangeError, UnknownNameError, require_known
 from dcbench.system.fields import within
 from dcbench.system.machine import EXACT
 from dcbench.system.progress import Progress
@@ -60,6 +60,9 @@ from dcbench.system.progress import Progress
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from dcbench.report.tables.accuracies import Style
+    from dcbench.report.tables.layout import Shown
 
 
 @takes(DataKeywords)
@@ -369,7 +372,11 @@ def read_results(folder: PathLike = "results") -> pd.DataFrame:
 
 
 def write_report(
-    folder: PathLike = "results", out: PathLike = "report", format_name: str = "html"
+    folder: PathLike = "results",
+    out: PathLike = "report",
+    format_name: str = "html",
+    style: Style | None = None,
+    published: Shown = "own",
 ) -> list[Path]:
     """Write the files of ``dcbench report``: tables, figures or the page of all records below
     ``folder``; returns their paths.
@@ -378,16 +385,22 @@ def write_report(
         folder: Where the records are.
         out: The folder for the files.
         format_name: ``html`` (one page), ``latex``, ``markdown`` or ``csv``.
+        style: Of tables, ``compact`` or ``full``; full for the page and CSV if None.
+        published: The published values beside measured ones: ``own``, ``all`` or ``none``.
 
     Raises:
         UnknownNameError: If there is no such format.
         DataError: If there are no records. Records that cannot be read are warnings.
     """
     from dcbench.report.files import REPORT_FORMATS, Report
+    from dcbench.report.tables.accuracies import Style
+    from dcbench.report.tables.layout import Shown
 
-    if format_name not in REPORT_FORMATS:
-        raise UnknownNameError("format", format_name, REPORT_FORMATS)
-    return Report(_found(folder), Path(folder), format_name).write(Path(out))
+    require_known("format", format_name, REPORT_FORMATS)
+    require_known("style", style or "full", get_args(Style))
+    require_known("published", published, get_args(Shown))
+    report = Report(_found(folder), Path(folder), format_name, style, published)
+    return report.write(Path(out))
 
 
 def show(synthetic: SetLike) -> Figure:
@@ -422,8 +435,8 @@ def _require_whole(**values: tuple[Any, int]) -> None:
 def _found(folder: PathLike) -> RecordsFound:
     """The records below a folder; raises DataError if there are none."""
     found = find_records(Path(folder))
-    for problem in found.problems:
-        warnings.warn(f"passed over: {problem}", stacklevel=3)
-    if not any((found.records, found.searches, found.traces, found.embeddings)):
+    for warning in found.warnings:
+        warnings.warn(warning, stacklevel=3)
+    if not found.everything:
         raise DataError(f"no records below {folder}; make some with out={os.fspath(folder)!r}")
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,55 +60,53 @@ def merge(source: Path, results: Path, name: str = "") -> Merged:
         )
     found = find_records(source)
     _refuse_damaged(source, found)
-    files = dict(_files(source, found))
+    files = list(_files(source, found))
     _check_sets(source, files, found)
-    write_folder(place, {str(path): content for path, content in files.items()})
+    write_folder(
+        place, {str(_renamed(path.relative_to(source))): path.read_bytes() for path in files}
+    )
     sets = sum(path.name == ARTIFACT for path in files)
     return Merged(source, place, sum(path.name == RECORD for path in files), sets)
-
-
-def _stored(found: RecordsFound) -> list[Path]:
-    kinds = (found.records, found.searches, found.traces, found.embeddings)
-    return [stored.path for kind in kinds for stored in kind]
 
 
 def _refuse_damaged(source: Path, found: RecordsFound) -> None:
     if found.problems:
         raise DataError(f"nothing was taken from {source}: {'; '.join(found.problems)}")
-    if not _stored(found):
+    if not found.everything:
         raise DataError(
             f"no records below {source}; wanted a folder that `dcbench run --out` wrote"
         )
 
 
-def _files(source: Path, found: RecordsFound) -> Iterator[tuple[Path, bytes]]:
+def _files(source: Path, found: RecordsFound) -> Iterator[Path]:
     """Return the files to copy: those that dcbench writes, in the record's folder and the set's
-    folder above it; no links. A folder called ``measured`` may not come from elsewhere.
+    folder above it; no links.
     """
-    folders = {path.parent for path in _stored(found)}
+    folders = {stored.path.parent for stored in found.everything}
     folders |= {folder.parent.parent for folder in folders if folder.parent.name == "evaluations"}
     for folder in sorted(folders):
-        inside = folder.relative_to(source)
         for path in sorted(folder.iterdir()):
             pictured = path.suffix == ".png" and path.name.startswith("step-")
             if path.is_symlink() or not path.is_file() or not (path.name in _KEPT or pictured):
                 continue
             if path.stat().st_size > _LARGEST:
                 raise DataError(f"{path} has more than {_LARGEST // 2**20} MB")
-            parts = ("theirs" if part == MEASURED else part for part in inside.parts)
-            yield Path(*parts, path.name), path.read_bytes()
+            yield path
 
 
-def _check_sets(source: Path, files: Mapping[Path, bytes], found: RecordsFound) -> None:
+def _renamed(inside: Path) -> Path:
+    """A folder called ``measured`` may not come from elsewhere."""
+    return Path(*("theirs" if part == MEASURED else part for part in inside.parts))
+
+
+def _check_sets(source: Path, files: Iterable[Path], found: RecordsFound) -> None:
     """Raise DataError unless every set can be read and is the one that its records measured."""
     wanted = {
         stored.path.parent.parent.parent / ARTIFACT: stored.record.artifact_sha256
         for stored in found.records
         if isinstance(stored.record, EvaluationRecord)
     }
-    for path in (source / inside for inside in files if inside.name == ARTIFACT):
-        if not path.is_file():
-            continue  # below a folder that has another name now; its records name no other
+    for path in (path for path in files if path.name == ARTIFACT):
         try:
             sha256 = read_artifact(path).sha256
         except FileFormatError as error:

@@ -28,7 +28,7 @@ COMMANDS = {
     "report": "make tables, figures or a page of all records, measured beside published",
     "compare": "compare two methods, presets or folders, with statistical tests",
     "merge": "copy other people's records and sets into a results folder",
-    "list": "show methods, data sets, networks, protocols, presets, layouts, studies",
+    "list": "show methods, data sets, networks, protocols, layouts, studies",
     "import": "convert another project's synthetic set into an artifact",
     "export": "convert an artifact into safetensors, .npz, a folder of pictures or parquet",
     "show": "describe an artifact and draw its images",

@@ -48,7 +48,7 @@ def command(
 
 def _words(row: SideBySide) -> list[tuple[str, str]]:
     from dcbench.report.formatting import bounds, percent, signed
-    from dcbench.report.statistics.accuracies import SIGNIFICANCE
+    from dcbench.report.statistics.accuracies import FEWEST_SETS, SIGNIFICANCE
 
     test, means = row.test, [sum(own.values()) / len(own) for own in row.sets]
     told = "paired by seed" if test.paired else "Welch's test"
@@ -63,7 +63,9 @@ def _words(row: SideBySide) -> list[tuple[str, str]]:
         unknown = "not told apart; more seeds narrow the interval"
         lines.append(("verdict", better if row.p_holm < SIGNIFICANCE else unknown))
     if test.p_value is None:
-        return [*lines, ("test", "none: it takes two sets of both")]
+        few = min(map(len, row.sets)) < FEWEST_SETS
+        why = f"it takes {FEWEST_SETS} sets of both" if few else "all differences are equal"
+        return [*lines, ("test", f"none: {why}")]
     lines.append(("p", f"{test.p_value:.3g}, after Holm {row.p_holm:.3g}"))
     if detectable is not None:
         found = f"the test finds differences of {percent(detectable)} points or more"

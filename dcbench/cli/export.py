@@ -37,10 +37,15 @@ def command(
     from dcbench.artifacts.artifact import read_artifact
     from dcbench.artifacts.exporting import export_set, find_format
     from dcbench.cli.console import Console
-    from dcbench.system.errors import StorageError
+    from dcbench.system.errors import OutOfRangeError, StorageError
 
-    beside = path.parent / f"{path.stem}{find_format(format_name).ending}"
-    written = target or beside
+    ending = find_format(format_name).ending
+    written = target or path.parent / f"{path.stem}{ending}"
+    if (ending and written.suffix != ending) or written.resolve() == path.resolve():
+        wanted = f"a file of its own that ends in {ending}" if ending else "a folder of its own"
+        raise OutOfRangeError(
+            f"{format_name} is written to {wanted}, got {written}; leave --to out, or name another"
+        )
     with foreign_sets_explained(path, imported_first(path, context.obj)):
         artifact = read_artifact(path)
     if target is None and written.exists():

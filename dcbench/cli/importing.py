@@ -145,11 +145,14 @@ def command(
 
     from dcbench.artifacts.importers.importing import read_foreign, write_imported
     from dcbench.cli.console import Console
+    from dcbench.system.errors import OutOfRangeError
     from dcbench.system.layout import latest_artifact
 
     with Console(as_json) as console:
         hardware.machine()  # the threads that fit a whitening
         written = target or latest_artifact(options["out"], said.method)
+        if written.resolve() == Path(path).resolve():
+            raise OutOfRangeError(f"{path} is the set to read; name another file with --to")
         where = places(options["data_root"], options["download"], options["data_classes"])
         imported = read_foreign(path, said, where, console.stoppable_progress)
         for warning in imported.warnings:

@@ -88,7 +88,11 @@ def command(results: Path, fmt: str, out: Path | None, as_json: bool, **options:
     if drawn:  # in a folder called figures, or pictures
         place = min(drawn).parent
         console.say(f"written: {counted(len(drawn), place.name.removesuffix('s'))} in {place}")
-    if out is None and not as_json:
+    if out is None and not as_json and not tables and fmt != "html":
+        console.say(
+            f"no tables of {counted(len(found.everything), 'record')}; --out FOLDER draws them"
+        )
+    elif out is None and not as_json:
         click.echo(report.text())
         if sys.stdout.isatty() and any(table.compact and table.notes for table in tables):
             console.say(
@@ -116,9 +120,9 @@ def _found(results: Path, chosen: dict[str, list[Any] | None], console: Any) -> 
     from dcbench.system.errors import DataError
 
     found = find_records(results)
-    for problem in found.problems:
-        console.say(f"passed over: {problem}")
-    if not any((found.records, found.searches, found.traces, found.embeddings)):
+    for warning in found.warnings:
+        console.say(warning)
+    if not found.everything:
         raise DataError(
             f"no records below {results}; make some with `dcbench run`, or name another folder "
             "with --results"

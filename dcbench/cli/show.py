@@ -25,13 +25,11 @@ SCALES = (0.1, 20.0)  # centimetres
     help="File of the picture, ending in .png or, with the classes' names, .pdf for print; beside"
     " the artifact if not given.",
 )
-@click.option(
-    "--scale", type=float, default=1.0, help="Width of an image in a .pdf, in centimetres."
-)
+@click.option("--scale", type=float, help="Width of an image in a .pdf, in centimetres; 1 usually.")
 @speaking
 @click.pass_context
 def command(
-    context: click.Context, path: Path, out: Path | None, scale: float, as_json: bool
+    context: click.Context, path: Path, out: Path | None, scale: float | None, as_json: bool
 ) -> None:
     """Describe the artifact PATH and draw its images, a row per class, whitening undone."""
     from dcbench.cli.console import Console
@@ -44,6 +42,9 @@ def command(
             f"the picture needs a name of its own that ends in .png or .pdf, got {picture}; give one "
             "with --out"
         )
+    if scale is not None and ending == ".png":
+        raise OutOfRangeError(f"--scale is for a .pdf, and {picture} is none; give one with --out")
+    scale = 1.0 if scale is None else scale
     within("--scale", scale, *SCALES)
 
     from dcbench.artifacts.artifact import read_artifact

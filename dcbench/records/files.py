@@ -58,6 +58,25 @@ class RecordsFound:
     searches: tuple[StoredSearch, ...] = ()
     traces: tuple[StoredTrace, ...] = ()
     embeddings: tuple[StoredEmbedding, ...] = ()
+    # evaluations with method, settings and seed of another that is among the records, of another set
+    hidden: tuple[Path, ...] = ()
+
+    @property
+    def everything(self) -> tuple[Stored[Any], ...]:
+        """Return the records of all kinds."""
+        return (*self.records, *self.searches, *self.traces, *self.embeddings)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return what to say of files that no table shows."""
+        passed = tuple(f"passed over: {problem}" for problem in self.problems)
+        if not self.hidden:
+            return passed
+        return (
+            *passed,
+            f"not shown: {len(self.hidden)} of another set with the settings and seed of one that is"
+            f" shown, such as {self.hidden[0]}; report or compare the folders one by one",
+        )
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -134,12 +153,21 @@ def find_records(root: Path) -> RecordsFound:
             found.append(Stored(path, read_record(path), _origin(path)))
         except FileFormatError as error:
             problems.append(str(error))
+    records = _of(EvaluationRecord, found)
+    contents = {stored.record.identity: stored.record.content for stored in records}
     return RecordsFound(
-        records=_of(EvaluationRecord, found),
+        records=records,
         problems=tuple(" ".join(problem.split()) for problem in problems),
         searches=_of(SearchRecord, found),
         traces=_of(TraceRecord, found),
         embeddings=_of(EmbeddingRecord, found),
+        hidden=tuple(
+            stored.path
+            for stored in found
+            if isinstance(stored.record, EvaluationRecord)
+            and "" not in (own := {stored.record.content, contents[stored.record.identity]})
+            and len(own) > 1
+        ),
     )
 
 

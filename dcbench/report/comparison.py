@@ -12,7 +12,7 @@ import numpy as np
 
 from dcbench.records import RecordsFound, StoredRecord, find_records
 from dcbench.report.figures import plotting
-from dcbench.report.formatting import budget_label, file_name, title
+from dcbench.report.formatting import budget_label, file_name, one_line, title
 from dcbench.report.selection.comparable import (
     ComparableGroup,
     Entry,
@@ -76,11 +76,15 @@ def side_by_side(
         {stored.path for stored in _side(name, own, results)}
         for name, own in zip((first, second), found, strict=True)
     ]
-    rows = [row for group in comparable_groups(everything.values()) for row in _rows(group, sides)]
+    if sides[0] == sides[1]:
+        raise DataError(f"{first} and {second} are the same records; name two different sides")
+    groups = comparable_groups(everything.values())
+    rows = [row for group in groups for row in _rows(group, sides, (first, second))]
     if not rows:
         raise DataError(
             f"{first} and {second} were never judged alike: no data, protocol, network and budget"
-            " has records of both; `dcbench report --results ... --style full` shows what there is"
+            f" has records of both; `dcbench report --results {folders[0]} --style full` shows what"
+            " there is"
         )
     tested = [place for place, row in enumerate(rows) if row.test.p_value is not None]
     adjusted = holm([rows[place].test.p_value or 0.0 for place in tested])
@@ -104,18 +108,20 @@ def _side(name: str, found: RecordsFound, results: Path) -> list[StoredRecord]:
         presets = sorted({own.record.preset for own in found.records if own.record.preset})
         raise DataError(
             f"{name!r} is no folder, and no method or preset of the records below {results};"
-            f" there are {', '.join([*known, *presets])}, and METHOD/PRESET"
+            f" there are {one_line(', '.join([*known, *presets]))}, and METHOD/PRESET"
         )
     return wanted
 
 
-def _rows(group: ComparableGroup, sides: Sequence[set[Path]]) -> list[SideBySide]:
+def _rows(
+    group: ComparableGroup, sides: Sequence[set[Path]], names: Sequence[str]
+) -> list[SideBySide]:
     """One for each method that both sides have (or the one method of each) and budget; of several
     rows of a method on one side, its main row.
     """
     found: list[dict[str, Entry]] = []
-    for side in sides:
-        own = [entry for entry in group.entries if {each.path for each in entry.records} <= side]
+    for side, name in zip(sides, names, strict=True):
+        own = [part for entry in group.entries if (part := _of_side(entry, side, name))]
         own.sort(key=lambda entry: (not entry.main, entry.unfinished))  # stable
         found.append({entry.method: entry for entry in reversed(own)})
     pairs = [(name, name) for name in sorted(found[0].keys() & found[1].keys())]
@@ -124,9 +130,17 @@ def _rows(group: ComparableGroup, sides: Sequence[set[Path]]) -> list[SideBySide
     return [
         _row(group, ipc, found[0][one], found[1][other])
         for one, other in pairs
-        if found[0][one] is not found[1][other]
+        if found[0][one].records != found[1][other].records
         for ipc in ordered_budgets(found[0][one].ipcs & found[1][other].ipcs)
     ]
+
+
+def _of_side(entry: Entry, side: set[Path], name: str) -> Entry | None:
+    """The part of a row that one side has; its label says whose it is if the other has the rest."""
+    own = tuple(stored for stored in entry.records if stored.path in side)
+    if len(own) == len(entry.records):
+        return entry
+    return replace(entry, records=own, label=f"{entry.label} ({name})") if own else None
 
 
 def _row(group: ComparableGroup, ipc: int | None, one: Entry, other: Entry) -> SideBySide:

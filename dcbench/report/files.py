@@ -16,9 +16,11 @@ from dcbench.report.tables.scores import score_tables
 from dcbench.report.tables.searches import search_tables
 from dcbench.report.tables.table import Table
 from dcbench.studies.declarations import STUDIES
+from dcbench.system.errors import StorageError
 from dcbench.system.files import write_bytes
 
 REPORT_FORMATS = (*FORMATS, "html")
+_TITLE = b"<title>dcbench: "  # in every page
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Report:
         records, compact = self.found.records, style == "compact"
         return [
             *build_tables(records, STUDIES["table3"], style, self.published),
-            *score_tables(records, compact, self.data_root),
+            *score_tables(records, compact, self.data_root, str(self.root)),
             *search_tables(self.found.searches, compact),
         ]
 
@@ -60,6 +62,11 @@ class Report:
         if self.format_name == "html":
             from dcbench.report.page import PAGE_NAME
 
+            there = folder / PAGE_NAME
+            if there.is_file() and _TITLE not in there.read_bytes():
+                raise StorageError(
+                    f"{there} is there already and no page of dcbench's; name another folder"
+                )
             pictures: dict[str, bytes] = {}
             page = self.text(pictures).encode()
             for name, content in pictures.items():

@@ -54,6 +54,30 @@ def test_nothing_is_taken_if_anything_is_damaged(tmp_path: Path) -> None:
     assert not results.exists()
 
 
+def test_sets_below_a_folder_called_measured_are_checked_too(tmp_path: Path) -> None:
+    source = tmp_path / "lab"
+    measured = group(source / "measured")
+    taken = merge(source, tmp_path / "results", "theirs")
+    assert (taken.place / "theirs").is_dir()
+    (broken, *_) = sorted(measured.rglob("record.json"))
+    (broken.parents[2] / "synthetic.pt").write_bytes(b"no set")
+    with pytest.raises(DataError, match=r"nothing was taken from .*synthetic.pt"):
+        merge(source, tmp_path / "results", "again")
+
+
+def test_another_set_with_the_same_settings_and_seed_is_not_hidden_in_silence(
+    tmp_path: Path,
+) -> None:
+    for whose, content in (("ours", "a"), ("theirs", "b")):
+        for stored in sets("dm", SETS["dm"], content=content):
+            write_record(tmp_path / whose / str(stored.record.seed) / "record.json", stored.record)
+    found = find_records(tmp_path)
+    assert (len(found.records), len(found.hidden)) == (3, 3)
+    (warning,) = found.warnings
+    assert warning.startswith("not shown: 3 of another set with the settings and seed of one")
+    assert not find_records(tmp_path / "ours").warnings
+
+
 def test_a_set_that_its_records_are_not_of_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

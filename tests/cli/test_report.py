@@ -169,6 +169,20 @@ def test_bad_records_are_named_and_the_rest_is_reported(tmp_path: Path, fmt: str
         assert "format_version 99 is newer" in page
 
 
+def test_a_page_of_others_stays(tmp_path: Path) -> None:
+    for number, stored in enumerate(fixed()):
+        write_record(tmp_path / "results" / str(number) / "record.json", stored.record)
+    words = ("report", "--results", tmp_path / "results", "--format", "html", "--out", tmp_path)
+    (tmp_path / "index.html").write_text("my own", encoding="utf-8")
+    answer = ask(*words)
+    assert answer.code == 1
+    assert "index.html is there already and no page of dcbench's" in answer.line
+    assert (tmp_path / "index.html").read_text(encoding="utf-8") == "my own"
+    (tmp_path / "index.html").unlink()
+    done(*words)
+    done(*words)
+
+
 @pytest.mark.parametrize("fmt", ["latex", "markdown", "csv", "html"])
 def test_no_records_are_refused_in_one_line(tmp_path: Path, fmt: str) -> None:
     answer = ask("report", "--results", tmp_path, "--format", fmt)

@@ -86,12 +86,23 @@ def test_presets_and_folders_are_sides(tmp_path: Path) -> None:
     assert beside.test.difference == pytest.approx(0.285 - 0.447667, abs=1e-6)
 
 
+def test_two_folders_may_hold_the_same_method_settings_and_seeds(tmp_path: Path) -> None:
+    ours = written(tmp_path / "ours", sets("dm", SETS["dm"], content="a"))
+    theirs = written(tmp_path / "theirs", sets("dm", SETS["random"], content="b"))
+    (row,) = side_by_side(str(ours), str(theirs), tmp_path)
+    assert row.labels == (f"DM ({ours})", f"DM ({theirs})")
+    assert row.test.paired
+    assert row.test.difference == pytest.approx(0.447667 - 0.285, abs=1e-6)
+
+
 def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path: Path) -> None:
     root = written(tmp_path, fixed(), sets("mmd", SETS["dm"], dataset="digits"))
     with pytest.raises(DataError, match="'nope' is no folder, and no method or preset"):
         side_by_side("nope", "dm", root)
     with pytest.raises(DataError, match="never judged alike"):
         side_by_side("mmd", "dm", root)
+    with pytest.raises(DataError, match="dm and dm are the same records"):
+        side_by_side("dm", "dm", root)
 
 
 def test_the_command_says_difference_test_and_power_and_draws(tmp_path: Path) -> None:

@@ -813,7 +813,7 @@ COMMANDS = (
     "begin end centering caption label resizebox ifdim width linewidth else fi toprule midrule bottomrule cmidrule multicolumn"
     " textbf underline scriptsize footnotesize par smallskip textbackslash textasciicircum textasciitilde textless textgreater"
     " textbar textendash char"
-    " pm times div dagger"
+    " pm times div dagger leq geq neq infty to dots"
 )
 
 
@@ -841,6 +841,10 @@ def hostile_table(name: str) -> Table:
 
 def unescaped(text: str, character: str) -> bool:
     return re.search(rf"(?<!\\)(?:\\\\)*{re.escape(character)}", text) is not None
+
+
+def test_letters_and_signs_of_settings_are_set_in_latex() -> None:
+    assert latex("λ 0.1, ω ≥ 2 … “x”") == r"$\lambda$ 0.1, $\omega$ $\geq$ 2 \dots{} ``x''"
 
 
 @pytest.mark.parametrize("name", HOSTILE)

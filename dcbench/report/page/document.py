@@ -114,7 +114,7 @@ def to_html(
         ],
         problems=found.problems,
         problems_words=counted(len(found.problems), "file"),
-        empty=not any((found.records, found.searches, found.traces, found.embeddings)),
+        empty=not found.everything,
         policy=(
             f"default-src 'none'; style-src 'sha256-{_checksum(style)}';"
             f" script-src 'sha256-{_checksum(script)}';"

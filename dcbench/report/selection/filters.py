@@ -60,7 +60,7 @@ class Filters:
             kept(found.traces),
             kept(found.embeddings),
         )
-        if wanted and not any((chosen.records, chosen.searches, chosen.traces, chosen.embeddings)):
+        if wanted and not chosen.everything:
             asked = listed(f"--{name} {','.join(map(str, own))}" for name, own in wanted.items())
             raise DataError(f"no record fits {asked} together; leave one of them out")
         return chosen
@@ -75,13 +75,7 @@ def _of(record: Record, name: str) -> Any:
 
 
 def _check(name: str, values: Iterable[object], found: RecordsFound) -> None:
-    everything: tuple[Any, ...] = (
-        *found.records,
-        *found.searches,
-        *found.traces,
-        *found.embeddings,
-    )
-    known = {_of(stored.record, name) for stored in everything}
+    known = {_of(stored.record, name) for stored in found.everything}
     for value in values:
         if value in known:
             continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,11 +56,6 @@ def read_png(path: Path) -> bytes | str:
     except Exception as error:  # a file that is no picture makes its reader raise anything
         return f"{path.name} cannot be shown: {type(error).__name__}"
     return content
-
-
-def size_of(png: bytes) -> tuple[int, int]:
-    """Width and height in pixels of a PNG that was read."""
-    return struct.unpack(">II", png[16:24])
 
 
 def read_history(path: Path) -> list[Point] | str:

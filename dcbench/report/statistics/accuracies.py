@@ -183,13 +183,14 @@ def compare(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> MeanDif
     paired = a.keys() == b.keys()
     first, second = list(a.values()), [b[seed] for seed in (a if paired else b)]
     difference = float(np.mean(first) - np.mean(second))
-    if min(len(first), len(second)) < 2:
+    if min(len(first), len(second)) < FEWEST_SETS:
         return MeanDifference(difference, None, None, paired)
     variances = [np.subtract(first, second)] if paired else [first, second]
     error = math.hypot(*(np.std(values, ddof=1) / math.sqrt(len(values)) for values in variances))
     if error < _NO_SPREAD:
-        p_value = 1.0 if abs(difference) < _NO_SPREAD else 0.0
-        return MeanDifference(difference, (difference, difference), p_value, paired, error)
+        # equal sets are not told apart; equal differences leave nothing to estimate an error from
+        equal = abs(difference) < _NO_SPREAD
+        return MeanDifference(difference, None, 1.0 if equal else None, paired)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # one side may have no spread
         test = (

@@ -32,6 +32,16 @@ _LATEX_SYMBOLS = {
     TIMES: r"$\times$",
     "÷": r"$\div$",
     "†": r"$\dagger$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "≠": r"$\neq$",
+    "∞": r"$\infty$",
+    "→": r"$\to$",
+    "…": r"\dots{}",
+    "‘": "`",
+    "’": "'",
+    "“": "``",
+    "”": "''",
 }
 
 
@@ -50,6 +60,9 @@ def _latex_character(character: str) -> str:
     known = _LATEX_ASCII.get(character) or _LATEX_SYMBOLS.get(character)
     if known:
         return known
+    if "α" <= character <= "ω" and character != "ο":
+        name = unicodedata.name(character).split()[-1].lower()
+        return rf"$\{'lambda' if name == 'lamda' else name}$"
     accented = "\u00c0" <= character <= "\u00ff" and character not in "ÐÞðþ"
     return character if character.isascii() or accented else f"U+{ord(character):04X}"
 

@@ -130,7 +130,10 @@ class _Row:
 
 
 def score_tables(
-    records: Iterable[StoredRecord], compact: bool = False, data_root: str = ""
+    records: Iterable[StoredRecord],
+    compact: bool = False,
+    data_root: str = "",
+    out: str = "",
 ) -> list[Table]:
     """A table of scores for each data set of which a method and Random were judged alike.
 
@@ -138,6 +141,7 @@ def score_tables(
         records: of any methods, data and protocols.
         compact: without intervals, and only where there is more than IOR.
         data_root: where the commands that the notes give find data.
+        out: the folder to which those commands write; ``results`` if it is empty.
     """
     tables = []
     judged = [each for each in records if each.record.protocol.get("judged_on", "test") == "test"]
@@ -146,7 +150,7 @@ def score_tables(
         rows = [row for row in _rows(own) if row.scores.ior is not None]
         rows.sort(key=lambda row: (row.like.ipc or 0, row.like.method))
         if any(row.scores.hlr or row.scores.ars for row in rows) if compact else rows:
-            missing = _commands(rows, data_root)
+            missing = _commands(rows, data_root, out)
             name = file_name("scores", dataset, revision[:8])
             tables.append(_table(name, data_title(dataset, revision), rows, missing, compact))
     return tables
@@ -197,8 +201,14 @@ def _cells(row: _Row, compact: bool) -> tuple[TableCell, ...]:
         like.precision,
     )
     words = (", ".join(filter(None, made)), budget_label(like.ipc), ", ".join(filter(None, judged)))
+    about: dict[str, Figure] = {"ipc": like.ipc, "judged_by": words[2]}
     cells = [
-        _cell(name, getattr(found, name), signed if name in ("ior", "hlr") else _plain, compact)
+        _cell(
+            about | {"score": name},
+            getattr(found, name),
+            signed if name in ("ior", "hlr") else _plain,
+            compact,
+        )
         for name in ("ior", "hlr", "lrs", "ars")
     ]
     return *map(TableCell, words), *cells
@@ -209,18 +219,17 @@ def _plain(value: float) -> str:
 
 
 def _cell(
-    name: str, estimate: Score | None, show: Callable[[float], str], compact: bool
+    about: dict[str, Figure], estimate: Score | None, show: Callable[[float], str], compact: bool
 ) -> TableCell:
     if estimate is None:
         return TableCell(DASH)
     low, high = estimate.ci95 or (None, None)
-    figures: dict[str, Figure] = {"score": name, "value": estimate.value}
-    figures |= {"ci95_low": low, "ci95_high": high}
+    figures = about | {"value": estimate.value, "ci95_low": low, "ci95_high": high}
     detail = "" if compact else bounds(estimate.ci95, show)
     return TableCell(show(estimate.value), detail, figures=figures)
 
 
-def _commands(rows: Sequence[_Row], data_root: str) -> list[str]:
+def _commands(rows: Sequence[_Row], data_root: str, out: str) -> list[str]:
     """The commands that make what the scores lack; those that differ in methods or budgets alone
     in one.
     """
@@ -238,7 +247,8 @@ def _commands(rows: Sequence[_Row], data_root: str) -> list[str]:
             nameable = part == "whole" or (not like.foreign and method in methods)
             if records or plain or not data or not nameable:
                 continue
-            tail = (*data, *_conditions_of(made, part))
+            place = () if out in ("", "results") else ("--out", out)
+            tail = (*data, *_conditions_of(made, part), *place)
             for one in made if part != "whole" else made[:1]:
                 budget, seed = (1, 0) if part == "whole" else (one.ipc or 1, one.seed or 0)
                 seeds[tail, method, budget].add(seed)
