@@ -25,6 +25,7 @@ from dcbench.datasets.loading import Loaded, load
 from dcbench.distiller import find
 from dcbench.experiments.distil import distil
 from dcbench.experiments.grid import Grid
+from dcbench.experiments.presets import SPACES
 from dcbench.experiments.run_grid import Judging, evaluate_all
 from dcbench.experiments.stored_sets import StoredJudging, plan_evaluations
 from dcbench.images import Space
@@ -140,10 +141,20 @@ def distill(
     grid = Grid((name,), (named,), (ipc,), (seed,), preset, settings, zca, holdout)
     grid.distillers()
     places = conditions.places
+    if isinstance(dataset, Loaded) and (zca != "auto" or holdout):
+        raise OutOfRangeError(
+            "zca and holdout are of a data set that is named; give load_dataset them"
+        )
     with conditions.workspace() as workspace:
 
         def loaded(whitened: str) -> Loaded:
             if isinstance(dataset, Loaded):
+                if (given := dataset.train.space.name) != (usual := SPACES[whitened]):
+                    warnings.warn(
+                        f"{named} was loaded {given}, and {name} with preset {preset} is made {usual};"
+                        f" load_dataset({named!r}, zca={whitened!r}) does that",
+                        stacklevel=4,
+                    )
                 return dataset
             return grid.load(named, places, workspace, whitened)
 
@@ -217,7 +228,7 @@ def search(
     proxy: SetLike | list[SetLike] | tuple[SetLike, ...],
     space: str = "convnet720",
     *,
-    dataset: str | None = None,
+    dataset: PathLike | None = None,
     sample: int | None = None,
     seeds: int = 1,
     seed: int = 0,
@@ -246,16 +257,17 @@ def search(
     from dcbench.nas.search import Search, search_architectures
 
     conditions, options = separate(keywords, SearchKeywords)
-    options |= {"dataset": dataset, "sample": sample, "seeds": seeds, "seed": seed}
+    named, conditions = (None, conditions) if dataset is None else _named(dataset, conditions)
+    options |= {"dataset": named, "sample": sample, "seeds": seeds, "seed": seed}
     if options.get("truth") is not None:
         options["truth"] = Path(options["truth"])
     if isinstance(options.get("match"), str):
         options["match"] = [options["match"]]
     proxies = proxy if isinstance(proxy, list | tuple) else [proxy]
     with conditions.workspace() as workspace:
-        named = [as_proxy(each, workspace) for each in proxies]
-        asked = Search.of([word for word, _ in named], space, protocol, preset, **options)
-        for word, artifact in named:
+        known = [as_proxy(each, workspace) for each in proxies]
+        asked = Search.of([word for word, _ in known], space, protocol, preset, **options)
+        for word, artifact in known:
             if artifact is not None:
                 artifact.save(word)
         done = search_architectures(asked, conditions.places, workspace)
@@ -419,6 +431,8 @@ def _named(dataset: Loaded | PathLike, conditions: Conditions) -> tuple[str, Con
     if isinstance(dataset, Loaded):
         return dataset.spec.dataset, conditions
     path, name = Path(dataset), os.fspath(dataset)
+    if isinstance(dataset, os.PathLike) and name not in catalogue.DATASETS:
+        name = str(path.absolute())  # a path has lost the ./ that tells a folder from a name
     if name not in catalogue.DATASETS and path.name in catalogue.DATASETS and path.is_dir():
         return path.name, replace(conditions, data_root=path.parent)
     return name, conditions

@@ -247,8 +247,7 @@ def register(
         for field in fields.values():
             field.require_plain()
         distiller.name, distiller.title, distiller.paper = name, title or name, paper
-        if distiller.__module__ == "__main__":
-            distiller.source = _hash_of_functions(distiller)
+        distiller.source = _hash_of_functions(distiller)
         _registry[name] = distiller
         return distiller
 
@@ -256,11 +255,16 @@ def register(
 
 
 def _hash_of_functions(distiller: type[Distiller]) -> str:
-    """Hash the source of a class's own functions; empty if Python cannot find it."""
+    """Hash the source of the functions of a class and its bases, but those of dcbench; empty if
+    there are none, or Python cannot find their source.
+    """
     texts = []
-    for function in filter(inspect.isfunction, vars(distiller).values()):
-        with suppress(OSError, TypeError):  # functions that dataclass generates have no source
-            texts.append(inspect.getsource(function))
+    bases = [base for base in distiller.__mro__ if not base.__module__.startswith("dcbench.")]
+    for value in (value for base in bases for value in vars(base).values()):
+        function = getattr(value, "__func__", getattr(value, "fget", value))  # static, property
+        if inspect.isfunction(function):
+            with suppress(OSError, TypeError):  # functions that dataclass generates have no source
+                texts.append(inspect.getsource(function))
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12] if texts else ""
 
 

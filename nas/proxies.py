@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 from torch import Tensor
 
 from dcbench.artifacts.artifact import Artifact, read_artifact
-from dcbench.datasets.catalogue import DATASETS
+from dcbench.datasets.catalogue import DATASETS, installed
 from dcbench.datasets.catalogue import find as find_dataset
 from dcbench.datasets.loading import Loaded
 from dcbench.evaluation.evaluate import check_fit
@@ -159,15 +159,15 @@ def open_artifacts(
     for request, artifact in found.items():
         own = artifact.synthetic.spec.dataset
         dataset = dataset or own
-        if own != dataset:
+        if own != dataset and find_dataset(dataset).name != own:
             raise MismatchError(
                 f"proxy {request.text} was made from {own!r:.60}, not {dataset}; all proxies must "
                 "be of one data set"
             )
-        if own not in DATASETS:
+        if own == dataset and own not in (*DATASETS, *installed()):
             raise MismatchError(
                 f"proxy {request.text} was made from {own!r:.60}, which is no data set of this "
-                "dcbench"
+                f"dcbench; of your own data say the folder: --dataset ./{own:.60}"
             )
     return str(dataset), found
 

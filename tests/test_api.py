@@ -158,7 +158,11 @@ def test_a_data_set_may_be_loaded_before(digits: Loaded, tmp_path: Path) -> None
     assert dcbench.distill("mmd", loaded, **MMD).sha256 == dcbench.distill("mmd", **MMD).sha256
     made = dcbench.distill("random", loaded, threads=1)
     assert dcbench.evaluate(made, dataset=loaded, **QUICKLY).record.dataset == "digits"
+    with pytest.raises(OutOfRangeError, match="zca and holdout are of a data set that is named"):
+        dcbench.distill("mmd", loaded, zca="on", **MMD)
     apart = dcbench.load_dataset("digits", holdout=100, zca="on")
+    with pytest.warns(UserWarning, match="digits was loaded zca, and random .* is made normalised"):
+        dcbench.distill("random", apart, threads=1)
     assert apart.holdout is not None
     assert (len(apart.holdout), apart.train.space.kind) == (100, "zca")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import sys
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,25 @@ class Mine(Distiller):
     def distill(self, train, ipc, run):
         train.require(ipc)
         return chosen_set(train, random_members(train, ipc, run))
+'''
+
+
+HELPED = '''
+from dataclasses import dataclass
+from dcbench.distiller import Distiller, register
+
+class Base(Distiller):
+    def distill(self, train, ipc, run):
+        return {scale} * self.factor()
+
+    @staticmethod
+    def factor():
+        return 1
+
+@register("helped")
+@dataclass(frozen=True)
+class Helped(Base):
+    """Its work is done by its base."""
 '''
 
 
@@ -170,6 +190,26 @@ def test_a_taken_name_is_refused(toy: type[Toy]) -> None:
         register("toy")(Other)
     assert find("toy") is toy
     assert register("toy")(toy) is toy  # the same class again, as when its module is loaded anew
+
+
+def source_of(scale: float, folder: Path) -> str:
+    """The source of a method of a module, whose helpers are static, inherited and a property."""
+    text = HELPED.format(scale=scale)
+    path = folder / f"helped{scale}.py"
+    path.write_text(text, encoding="utf-8")
+    registry._registry.pop("helped", None)
+    module = types.ModuleType(path.stem)
+    module.__file__ = str(path)
+    sys.modules[path.stem] = module
+    exec(compile(text, path, "exec"), vars(module))  # noqa: S102 - written above
+    return str(module.Helped.source)
+
+
+def test_a_method_of_one_s_own_is_known_by_all_its_functions(tmp_path: Path) -> None:
+    assert source_of(1.0, tmp_path)
+    assert source_of(1.0, tmp_path) == source_of(1.0, tmp_path)
+    assert source_of(1.0, tmp_path) != source_of(2.0, tmp_path)
+    assert not find("dm").source
 
 
 # -----------------------------------------------------------------------------------------------------------------

@@ -71,8 +71,7 @@ def command(shared: Common, name: str, only_estimate: bool, **options: Any) -> N
             only_estimate,
         )
         reproduction.refuse_other(options["protocol"], options["seeds"])
-        if not only_estimate:
-            reproduction.check()
+        reproduction.check()
         pieces = reproduction.estimate()
         _announce(console, reproduction, pieces)
         outcome = None if only_estimate else reproduction.reproduce()
@@ -138,13 +137,11 @@ def _with_fields(records: Sequence[EvaluationRecord]) -> TextTable:
 
     defaults = {record.method: defaults_of(find(record.method)) for record in records}
     fields = [{**defaults[record.method], **record.fields} for record in records]
-    shared = set.intersection(*(set(own) for own in fields))
-    varied = [
-        name for name in fields[0] if name in shared and len({str(own[name]) for own in fields}) > 1
-    ]
+    names = dict.fromkeys(name for own in fields for name in own)
+    varied = [name for name in names if len({str(own[name]) for own in fields if name in own}) > 1]
     table = evaluation_table(records)
     rows = [
-        [row[0], *(str(own[name]) for name in varied), *row[1:]]
+        [row[0], *(str(own.get(name, "–")) for name in varied), *row[1:]]
         for row, own in zip(table.rows, fields, strict=True)
     ]
     head = [table.head[0], *varied, *table.head[1:]]

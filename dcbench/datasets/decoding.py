@@ -132,9 +132,10 @@ def header_of(image: Path) -> tuple[str, tuple[int, int]]:
 def _check_header(opened: Image.Image, dataset: Dataset, where: str) -> None:
     width, height = opened.size
     if not dataset.photographs and (width, height) != (dataset.size, dataset.size):
+        own = f"; to resize all, write size = {dataset.size} into {dataset.place}/dcbench.toml"
         raise ImageSizeError(
             f"{where} is an image of {width}x{height} pixels; {dataset.name} has "
-            f"{dataset.size}x{dataset.size}"
+            f"{dataset.size}x{dataset.size}{own if dataset.place else ''}"
         )
     if opened.mode not in _EIGHT_BIT_MODES:
         raise DataError(f"{where} is an image of mode {opened.mode}; wanted 8 bits per channel")
@@ -189,10 +190,11 @@ def checked(decoded: Decoded, dataset: Dataset, where: str) -> Decoded:
                 f"{where}: labels of the {split} split run from {found}; {dataset.name} has 0 to "
                 f"{dataset.classes - 1}"
             )
-    missing = sorted(set(range(dataset.classes)) - set(np.unique(decoded.train.labels).tolist()))
-    if missing:
-        raise DataError(
-            f"{where}: no training image of class {decoded.class_names[missing[0]]!r} "
-            f"({len(missing)} such classes)"
-        )
+    for split, part in (("training", decoded.train), ("test", decoded.test)):
+        missing = sorted(set(range(dataset.classes)) - set(np.unique(part.labels).tolist()))
+        if missing:
+            raise DataError(
+                f"{where}: no {split} image of class {decoded.class_names[missing[0]]!r} "
+                f"({len(missing)} of {dataset.classes} classes)"
+            )
     return decoded

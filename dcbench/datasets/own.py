@@ -56,7 +56,8 @@ def own_dataset(folder: Path, taken: Collection[str]) -> Dataset:
             f"folders {', '.join(found) or 'none'}"
         )
     _require_images(name, train, classes)
-    channels, side = _shape_of(images_in(train / classes[0])[0])
+    shapes = [_shape_of(images_in(train / each)[0]) for each in classes]
+    channels, side = max(channels for channels, _ in shapes), shapes[0][1]
     size: int | None = said.get("size", side)
     if size is None:
         raise DataError(

@@ -177,6 +177,10 @@ def zca_of(zca: str, preset: str, method: Method, spec: ImageSpec, ipc: int) -> 
     return "on" if papers else "off"
 
 
+# by the answers of ``zca_of``, the spaces that they lead to
+SPACES = {"off": "normalised", "on": "zca", "pixels": "zca-pixels"}
+
+
 def whitening(zca: str) -> dict[str, bool]:
     """Translate the answer of ``zca_of`` for ``datasets.loading.load``."""
     return {"zca": zca in ("on", "pixels"), "of_pixels": zca == "pixels"}

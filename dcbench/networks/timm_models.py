@@ -62,10 +62,7 @@ def require_timm(name: str) -> None:
     installed.
     """
     if importlib.util.find_spec("timm") is None:
-        raise MismatchError(
-            f"{PREFIX}{name} needs timm, which is not installed: pip install "
-            "'dcbench-distillation[timm]'"
-        )
+        raise MismatchError(f"{PREFIX}{name} needs timm, which is not installed: pip install timm")
     import timm
 
     if not timm.is_model(name):

@@ -27,8 +27,8 @@ from dcbench.nas.study import draw
 from dcbench.networks.costs import training_macs
 from dcbench.records import EmbeddingRecord, EvaluationRecord, SearchRecord, TraceRecord
 from dcbench.studies.declarations import Plan, Study, StudyPart
-from dcbench.system.errors import OutOfRangeError, UnknownNameError, in_one_line, require_known
-from dcbench.training.augment import AUGMENTATIONS
+from dcbench.system.errors import OutOfRangeError, UnknownNameError, in_one_line
+from dcbench.training.mixing import augmentation_and_mix
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Reproduction:
         for name in part.networks:
             check_network(name)
         for name in part.augments:
-            require_known("augmentation", name, AUGMENTATIONS)
+            augmentation_and_mix(name)
         for distiller in distillers:
             for ipc in part.ipcs if self.plan.trace else ():
                 require_steps(distiller, ipc, self.plan.trace[-1])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import dcbench
 from dcbench.records import find_records
 from dcbench.report.figures.evaluation_conditions import condition_drawings
 from tests.commandline import ROOT, ask, done
@@ -65,3 +66,16 @@ def test_own_images_are_distilled_judged_and_reported(
     assert "nothing is no image folder" in line
     answer = ask(*run[:-2], "--dataset", "mydata")
     assert (answer.code, "did you mean './mydata'?" in answer.line) == (2, True)
+
+
+def test_own_images_are_searched_on_and_named_by_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder(tmp_path / "mydata", toml="size = 16")
+    assert dcbench.load_dataset(Path("mydata")).spec.dataset == "mydata"
+    done("run", "--method", "random", "--dataset", "./mydata", "--preset", "quick", *SHORT)
+    short = ("--epochs", "1", "--threads", "1", "--engine", "eager")
+    words = ("nas", "--proxy", "results/random.pt", "--sample", "2", "--preset", "quick", *short)
+    done(*words, "--dataset", "./mydata")
+    assert "of your own data say the folder: --dataset ./mydata" in refused(*words)

@@ -48,6 +48,27 @@ def test_a_folder_says_enough_by_itself(tmp_path: Path) -> None:
     assert loaded.note == ""
 
 
+def test_one_colourful_class_makes_it_colourful(tmp_path: Path) -> None:
+    place = folder(tmp_path / "grey", (12, 12))
+    for image in (place / "train" / "dog").iterdir():
+        Image.open(image).convert("RGB").save(image)
+    assert find(str(place)).channels == 3
+
+
+def test_what_an_image_or_class_lacks_is_said_with_the_remedy(tmp_path: Path) -> None:
+    place = folder(tmp_path / "pets")
+    odd = place / "train" / "dog" / "2.png"
+    Image.open(odd).resize((10, 14)).save(odd)
+    places = Places(None, tmp_path / "cache")
+    with pytest.raises(DataError, match=r"to resize all, write size = 12 into .*dcbench.toml"):
+        load(str(place), places)
+    Image.open(odd).resize((12, 12)).save(odd)
+    for image in (place / "test" / "dog").iterdir():
+        image.unlink()
+    with pytest.raises(DataError, match=r"no test image of class 'dog' \(1 of 2 classes\)"):
+        load(str(place), places)
+
+
 def test_the_declaration_is_followed(tmp_path: Path) -> None:
     said = 'name = "pets"\nsize = 8\nmean = [0.5]\nstd = [0.25]\nflips = false\n'
     place = folder(tmp_path / "x", (12, 10), said + 'classes = ["dog", "cat"]')
