@@ -340,6 +340,11 @@ def read_set(
     """
     conditions, options = separate(keywords, ForeignKeywords)
     if layout is None:
+        if options or (dataset, space, name) != (None, "auto", None):
+            raise OutOfRangeError(
+                "dataset, space, name and what else is known are of another project's set; say its "
+                "layout, or leave them out"
+            )
         return read_artifact(local_file(path, conditions.places))
     said = Description(layout, dataset, space, name, **options)
     said.check(prefix="")

@@ -350,6 +350,14 @@ def test_sets_are_written_and_read(tmp_path: Path) -> None:
     assert read_artifact(tmp_path / "command.pt").sha256 == back.sha256
 
 
+def test_what_is_known_of_a_foreign_set_needs_its_layout(tmp_path: Path) -> None:
+    made = dcbench.write_set(dcbench.distill("random", threads=1), tmp_path / "set.pt")
+    assert len(dcbench.read_set(made).labels) == 10
+    for said in ({"space": "raw"}, {"name": "foo"}, {"resize": True}, {"dataset": "cifar10"}):
+        with pytest.raises(OutOfRangeError, match="say its layout"):
+            dcbench.read_set(made, **said)
+
+
 def test_what_is_known_of_a_foreign_set_is_said_as_to_the_command(
     tmp_path: Path, first_images: tuple[torch.Tensor, torch.Tensor]
 ) -> None:

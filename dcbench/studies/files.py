@@ -9,6 +9,7 @@ each.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def read_study(path: Path) -> Study:
         parts,
         ensemble=_count(path, plain),
         trace=tuple(sorted(_several(path, plain, "trace", int))),
-        dataset=_word(path, plain, "dataset", None),
+        dataset=_dataset(path, _word(path, plain, "dataset", None)),
     )
     _require_one_judge(path, plan)
     return Study(
@@ -78,6 +79,11 @@ def read_study(path: Path) -> Study:
         varies="; ".join(_varied(parts)) or "seed",
         plans={preset: plan},
     )
+
+
+def _dataset(path: Path, name: str) -> str:
+    """A folder of one's own data lies beside the file; a joined path keeps its ``./``."""
+    return os.path.join(path.parent, name) if "/" in name else name  # noqa: PTH118
 
 
 def _require_one_judge(path: Path, plan: Plan) -> None:
