@@ -86,7 +86,8 @@ class Reproduction:
         for part in self.plan.parts:
             self._check_part(part)
         if self.plan.search is not None:
-            self._search([])
+            if not self.only_estimate:  # which needs no table of truths
+                self._search([])
         elif self.truth is not None:
             raise OutOfRangeError(
                 f"--truth is for studies that search over architectures; {self.study.name} does not"

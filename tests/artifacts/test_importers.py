@@ -175,7 +175,7 @@ def test_bytes_are_pixels_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_file_of_tensors(tmp_path: Path) -> None:
-    with pytest.raises(FileFormatError, match=r"is a folder, wanted a file .*--as folder"):
+    with pytest.raises(FileFormatError, match=r"is a folder, wanted a file; .*--as folder"):
         read_foreign_tensors(tmp_path)
 
 
