@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Unpack
 
 from dcbench.artifacts.artifact import Artifact, artifact_of, read_artifact, write_artifact
 from dcbench.artifacts.exporting import export_set
@@ -25,7 +25,7 @@ from dcbench.datasets.loading import Loaded, load
 from dcbench.distiller import find
 from dcbench.experiments.distil import distil
 from dcbench.experiments.grid import Grid
-from dcbench.experiments.presets import SPACES
+from dcbench.experiments.presets import SPACES, whitening
 from dcbench.experiments.run_grid import Judging, evaluate_all
 from dcbench.experiments.stored_sets import StoredJudging, plan_evaluations
 from dcbench.images import Space
@@ -53,7 +53,7 @@ from dcbench.interface.sets import (
     name_and_fields,
 )
 from dcbench.records import RecordsFound, find_records
-from dcbench.system.errors import DataError, OutOfRangeError, UnknownNameError, require_known
+from dcbench.system.errors import DataError, OutOfRangeError, require_known
 from dcbench.system.fields import within
 from dcbench.system.machine import EXACT
 from dcbench.system.progress import Progress
@@ -92,11 +92,9 @@ def load_dataset(
     name, conditions = _named(name_or_path, conditions)
     catalogue.find(name)
     _require_whole(holdout=(holdout, 0))
-    if zca not in ("off", "on", "pixels"):
-        raise UnknownNameError("value of zca", zca, ("off", "on", "pixels"))
-    whitening = {"zca": zca != "off", "of_pixels": zca == "pixels"}
+    require_known("value of zca", zca, SPACES)
     with told(progress) as (report, _):
-        return load(name, conditions.places, **whitening, holdout=holdout, progress=report)
+        return load(name, conditions.places, **whitening(zca), holdout=holdout, progress=report)
 
 
 @takes(WorkKeywords, DataKeywords)
@@ -151,8 +149,8 @@ def distill(
             if isinstance(dataset, Loaded):
                 if (given := dataset.train.space.name) != (usual := SPACES[whitened]):
                     warnings.warn(
-                        f"{named} was loaded {given}, and {name} with preset {preset} is made {usual};"
-                        f" load_dataset({named!r}, zca={whitened!r}) does that",
+                        f"{named} was loaded {given}, and {name} with preset {preset} is made "
+                        f"{usual}; load_dataset({named!r}, zca={whitened!r}) does that",
                         stacklevel=4,
                     )
                 return dataset
@@ -406,16 +404,14 @@ def write_report(
         published: The published values beside measured ones: ``own``, ``all`` or ``none``.
 
     Raises:
-        UnknownNameError: If there is no such format.
+        UnknownNameError: If there is no such format, style or choice of published values.
         DataError: If there are no records. Records that cannot be read are warnings.
     """
-    from dcbench.report.files import REPORT_FORMATS, Report
-    from dcbench.report.tables.accuracies import Style
-    from dcbench.report.tables.layout import Shown
+    from dcbench.report.files import REPORT_FORMATS, SHOWN, STYLES, Report
 
     require_known("format", format_name, REPORT_FORMATS)
-    require_known("style", style or "full", get_args(Style))
-    require_known("published", published, get_args(Shown))
+    require_known("style", style or "full", STYLES)
+    require_known("published", published, SHOWN)
     report = Report(_found(folder), Path(folder), format_name, style, published)
     return report.write(Path(out))
 

@@ -255,14 +255,15 @@ def register(
 
 
 def _hash_of_functions(distiller: type[Distiller]) -> str:
-    """Hash the source of the functions of a class and its bases, but those of dcbench; empty if
-    there are none, or Python cannot find their source.
+    """Hash the source of the functions in a class and its bases, those of dcbench left out; empty
+    if there are none, or Python cannot find their source.
     """
     texts = []
     bases = [base for base in distiller.__mro__ if not base.__module__.startswith("dcbench.")]
     for value in (value for base in bases for value in vars(base).values()):
-        function = getattr(value, "__func__", getattr(value, "fget", value))  # static, property
-        if inspect.isfunction(function):
+        # of a static or class method, a property, a cached property
+        inside = (getattr(value, name, None) for name in ("__func__", "fget", "func"))
+        for function in filter(inspect.isfunction, (value, *inside)):
             with suppress(OSError, TypeError):  # functions that dataclass generates have no source
                 texts.append(inspect.getsource(function))
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12] if texts else ""

@@ -88,10 +88,9 @@ def command(results: Path, fmt: str, out: Path | None, as_json: bool, **options:
     if drawn:  # in a folder called figures, or pictures
         place = min(drawn).parent
         console.say(f"written: {counted(len(drawn), place.name.removesuffix('s'))} in {place}")
-    if out is None and not as_json and not tables and fmt != "html":
-        console.say(
-            f"no tables of {counted(len(found.everything), 'record')}; --out FOLDER draws them"
-        )
+    if not tables and out is None and fmt != "html":
+        records = counted(len(found.everything), "record")
+        console.say(f"no tables of {records}; --out FOLDER draws figures")
     elif out is None and not as_json:
         click.echo(report.text())
         if sys.stdout.isatty() and any(table.compact and table.notes for table in tables):

@@ -25,7 +25,9 @@ SCALES = (0.1, 20.0)  # centimetres
     help="File of the picture, ending in .png or, with the classes' names, .pdf for print; beside"
     " the artifact if not given.",
 )
-@click.option("--scale", type=float, help="Width of an image in a .pdf, in centimetres; 1 usually.")
+@click.option(
+    "--scale", type=float, help="Width of an image in a .pdf, in centimetres; 1 if not given."
+)
 @speaking
 @click.pass_context
 def command(

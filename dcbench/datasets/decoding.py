@@ -190,9 +190,9 @@ def checked(decoded: Decoded, dataset: Dataset, where: str) -> Decoded:
                 f"{where}: labels of the {split} split run from {found}; {dataset.name} has 0 to "
                 f"{dataset.classes - 1}"
             )
-    # one's own are as likely to be a slip in the test images
-    checked = (("training", decoded.train), ("test", decoded.test))[: 2 if dataset.place else 1]
-    for split, part in checked:
+    # whoever divides their own images may forget a class in the test images
+    splits = {"training": decoded.train} | ({"test": decoded.test} if dataset.place else {})
+    for split, part in splits.items():
         missing = sorted(set(range(dataset.classes)) - set(np.unique(part.labels).tolist()))
         if missing:
             raise DataError(

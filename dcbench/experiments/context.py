@@ -196,6 +196,11 @@ class StoredSet:
         label = set_label(*(self.provenance.get(key) for key in ("method", "ipc", "seed")))
         return label if self.step is None else f"{label} step {self.step}"
 
+    @property
+    def place(self) -> str:
+        """The set's file, or its label if it has none, for messages."""
+        return str(self.path or self.label)
+
 
 def shared_context(train: TrainSet) -> dict[str, Any]:
     """What work on ``train`` that several sets share depends on, besides its own spec."""

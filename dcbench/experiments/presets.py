@@ -23,7 +23,9 @@ from dcbench.system.errors import OutOfRangeError, UnknownNameError
 DEFAULT = "paper"
 WHITENED_BY_THE_PAPER = ("cifar10", "cifar100")
 # on: whiten normalised values, as DataDAM's code does; pixels: whiten raw pixels, as MTT's does
-ZCA = ("auto", "on", "pixels", "off")
+# the space that each whitening leads to
+SPACES = {"on": "zca", "pixels": "zca-pixels", "off": "normalised"}
+ZCA = ("auto", *SPACES)
 
 Method = type[Distiller]
 
@@ -175,10 +177,6 @@ def zca_of(zca: str, preset: str, method: Method, spec: ImageSpec, ipc: int) -> 
         return zca
     papers = preset in (DEFAULT, OWN) and spec.dataset in WHITENED_BY_THE_PAPER
     return "on" if papers else "off"
-
-
-# by the answers of ``zca_of``, the spaces that they lead to
-SPACES = {"off": "normalised", "on": "zca", "pixels": "zca-pixels"}
 
 
 def whitening(zca: str) -> dict[str, bool]:

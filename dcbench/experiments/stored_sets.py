@@ -91,7 +91,7 @@ def protocol_of_set(distilled: StoredSet, name: str) -> Protocol:
     if method in PROTOCOLS and "layout" in distilled.provenance:
         return PROTOCOLS[method]
     raise MismatchError(
-        f"{distilled.path or distilled.label} was made by {method}, whose paper's protocol is not known here; "
+        f"{distilled.place} was made by {method}, whose paper's protocol is not known here; "
         "choose a protocol, such as --protocol lineage"
     )
 
@@ -102,7 +102,7 @@ def require_known_data(distilled: StoredSet, asked: str | None) -> None:
     """
     spec, known = distilled.synthetic.spec, (*DATASETS, *installed())
     what = (
-        f"{distilled.path or distilled.label} holds {spec.channels}×{spec.size}×{spec.size} images made from "
+        f"{distilled.place} holds {spec.channels}×{spec.size}×{spec.size} images made from "
         f"{spec.dataset}"
     )
     if asked is not None and asked != spec.dataset and find(asked).name != spec.dataset:
@@ -123,7 +123,7 @@ def _placed(distilled: StoredSet, data: Loaded, workspace: Workspace) -> StoredS
     if data.spec.revision == made_for.revision:
         return distilled
     workspace.say(
-        f"{distilled.path or distilled.label} was made from another revision of {made_for.dataset} "
+        f"{distilled.place} was made from another revision of {made_for.dataset} "
         f"({made_for.revision}, here {data.spec.revision})"
     )
     return replace(distilled, folder=revision_folder(distilled.folder, data.spec.revision))

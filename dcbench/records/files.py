@@ -58,7 +58,7 @@ class RecordsFound:
     searches: tuple[StoredSearch, ...] = ()
     traces: tuple[StoredTrace, ...] = ()
     embeddings: tuple[StoredEmbedding, ...] = ()
-    # evaluations with method, settings and seed of another that is among the records, of another set
+    # evaluations left out: one of another set with the same method, settings and seed is shown
     hidden: tuple[Path, ...] = ()
 
     @property
@@ -74,8 +74,8 @@ class RecordsFound:
             return passed
         return (
             *passed,
-            f"not shown: {len(self.hidden)} of another set with the settings and seed of one that is"
-            f" shown, such as {self.hidden[0]}; report or compare the folders one by one",
+            f"not shown: {len(self.hidden)} of another set with the settings and seed of one that "
+            f"is shown, such as {self.hidden[0]}; report or compare the folders one by one",
         )
 
 
@@ -154,21 +154,24 @@ def find_records(root: Path) -> RecordsFound:
         except FileFormatError as error:
             problems.append(str(error))
     records = _of(EvaluationRecord, found)
-    contents = {stored.record.identity: stored.record.content for stored in records}
     return RecordsFound(
         records=records,
         problems=tuple(" ".join(problem.split()) for problem in problems),
         searches=_of(SearchRecord, found),
         traces=_of(TraceRecord, found),
         embeddings=_of(EmbeddingRecord, found),
-        hidden=tuple(
-            stored.path
-            for stored in found
-            if isinstance(stored.record, EvaluationRecord)
-            and "" not in (own := {stored.record.content, contents[stored.record.identity]})
-            and len(own) > 1
-        ),
+        hidden=_hidden(found, records),
     )
+
+
+def _hidden(found: Iterable[Stored[Any]], shown: Iterable[StoredRecord]) -> tuple[Path, ...]:
+    """Return the evaluations of another set than the one that is shown with the same method,
+    settings and seed. Older records do not say which set it was.
+    """
+    contents = {stored.record.identity: stored.record.content for stored in shown}
+    evaluations = [stored for stored in found if isinstance(stored.record, EvaluationRecord)]
+    pairs = [(own, own.record.content, contents[own.record.identity]) for own in evaluations]
+    return tuple(own.path for own, one, other in pairs if one and other and one != other)
 
 
 def _record_paths(root: Path, problems: list[str]) -> Iterator[Path]:

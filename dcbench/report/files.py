@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import get_args
 
 from dcbench.records import RecordsFound
 from dcbench.report.figures import write_figures
@@ -20,6 +21,7 @@ from dcbench.system.errors import StorageError
 from dcbench.system.files import write_bytes
 
 REPORT_FORMATS = (*FORMATS, "html")
+STYLES, SHOWN = get_args(Style), get_args(Shown)
 _TITLE = b"<title>dcbench: "  # in every page
 
 

@@ -85,10 +85,9 @@ class Reproduction:
         """
         for part in self.plan.parts:
             self._check_part(part)
-        if self.plan.search is not None:
-            if not self.only_estimate:  # which needs no table of truths
-                self._search([])
-        elif self.truth is not None:
+        if self.plan.search is not None and not self.only_estimate:  # which needs no truths
+            self._search([])
+        if self.plan.search is None and self.truth is not None:
             raise OutOfRangeError(
                 f"--truth is for studies that search over architectures; {self.study.name} does not"
             )

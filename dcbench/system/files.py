@@ -294,8 +294,8 @@ def read_plain_tensors(path: Path) -> Any:
         raise FileFormatError(f"no such file: {path}") from error
     except IsADirectoryError as error:
         raise FileFormatError(
-            f"{path} is a folder, wanted a file; of images, a folder for each class: dcbench import "
-            f"{path} --as folder --dataset NAME"
+            f"{path} is a folder, wanted a file; of images, a folder for each class: "
+            f"dcbench import {path} --as folder --dataset NAME"
         ) from error
     except Exception as error:  # the unpickler can raise anything when the bytes are no pickle
         reason = _why_unreadable(path, error)

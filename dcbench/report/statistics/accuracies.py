@@ -175,6 +175,10 @@ def compare(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> MeanDif
         a: each set's mean accuracy by the set's seed.
         b: likewise.
 
+    Returns:
+        Interval and p-value are None with fewer than three sets of a side, and where all
+        differences are equal.
+
     Raises:
         OutOfRangeError: if either has no set.
     """
