@@ -94,7 +94,7 @@ def _with_preset_of(study: Study, shared: Common) -> Common:
 
 
 def _announce(console: Console, reproduction: Reproduction, pieces: Sequence[WorkEstimate]) -> None:
-    from dcbench.system.wording import in_words
+    from dcbench.system.wording import counted, in_words
 
     study, machine = reproduction.study, reproduction.workspace.machine
     total = in_words(sum(piece.seconds for piece in pieces))
@@ -103,8 +103,8 @@ def _announce(console: Console, reproduction: Reproduction, pieces: Sequence[Wor
         f"varies {study.varies}"
     )
     console.say(
-        f"about {total} here from the beginning ({machine.precision}, {machine.threads} threads); "
-        "what is done is not done again"
+        f"about {total} here from the beginning ({machine.precision}, "
+        f"{counted(machine.threads, 'thread')}); what is done is not done again"
     )
     for piece in pieces:
         console.say(f"  {piece.label}: {in_words(piece.seconds)}")

@@ -9,7 +9,6 @@ each.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,8 +81,11 @@ def read_study(path: Path) -> Study:
 
 
 def _dataset(path: Path, name: str) -> str:
-    """A folder of one's own data lies beside the file; a joined path keeps its ``./``."""
-    return os.path.join(path.parent, name) if "/" in name else name  # noqa: PTH118
+    """Return a data set's name; a folder of one's own data lies beside the file."""
+    if "/" not in name:
+        return name
+    folder = path.parent / name
+    return str(folder) if folder.is_absolute() else f"./{folder}"
 
 
 def _require_one_judge(path: Path, plan: Plan) -> None:

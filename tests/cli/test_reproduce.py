@@ -64,7 +64,7 @@ def test_an_ablation_shows_what_it_varies(tmp_path: Path) -> None:
     assert head[:2] == ["method", "lr"]
     assert [row[1] for row in rows] == ["0.1", "0.2"]
     assert {stored.record.augment for stored in find_records(tmp_path).records} == {"none"}
-    assert "here from the beginning (fp32, 1 threads)" in answer.err
+    assert "here from the beginning (fp32, 1 thread)" in answer.err
 
 
 def test_why_a_cell_is_skipped_is_said_as_it_ends(

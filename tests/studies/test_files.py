@@ -55,9 +55,13 @@ def test_what_a_file_declares(tmp_path: Path) -> None:
     assert study.varies == "method; protocol; iterations; lr"
 
 
-def test_a_folder_of_data_lies_beside_the_file(tmp_path: Path) -> None:
-    study = read_study(written(tmp_path, SMALL.replace('"digits"', '"./mine"')))
-    assert study.dataset == f"{tmp_path}/./mine"
+def test_a_folder_of_data_lies_beside_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, SMALL.replace('"digits"', '"./mine"'))
+    assert read_study(path).dataset == f"{tmp_path}/mine"
+    monkeypatch.chdir(tmp_path)
+    assert read_study(Path(path.name)).dataset == "./mine"
 
 
 def test_one_grid_needs_no_sets_and_a_method_s_file_lies_beside_it(tmp_path: Path) -> None:
