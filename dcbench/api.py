@@ -88,7 +88,7 @@ def load_dataset(
         UnknownNameError: If there is no such data set.
         DataError: If it is not found, damaged, or too small for the holdout.
     """
-    conditions, _ = separate(keywords, DataKeywords)
+    conditions, _ = separate(keywords, DataKeywords, load_dataset)
     name, conditions = _named(name_or_path, conditions)
     catalogue.find(name)
     _require_whole(holdout=(holdout, 0))
@@ -131,7 +131,7 @@ def distill(
         MismatchError: If the method cannot run on this data.
         DivergedError: If its loss is not finite.
     """
-    conditions, _ = separate(keywords, WorkKeywords)
+    conditions, _ = separate(keywords, WorkKeywords, distill)
     name, own = name_and_fields(method)
     _require_whole(ipc=(ipc, 1), seed=(seed, 0), holdout=(holdout, 0))
     named, conditions = _named(dataset, conditions)
@@ -194,7 +194,7 @@ def evaluate(
         MismatchError: If the set does not fit the data.
         UnknownNameError, OutOfRangeError: For words and numbers that mean nothing.
     """
-    conditions, changes = separate(keywords, TrainingKeywords)
+    conditions, changes = separate(keywords, TrainingKeywords, evaluate)
     judging = Judging(labels=changes.pop("label_source", None), **changes)
     wanted = None
     if dataset is not None:
@@ -254,7 +254,7 @@ def search(
     """
     from dcbench.nas.search import Search, search_architectures
 
-    conditions, options = separate(keywords, SearchKeywords)
+    conditions, options = separate(keywords, SearchKeywords, search)
     named, conditions = (None, conditions) if dataset is None else _named(dataset, conditions)
     options |= {"dataset": named, "sample": sample, "seeds": seeds, "seed": seed}
     if options.get("truth") is not None:
@@ -336,7 +336,7 @@ def read_set(
         FileFormatError: If the file is damaged, hostile or of another layout.
         UnknownNameError, OutOfRangeError: For words that mean nothing.
     """
-    conditions, options = separate(keywords, ForeignKeywords)
+    conditions, options = separate(keywords, ForeignKeywords, read_set)
     if layout is None:
         if options or (dataset, space, name) != (None, "auto", None):
             raise OutOfRangeError(

@@ -233,6 +233,12 @@ def test_help_shows_shared_keywords_as_a_function_s_own(name: str, shown: str) -
         function("dm", **{f"{shown}s": None})
 
 
+@pytest.mark.parametrize(("name", "meant"), [("distill", "preset"), ("evaluate", "protocol")])
+def test_a_function_s_own_keywords_are_suggested_too(name: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=f"did you mean '{meant}'"):
+        getattr(dcbench, name)("dm", **{meant[:-1]: None})
+
+
 def keyword_names() -> set[str]:
     kinds = (WorkKeywords, TrainingKeywords, SearchKeywords, ForeignKeywords)
     return {name for kind in kinds for name in kind.__annotations__}

@@ -21,6 +21,7 @@ from torch import Tensor
 
 import dcbench
 from dcbench.artifacts.artifact import Artifact
+from dcbench.datasets.catalogue import option_for
 from dcbench.images import SyntheticSet
 from dcbench.system.errors import MismatchError, require_known
 from dcbench.system.files import write_bytes, write_folder
@@ -70,7 +71,7 @@ def export_set(artifact: Artifact, path: Path, format_name: str) -> Exported:
         )
     chosen.write(path, artifact)
     raw = synthetic.space.kind == "raw"
-    back = ("--as", chosen.layout, "--dataset", synthetic.spec.dataset)
+    back = ("--as", chosen.layout, "--dataset", option_for(synthetic.spec.dataset))
     return Exported(
         path,
         tuple(filter(None, (_outside(synthetic, chosen), _unsaid_recipe(synthetic)))),

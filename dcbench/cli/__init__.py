@@ -120,7 +120,8 @@ def _require_own_package() -> None:
         _fail(
             f"the package in {Path(__file__).parents[1]} is mixed with another project's, which "
             "the index calls dcbench; an environment can hold one of them: pip uninstall dcbench, "
-            f"then pip install --force-reinstall --no-deps {DISTRIBUTION} (docs/guides/install.md)",
+            f"then install {DISTRIBUTION} again as it was, with --force-reinstall --no-deps "
+            "(docs/guides/install.md)",
             1,
         )
 

@@ -217,6 +217,11 @@ def installed() -> tuple[str, ...]:
     return tuple(point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS))
 
 
+def option_for(name: str) -> str:
+    """Return what ``--dataset`` takes for the data set ``name``: own data is named by its folder."""
+    return name if name in DATASETS or name in installed() else f"./{name}"
+
+
 def revision_note(dataset: str, revision: str) -> str:
     """Return a note to show beside results on this revision, such as 'JPEG-75'; empty if there is
     none.

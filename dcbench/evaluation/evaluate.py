@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcbench.datasets.catalogue import DATASETS
+from dcbench.datasets.catalogue import DATASETS, option_for
 from dcbench.datasets.class_folders import labels_of, listed
 from dcbench.evaluation.measures import accuracy, calibration_error, class_accuracies
 from dcbench.evaluation.protocol import Protocol
@@ -291,7 +291,7 @@ def check_fit(synthetic: SyntheticSet, test: TestSet) -> None:
         raise MismatchError(
             f"the synthetic set has images of {ours[0]}×{ours[1]}×{ours[2]} in {ours[3]} classes, "
             f"but {test.spec.dataset} has {theirs[0]}×{theirs[1]}×{theirs[2]} in {theirs[3]}; "
-            f"evaluate it with --dataset {synthetic.spec.dataset}"
+            f"evaluate it with --dataset {option_for(synthetic.spec.dataset)}"
         )
     names, wanted = synthetic.spec.class_names, test.spec.class_names
     aliases = DATASETS[test.spec.dataset].aliases if test.spec.dataset in DATASETS else {}

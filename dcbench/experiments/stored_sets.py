@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from dcbench.datasets.catalogue import DATASETS, find, installed
+from dcbench.datasets.catalogue import DATASETS, find, installed, option_for
 from dcbench.datasets.loading import Loaded
 from dcbench.distiller import registered
 from dcbench.evaluation.evaluate import check_fit
@@ -106,11 +106,13 @@ def require_known_data(distilled: StoredSet, asked: str | None) -> None:
         f"{spec.dataset}"
     )
     if asked is not None and asked != spec.dataset and find(asked).name != spec.dataset:
-        raise MismatchError(f"{what}, not from {asked}; evaluate it with --dataset {spec.dataset}")
+        raise MismatchError(
+            f"{what}, not from {asked}; evaluate it with --dataset {option_for(spec.dataset)}"
+        )
     if asked is None and spec.dataset not in known:
         raise MismatchError(
-            f"{what}, which is unknown here; name its folder, as in --dataset ./{spec.dataset}, or one "
-            f"of {', '.join(known)}"
+            f"{what}, which is unknown here; name its folder, as in --dataset "
+            f"{option_for(spec.dataset)}, or one of {', '.join(known)}"
         )
 
 

@@ -196,15 +196,18 @@ def _folder(out: PathLike | None) -> Iterator[Path]:
 _DEFAULTS = {field.name: field.default for field in fields(Conditions)}
 
 
-def separate(keywords: Mapping[str, Any], kind: type) -> tuple[Conditions, dict[str, Any]]:
-    """Separate ``keywords``, those of the TypedDict ``kind``, into conditions and others.
+def separate(
+    keywords: Mapping[str, Any], kind: type, function: Callable[..., Any]
+) -> tuple[Conditions, dict[str, Any]]:
+    """Separate ``keywords`` of ``function``, those of the TypedDict ``kind``, into conditions and
+    others.
 
     Raises:
         TypeError: For a keyword that ``kind`` does not have.
     """
     for name in keywords:
         if name not in kind.__annotations__:
-            close = difflib.get_close_matches(name, kind.__annotations__, n=1)
+            close = difflib.get_close_matches(name, inspect.signature(function).parameters, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise TypeError(f"unexpected keyword argument {name!r}{hint}")
     rest = {name: value for name, value in keywords.items() if name not in _DEFAULTS}

@@ -67,16 +67,18 @@ def side_by_side(
         filters: choose among the records; all of them if None.
 
     Raises:
-        DataError: if a side names no record, or the two share no condition.
+        DataError: if a side names no record, the two share no condition, or one folder lies inside
+            the other.
     """
     folders = [Path(name) if Path(name).is_dir() else results for name in (first, second)]
+    _require_apart(*folders)
     found = [(filters or Filters())(find_records(folder)) for folder in folders]
     everything = {stored.path: stored for own in found for stored in own.records}
     sides = [
         {stored.path for stored in _side(name, own, results)}
         for name, own in zip((first, second), found, strict=True)
     ]
-    if sides[0] == sides[1]:
+    if {path.resolve() for path in sides[0]} == {path.resolve() for path in sides[1]}:
         raise DataError(f"{first} and {second} are the same records; name two different sides")
     groups = comparable_groups(everything.values())
     rows = [row for group in groups for row in _rows(group, sides, (first, second))]
@@ -90,6 +92,18 @@ def side_by_side(
     adjusted = holm([rows[place].test.p_value or 0.0 for place in tested])
     values = dict(zip(tested, adjusted, strict=True))
     return [replace(row, p_holm=values.get(place)) for place, row in enumerate(rows)]
+
+
+def _require_apart(*folders: Path) -> None:
+    """Raise DataError if one of two different folders lies inside the other: its records would count
+    on both sides.
+    """
+    inner, outer = sorted(folders, key=lambda folder: len(folder.resolve().parts), reverse=True)
+    if inner.resolve() != outer.resolve() and inner.resolve().is_relative_to(outer.resolve()):
+        raise DataError(
+            f"{inner} lies inside {outer}, so its records would count on both sides; name two "
+            f"folders beside each other, as one of {outer}'s own data sets and {inner}"
+        )
 
 
 def _side(name: str, found: RecordsFound, results: Path) -> list[StoredRecord]:

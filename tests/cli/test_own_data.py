@@ -68,6 +68,21 @@ def test_own_images_are_distilled_judged_and_reported(
     assert (answer.code, "did you mean './mydata'?" in answer.line) == (2, True)
 
 
+def test_own_images_are_named_by_their_folder_in_commands_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder(tmp_path / "mydata", toml="size = 16")
+    done("run", "--method", "random", "--dataset", "./mydata", "--preset", "quick", *SHORT)
+    exported = done("export", "results/random.pt", "--as", "npz", "--to", "back.npz")
+    said = exported.out + exported.err
+    back = said.partition("read back by: dcbench ")[2].splitlines()[0]
+    assert "--dataset ./mydata" in back
+    done(*shlex.split(back))
+    line = refused("evaluate", "results/random.pt", "--dataset", "digits", *SHORT)
+    assert line.endswith("evaluate it with --dataset ./mydata")
+
+
 def test_own_images_are_searched_on_and_named_by_a_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

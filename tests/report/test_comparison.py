@@ -95,6 +95,20 @@ def test_two_folders_may_hold_the_same_method_settings_and_seeds(tmp_path: Path)
     assert row.test.difference == pytest.approx(0.447667 - 0.285, abs=1e-6)
 
 
+def test_no_record_counts_on_both_sides(tmp_path: Path) -> None:
+    root = written(tmp_path / "results", fixed())
+    theirs = written(root / "their-lab", sets("dm", SETS["random"], content="theirs"))
+    for sides in ((str(root), str(theirs)), (str(theirs), "dm")):
+        with pytest.raises(DataError, match=f"{theirs} lies inside {root}, so its records"):
+            side_by_side(*sides, root)
+    again = tmp_path / "results" / "their-lab" / ".."
+    with pytest.raises(DataError, match="are the same records"):
+        side_by_side(str(root), str(again), root)
+    own = written(root / "digits", sets("dm", SETS["dm"], content="own"))
+    (row,) = side_by_side(str(own), str(theirs), root)
+    assert row.test.difference == pytest.approx(0.447667 - 0.285, abs=1e-6)
+
+
 def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path: Path) -> None:
     root = written(tmp_path, fixed(), sets("mmd", SETS["dm"], dataset="digits"))
     with pytest.raises(DataError, match="'nope' is no folder, and no method or preset"):
