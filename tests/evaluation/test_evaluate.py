@@ -169,7 +169,7 @@ def test_a_set_of_other_images_is_refused(
     other = SyntheticSet(spec, torch.zeros(2, *spec.shape), torch.tensor([0, 1]), Space())
     with pytest.raises(
         MismatchError,
-        match=f"images of {names} .* digits has 1×8×8 in 10; evaluate it with --dataset other",
+        match=f"images of {names} .* digits has 1×8×8 in 10; evaluate it with --dataset ./other",
     ):
         accuracies(other, tiny_test, BRIEF, [0], run)
 
