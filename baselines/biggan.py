@@ -99,7 +99,7 @@ class BigGAN(Generative):
     tried_with = {"latent_chunk": 2, "embedding": 8}
 
     def sampler(self, spec: ImageSpec) -> nn.Module:
-        return Generator(spec, self)
+        return BigGANGenerator(spec, self)
 
     def latents(self, spec: ImageSpec, count: int, generator: torch.Generator) -> Tensor:
         z = torch.empty(count, self._z_size(spec))
@@ -109,9 +109,9 @@ class BigGAN(Generative):
 
     def fit(self, train: TrainSet, run: Run) -> nn.Module:
         spec = train.spec
-        generator = begin("generator", lambda: Generator(spec, self).apply(_initialise), run)
+        generator = begin("generator", lambda: BigGANGenerator(spec, self).apply(_initialise), run)
         discriminator = begin(
-            "discriminator", lambda: Discriminator(spec, self).apply(_initialise), run
+            "discriminator", lambda: BigGANDiscriminator(spec, self).apply(_initialise), run
         )
         real = RealImages(train, run, spec.flips)
         G = run.machine.accelerate(generator)
@@ -175,8 +175,8 @@ class BigGAN(Generative):
         images = torch.zeros(2, *spec.shape)
         z = torch.zeros(2, self._z_size(spec))
         labels = torch.zeros(2, dtype=torch.long)
-        g = forward_macs(lambda: Generator(spec, self), z, labels)
-        d = forward_macs(lambda: Discriminator(spec, self), images, labels)
+        g = forward_macs(lambda: BigGANGenerator(spec, self), z, labels)
+        d = forward_macs(lambda: BigGANDiscriminator(spec, self), images, labels)
         return self.iterations * self.batch * (self.turns * (g + 6 * d) + 3 * g + 2 * d)
 
 
@@ -187,7 +187,7 @@ def _initialise(module: nn.Module) -> None:
 
 
 @final
-class Generator(nn.Module):
+class BigGANGenerator(nn.Module):
     """(z, y) to values in [-1, 1]: the first chunk of z makes a small map, each further one goes to
     a doubling of it, with e(y).
     """
@@ -216,7 +216,7 @@ class Generator(nn.Module):
 
 
 @final
-class Discriminator(nn.Module):
+class BigGANDiscriminator(nn.Module):
     """(x, y) to a logit: residual blocks, the sum over places, and the class by projection."""
 
     def __init__(self, spec: ImageSpec, model: BigGAN) -> None:

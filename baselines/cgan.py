@@ -84,16 +84,16 @@ class CGAN(Generative):
     tried_with = {"latent_units": 8, "label_units": 8}
 
     def sampler(self, spec: ImageSpec) -> nn.Module:
-        return Generator(spec, self)
+        return CGANGenerator(spec, self)
 
     def latents(self, spec: ImageSpec, count: int, generator: torch.Generator) -> Tensor:
         return torch.rand(count, self.latent, generator=generator)
 
     def fit(self, train: TrainSet, run: Run) -> nn.Module:
         spec = train.spec
-        generator = begin("generator", lambda: Generator(spec, self).apply(_initialise), run)
+        generator = begin("generator", lambda: CGANGenerator(spec, self).apply(_initialise), run)
         discriminator = begin(
-            "discriminator", lambda: Discriminator(spec, self.width).apply(_initialise), run
+            "discriminator", lambda: CGANDiscriminator(spec, self.width).apply(_initialise), run
         )
         real = RealImages(train, run)
         G = run.machine.accelerate(generator)
@@ -134,8 +134,8 @@ class CGAN(Generative):
         images = torch.zeros(2, *train.spec.shape)
         z = torch.zeros(2, self.latent)
         labels = torch.zeros(2, dtype=torch.long)
-        g = forward_macs(lambda: Generator(train.spec, self), z, labels)
-        d = forward_macs(lambda: Discriminator(train.spec, self.width), images, labels)
+        g = forward_macs(lambda: CGANGenerator(train.spec, self), z, labels)
+        d = forward_macs(lambda: CGANDiscriminator(train.spec, self.width), images, labels)
         # D: one G, two D with backward; G: one G with backward, two of D
         return self.iterations * self.batch * (4 * g + 8 * d)
 
@@ -156,7 +156,7 @@ def _hidden(inputs: int, units: int) -> nn.Sequential:
 
 
 @final
-class Generator(nn.Module):
+class CGANGenerator(nn.Module):
     """(z, y) to values in [-1, 1]: z and y apart, then together, then doublings of a small map."""
 
     def __init__(self, spec: ImageSpec, model: CGAN) -> None:
@@ -197,11 +197,12 @@ class Maxout(nn.Module):
         self.linear, self.pieces = nn.Linear(inputs, units * pieces), pieces
 
     def forward(self, values: Tensor) -> Tensor:
-        return self.linear(values).unflatten(1, (-1, self.pieces)).amax(-1)  # type: ignore[no-any-return]
+        pieces = self.linear(values).unflatten(1, (-1, self.pieces))
+        return pieces.amax(-1)  # type: ignore[no-any-return]
 
 
 @final
-class Discriminator(nn.Module):
+class CGANDiscriminator(nn.Module):
     """(x, y) to a logit: x and y apart, then together."""
 
     def __init__(self, spec: ImageSpec, width: int) -> None:

@@ -130,9 +130,9 @@ class DCVAE(Generative):
         spec = train.spec
         images = torch.zeros(2, *train.spec.shape)
         labels = torch.zeros(2, dtype=torch.long)
-        e = forward_macs(lambda: Autoencoder(spec, self).encoder, images)
+        e = forward_macs(lambda: DCVAEAutoencoder(spec, self).encoder, images)
         g = forward_macs(lambda: Decoder(spec, self), torch.zeros(2, self.latent), labels)
-        d = forward_macs(lambda: Discriminator(spec, self), images, labels)
+        d = forward_macs(lambda: DCVAEDiscriminator(spec, self), images, labels)
         per_image = self.turns * (e + 2 * g + 9 * d) + 2 * (3 * e + 6 * g + 5 * d)
         return self.iterations * self.batch * per_image
 
@@ -146,10 +146,10 @@ class Contest:
     def __init__(self, model: DCVAE, train: TrainSet, run: Run) -> None:
         self.model, self.train, self.run, self.real = model, train, run, RealImages(train, run)
         self.autoencoder = begin(
-            "autoencoder", lambda: Autoencoder(train.spec, model).apply(_initialise), run
+            "autoencoder", lambda: DCVAEAutoencoder(train.spec, model).apply(_initialise), run
         )
         self.discriminator = begin(
-            "discriminator", lambda: Discriminator(train.spec, model).apply(_initialise), run
+            "discriminator", lambda: DCVAEDiscriminator(train.spec, model).apply(_initialise), run
         )
         networks = (self.autoencoder.encoder, self.autoencoder.decoder, self.discriminator)
         self.encode, self.decode, self.judge = map(run.machine.accelerate, networks)
@@ -235,7 +235,7 @@ class Contest:
         self.oldest.copy_((self.oldest + len(places)) % self.model.negatives)
 
     @torch.no_grad()
-    def _show(self, networks: Autoencoder, step: int) -> None:
+    def _show(self, networks: DCVAEAutoencoder, step: int) -> None:
         """A sheet of samples, and one of training images, five of a class, each before its
         reconstruction.
         """
@@ -278,7 +278,7 @@ class Decoder(nn.Module):
 
 
 @final
-class Autoencoder(nn.Module):
+class DCVAEAutoencoder(nn.Module):
     """The two that play against the discriminator together."""
 
     def __init__(self, spec: ImageSpec, model: DCVAE) -> None:
@@ -291,7 +291,7 @@ class Autoencoder(nn.Module):
 
 
 @final
-class Discriminator(nn.Module):
+class DCVAEDiscriminator(nn.Module):
     """(x, y) to a logit, and the features of the first block and of the last layer in which
     instances are compared.
     """

@@ -161,7 +161,7 @@ class GMMN(Generative):
         """Cross-entropy between pixels and their reconstructions, with dropout in the encoder
         (Section 4); all layers at once.
         """
-        network = begin("autoencoder", lambda: Autoencoder(train.spec, self), run)
+        network = begin("autoencoder", lambda: GMMNAutoencoder(train.spec, self), run)
         real = RealImages(train, run)
         optimizer = torch.optim.Adam(network.parameters(), lr=self.lr, fused=True)
         state: State = {"network": network, "optimizer": optimizer}
@@ -195,7 +195,7 @@ class GMMN(Generative):
         classes, outputs = train.spec.classes, self.outputs(train.spec)
         noise, labels = torch.zeros(2, self.latent), torch.zeros(2, dtype=torch.long)
         sizes = ((self.latent, classes), outputs, self.width)
-        generator = forward_macs(lambda: Generator(*sizes), noise, labels)
+        generator = forward_macs(lambda: GMMNGenerator(*sizes), noise, labels)
         count = min(self.batch, *(len(members) for members in train.by_class))
         kernels = 5 * count * count * outputs  # three forward, two of them backward
         return self.iterations * classes * (3 * count * generator + kernels)
@@ -219,7 +219,7 @@ def _pixels(real: RealImages, indices: Tensor) -> Float[Tensor, "k d"]:
 
 
 @final
-class Generator(nn.Module):
+class GMMNGenerator(nn.Module):
     """(noise, y) to pixels or codes in [0, 1]: four layers of rectifiers and one of sigmoids
     (Figure 1).
     """
@@ -239,7 +239,7 @@ class Generator(nn.Module):
 
 
 @final
-class Autoencoder(nn.Module):
+class GMMNAutoencoder(nn.Module):
     """Pixels to a code in [0, 1] and back, all sigmoids."""
 
     def __init__(self, spec: ImageSpec, model: GMMN) -> None:
@@ -271,8 +271,10 @@ class Sampler(nn.Module):
     def __init__(self, spec: ImageSpec, model: GMMN) -> None:
         super().__init__()
         self.shape = spec.shape
-        self.autoencoder = Autoencoder(spec, model) if model.autoencoder else None
-        self.generator = Generator((model.latent, spec.classes), model.outputs(spec), model.width)
+        self.autoencoder = GMMNAutoencoder(spec, model) if model.autoencoder else None
+        self.generator = GMMNGenerator(
+            (model.latent, spec.classes), model.outputs(spec), model.width
+        )
 
     def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
         made: Tensor = self.generator(noise, labels)

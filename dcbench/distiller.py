@@ -14,7 +14,7 @@ import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -285,7 +285,7 @@ def registered() -> dict[str, type[Distiller]]:
     for package_name in PACKAGES:
         package = importlib.import_module(package_name)
         for module in pkgutil.iter_modules(package.__path__, f"{package_name}."):
-            _import_plugin(module.name, lambda name=module.name: importlib.import_module(name))  # type: ignore[misc]
+            _import_plugin(module.name, partial(importlib.import_module, module.name))
     for point in installed_plugins():
         _import_plugin(f"{point.name} ({point.value})", point.load)
     return dict(sorted(_registry.items()))
@@ -363,7 +363,8 @@ def _class_in(path: Path, attribute: str, text: str) -> type[Distiller]:
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
     try:
-        exec(compile(text, path, "exec"), vars(module))  # noqa: S102 - the method that its user named
+        # the method that its user named
+        exec(compile(text, path, "exec"), vars(module))  # noqa: S102
     except Exception as error:  # another project's module can raise anything
         raise DataError(f"{path} failed to import: {type(error).__name__}: {error}") from error
     found = getattr(module, attribute, None)

@@ -22,7 +22,8 @@ WIDTHS = (32, 64, 128, 256)
 
 _PATTERN = re.compile(
     rf"d({'|'.join(map(str, DEPTHS))})-w({'|'.join(map(str, WIDTHS))})"
-    rf"-({'|'.join(get_args(Activation))})-({'|'.join(NORMALISATIONS)})-({'|'.join(get_args(Pooling))})"
+    rf"-({'|'.join(get_args(Activation))})-({'|'.join(NORMALISATIONS)})"
+    rf"-({'|'.join(get_args(Pooling))})"
 )
 
 

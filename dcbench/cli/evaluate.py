@@ -65,7 +65,7 @@ def command(shared: Common, **options: Any) -> None:
 
 
 def _check_foreign(options: dict[str, Any]) -> None:
-    """Raise UnknownNameError or OutOfRangeError if an option of a foreign set is wrong in itself."""
+    """Raise UnknownNameError or OutOfRangeError if an option of a foreign set is wrong."""
     from dcbench.system.errors import OutOfRangeError
 
     if options["layout"] is not None:

@@ -241,7 +241,8 @@ data_classes = click.option(
     "--data-classes",
     default=CLASS_ORDERS[0],
     **word("way to know classes"),
-    help="The labels of the data's own class folders: by-name, or by-position among the sorted folders.",
+    help="The labels of the data's own class folders: by-name, or by-position among the sorted "
+    "folders.",
 )
 out = click.option("--out", type=PATH, default=RESULTS, help="Folder for results.")
 _RESUMING = (

@@ -41,8 +41,8 @@ def command(
     ending = picture.suffix.lower()
     if ending not in (".png", ".pdf") or picture == path:
         raise OutOfRangeError(
-            f"the picture needs a name of its own that ends in .png or .pdf, got {picture}; give one "
-            "with --out"
+            f"the picture needs a name of its own that ends in .png or .pdf, got {picture}; give "
+            "one with --out"
         )
     if scale is not None and ending == ".png":
         raise OutOfRangeError(f"--scale is for a .pdf, and {picture} is none; give one with --out")

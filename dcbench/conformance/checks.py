@@ -234,7 +234,8 @@ def _leaves_alone(candidate: Candidate) -> Iterator[str]:
     if content(train) != before:
         yield "the training set was changed"
     if touched:
-        yield f"global randomness of {' and '.join(touched)} was drawn from or set: use run.generator"
+        names = " and ".join(touched)
+        yield f"global randomness of {names} was drawn from or set: use run.generator"
     if changed:
         yield f"it changed settings of the whole process: {', '.join(changed)}"
 

@@ -198,8 +198,8 @@ def find(name: str) -> Dataset:
             declared = point.load()
             if not isinstance(declared, Dataset) or declared.name != name:
                 raise DataError(
-                    f"the entry point {name} ({point.value}) is a {type(declared).__name__}; wanted a "
-                    f"dcbench.datasets.Dataset called {name}"
+                    f"the entry point {name} ({point.value}) is a {type(declared).__name__}; wanted"
+                    f" a dcbench.datasets.Dataset called {name}"
                 )
             return declared
     raise UnknownNameError("dataset", name, alternatives(name))
@@ -218,7 +218,7 @@ def installed() -> tuple[str, ...]:
 
 
 def option_for(name: str) -> str:
-    """Return what ``--dataset`` takes for the data set ``name``: own data is named by its folder."""
+    """Return what ``--dataset`` takes for the data set ``name``: own data goes by its folder."""
     return name if name in DATASETS or name in installed() else f"./{name}"
 
 

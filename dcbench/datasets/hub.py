@@ -67,8 +67,9 @@ def parse(address: str) -> HubFile:
         pinned = address.replace(f"@{revision}", "").replace(
             f"{repository}/", f"{repository}@COMMIT/", 1
         )
+        named = "no revision" if revision is None else f"the revision {revision!r}"
         raise OutOfRangeError(
-            f"{address} names {'no revision' if revision is None else f'the revision {revision!r}'}, "
+            f"{address} names {named}, "
             f"under which other bytes may stand tomorrow; name a commit (40 hexadecimal digits, "
             f"in the repository's history): {pinned}"
         )

@@ -131,7 +131,8 @@ class TorchvisionSource:
         for name, md5 in self._checksums():
             path = self.folder / name
             if not check_integrity(path, md5):
-                return f"{path} is {'not the published file (its md5 differs)' if path.is_file() else 'missing'}"
+                other = "not the published file (its md5 differs)"
+                return f"{path} is {other if path.is_file() else 'missing'}"
         return ""
 
     def _checksums(self) -> list[tuple[str, str | None]]:

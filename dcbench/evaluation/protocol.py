@@ -255,8 +255,9 @@ PROTOCOLS = {
             networks=3,
         ),
         # RDED (Sun et al., CVPR 2024), its code on CIFAR at IPC 10 with ConvNet-3: batches of 50
-        # (100 at IPC 50), images whole (factor 1; of four patches: shuffled-patches+cutmix), the cosine stopped half-way. Its code spares
-        # biases and scales the weight decay and keeps the best late test epoch; ours does neither.
+        # (100 at IPC 50), images whole (factor 1; of four patches: shuffled-patches+cutmix), the
+        # cosine stopped half-way. Its code spares biases and scales the weight decay and keeps the
+        # best late test epoch; ours does neither.
         # The teacher's training is not published in the code: ours.
         Protocol(
             "rded",

@@ -213,4 +213,6 @@ def shared_context(train: TrainSet) -> dict[str, Any]:
 
 def set_label(method: Any, ipc: Any, seed: Any) -> str:
     """Describe a set in a few words; unknown parts are left out."""
-    return f"{method or 'set'}{'' if ipc is None else f' IPC {ipc}'}{'' if seed is None else f' seed {seed}'}"
+    numbers = {"IPC": ipc, "seed": seed}
+    known = [f"{name} {number}" for name, number in numbers.items() if number is not None]
+    return " ".join([method or "set", *known])

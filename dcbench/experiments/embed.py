@@ -171,7 +171,8 @@ class SetEmbedding:
         from sklearn.manifold import TSNE
 
         known = ("perplexity", "init", "learning_rate", "max_iter")
-        tsne = TSNE(2, random_state=0, **{name: self.settings[name] for name in known})  # type: ignore[no-untyped-call]
+        settings = {name: self.settings[name] for name in known}
+        tsne = TSNE(2, random_state=0, **settings)  # type: ignore[no-untyped-call]
         return tsne.fit_transform(features.numpy()).tolist(), float(tsne.kl_divergence_)
 
     def _trained(self) -> _Features:
@@ -183,8 +184,8 @@ class SetEmbedding:
         workspace = self.workspace
         if self.distilled.synthetic.space.fingerprint != loaded.train.space.fingerprint:
             raise MismatchError(
-                f"{self.cell.label}: the set's space is not that of the real images, so their features "
-                "cannot be compared"
+                f"{self.cell.label}: the set's space is not that of the real images, so their "
+                "features cannot be compared"
             )
         cost = embedding_macs(self.plan, self.cell)
         machine = workspace.machine.decide(cost)

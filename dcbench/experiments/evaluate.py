@@ -283,7 +283,8 @@ def _prepare(
         networks = counted(len(missing), "network")
         estimate = f"training {networks} takes about {in_words(seconds)} here ({how}"
         if (machine.engine, fresh.engine) == ("eager", "compiled"):  # few were asked for first
-            estimate += f" like those there are; with --engine compiled about {in_words(fresh.estimate_seconds(macs))}"
+            compiled = in_words(fresh.estimate_seconds(macs))
+            estimate += f" like those there are; with --engine compiled about {compiled}"
         workspace.say(f"{distilled.label}: {estimate})")
     task = TrainNetworks(
         distilled.label,
@@ -402,7 +403,7 @@ def _warnings(set_evaluation: SetEvaluation, rows: Sequence[Row]) -> Iterator[st
     if mean < LEAST_ABOVE_CHANCE * chance:
         foreign = "layout" in set_evaluation.distilled.provenance
         yield (
-            f"chance-level accuracy ({100 * mean:.1f} %, chance is {100 * chance:.1f} %), which says "
-            "nothing about the method: too few steps, epochs or images"
+            f"chance-level accuracy ({100 * mean:.1f} %, chance is {100 * chance:.1f} %), which "
+            "says nothing about the method: too few steps, epochs or images"
             + (", or a space, labels or network that the set was not made for" if foreign else "")
         )

@@ -118,9 +118,9 @@ class Grid:
         loaded = load(dataset, places, **whitening(zca), holdout=self.holdout, progress=progress)
         if UNVERIFIED in loaded.note:
             workspace.say(
-                f"{dataset}: records call the {loaded.source} an unverified copy, because no published "
-                "number of images tells whether it is this data set; name images of your own by "
-                "their folder, as --dataset ./mydata"
+                f"{dataset}: records call the {loaded.source} an unverified copy, because no "
+                "published number of images tells whether it is this data set; name images of your "
+                "own by their folder, as --dataset ./mydata"
             )
         return loaded
 

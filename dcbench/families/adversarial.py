@@ -165,7 +165,8 @@ class Average(Generic[Network]):
 
     def __init__(self, network: Network, decay: float, start: int = 0) -> None:
         self.model = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
-        self.network: Network = self.model.module  # type: ignore[assignment]  # a copy of ``network``
+        # a copy of ``network``
+        self.network: Network = self.model.module  # type: ignore[assignment]
         self.start = start
 
     def update(self, network: Network, step: int) -> None:

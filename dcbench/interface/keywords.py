@@ -238,7 +238,9 @@ def takes(*kinds: type) -> Callable[[_Function], _Function]:
         described = [(kind.__doc__ or "").partition("Attributes:\n")[2].rstrip() for kind in kinds]
         said = (function.__doc__ or "").rstrip()
         function.__doc__ = "\n".join([said, "\n    Keywords:", *described, "    "])
-        function.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
+        function.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[*own, *more]
+        )
         return function
 
     return spell_out

@@ -61,7 +61,7 @@ def find_network(name: str) -> Maker:
 
 
 def normalisation_in(name: str, wanted: Normalisation) -> Normalisation:
-    """Return the normalisation of the network ``name``: ``wanted``, or ``own`` if it has a fixed one."""
+    """Return the normalisation of the network ``name``: ``wanted``, or ``own`` if it is fixed."""
     return "own" if name.startswith(PREFIX) else wanted
 
 

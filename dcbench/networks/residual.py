@@ -14,8 +14,13 @@ from torch.nn.utils.parametrize import is_parametrized
 
 def raw_weight(layer: nn.Module) -> Tensor:
     """Return the learned weight of a layer, before spectral normalisation if it has that."""
-    weight = layer.parametrizations.weight.original if is_parametrized(layer) else layer.weight  # type: ignore[union-attr]
-    assert isinstance(weight, Tensor)  # noqa: S101 - asked of convolutions, linear layers and embeddings
+    weight = (
+        layer.parametrizations.weight.original  # type: ignore[union-attr]
+        if is_parametrized(layer)
+        else layer.weight
+    )
+    # asked of convolutions, linear layers and embeddings
+    assert isinstance(weight, Tensor)  # noqa: S101
     return weight
 
 
@@ -142,7 +147,8 @@ class Attention(nn.Module):
         query = self.query(values).flatten(2)
         key, value = (F.max_pool2d(of(values), 2).flatten(2) for of in (self.key, self.value))
         attended = value @ (query.transpose(1, 2) @ key).softmax(2).transpose(1, 2)
-        return values + self.weight * self.back(attended.unflatten(2, values.shape[2:]))  # type: ignore[no-any-return]
+        changed = self.back(attended.unflatten(2, values.shape[2:]))
+        return values + self.weight * changed  # type: ignore[no-any-return]
 
 
 @final

@@ -164,7 +164,9 @@ class OfASet(RecordKind):
 
 def set_in_words(method: str, dataset: str, ipc: int | None, seed: int | None) -> str:
     """Describe a set in a few words: method, data, IPC and seed, as far as known."""
-    return f"{method} on {dataset}{'' if ipc is None else f', IPC {ipc}'}{'' if seed is None else f', seed {seed}'}"
+    numbers = {"IPC": ipc, "seed": seed}
+    known = [f"{name} {number}" for name, number in numbers.items() if number is not None]
+    return ", ".join([f"{method} on {dataset}", *known])
 
 
 def _checked_version(kind: str, newest: int, value: Mapping[str, Any]) -> int:

@@ -94,16 +94,16 @@ def side_by_side(
     return [replace(row, p_holm=values.get(place)) for place, row in enumerate(rows)]
 
 
-def _require_apart(*folders: Path) -> None:
-    """Raise DataError if one of two different folders lies inside the other: its records would count
-    on both sides.
+def _require_apart(one: Path, other: Path) -> None:
+    """Raise DataError if one folder lies inside the other: its records would count on both
+    sides.
     """
-    inner, outer = sorted(folders, key=lambda folder: len(folder.resolve().parts), reverse=True)
-    if inner.resolve() != outer.resolve() and inner.resolve().is_relative_to(outer.resolve()):
-        raise DataError(
-            f"{inner} lies inside {outer}, so its records would count on both sides; name two "
-            f"folders beside each other, as one of {outer}'s own data sets and {inner}"
-        )
+    for inner, outer in ((one, other), (other, one)):
+        if outer.resolve() in inner.resolve().parents:
+            raise DataError(
+                f"{inner} lies inside {outer}, so its records would count on both sides; name two "
+                f"folders beside each other, such as {outer / 'cifar10'} and {inner}"
+            )
 
 
 def _side(name: str, found: RecordsFound, results: Path) -> list[StoredRecord]:
@@ -198,8 +198,8 @@ def drawing(rows: Sequence[SideBySide]) -> plotting.Drawing:
     )
     one, other = rows[0].labels
     said = (
-        f"{one} minus {other}: a dot for each pair of networks with the same number of sets with the"
-        " same seed; diamonds: the difference of the means over sets with its 95 % t interval."
+        f"{one} minus {other}: a dot for each pair of networks with the same number of sets with"
+        " the same seed; diamonds: the difference of the means over sets with its 95 % t interval."
     )
     name = file_name("compare", one, other)
     return plotting.Drawing(name, said, data, partial(_draw, rows))

@@ -174,7 +174,9 @@ class Machine:
         """Move ``network`` to this machine's device, in the memory layout that convolutions
         prefer.
         """
-        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return network.to(  # type: ignore[call-overload,no-any-return]
+            self.device, memory_format=torch.channels_last
+        )
 
     def fingerprint(self) -> dict[str, Any]:
         """Return everything about the machine that decides the bits of a result, by name."""
@@ -270,7 +272,8 @@ def resolve(
     found = _device(device, here)
     if precision == "auto":
         precision = "bf16" if multiplies_bf16_natively(found) else "fp32"
-    machine = Machine(found, threads or torch.get_num_threads(), precision, engine)  # type: ignore[arg-type]
+    count = threads or torch.get_num_threads()
+    machine = Machine(found, count, precision, engine)  # type: ignore[arg-type]
     machine.take()
     return machine
 

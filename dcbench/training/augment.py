@@ -215,8 +215,8 @@ class ResizedCrop:
 @final
 @dataclass(frozen=True)
 class ShuffledPatches:
-    """Swap each image's halves half of the time, left and right, then top and bottom; then cut 50 to
-    100 % of its area, resize it to the whole and mirror half of the images.
+    """Swap each image's halves half of the time, left and right, then top and bottom; then cut 50
+    to 100 % of its area, resize it to the whole and mirror half of the images.
 
     What RDED's code does with images of four patches (its factor 2).
     """

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dcbench.baselines.biggan import BigGAN, Discriminator, Generator, _initialise
+from dcbench.baselines.biggan import BigGAN, BigGANDiscriminator, BigGANGenerator, _initialise
 from dcbench.datasets.loading import Loaded
 from dcbench.images import TrainSet
 from dcbench.networks.residual import Attention, ConditionalNorm, DownBlock, Projection, raw_weight
@@ -60,8 +60,8 @@ def test_attention_starts_as_nothing_and_equals_its_definition(run: Run) -> None
 def test_initial_weights_are_orthogonal(tiny: TrainSet) -> None:
     model = BigGAN(width=8, latent_chunk=4, embedding=6)
     for network in (
-        Generator(tiny.spec, model).apply(_initialise),
-        Discriminator(tiny.spec, model).apply(_initialise),
+        BigGANGenerator(tiny.spec, model).apply(_initialise),
+        BigGANDiscriminator(tiny.spec, model).apply(_initialise),
     ):
         layers = [
             module
@@ -89,7 +89,7 @@ def test_layers_are_spectrally_normalised() -> None:
 
 def test_each_level_gets_its_own_chunk_of_the_latents(tiny: TrainSet, run: Run) -> None:
     model = BigGAN(width=8, latent_chunk=3, embedding=4)
-    generator, z = Generator(tiny.spec, model).eval(), random(run, 2, 6)
+    generator, z = BigGANGenerator(tiny.spec, model).eval(), random(run, 2, 6)
     labels = torch.tensor([1, 1])
     seen: list[Tensor] = []
     generator.blocks[0].register_forward_hook(lambda module, inputs, output: seen.append(inputs[1]))

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dcbench.baselines.cgan import CGAN, Discriminator, Generator, Maxout
+from dcbench.baselines.cgan import CGAN, CGANDiscriminator, CGANGenerator, Maxout
 from dcbench.datasets.loading import Loaded
 from dcbench.images import TrainSet
 from dcbench.run import Run
@@ -40,8 +40,8 @@ def test_a_maxout_unit_is_the_largest_of_its_pieces(run: Run) -> None:
 def test_both_players_are_told_the_class(tiny: TrainSet, run: Run) -> None:
     model = CGAN(width=4, latent_units=8, label_units=8)
     generator, discriminator = (
-        Generator(tiny.spec, model).eval(),
-        Discriminator(tiny.spec, 4).eval(),
+        CGANGenerator(tiny.spec, model).eval(),
+        CGANDiscriminator(tiny.spec, 4).eval(),
     )
     z = model.latents(tiny.spec, 1, run.generator("z")).expand(10, -1)
     assert bool(((z >= 0) & (z <= 1)).all())  # uniform in the unit hypercube
@@ -57,7 +57,7 @@ def test_what_is_dropped_no_later_layer_sees(tiny: TrainSet, run: Run) -> None:
     were zero.
     """
     spec = replace(tiny.spec, size=16)
-    discriminator = Discriminator(spec, 4).eval()
+    discriminator = CGANDiscriminator(spec, 4).eval()
     images, labels = (
         torch.randn(3, *spec.shape, generator=run.generator("images")),
         torch.tensor([0, 1, 2]),
@@ -89,7 +89,7 @@ def test_dropout_draws_from_the_run_alone_and_changes_the_set(
 
 def test_the_paper_s_generator_has_the_paper_s_hidden_layers(tiny: TrainSet) -> None:
     """200 units for z, 1,000 for y, 1,200 for both (Section 4.1)."""
-    generator = Generator(tiny.spec, CGAN())
+    generator = CGANGenerator(tiny.spec, CGAN())
     assert generator.of_z[0].weight.shape == (200, 100)
     assert generator.of_y[0].weight.shape == (1000, 10)
     assert generator.both[0][0].weight.shape == (1200, 1200)

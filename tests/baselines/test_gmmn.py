@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcbench.baselines.gmmn import GMMN, Autoencoder, squared_mmd
+from dcbench.baselines.gmmn import GMMN, GMMNAutoencoder, squared_mmd
 from dcbench.datasets.loading import Loaded
 from dcbench.images import TrainSet
 from dcbench.run import Run
@@ -59,7 +59,7 @@ def test_a_class_too_small_for_a_batch_is_told(tiny: TrainSet, run: Run) -> None
 
 
 def test_a_mask_drops_what_the_encoder_sees(tiny: TrainSet) -> None:
-    network = Autoencoder(tiny.spec, GMMN(code=4, code_width=8))
+    network = GMMNAutoencoder(tiny.spec, GMMN(code=4, code_width=8))
     pixels = tiny.images[:2].flatten(1).float() / 255
     kept = torch.ones(2, 64)
     kept[:, 32:] = 0

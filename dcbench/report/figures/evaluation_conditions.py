@@ -148,8 +148,8 @@ def _drawing(
     )
     if UNSEEN in set(data["condition"]):
         caption += (
-            " Last column: the mean over the networks that a set was not distilled with; of sets made"
-            " without a network, over those that no set here was distilled with."
+            " Last column: the mean over the networks that a set was not distilled with; of sets"
+            " made without a network, over those that no set here was distilled with."
         )
     ipc = f"ipc{record.ipc}" if record.ipc else "whole"
     name = file_name(f"{what}s", record.dataset, ipc, protocol, short_hash(key))

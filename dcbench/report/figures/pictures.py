@@ -68,8 +68,8 @@ def _pages(
     rows = entries(records, STUDIES["table3"].methods)
     shown = [(entry, picture) for entry in rows if (picture := _first_picture(entry, root))]
     said = (
-        f"on {data_title(dataset, revision)} {budget}: the first image of each class, in pixel space,"
-        " whitening undone; the lowest seed"
+        f"on {data_title(dataset, revision)} {budget}: the first image of each class, in pixel"
+        " space, whitening undone; the lowest seed"
     )
     main = [picture for entry, picture in shown if entry.main]
     other = [picture for entry, picture in shown if not entry.main]

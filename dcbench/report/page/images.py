@@ -1,4 +1,4 @@
-"""Pictures of sets in the page: each once, small, those that find no more room as files beside it."""
+"""Pictures of sets in the page: each once, small; those that find no room are files beside it."""
 
 from __future__ import annotations
 

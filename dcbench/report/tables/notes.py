@@ -91,8 +91,8 @@ def short_caption(layout: TableLayout) -> str:
     how = "".join(f", {one_line(str(word))}" for word in words if word)
     said = (
         f"{accuracy_words(group.protocol).capitalize()} (%) on {group.data} of networks"
-        f" ({title(group.network)}) trained on each synthetic set by protocol {group.judged_by}{how}:"
-        f" {spread}"
+        f" ({title(group.network)}) trained on each synthetic set by protocol"
+        f" {group.judged_by}{how}: {spread}"
     )
     return "; ".join([said, *_marks(layout)]) + "."
 
