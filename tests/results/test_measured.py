@@ -82,7 +82,7 @@ def outcomes() -> Iterator[str]:
             chosen = {
                 "datadam": record.fields.get("init") == AUTHORS.get(record.ipc or 0)
                 and (record.fields.get("iterations"), record.space)
-                == {1: (300, "normalised"), 10: (1000, "zca")}[record.ipc or 0],
+                == {1: (100, "normalised"), 10: (1000, "zca")}[record.ipc or 0],
                 "dm": True,
             }.get(record.method, folder == "controls")
             if chosen:
